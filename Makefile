@@ -1,0 +1,44 @@
+# Two commands: `make talk` (the chatbot, light base) and `make test` (everything, with the extras).
+PYTHON ?= python3
+BASE   := .venv
+FULL   := .venv-test
+
+.PHONY: talk test test-slow lint format bench clean
+
+talk: $(BASE)/.ready
+	@$(BASE)/bin/pellucid talk
+
+test: $(FULL)/.ready lint
+	$(FULL)/bin/python -m pytest -m "not slow"
+
+test-slow: $(FULL)/.ready
+	$(FULL)/bin/python -m pytest -m slow
+
+lint: $(FULL)/.ready
+	$(FULL)/bin/ruff check .
+	$(FULL)/bin/ruff format --check .
+	$(FULL)/bin/mypy
+
+format: $(FULL)/.ready
+	$(FULL)/bin/ruff check --fix .
+	$(FULL)/bin/ruff format .
+
+bench: $(FULL)/.ready
+	$(FULL)/bin/python benchmarks/bench.py
+
+$(BASE)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	@echo "Creating $(BASE) with the light base (no PyTorch) ..."
+	@$(PYTHON) -m venv $(BASE)
+	@$(BASE)/bin/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(FULL)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	@echo "Creating $(FULL) with the extras and the test tools ..."
+	@$(PYTHON) -m venv $(FULL)
+	@$(FULL)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[torch,gguf,train,test]"
+	@touch $@
+
+clean:
+	rm -rf $(BASE) $(FULL)
