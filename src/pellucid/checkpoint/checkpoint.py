@@ -1,0 +1,141 @@
+"""What every reader returns, and the checks that all of them share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import CheckpointError, InputError
+from ..hparams import HParams
+from ..weights import shapes
+
+if TYPE_CHECKING:
+    from ..tokenizer import Tokenizer
+
+__all__ = [
+    "Checkpoint",
+    "check_finite",
+    "check_memory",
+    "check_shapes",
+    "hparams_from",
+    "inside",
+    "widen",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model as it lies on disk.
+
+    tensors: the names of `weights.shapes` → arrays, memory-mapped where the file's numbers can
+    be used as they are, read-only. card: what is known about the model (loss, data, limits).
+    template: how a conversation is written as text, when the model was trained on one.
+    path: the file or folder it was read from.
+    """
+
+    hparams: HParams
+    tensors: Mapping[str, np.ndarray]
+    tokenizer: Tokenizer | None = None
+    card: Mapping[str, Any] = field(default_factory=dict)
+    template: str | None = None
+    path: Path | None = None
+
+
+def hparams_from(values: Mapping[str, Any], source: Path) -> HParams:
+    """HParams from a file's numbers; what HParams refuses becomes a CheckpointError."""
+    try:
+        return HParams.from_dict(dict(values))
+    except InputError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+
+
+def check_shapes(found: Mapping[str, tuple[int, ...]], hparams: HParams, source: Path) -> None:
+    """Every tensor of this shape of GPT-2 and no other, before any number is read."""
+    expected = shapes(hparams)
+    if missing := [name for name in expected if name not in found]:
+        raise CheckpointError(f"{source}: missing tensors: {_some(missing)}")
+    if extra := [name for name in found if name not in expected]:
+        raise CheckpointError(f"{source}: tensors that no GPT-2 of this shape has: {_some(extra)}")
+    for name, shape in expected.items():
+        if tuple(found[name]) != shape:
+            raise CheckpointError(
+                f"{source}: tensor {name} has shape {list(found[name])}; "
+                f"the hyperparameters ask for {list(shape)}"
+            )
+
+
+def check_memory(n_bytes: int, source: Path) -> None:
+    """Refuse before allocating when the model cannot fit in this machine's free memory."""
+    available = _available_bytes()
+    if available is not None and n_bytes > available:
+        raise CheckpointError(
+            f"{source}: needs about {n_bytes / 2**30:.1f} GiB of memory and "
+            f"{available / 2**30:.1f} GiB is free; close other programs or take a smaller model"
+        )
+
+
+def check_finite(tensors: Mapping[str, np.ndarray], source: Path) -> None:
+    """Name the first NaN or infinity, its tensor and its index.
+
+    One pass at the speed of memory: a dot product with itself is finite unless some number is
+    not (or is beyond 1e150), so the exact search runs on suspicious chunks only.
+    """
+    for name, tensor in tensors.items():
+        flat = tensor.reshape(-1)
+        step = 1 << 18
+        for start in range(0, flat.size, step):
+            chunk = flat[start : start + step]
+            if np.isfinite(np.add.reduce(chunk)):
+                continue  # inf and NaN always survive a sum
+            bad = np.flatnonzero(~np.isfinite(chunk))
+            if bad.size:
+                index = tuple(int(i) for i in np.unravel_index(start + int(bad[0]), tensor.shape))
+                raise CheckpointError(
+                    f"{source}: tensor {name} holds {chunk[bad[0]]} at index {list(index)}; "
+                    "the file is damaged or its training diverged"
+                )
+
+
+def widen(stored: np.ndarray, dtype: str) -> np.ndarray:
+    """F16, BF16 (as uint16) → float32; F32 and F64 stay as they are, little-endian views."""
+    if dtype == "BF16":
+        wide = np.empty(stored.shape, np.uint32)
+        np.left_shift(stored, 16, out=wide, dtype=np.uint32, casting="unsafe")
+        return wide.view(np.float32)
+    if dtype == "F16":
+        return stored.astype(np.float32)
+    return stored
+
+
+def inside(root: Path, name: str) -> Path:
+    """The file `name` of folder `root`; refuses a path or a link that leads out of `root`."""
+    if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise CheckpointError(f"{root}: file name {name!r} leads out of the model's folder")
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise CheckpointError(f"{path} is a link that leads out of the model's folder")
+    return path
+
+
+def _available_bytes() -> int | None:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as meminfo:
+            for line in meminfo:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
