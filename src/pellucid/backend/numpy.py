@@ -1,0 +1,215 @@
+"""The operations on numpy: the default everywhere, nothing to compile, starts in a blink.
+
+BLAS is held to one thread and the work is divided here: its own threads spin and collapse as
+soon as another process wants a core, and they do not help matrix × vector at all.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+
+__all__ = ["NumpyBackend"]
+
+_SMALL = 1 << 17  # multiplications below which handing work to a thread costs more than it saves
+_CHUNK = 1 << 15  # numbers worked on at a time, so that they stay in a core's cache
+_QUERY_BLOCK = 128  # queries per block of attention: later keys are masked, so never computed
+
+
+class NumpyBackend:
+    name = "numpy"
+
+    def __init__(self, dtype: str = "float32", threads: int | None = None) -> None:
+        if dtype not in ("float32", "float64"):
+            raise InputError(f"the numpy backend computes in float32 or float64, not {dtype!r}")
+        self.dtype = np.dtype(dtype)
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self._pool: ThreadPoolExecutor | None = None
+        self._blas: Any = None
+
+    # Arrays in and out
+
+    def asarray(self, values: Any) -> np.ndarray:
+        return np.asarray(values, self.dtype)
+
+    def ids(self, values: Any) -> np.ndarray:
+        return np.asarray(values, np.int64)
+
+    def to_numpy(self, x: np.ndarray) -> np.ndarray:
+        return x
+
+    def empty(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.empty(shape, self.dtype)
+
+    def copy(self, x: np.ndarray) -> np.ndarray:
+        return x.copy()
+
+    # The model's operations
+
+    def embedding(self, table: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        return np.asarray(table[ids])
+
+    def linear(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        rows = x.reshape(-1, weight.shape[0])
+        out = self._matmul(rows, weight)
+        out += bias
+        return out.reshape(*x.shape[:-1], weight.shape[1])
+
+    def unembed(self, x: np.ndarray, table: np.ndarray) -> np.ndarray:
+        out = self._matmul(x.reshape(-1, table.shape[1]), table.T)
+        return out.reshape(*x.shape[:-1], table.shape[0])
+
+    def layer_norm(
+        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float
+    ) -> np.ndarray:
+        out = x - self.mean(x)
+        out /= np.sqrt(self.mean(out * out) + epsilon)
+        out *= gain
+        out += bias
+        return out
+
+    def mean(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(x.mean(-1, keepdims=True))
+
+    def sqrt(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.sqrt(x))
+
+    def gelu(self, x: np.ndarray) -> np.ndarray:
+        out = np.empty(x.shape, x.dtype)
+        source, target = x.reshape(-1), out.reshape(-1)
+        a, b = math.sqrt(2 / math.pi), math.sqrt(2 / math.pi) * 0.044715
+
+        def part(start: int, stop: int) -> None:
+            for low in range(start, stop, _CHUNK):
+                v = source[low : min(low + _CHUNK, stop)]
+                u = target[low : min(low + _CHUNK, stop)]
+                np.multiply(v, v, out=u)
+                u *= b
+                u += a
+                u *= v
+                np.tanh(u, out=u)
+                u += 1.0
+                u *= v
+                u *= 0.5
+
+        self._divide(part, source.size, cost=16)
+        return out
+
+    def softmax(self, x: np.ndarray) -> np.ndarray:
+        out = x - x.max(-1, keepdims=True)
+        np.exp(out, out=out)
+        out /= out.sum(-1, keepdims=True)
+        return np.asarray(out)
+
+    def causal_mask(self, past: np.ndarray, n_query: int, n_key: int) -> np.ndarray:
+        last = past[:, None, None, None] + np.arange(n_query)[:, None]
+        return np.asarray(np.arange(n_key) <= last)
+
+    def hide(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return np.where(mask, scores, np.array(-np.inf, scores.dtype))
+
+    def attention(
+        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, past: np.ndarray
+    ) -> np.ndarray:
+        n_batch, n_head, n_query, d_k = q.shape
+        scale = 1 / math.sqrt(d_k)
+        if n_query == 1 and past.size == 1:  # one new token sees every key: no mask
+            pattern = (q * scale) @ k.swapaxes(-1, -2)
+            pattern -= pattern.max(-1, keepdims=True)
+            np.exp(pattern, out=pattern)
+            pattern /= pattern.sum(-1, keepdims=True)
+            return np.asarray(pattern @ v)
+        # Written as [batch, position, head, d_k], so that the heads lie side by side.
+        out = np.empty((n_batch, n_query, n_head, d_k), q.dtype).swapaxes(1, 2)
+
+        def part(start: int, stop: int) -> None:
+            for index in range(start, stop):
+                row, head = divmod(index, n_head)
+                before = int(past[row % past.size])
+                for low in range(0, n_query, _QUERY_BLOCK):
+                    high = min(low + _QUERY_BLOCK, n_query)
+                    seen = before + high
+                    scores = (q[row, head, low:high] * scale) @ k[row, head, :seen].T
+                    future = np.arange(before + low, seen)[None, :] > np.arange(
+                        before + low, seen
+                    ).reshape(-1, 1)
+                    scores[:, before + low :][future] = -np.inf
+                    scores -= scores.max(-1, keepdims=True)
+                    np.exp(scores, out=scores)
+                    total = scores.sum(-1, keepdims=True)
+                    np.divide(scores @ v[row, head, :seen], total, out=out[row, head, low:high])
+
+        self._divide(part, n_batch * n_head, cost=n_query * k.shape[2] * d_k)
+        return out
+
+    def dropout(self, x: np.ndarray) -> np.ndarray:
+        return x
+
+    def apply(
+        self, function: Callable[..., np.ndarray], weights: Any, x: np.ndarray, *rest: Any
+    ) -> np.ndarray:
+        return function(x, weights, *rest)
+
+    def computing(self) -> AbstractContextManager[Any]:
+        if self._blas is None:
+            return nullcontext()
+        return self._blas.limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
+
+    # The work, divided
+
+    def prepare_threads(self) -> None:
+        """Find BLAS once; called when a model is large enough for threads to matter."""
+        if self._blas is None:
+            from threadpoolctl import ThreadpoolController
+
+            self._blas = ThreadpoolController()
+
+    def _matmul(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """x [row, in] · weight [in, out] -> [row, out], by rows or by columns of the result."""
+        n_row, n_out = x.shape[0], weight.shape[1]
+        if n_row == 1:  # vector × matrix, bound by memory
+            vector, result = x[0], np.empty(n_out, np.result_type(x, weight))
+
+            def columns(start: int, stop: int) -> None:
+                np.dot(vector, weight[:, start:stop], out=result[start:stop])
+
+            self._divide(columns, n_out, cost=weight.shape[0])
+            return result[None, :]
+        out = np.empty((n_row, n_out), np.result_type(x, weight))
+        if n_row >= 64:
+
+            def rows(start: int, stop: int) -> None:
+                np.matmul(x[start:stop], weight, out=out[start:stop])
+
+            self._divide(rows, n_row, cost=weight.size)
+        else:
+
+            def columns(start: int, stop: int) -> None:
+                out[:, start:stop] = x @ weight[:, start:stop]
+
+            self._divide(columns, n_out, cost=n_row * weight.shape[0])
+        return out
+
+    def _divide(self, part: Callable[[int, int], None], n: int, cost: int) -> None:
+        """part(start, stop) over 0…n, in as many pieces as there are threads."""
+        pieces = min(self.threads, n)
+        if pieces < 2 or n * cost < _SMALL:
+            part(0, n)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads - 1, "pellucid")
+        bounds = [n * i // pieces for i in range(pieces + 1)]
+        waiting = [self._pool.submit(part, bounds[i], bounds[i + 1]) for i in range(1, pieces)]
+        try:
+            part(0, bounds[1])
+        finally:
+            for future in waiting:
+                future.result()

@@ -1,0 +1,128 @@
+"""The operations on PyTorch: training, GPUs, bfloat16. Needs the extra `[torch]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..errors import InputError
+
+__all__ = ["TorchBackend"]
+
+_DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+}
+
+Tensor = Any  # torch.Tensor; torch is an extra, so the type checker does not follow it
+
+
+class TorchBackend:
+    """training: keep gradients and apply dropout; otherwise a forward pass keeps neither."""
+
+    name = "torch"
+
+    def __init__(
+        self,
+        device: str = "cpu",
+        dtype: str = "float32",
+        threads: int | None = None,
+        *,
+        dropout: float = 0.0,
+        training: bool = False,
+    ) -> None:
+        if dtype not in _DTYPES:
+            raise InputError(f"the torch backend computes in {', '.join(_DTYPES)}, not {dtype!r}")
+        try:
+            self.device = torch.device(device)
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"torch has no device {device!r} here: {error}") from error
+        self.dtype = _DTYPES[dtype]
+        self.dropout_rate = dropout
+        self.training = training
+        if threads is not None:
+            torch.set_num_threads(threads)
+
+    # Arrays in and out
+
+    def asarray(self, values: Any) -> Tensor:
+        if isinstance(values, np.ndarray) and not values.flags.writeable:
+            values = values.copy()  # torch has no read-only tensors
+        return torch.as_tensor(values).to(self.device, self.dtype)
+
+    def ids(self, values: Any) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.int64, device=self.device)
+
+    def to_numpy(self, x: Tensor) -> np.ndarray:
+        x = x.detach().cpu()
+        return np.asarray((x.float() if x.dtype == torch.bfloat16 else x).numpy())
+
+    def empty(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.empty(shape, dtype=self.dtype, device=self.device)
+
+    def copy(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+    # The model's operations
+
+    def embedding(self, table: Tensor, ids: Tensor) -> Tensor:
+        return F.embedding(ids, table)
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        rows = torch.addmm(bias, x.reshape(-1, weight.shape[0]), weight)
+        return rows.view(*x.shape[:-1], weight.shape[1])
+
+    def unembed(self, x: Tensor, table: Tensor) -> Tensor:
+        return F.linear(x, table)
+
+    def layer_norm(self, x: Tensor, gain: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:], gain, bias, epsilon)
+
+    def mean(self, x: Tensor) -> Tensor:
+        return x.mean(-1, keepdim=True)
+
+    def sqrt(self, x: Tensor) -> Tensor:
+        return torch.sqrt(x)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        return F.gelu(x, approximate="tanh")
+
+    def softmax(self, x: Tensor) -> Tensor:
+        return torch.softmax(x, -1)
+
+    def causal_mask(self, past: Tensor, n_query: int, n_key: int) -> Tensor:
+        query = torch.arange(n_query, device=self.device)[:, None]
+        return torch.arange(n_key, device=self.device) <= past[:, None, None, None] + query
+
+    def hide(self, scores: Tensor, mask: Tensor) -> Tensor:
+        return scores.masked_fill(~mask, float("-inf"))
+
+    def attention(self, q: Tensor, k: Tensor, v: Tensor, past: Tensor) -> Tensor:
+        dropout = self.dropout_rate if self.training else 0.0
+        if q.shape[2] == k.shape[2]:  # nothing cached: the plain lower triangle
+            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        if q.shape[2] == 1 and past.numel() == 1:
+            return F.scaled_dot_product_attention(q, k, v)
+        mask = self.causal_mask(past, q.shape[2], k.shape[2])
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+
+    def dropout(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout_rate, self.training)
+
+    def apply(self, function: Callable[..., Tensor], weights: Any, x: Tensor, *rest: Any) -> Tensor:
+        # A module is called, so that its hooks run (FSDP gathers a block's weights in one).
+        if isinstance(weights, torch.nn.Module):
+            return weights(function, x, *rest)
+        return function(x, weights, *rest)
+
+    def computing(self) -> AbstractContextManager[Any]:
+        if self.training:
+            return nullcontext()
+        return torch.inference_mode()  # type: ignore[no-any-return]

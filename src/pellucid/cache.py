@@ -1,0 +1,98 @@
+"""The keys and values already computed, so that each new token costs one row of work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backend import Array, Backend
+from .errors import ContextError, InputError
+from .hparams import HParams
+
+__all__ = ["Cache"]
+
+
+class Cache:
+    """Keys and values of every layer for a batch of sequences, each with a length of its own.
+
+    keys, values: per layer [batch, head, n_ctx, d_k]; of each row only the first `lengths[row]`
+    positions mean anything. Room for the whole window is reserved, not touched.
+    """
+
+    def __init__(self, hparams: HParams, backend: Backend, batch: int = 1) -> None:
+        if batch < 1:
+            raise InputError(f"batch must be at least 1, not {batch}")
+        self.hparams = hparams
+        self.backend = backend
+        self.batch = batch
+        shape = (batch, hparams.n_head, hparams.n_ctx, hparams.d_k)
+        self.keys = [backend.empty(shape) for _ in range(hparams.n_layer)]
+        self.values = [backend.empty(shape) for _ in range(hparams.n_layer)]
+        self.lengths = np.zeros(batch, np.int64)
+
+    @property
+    def length(self) -> int:
+        """Tokens held by the longest row."""
+        return int(self.lengths.max())
+
+    @property
+    def past(self) -> np.ndarray:
+        """Tokens before the next one: [1] where all rows agree, else [batch]."""
+        first = self.lengths[:1]
+        return first if bool((self.lengths == first).all()) else self.lengths
+
+    def check_room(self, tokens: int) -> None:
+        """Raises ContextError when so many more tokens do not fit."""
+        if self.length + tokens > self.hparams.n_ctx:
+            raise ContextError(
+                f"{self.length} tokens in the cache and {tokens} more exceed the context window "
+                f"of n_ctx = {self.hparams.n_ctx}"
+            )
+
+    def append(self, layer: int, k: Array, v: Array) -> tuple[Array, Array]:
+        """k, v [batch, head, new, d_k] -> all so far, [batch, head, key, d_k].
+
+        The new ones count only after `advance`: a pass that breaks off leaves no trace.
+        """
+        new = k.shape[2]
+        keys, values = self.keys[layer], self.values[layer]
+        past = self.past
+        if past.size == 1:
+            start = int(past[0])
+            keys[:, :, start : start + new] = k
+            values[:, :, start : start + new] = v
+        else:
+            for row, start in enumerate(past.tolist()):
+                keys[row, :, start : start + new] = k[row]
+                values[row, :, start : start + new] = v[row]
+        seen = self.length + new
+        return keys[:, :, :seen], values[:, :, :seen]
+
+    def advance(self, lengths: Any) -> None:
+        """Count the tokens just appended: one number, or one per row."""
+        self.lengths = self.lengths + np.asarray(lengths, np.int64)
+
+    def rewind(self, length: int) -> None:
+        """Forget what comes after the first `length` tokens of every row."""
+        if not 0 <= length <= int(self.lengths.min()):
+            raise InputError(
+                f"cannot rewind to {length} tokens: the cache holds {int(self.lengths.min())}"
+            )
+        self.lengths = np.full(self.batch, length, np.int64)
+
+    def fork(self) -> Cache:
+        """A copy that goes its own way."""
+        twin = Cache(self.hparams, self.backend, self.batch)
+        twin.lengths = self.lengths.copy()
+        for mine, its in ((self.keys, twin.keys), (self.values, twin.values)):
+            for source, target in zip(mine, its, strict=True):
+                target[:, :, : self.length] = source[:, :, : self.length]
+        return twin
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that hold meaning now (not those reserved)."""
+        itemsize = int(self.keys[0].itemsize)
+        per_token = 2 * self.hparams.n_layer * self.hparams.n_embd * itemsize
+        return per_token * int(self.lengths.sum())
