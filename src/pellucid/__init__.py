@@ -1,0 +1,81 @@
+"""Pellucid: a GPT you can see through.
+
+    >>> import pellucid
+    >>> gpt = pellucid.load()
+    >>> gpt.generate("The power clapper", max_tokens=4, greedy=True).text
+    ' went straight to jail'
+
+Importing this package does nothing else: what a name needs is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cache import Cache
+    from .errors import (
+        CheckpointError,
+        ContextError,
+        InputError,
+        PellucidError,
+        TokenizerError,
+    )
+    from .generate import Generation, Model, Step
+    from .gpt import GPT, load
+    from .hparams import SIZES, HParams
+    from .sampling import Sampling
+    from .taps import TAPS
+    from .tokenizer import Tokenizer
+
+__all__ = [
+    "GPT",
+    "SIZES",
+    "TAPS",
+    "Cache",
+    "CheckpointError",
+    "ContextError",
+    "Generation",
+    "HParams",
+    "InputError",
+    "Model",
+    "PellucidError",
+    "Sampling",
+    "Step",
+    "Tokenizer",
+    "TokenizerError",
+    "__version__",
+    "load",
+]
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "GPT": "gpt",
+    "SIZES": "hparams",
+    "TAPS": "taps",
+    "Cache": "cache",
+    "CheckpointError": "errors",
+    "ContextError": "errors",
+    "Generation": "generate",
+    "HParams": "hparams",
+    "InputError": "errors",
+    "Model": "generate",
+    "PellucidError": "errors",
+    "Sampling": "sampling",
+    "Step": "generate",
+    "Tokenizer": "tokenizer",
+    "TokenizerError": "errors",
+    "load": "gpt",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'pellucid' has no attribute {name!r}")
+    return getattr(import_module(f".{_ROOMS[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -159,18 +159,12 @@ class NumpyBackend:
         return function(x, weights, *rest)
 
     def computing(self) -> AbstractContextManager[Any]:
+        """BLAS on one thread, once there is work that is divided here."""
         if self._blas is None:
             return nullcontext()
         return self._blas.limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
 
     # The work, divided
-
-    def prepare_threads(self) -> None:
-        """Find BLAS once; called when a model is large enough for threads to matter."""
-        if self._blas is None:
-            from threadpoolctl import ThreadpoolController
-
-            self._blas = ThreadpoolController()
 
     def _matmul(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """x [row, in] · weight [in, out] -> [row, out], by rows or by columns of the result."""
@@ -204,12 +198,19 @@ class NumpyBackend:
         if pieces < 2 or n * cost < _SMALL:
             part(0, n)
             return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads - 1, "pellucid")
+        pool = self._pool or self._start_threads()
         bounds = [n * i // pieces for i in range(pieces + 1)]
-        waiting = [self._pool.submit(part, bounds[i], bounds[i + 1]) for i in range(1, pieces)]
+        waiting = [pool.submit(part, bounds[i], bounds[i + 1]) for i in range(1, pieces)]
         try:
             part(0, bounds[1])
         finally:
             for future in waiting:
                 future.result()
+
+    def _start_threads(self) -> ThreadPoolExecutor:
+        # Only a model large enough to divide pays for looking for BLAS.
+        from threadpoolctl import ThreadpoolController
+
+        self._pool = ThreadPoolExecutor(self.threads - 1, "pellucid")
+        self._blas = ThreadpoolController()
+        return self._pool

@@ -1,0 +1,178 @@
+"""A GPT, ready to use: a tokenizer and a model that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .backend import get_backend
+from .errors import InputError
+from .generate import Generation, Model
+from .sampling import Sampling, Stage
+from .weights import unflatten
+
+if TYPE_CHECKING:
+    from .backend import Array
+    from .cache import Cache
+    from .hparams import HParams
+    from .taps import Tap
+    from .tokenizer import Tokenizer
+
+__all__ = ["DEFAULT", "EMBEDDED", "GPT", "load"]
+
+EMBEDDED = Path(__file__).parent / "models"  # the models that come with the package
+DEFAULT = "talk"
+
+
+class GPT:
+    """What `pellucid.load` returns.
+
+    hparams: n_vocab, n_ctx, n_embd, n_head, n_layer. model: the forward pass with its weights.
+    tokenizer: text ↔ ids. card: where the model comes from, its data, its loss, its limits.
+    template: the name of its chat template, or None. name: what it was loaded as.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        tokenizer: Tokenizer,
+        *,
+        card: Mapping[str, Any] | None = None,
+        template: str | None = None,
+        name: str = "",
+    ) -> None:
+        if tokenizer.n_vocab != model.hparams.n_vocab:
+            raise InputError(
+                f"the tokenizer has {tokenizer.n_vocab} tokens, the model {model.hparams.n_vocab}: "
+                "they do not belong together"
+            )
+        self.model = model
+        self.tokenizer = tokenizer
+        self.card = dict(card or {})
+        self.template = template
+        self.name = name
+
+    @property
+    def hparams(self) -> HParams:
+        return self.model.hparams
+
+    def __repr__(self) -> str:
+        return f"GPT({self.name!r}, {self.hparams}, backend={self.model.backend.name!r})"
+
+    def encode(self, text: str | Sequence[int]) -> list[int]:
+        """Text to ids; ids stay what they are."""
+        if isinstance(text, str):
+            return self.tokenizer.encode(text)
+        return [int(token) for token in text]
+
+    def forward(
+        self,
+        tokens: Any,
+        cache: Cache | None = None,
+        tap: Tap | None = None,
+        *,
+        lengths: Any = None,
+        last_only: bool = False,
+    ) -> Array:
+        """tokens [position] or [batch, position] -> logits [(batch,) position, n_vocab]"""
+        return self.model.forward(tokens, cache, tap, lengths=lengths, last_only=last_only)
+
+    def logits(self, text: str | Sequence[int]) -> np.ndarray:
+        """Text or ids -> [position, n_vocab]: what follows each position, before softmax."""
+        ids = self.encode(text)
+        if not ids:
+            raise InputError("the text is empty: there is no position to predict from")
+        return self.model.backend.to_numpy(self.forward(ids))
+
+    def stages(self, text: str | Sequence[int], **sampling: Any) -> list[Stage]:
+        """Every distribution between the model's logits for the next token and the choice.
+
+        sampling: the fields of `Sampling`, such as temperature=0.8, top_k=40.
+        """
+        ids = self.encode(text)
+        return _sampling(sampling).stages(self.logits(ids)[-1], ids)
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int | None = None,
+        stop: str | Iterable[str] = (),
+        stop_tokens: Iterable[int] | None = None,
+        alternatives: int = 5,
+        n_ctx: int | None = None,
+        seed: int | None = None,
+        tap: Tap | None = None,
+        follows: Generation | None = None,
+        **sampling: Any,
+    ) -> Generation:
+        """Go on from a text (or ids), token by token; nothing runs until you iterate or look.
+
+        max_tokens: at most so many (None: until the window is full). stop: texts that end it
+        and are not shown. stop_tokens: ids that end it (default: the end-of-text token).
+        alternatives: how many likeliest tokens each step lists. n_ctx: a smaller window.
+        seed: makes sampling repeatable. tap: sees, and may replace, every value of every step.
+        follows: an earlier generation whose cached work is taken over.
+        sampling: the fields of `Sampling`, such as greedy=True or temperature=0.8.
+        Raises InputError and ContextError at once, before anything is computed.
+        """
+        return Generation(
+            self.model,
+            self.tokenizer,
+            self.encode(prompt),
+            _sampling(sampling),
+            max_tokens=max_tokens,
+            stop=stop,
+            stop_tokens=stop_tokens,
+            alternatives=min(alternatives, self.hparams.n_vocab),
+            n_ctx=n_ctx,
+            seed=seed,
+            tap=tap,
+            follows=follows,
+        )
+
+
+def load(
+    source: str | Path | None = None,
+    *,
+    backend: str = "numpy",
+    device: str | None = None,
+    dtype: str | None = None,
+    threads: int | None = None,
+) -> GPT:
+    """A GPT from the package, a folder, a file, or the Hugging Face hub.
+
+    source: None for the embedded default, the name of an embedded model ("talk"), a folder or
+    file in any format that `pellucid.checkpoint` reads, or a hub name such as "gpt2".
+    backend, device, dtype, threads: see `pellucid.backend.get_backend`.
+    Raises CheckpointError when the files cannot be trusted or found, InputError otherwise.
+    """
+    from . import checkpoint
+    from .errors import CheckpointError
+
+    name = str(source or DEFAULT)
+    embedded = EMBEDDED / name if name in embedded_names() else None
+    machine = get_backend(backend, device=device, dtype=dtype, threads=threads)
+    found = checkpoint.load(embedded or source or DEFAULT)
+    if found.tokenizer is None:
+        raise CheckpointError(
+            f"{name} has weights but no tokenizer beside them: add vocab.json and merges.txt"
+        )
+    tensors = {key: machine.asarray(value) for key, value in found.tensors.items()}
+    model = Model(found.hparams, unflatten(tensors, found.hparams), machine)
+    return GPT(model, found.tokenizer, card=found.card, template=found.template, name=name)
+
+
+def embedded_names() -> list[str]:
+    """The models that come with the package."""
+    return sorted(path.name for path in EMBEDDED.iterdir() if (path / "config.json").is_file())
+
+
+def _sampling(fields: Mapping[str, Any]) -> Sampling:
+    known = Sampling.__dataclass_fields__
+    if unknown := sorted(set(fields) - set(known)):
+        raise InputError(f"no such setting: {', '.join(unknown)}; there are {', '.join(known)}")
+    return Sampling(**fields)

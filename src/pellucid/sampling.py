@@ -1,0 +1,162 @@
+"""Logits → distribution → one token, with every distribution on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .errors import InputError
+
+__all__ = ["Sampling", "Stage", "draw", "log_softmax", "softmax"]
+
+
+class Stage(NamedTuple):
+    """One step from the model's logits to the distribution that a token is drawn from."""
+
+    name: str
+    logits: np.ndarray  # [n_vocab]; -∞ where the token is out of the question
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """[n_vocab], summing to 1"""
+        return softmax(self.logits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a token is chosen. The defaults draw from the model's own distribution.
+
+    greedy: the one token with the highest probability. temperature: divides the logits; 0 is
+    greedy. top_k: only the k likeliest. top_p: only the likeliest that together reach p
+    (nucleus, arXiv 1904.09751). min_p: only those at least min_p times as likely as the
+    likeliest (arXiv 2407.01082). repetition_penalty: divides the positive and multiplies the
+    negative logits of tokens seen before (CTRL, arXiv 1909.05858). presence_penalty and
+    frequency_penalty: subtracted once, and once per occurrence, for tokens generated so far.
+    Raises InputError when a value is out of range.
+    """
+
+    greedy: bool = False
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check("temperature", self.temperature, 0, 100)
+        _check("repetition_penalty", self.repetition_penalty, 0.01, 100)
+        _check("presence_penalty", self.presence_penalty, -100, 100)
+        _check("frequency_penalty", self.frequency_penalty, -100, 100)
+        if self.top_p is not None:
+            _check("top_p", self.top_p, 0, 1)
+        if self.min_p is not None:
+            _check("min_p", self.min_p, 0, 1)
+        if self.top_k is not None and (
+            isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 1
+        ):
+            raise InputError(f"top_k must be a whole number of at least 1, not {self.top_k!r}")
+
+    def stages(
+        self, logits: np.ndarray, prompt: Sequence[int] = (), generated: Sequence[int] = ()
+    ) -> list[Stage]:
+        """logits [n_vocab] -> the distributions, the model's own first; what does nothing is
+        left out. prompt, generated: the token ids so far, for the penalties."""
+        # float64: cumulative sums of 50,257 float32 probabilities would decide by rounding
+        x = np.asarray(logits, np.float64)
+        stages = [Stage("model", x)]
+        seen = np.unique(np.asarray([*prompt, *generated], np.int64))
+        if self.repetition_penalty != 1 and seen.size:
+            x = x.copy()
+            x[seen] = np.where(
+                x[seen] > 0, x[seen] / self.repetition_penalty, x[seen] * self.repetition_penalty
+            )
+            stages.append(Stage("repetition penalty", x))
+        if (self.presence_penalty or self.frequency_penalty) and len(generated):
+            tokens, counts = np.unique(np.asarray(generated, np.int64), return_counts=True)
+            x = x.copy()
+            x[tokens] -= self.presence_penalty + self.frequency_penalty * counts
+            stages.append(Stage("presence and frequency penalty", x))
+        if self.greedy or self.temperature == 0:
+            stages.append(Stage("greedy", _only(x, np.argmax(x, keepdims=True))))
+            return stages
+        if self.temperature != 1:
+            x = x / self.temperature
+            stages.append(Stage("temperature", x))
+        if self.top_k is not None and self.top_k < x.size:
+            x = _only(x, _likeliest(x)[: self.top_k])
+            stages.append(Stage("top-k", x))
+        if self.top_p is not None and self.top_p < 1:
+            order = _likeliest(x)
+            before = np.cumsum(softmax(x)[order])
+            n = 1 + int(np.count_nonzero(before < self.top_p))
+            x = _only(x, order[:n])
+            stages.append(Stage("top-p", x))
+        if self.min_p:
+            x = np.where(x >= x.max() + math.log(self.min_p), x, -np.inf)
+            stages.append(Stage("min-p", x))
+        return stages
+
+    def choose(
+        self,
+        logits: np.ndarray,
+        prompt: Sequence[int],
+        generated: Sequence[int],
+        seed: int,
+        position: int,
+    ) -> int:
+        """The token for `position`. The same logits, seed and position give the same token,
+        whatever else is generated beside it."""
+        if (
+            self.greedy
+            and self.repetition_penalty == 1
+            and not (self.presence_penalty or self.frequency_penalty)
+        ):
+            return int(np.argmax(logits))
+        return draw(self.stages(logits, prompt, generated)[-1].logits, seed, position)
+
+
+def draw(logits: np.ndarray, seed: int, position: int) -> int:
+    """One token from softmax(logits): the inverse of the cumulative distribution at a uniform
+    number that seed and position alone determine, so any step can be drawn again."""
+    possible = np.flatnonzero(np.isfinite(logits))
+    if not possible.size:
+        raise InputError("no token is left to draw: every logit is -∞ or not a number")
+    cumulative = np.cumsum(softmax(logits[possible]))
+    uniform = np.random.default_rng([seed, position]).random() * cumulative[-1]
+    index = min(int(np.searchsorted(cumulative, uniform, side="right")), possible.size - 1)
+    return int(possible[index])
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """[..., n] -> [..., n], summing to 1 along the last axis."""
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """[..., n] -> [..., n]: log-probabilities (natural logarithm)."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+
+
+def _likeliest(x: np.ndarray) -> np.ndarray:
+    """Ids of the tokens still possible, likeliest first; ties by id."""
+    order = np.argsort(-x, kind="stable")
+    return np.asarray(order[np.isfinite(x[order])])
+
+
+def _only(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    out = np.full_like(x, -np.inf)
+    out[keep] = x[keep]
+    return out
+
+
+def _check(name: str, value: float, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise InputError(f"{name} must be a number between {low} and {high}, not {value!r}")
