@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -22,10 +24,15 @@ __all__ = [
     "check_finite",
     "check_memory",
     "check_shapes",
+    "check_tokenizer",
     "hparams_from",
     "inside",
+    "open_file",
     "widen",
 ]
+
+
+_O_BINARY = getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +89,18 @@ def check_memory(n_bytes: int, source: Path) -> None:
 def check_finite(tensors: Mapping[str, np.ndarray], source: Path) -> None:
     """Name the first NaN or infinity, its tensor and its index.
 
-    One pass at the speed of memory: a dot product with itself is finite unless some number is
-    not (or is beyond 1e150), so the exact search runs on suspicious chunks only.
+    One pass at the speed of memory: an infinity or NaN always survives into the sum of its
+    chunk, so the exact search runs only where that sum is not finite.
     """
     for name, tensor in tensors.items():
         flat = tensor.reshape(-1)
         step = 1 << 18
         for start in range(0, flat.size, step):
             chunk = flat[start : start + step]
-            if np.isfinite(np.add.reduce(chunk)):
-                continue  # inf and NaN always survive a sum
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = np.add.reduce(chunk)
+            if np.isfinite(total):
+                continue
             bad = np.flatnonzero(~np.isfinite(chunk))
             if bad.size:
                 index = tuple(int(i) for i in np.unravel_index(start + int(bad[0]), tensor.shape))
@@ -113,13 +122,69 @@ def widen(stored: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def inside(root: Path, name: str) -> Path:
-    """The file `name` of folder `root`; refuses a path or a link that leads out of `root`."""
-    if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+    """The file `name` of folder `root`; refuses a path or a link that leads out of `root`.
+
+    The hub's cache is the one exception: there a snapshot is made of links to the blobs beside it.
+    """
+    windows = PureWindowsPath(name)
+    if (
+        not name
+        or "\0" in name
+        or windows.drive
+        or windows.is_absolute()
+        or name.startswith("/")
+        or ".." in windows.parts  # takes / and \\ for separators: both are refused everywhere
+    ):
         raise CheckpointError(f"{root}: file name {name!r} leads out of the model's folder")
     path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        target, home = path.resolve(), root.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name too long
+        raise CheckpointError(f"{root}: file name {name!r} cannot be followed: {error}") from error
+    if not (target.is_relative_to(home) or _is_hub_blob(target, home)):
         raise CheckpointError(f"{path} is a link that leads out of the model's folder")
     return path
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading; a folder, a pipe or a device is a CheckpointError."""
+    try:
+        # Without O_NONBLOCK a pipe put in a file's place would wait for a writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _O_BINARY)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CheckpointError(f"{path} is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def check_tokenizer(tokenizer: Tokenizer, hparams: HParams, source: Path) -> None:
+    """As many tokens as the model has embeddings: else ids would mean something else."""
+    if tokenizer.n_vocab != hparams.n_vocab:
+        raise CheckpointError(
+            f"{source}: the tokenizer has {tokenizer.n_vocab} tokens and the model "
+            f"{hparams.n_vocab} embeddings; they do not belong together"
+        )
+
+
+def _is_hub_blob(target: Path, snapshot: Path) -> bool:
+    """Whether `target` is a blob of the hub cache that `snapshot` lies in.
+
+    Layout: <cache>/models--org--name/snapshots/<commit>, blobs in <cache>/models--org--name/blobs
+    or, shared between models, in <cache>/blobs/<2 hex digits>/<64 hex digits>.
+    """
+    model = snapshot.parent.parent
+    if snapshot.parent.name != "snapshots" or not model.name.startswith("models--"):
+        return False
+    if target.parent == model / "blobs":
+        return True
+    shared = model.parent / "blobs"
+    return bool(
+        target.parent.parent == shared
+        and re.fullmatch(r"[0-9a-f]{64}", target.name)
+        and target.parent.name == target.name[:2]
+    )
 
 
 def _available_bytes() -> int | None:
