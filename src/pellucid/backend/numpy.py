@@ -19,7 +19,7 @@ from ..errors import InputError
 
 __all__ = ["NumpyBackend"]
 
-_SMALL = 1 << 17  # multiplications below which handing work to a thread costs more than it saves
+_SMALL = 1 << 20  # multiplications below which handing work to a thread costs more than it saves
 _CHUNK = 1 << 15  # numbers worked on at a time, so that they stay in a core's cache
 _QUERY_BLOCK = 128  # queries per block of attention: later keys are masked, so never computed
 
@@ -169,14 +169,8 @@ class NumpyBackend:
     def _matmul(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """x [row, in] · weight [in, out] -> [row, out], by rows or by columns of the result."""
         n_row, n_out = x.shape[0], weight.shape[1]
-        if n_row == 1:  # vector × matrix, bound by memory
-            vector, result = x[0], np.empty(n_out, np.result_type(x, weight))
-
-            def columns(start: int, stop: int) -> None:
-                np.dot(vector, weight[:, start:stop], out=result[start:stop])
-
-            self._divide(columns, n_out, cost=weight.shape[0])
-            return result[None, :]
+        if n_row == 1:
+            return self._vector_matrix(x[0], weight)[None, :]
         out = np.empty((n_row, n_out), np.result_type(x, weight))
         if n_row >= 64:
 
@@ -191,6 +185,29 @@ class NumpyBackend:
 
             self._divide(columns, n_out, cost=n_row * weight.shape[0])
         return out
+
+    def _vector_matrix(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """x [in] · weight [in, out] -> [out]: bound by memory, so each thread reads one stretch
+        of it. einsum reads at the memory's speed; BLAS, here, at a third to a half of it."""
+        n_in, n_out = weight.shape
+        if weight.strides[0] < weight.strides[1]:  # transposed: each column is a stretch
+            out = np.empty(n_out, np.result_type(x, weight))
+
+            def columns(start: int, stop: int) -> None:
+                np.einsum("i,ij->j", x, weight[:, start:stop], out=out[start:stop])
+
+            self._divide(columns, n_out, cost=n_in)
+            return out
+        sums: dict[int, np.ndarray] = {}
+
+        def rows(start: int, stop: int) -> None:
+            sums[start] = np.einsum("i,ij->j", x[start:stop], weight[start:stop])
+
+        self._divide(rows, n_in, cost=n_out)
+        first, *others = (sums[start] for start in sorted(sums))
+        for other in others:
+            first += other
+        return first
 
     def _divide(self, part: Callable[[int, int], None], n: int, cost: int) -> None:
         """part(start, stop) over 0…n, in as many pieces as there are threads."""

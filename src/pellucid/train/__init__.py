@@ -1,0 +1,1 @@
+"""Training: makes the weights. Needs the extras `[torch,train]`."""
