@@ -11,7 +11,7 @@ from .checkpoint import open_file
 
 __all__ = ["parse_object", "read_bytes", "read_object"]
 
-MOST_BYTES = 2 << 20  # GPT-2 XL's index has 60 KB; two MiB of brackets stay below 50 MB of memory
+MOST_BYTES = 1 << 20  # GPT-2 XL's index has 60 KB; a MiB of brackets stays below 50 MB of memory
 
 
 def read_object(path: Path, most: int = MOST_BYTES) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def parse_object(data: bytes, source: str) -> dict[str, Any]:
     """The JSON object that `data` holds. Raises CheckpointError naming what is wrong.
 
     Refused beyond what `json` refuses: a key twice, NaN and Infinity, whole numbers of more than
-    20 digits, strings that are not Unicode (a lone surrogate), and anything that is not an object.
+    20 digits or -0, strings that are not Unicode (a lone surrogate), and anything that is not an object.
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -50,6 +50,8 @@ def parse_object(data: bytes, source: str) -> dict[str, Any]:
     def whole(digits: str) -> int:
         if len(digits) > 20:
             raise CheckpointError(f"{source}: the number {digits[:20]}... is too long")
+        if digits == "-0":  # a whole number to Python, a fraction to the format's own reader
+            raise CheckpointError(f"{source}: -0 is not a whole number")
         return int(digits)
 
     def constant(name: str) -> NoReturn:

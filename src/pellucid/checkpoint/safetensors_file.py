@@ -3,7 +3,7 @@
 A file is: 8 bytes, the length N of the header (little-endian); N bytes of JSON that give each
 tensor's dtype, shape and place; the numbers. (https://github.com/huggingface/safetensors, "Format")
 Nothing is trusted before it is checked, and the numbers are not copied but memory-mapped.
-Stricter than the format where GPT-2 needs no more: a header of at most 2 MiB, no unknown keys.
+Stricter than the format where GPT-2 needs no more: a header of at most 1 MiB, no unknown keys.
 """
 
 from __future__ import annotations
