@@ -1,0 +1,339 @@
+"""Our own folder: RELIABILITY A8, every flipped bit is found; writes that cannot half-happen."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pellucid import checkpoint
+from pellucid.checkpoint import atomic, safetensors_file
+from pellucid.errors import CheckpointError, PellucidError
+from pellucid.hparams import HParams
+from pellucid.tokenizer import Tokenizer
+from pellucid.weights import shapes
+
+HPARAMS = HParams(n_vocab=260, n_ctx=8, n_embd=12, n_head=3, n_layer=2)
+
+
+def random_tensors(seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {n: rng.standard_normal(s, dtype=np.float32) for n, s in shapes(HPARAMS).items()}
+
+
+@pytest.fixture
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    folder = tmp_path_factory.mktemp("vocabulary")
+    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    letters = [chr(byte) for byte in shown] + [chr(256 + i) for i in range(256 - len(shown))]
+    tokens = [*letters, "ab", "abc", "Ġt", "<|endoftext|>"]
+    (folder / "encoder.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}), "utf-8")
+    (folder / "vocab.bpe").write_text("#version: 0.2\na b\nab c\nĠ t\n", "utf-8")
+    return Tokenizer.from_files(folder / "encoder.json", folder / "vocab.bpe")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tokenizer: Tokenizer) -> Path:
+    return checkpoint.save(
+        tmp_path / "model", HPARAMS, random_tensors(), tokenizer, card={"loss": 1.5}
+    )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_round_trip(dtype: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    tensors = random_tensors()
+    checkpoint.save(tmp_path / "a", HPARAMS, tensors, tokenizer, dtype=dtype, template="roles")
+    found = checkpoint.load(tmp_path / "a")
+    assert (found.hparams, found.template) == (HPARAMS, "roles")
+    step = {"float32": 0, "float16": 2**-11, "bfloat16": 2**-8}[dtype]
+    for name, tensor in tensors.items():
+        assert found.tensors[name].dtype == np.float32
+        np.testing.assert_allclose(found.tensors[name], tensor, rtol=step, atol=1e-7 * bool(step))
+    # What was rounded once stays: saved again in the same way, the files are the same.
+    checkpoint.save(
+        tmp_path / "b", HPARAMS, found.tensors, tokenizer, dtype=dtype, template="roles"
+    )
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+
+
+def test_without_tokenizer(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "a", HPARAMS, random_tensors())
+    assert checkpoint.load(tmp_path / "a").tokenizer is None
+
+
+def refuses(folder: Path) -> bool:
+    try:
+        checkpoint.load(folder)
+    except PellucidError:
+        return True
+    return False
+
+
+def test_one_flipped_bit_is_always_found(folder: Path) -> None:
+    rng = random.Random(8)
+    files = sorted(folder.iterdir())
+    assert {"config.json", "manifest.json", "model.safetensors", "vocab.json", "merges.txt"} <= {
+        path.name for path in files
+    }
+    start = time.perf_counter()
+    for path in files:
+        content = path.read_bytes()
+        for _ in range(200):
+            offset, bit = rng.randrange(len(content)), rng.randrange(8)
+            with open(path, "r+b") as file:  # in place, as a failing disk would
+                file.seek(offset)
+                file.write(bytes([content[offset] ^ 1 << bit]))
+            assert refuses(folder), f"{path.name}: bit {bit} of byte {offset} flipped unseen"
+            with open(path, "r+b") as file:
+                file.seek(offset)
+                file.write(content[offset : offset + 1])
+    checkpoint.load(folder)
+    assert time.perf_counter() - start < 60
+
+
+def test_the_error_names_the_file(folder: Path) -> None:
+    for name in ("model.safetensors", "config.json", "vocab.json", "merges.txt"):
+        path = folder / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+        with pytest.raises(CheckpointError, match=rf"{name} is not the file that was saved"):
+            checkpoint.load(folder)
+        path.unlink()
+        with pytest.raises(CheckpointError, match=rf"{name} is missing"):
+            checkpoint.load(folder)
+        path.write_bytes(content)
+    checkpoint.load(folder)
+
+
+def test_a_swapped_tokenizer_is_found(folder: Path, tmp_path: Path) -> None:
+    """Two tokens exchanged: as many as before, a sound vocabulary, other words."""
+    path = folder / "vocab.json"
+    vocab = json.loads(path.read_text("utf-8"))
+    vocab["A"], vocab["B"] = vocab["B"], vocab["A"]
+    path.write_text(json.dumps(vocab), "utf-8")
+    with pytest.raises(CheckpointError, match=r"vocab\.json"):
+        checkpoint.load(folder)
+
+
+def test_a_file_added_later_is_found(folder: Path) -> None:
+    for name in ("tokenizer.json", "encoder.json", "vocab.bpe", "model-00001.safetensors"):
+        (folder / name).write_text("{}")
+        with pytest.raises(CheckpointError, match="was added later"):
+            checkpoint.load(folder)
+        (folder / name).unlink()
+    (folder / "README.md").write_text("notes are welcome")
+    checkpoint.load(folder)
+
+
+def rehash(folder: Path, change: Any = None) -> None:
+    """Write the manifest anew, as someone would who wants to deceive."""
+    from pellucid.checkpoint import folder as own
+
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    found = digests(folder)
+    manifest["files"] = {name: found.get(name, "0" * 64) for name in manifest["files"]}
+    manifest["together"] = own._together(manifest["files"])
+    if change is not None:
+        change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(more=1), "no more"),
+        (lambda m: m.pop("together"), "no more"),
+        (lambda m: m.update(together="0" * 64), "does not agree with itself"),
+        (lambda m: m.update(version=2), "newer"),
+        (lambda m: m.update(version=True), "newer"),
+        (lambda m: m.update(format="x"), "format"),
+        (lambda m: m.update(files=[]), "must list"),
+        (lambda m: m["files"].pop("config.json"), "must list"),
+        (lambda m: m["files"].update({"../x.json": "0" * 64}), "plain file name"),
+        (lambda m: m["files"].update({"/etc/passwd": "0" * 64}), "plain file name"),
+        (lambda m: m["files"].update({"a\\b": "0" * 64}), "plain file name"),
+        (lambda m: m["files"].update({"vocab.json": 7}), "not a sha256"),
+        (lambda m: m["files"].update({"vocab.json": "0" * 63}), "not a sha256"),
+    ],
+)
+def test_malformed_manifests(folder: Path, change: Any, message: str) -> None:
+    rehash(folder)
+    checkpoint.load(folder)
+    rehash(folder, change)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"more": 1},
+        {"version": 2},
+        {"format": "hf"},
+        {"hparams": {"n_layer": 10**9}},
+        {"hparams": []},
+        {"hparams": HPARAMS.to_dict() | {"n_layer": 3}},
+        {"hparams": HPARAMS.to_dict() | {"n_embd": "12"}},
+        {"hparams": HPARAMS.to_dict() | {"n_embd": 12 * 4096, "n_layer": 1000}},
+        {"hparams": HPARAMS.to_dict() | {"auto_map": {}}},
+        {"template": 3},
+        {"card": "text"},
+    ],
+    ids=str,
+)
+def test_configuration_is_closed_even_with_right_hashes(
+    folder: Path, change: dict[str, Any]
+) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    rehash(folder)
+    with pytest.raises(CheckpointError):
+        checkpoint.load(folder)
+
+
+# --- writes --------------------------------------------------------------------------------------
+
+
+class FullDisk:
+    """A disk that has room for `room` more bytes."""
+
+    def __init__(self, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.room = room
+        real = builtins.open
+
+        def limited(path: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            file = real(path, mode, *args, **kwargs)
+            return file if "w" not in mode else _Limited(file, self)
+
+        for module in (atomic, safetensors_file):
+            monkeypatch.setattr(module, "open", limited, raising=False)
+
+
+class _Limited:
+    def __init__(self, file: Any, disk: FullDisk) -> None:
+        self.file, self.disk = file, disk
+
+    def __enter__(self) -> _Limited:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def write(self, content: Any) -> None:
+        content = bytes(content)
+        self.file.write(content[: self.disk.room])
+        self.disk.room -= len(content)
+        if self.disk.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("format", checkpoint.FORMATS)
+@pytest.mark.parametrize("room", [0, 7, 100, 20_000, 28_000])
+def test_a_full_disk_leaves_the_previous_checkpoint(
+    folder: Path, format: str, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digests(folder)
+    with monkeypatch.context() as patch:
+        FullDisk(room, patch)
+        for name in ("model", "another"):
+            with pytest.raises(CheckpointError, match="No space left"):
+                checkpoint.save(folder.with_name(name), HPARAMS, random_tensors(1), format=format)
+    assert digests(folder) == before
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+    checkpoint.save(folder, HPARAMS, random_tensors(1), format=format)
+    assert digests(folder) != before
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["one step", "two steps"])
+def test_replacing(folder: Path, exchange: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not exchange:
+        monkeypatch.setattr(atomic.ctypes, "CDLL", lambda *_, **__: object())
+    new = random_tensors(1)
+    checkpoint.save(folder, HPARAMS, new)
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+    assert "vocab.json" not in digests(folder)
+    np.testing.assert_array_equal(checkpoint.load(folder).tensors["wte.weight"], new["wte.weight"])
+
+
+def test_killed_while_writing(folder: Path) -> None:
+    """kill -9 at random moments: the name always holds a whole checkpoint; leftovers are swept."""
+    program = """if True:
+        import sys
+        from pellucid import checkpoint
+        found = checkpoint.load(sys.argv[1])
+        tensors = {name: tensor.copy() for name, tensor in found.tensors.items()}
+        print("ready", flush=True)
+        while True:
+            checkpoint.save(sys.argv[1], found.hparams, tensors, found.tokenizer)
+    """
+    rng = random.Random(0)
+    for _ in range(6):
+        writer = subprocess.Popen([sys.executable, "-c", program, folder], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(rng.uniform(0, 0.05))
+        writer.kill()
+        writer.wait()
+        writer.stdout.close()
+        checkpoint.load(folder)
+    checkpoint.save(folder, HPARAMS, random_tensors())
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_foreign_folders_are_not_written_over(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "thesis.tex").write_text("years of work")
+    (tmp_path / "file").write_text("text")
+    for target in (home, tmp_path / "file"):
+        with pytest.raises(CheckpointError, match=r"choose another|is a file"):
+            checkpoint.save(target, HPARAMS, random_tensors())
+    assert (home / "thesis.tex").read_text() == "years of work"
+    (home / "thesis.tex").unlink()
+    checkpoint.save(home, HPARAMS, random_tensors())  # an empty folder may be used
+    (home / "thesis.tex").write_text("again")
+    with pytest.raises(CheckpointError, match=r"thesis\.tex"):
+        checkpoint.save(home, HPARAMS, random_tensors())
+
+
+def test_parents_are_made_and_links_stay_links(tmp_path: Path) -> None:
+    target = checkpoint.save(tmp_path / "a" / "b" / "model", HPARAMS, random_tensors())
+    (tmp_path / "latest").symlink_to(target)
+    checkpoint.save(tmp_path / "latest", HPARAMS, random_tensors(1), format="hf")
+    assert (tmp_path / "latest").is_symlink()
+    assert checkpoint.detect(target) == "hf"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(CheckpointError, match="cannot write"):
+            checkpoint.save(tmp_path / "model", HPARAMS, random_tensors())
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_the_target_may_move(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    assert checkpoint.load(tmp_path / "elsewhere").card == {"loss": 1.5}
