@@ -1,0 +1,78 @@
+"""Why did it say that? Questions about a model, each a pure function over taps.
+
+Every answer is a frozen dataclass of numpy arrays and labels, with `to_dict()` for JSON.
+All take a GPT first, work on every backend and leave nothing behind in the model; only the
+gradients need torch.
+"""
+
+from .ablation import Ablation, Sweep, ablate, ablate_each, ablation
+from .attention import (
+    HEAD_KINDS,
+    AttentionSummary,
+    HeadLabel,
+    HeadLabels,
+    attention,
+    head_labels,
+)
+from .attribution import Attribution, attribute
+from .edits import Edits, compose
+from .finding import Finding
+from .gradients import TokenGradients, gradient_times_input, integrated_gradients
+from .lens import LogitLens, logit_lens
+from .neighbours import Neighbours, neighbours
+from .patching import Patching, patch, patch_each
+from .steering import direction, steer
+from .trace import (
+    BUDGET,
+    Cost,
+    Recorder,
+    Trace,
+    canonical_name,
+    estimate,
+    select,
+    trace,
+    transformer_lens_name,
+)
+from .why import Why, why
+
+__all__ = [
+    "BUDGET",
+    "HEAD_KINDS",
+    "Ablation",
+    "AttentionSummary",
+    "Attribution",
+    "Cost",
+    "Edits",
+    "Finding",
+    "HeadLabel",
+    "HeadLabels",
+    "LogitLens",
+    "Neighbours",
+    "Patching",
+    "Recorder",
+    "Sweep",
+    "TokenGradients",
+    "Trace",
+    "Why",
+    "ablate",
+    "ablate_each",
+    "ablation",
+    "attention",
+    "attribute",
+    "canonical_name",
+    "compose",
+    "direction",
+    "estimate",
+    "gradient_times_input",
+    "head_labels",
+    "integrated_gradients",
+    "logit_lens",
+    "neighbours",
+    "patch",
+    "patch_each",
+    "select",
+    "steer",
+    "trace",
+    "transformer_lens_name",
+    "why",
+]

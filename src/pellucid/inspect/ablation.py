@@ -1,0 +1,346 @@
+"""Ablation: switch parts off, or give them uninformative values, and see what changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ..errors import InputError
+from ..generate import Alternative
+from ..sampling import log_softmax
+from .edits import Edits, edited_copies
+from .finding import Finding, chosen, effect, likeliest, read, token_id
+from .trace import Recorder
+
+if TYPE_CHECKING:
+    from ..backend import Array
+    from ..gpt import GPT
+
+__all__ = ["Ablation", "Kind", "Over", "Sweep", "ablate", "ablate_each", "ablation"]
+
+Kind = Literal["zero", "mean", "resample"]
+Over = Literal["heads", "mlps", "positions"]
+_KINDS = ("zero", "mean", "resample")
+_Head = tuple[int, int]  # layer, head
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation(Finding):
+    """What ablating some parts did to the prediction after `position`.
+
+    before, after: the likeliest tokens. target: the token watched; logit_change and
+    logprob_change (nats) are after - before; target_logprob is before.
+    divergence: KL(before ‖ after) in nats. logits_before, logits_after [n_vocab].
+    """
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    position: int
+    how: Kind
+    heads: tuple[_Head, ...]
+    mlps: tuple[int, ...]
+    positions: tuple[int, ...]
+    target_id: int
+    target: str
+    target_logprob: float
+    logit_change: float
+    logprob_change: float
+    divergence: float
+    before: tuple[Alternative, ...]
+    after: tuple[Alternative, ...]
+    logits_before: np.ndarray
+    logits_after: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep(Finding):
+    """What ablating each part alone does to the prediction after `position`.
+
+    over: "heads", arrays are [layer, head]; "mlps": [layer]; "positions": [position].
+    divergence: KL(before ‖ after), nats. logit_change, logprob_change: of the target.
+    top_ids, top_tokens: the likeliest token after each ablation.
+    """
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    position: int
+    over: Over
+    how: Kind
+    target_id: int
+    target: str
+    target_logprob: float
+    before: tuple[Alternative, ...]
+    divergence: np.ndarray
+    logit_change: np.ndarray
+    logprob_change: np.ndarray
+    top_ids: np.ndarray
+    top_tokens: tuple[str, ...]  # of top_ids, flattened
+
+    def strongest(self, n: int = 5) -> list[tuple[tuple[int, ...], float]]:
+        """The n parts whose ablation costs the target most: (index, logprob_change)."""
+        order = np.argsort(self.logprob_change, axis=None, kind="stable")[:n]
+        where = [np.unravel_index(int(i), self.logprob_change.shape) for i in order]
+        return [(tuple(int(i) for i in at), float(self.logprob_change[at])) for at in where]
+
+
+def ablation(
+    gpt: GPT,
+    *,
+    heads: Iterable[_Head] = (),
+    mlps: Iterable[int] = (),
+    positions: Iterable[int] = (),
+    how: Kind = "zero",
+    reference: str | Sequence[int] | None = None,
+) -> Edits:
+    """The tap that ablates, for one call, for `generate` or beside other taps (`compose`).
+
+    heads: (layer, head) pairs, whose z is replaced. mlps: layers, whose mlp_out is replaced.
+    positions: whose token embedding is replaced, from 0 within one pass (so not for `generate`,
+    where every later pass begins anew).
+    how: "zero"; "mean": by the mean over the reference text's positions; "resample": by the
+    reference text's value at the same position, which begins anew when that text is shorter.
+    reference: needed for mean and resample.
+    """
+    hparams, backend = gpt.hparams, gpt.model.backend
+    pairs = _pairs(gpt, heads)
+    layers = chosen(mlps, hparams.n_layer, "layer")
+    at = tuple(positions)
+    by_layer: dict[int, list[int]] = {}
+    for layer, head in pairs:
+        by_layer.setdefault(layer, []).append(head)
+    names = [f"blocks.{layer}.attn.z" for layer in by_layer]
+    names += [f"blocks.{layer}.mlp_out" for layer in layers] + (["embed"] if at else [])
+    pools = _pools(gpt, names, how, reference)
+
+    def all_of(pool: Array) -> Callable[[Array], Array]:
+        def change(value: Array) -> Array:
+            value = backend.copy(value)
+            value[:] = _rows(gpt, pool, value.shape[1])
+            return value
+
+        return change
+
+    def some_heads(pool: Array, which: list[int]) -> Callable[[Array], Array]:
+        index = backend.ids(which)
+
+        def change(value: Array) -> Array:
+            value = backend.copy(value)
+            value[:, :, index] = _rows(gpt, pool, value.shape[1])[:, index]
+            return value
+
+        return change
+
+    def some_positions(pool: Array) -> Callable[[Array], Array]:
+        def change(value: Array) -> Array:
+            index = backend.ids([i for i in at if i < value.shape[1]])
+            value = backend.copy(value)
+            value[:, index] = _rows(gpt, pool, value.shape[1])[index]
+            return value
+
+        return change
+
+    functions = {
+        f"blocks.{layer}.attn.z": some_heads(pools[f"blocks.{layer}.attn.z"], which)
+        for layer, which in by_layer.items()
+    }
+    functions |= {
+        f"blocks.{layer}.mlp_out": all_of(pools[f"blocks.{layer}.mlp_out"]) for layer in layers
+    }
+    if at:
+        functions["embed"] = some_positions(pools["embed"])
+    return Edits(functions)
+
+
+def ablate(
+    gpt: GPT,
+    text: str | Sequence[int],
+    *,
+    heads: Iterable[_Head] = (),
+    mlps: Iterable[int] = (),
+    positions: Iterable[int] = (),
+    how: Kind = "zero",
+    reference: str | Sequence[int] | None = None,
+    target: str | int | None = None,
+    position: int = -1,
+    seed: int = 0,
+) -> Ablation:
+    """Ablate some parts together; see `ablation` for which and how.
+
+    reference: default for "mean" is the text itself, and the whole vocabulary for positions;
+    for "resample" the text's own tokens in another order (seed).
+    target: the token watched (default: the likeliest). position: whose prediction.
+    """
+    ids, tokens = read(gpt, text)
+    (here,) = chosen(position, len(ids), "position")
+    pairs, layers = _pairs(gpt, heads), chosen(mlps, gpt.hparams.n_layer, "layer")
+    at = chosen(positions, len(ids), "position")
+    functions: dict[str, Callable[[Array], Array]] = {}
+    for kinds in ({"heads": pairs, "mlps": layers}, {"positions": at}):
+        if any(kinds.values()):
+            known = _reference(gpt, ids, how, reference, seed, vocabulary="positions" in kinds)
+            functions |= ablation(gpt, how=how, reference=known, **kinds).functions
+    seen = [ids[: here + 1]]
+    to_numpy = gpt.model.backend.to_numpy
+    before = to_numpy(gpt.forward(seen, last_only=True))[0, 0]
+    after = to_numpy(gpt.forward(seen, tap=Edits(functions), last_only=True))[0, 0]
+    target_id = int(before.argmax()) if target is None else token_id(gpt, target)
+    divergence, logit_change, logprob_change = effect(before, after)
+    return Ablation(
+        ids,
+        tokens,
+        here,
+        how,
+        pairs,
+        layers,
+        at,
+        target_id,
+        gpt.tokenizer.decode([target_id]),
+        float(log_softmax(before.astype(np.float64))[target_id]),
+        float(logit_change[target_id]),
+        float(logprob_change[target_id]),
+        float(divergence),
+        likeliest(gpt, before),
+        likeliest(gpt, after),
+        before,
+        after,
+    )
+
+
+def ablate_each(
+    gpt: GPT,
+    text: str | Sequence[int],
+    over: Over = "heads",
+    *,
+    how: Kind = "zero",
+    reference: str | Sequence[int] | None = None,
+    target: str | int | None = None,
+    position: int = -1,
+    seed: int = 0,
+) -> Sweep:
+    """Ablate every head, MLP or position of the text, each alone, in batches.
+
+    The arguments are those of `ablate`. Positions after `position` are not tried: they cannot
+    matter.
+    """
+    if over not in ("heads", "mlps", "positions"):
+        raise InputError(f"over must be heads, mlps or positions, not {over!r}")
+    ids, tokens = read(gpt, text)
+    (here,) = chosen(position, len(ids), "position")
+    seen = ids[: here + 1]
+    hparams, backend, model = gpt.hparams, gpt.model.backend, gpt.model
+    n = len(seen)
+    streams = Recorder(gpt, ["resid_pre", "pos_embed"], budget_bytes=1 << 62)
+    before = backend.to_numpy(gpt.forward([seen], tap=streams, last_only=True))[0, 0]
+    stream = streams.passes[0]
+    known = _reference(gpt, seen, how, reference, seed, vocabulary=over == "positions")
+    after: np.ndarray
+    if over == "positions":
+        pool = _rows(gpt, _pools(gpt, ["embed"], how, known)["embed"], n)
+        replaced = pool + stream["pos_embed"][0]  # [position, n_embd]
+
+        def replace(value: Array, rows: Array, which: Array) -> None:
+            value[rows, which] = replaced[which]
+
+        first = "blocks.0.resid_pre"
+        after = edited_copies(model, stream[first], 0, first, n, replace)
+    else:
+        what, count = ("attn.z", hparams.n_head) if over == "heads" else ("mlp_out", 1)
+        names = [f"blocks.{layer}.{what}" for layer in range(hparams.n_layer)]
+        pools = _pools(gpt, names, how, known)
+        found = []
+        for layer, name in enumerate(names):
+            pool = _rows(gpt, pools[name], n)
+
+            def change(value: Array, rows: Array, which: Array, pool: Array = pool) -> None:
+                if over == "heads":
+                    value[rows, :, which] = pool[:, which].swapaxes(0, 1)
+                else:
+                    value[:] = pool
+
+            x = stream[f"blocks.{layer}.resid_pre"]
+            found.append(edited_copies(model, x, layer, name, count, change))
+        after = np.stack(found) if over == "heads" else np.concatenate(found)
+
+    target_id = int(before.argmax()) if target is None else token_id(gpt, target)
+    divergence, logit_change, logprob_change = effect(before, after)
+    top = after.argmax(-1)
+    return Sweep(
+        ids,
+        tokens,
+        here,
+        over,
+        how,
+        target_id,
+        gpt.tokenizer.decode([target_id]),
+        float(log_softmax(before.astype(np.float64))[target_id]),
+        likeliest(gpt, before),
+        divergence,
+        logit_change[..., target_id],
+        logprob_change[..., target_id],
+        top,
+        tuple(gpt.tokenizer.decode([int(i)]) for i in top.ravel()),
+    )
+
+
+def _pairs(gpt: GPT, heads: Iterable[_Head]) -> tuple[_Head, ...]:
+    found = []
+    for layer, head in heads:
+        found.append(
+            (
+                chosen(layer, gpt.hparams.n_layer, "layer")[0],
+                chosen(head, gpt.hparams.n_head, "head")[0],
+            )
+        )
+    return tuple(found)
+
+
+def _reference(
+    gpt: GPT,
+    ids: Sequence[int],
+    how: Kind,
+    reference: str | Sequence[int] | None,
+    seed: int,
+    *,
+    vocabulary: bool,
+) -> Sequence[int] | None:
+    """The ids that replacements are taken from; None: the vocabulary, or no need of any."""
+    if how not in _KINDS:
+        raise InputError(f"how must be one of {', '.join(_KINDS)}, not {how!r}")
+    if reference is not None:
+        return read(gpt, reference)[0]
+    if how == "zero" or (how == "mean" and vocabulary):
+        return None
+    if how == "mean":
+        return ids
+    return tuple(int(i) for i in np.random.default_rng(seed).permutation(ids))
+
+
+def _pools(
+    gpt: GPT, names: list[str], how: Kind, reference: str | Sequence[int] | None
+) -> dict[str, Array]:
+    """Name → what to put in its place, [n, …]: row i is for position i modulo n."""
+    hparams, backend, weights = gpt.hparams, gpt.model.backend, gpt.model.weights
+    if how not in _KINDS:
+        raise InputError(f"how must be one of {', '.join(_KINDS)}, not {how!r}")
+    if how == "zero":
+        per_head = np.zeros((1, hparams.n_head, hparams.d_k))
+        whole = np.zeros((1, hparams.n_embd))
+        return {
+            name: backend.asarray(per_head if name.endswith("attn.z") else whole) for name in names
+        }
+    if reference is None:
+        if how == "mean" and names == ["embed"]:
+            return {"embed": backend.mean(weights.wte.weight.swapaxes(0, 1)).swapaxes(0, 1)}
+        raise InputError(f"how={how!r} needs a reference text to take the values from")
+    recorder = Recorder(gpt, names, budget_bytes=1 << 62)
+    gpt.forward([read(gpt, reference)[0]], tap=recorder, last_only=True)
+    found = {name: value[0] for name, value in recorder.passes[0].items()}
+    return {name: value.mean(0)[None] if how == "mean" else value for name, value in found.items()}
+
+
+def _rows(gpt: GPT, pool: Array, n: int) -> Array:
+    """pool [m, …] -> [n, …], beginning anew after m"""
+    return pool[gpt.model.backend.ids([i % pool.shape[0] for i in range(n)])]

@@ -1,0 +1,126 @@
+"""Logit lens: what the model would predict if it ended after each layer.
+
+Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..model import layer_norm, unembed
+from ..sampling import log_softmax
+from ..taps import untouched
+from .edits import compose
+from .finding import Finding, chosen, highest, read
+from .trace import Recorder
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
+
+__all__ = ["LogitLens", "logit_lens"]
+
+_ROWS = 64  # positions whose distributions are held in float64 at a time
+
+
+@dataclass(frozen=True, eq=False)
+class LogitLens(Finding):
+    """The residual stream read out at every layer and position.
+
+    layers: "embed", then "0", "1", … (after that layer); the last is the model's own output.
+    positions: which of the text's. top_ids, top_tokens, top_logprobs [layer, position, k]: the
+    likeliest. target_ids, targets [position]: the token that really follows; at the text's end
+    the model's own prediction. target_logprobs, target_ranks [layer, position], ranks from 0.
+    entropy, divergence [layer, position]: nats; KL(model's output ‖ this layer's).
+    logits [layer, position, n_vocab], or None unless kept.
+    """
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    layers: tuple[str, ...]
+    positions: tuple[int, ...]
+    top_ids: np.ndarray
+    top_tokens: tuple[tuple[tuple[str, ...], ...], ...]
+    top_logprobs: np.ndarray
+    target_ids: tuple[int, ...]
+    targets: tuple[str, ...]
+    target_logprobs: np.ndarray
+    target_ranks: np.ndarray
+    entropy: np.ndarray
+    divergence: np.ndarray
+    logits: np.ndarray | None = None
+
+
+def logit_lens(
+    gpt: GPT,
+    text: str | Sequence[int],
+    *,
+    positions: int | Iterable[int] | None = None,
+    k: int = 5,
+    keep_logits: bool = False,
+) -> LogitLens:
+    """Final norm and unembedding applied to the residual stream after every layer.
+
+    positions: only these. keep_logits: keep all of them, layers × positions × n_vocab numbers.
+    """
+    ids, tokens = read(gpt, text)
+    where = chosen(positions, len(ids), "position")
+    hparams, backend, weights = gpt.hparams, gpt.model.backend, gpt.model.weights
+    k = min(k, hparams.n_vocab)
+    recorder = Recorder(gpt, "resid_post", budget_bytes=1 << 62)
+    first = Recorder(gpt, "blocks.0.resid_pre", budget_bytes=1 << 62)
+    output = backend.to_numpy(gpt.forward([ids], tap=compose(first, recorder)))[0]
+    streams = [*first.passes[0].values(), *recorder.passes[0].values()]
+    follow = [*ids[1:], int(output[-1].argmax())]
+    targets = np.asarray([follow[i] for i in where])
+    final = output[list(where)]
+
+    shape = (len(streams), len(where))
+    top_ids = np.empty((*shape, k), np.int64)
+    top_logprobs = np.empty((*shape, k))
+    target_logprobs, entropy, divergence = np.empty(shape), np.empty(shape), np.empty(shape)
+    target_ranks = np.empty(shape, np.int64)
+    kept = np.empty((*shape, hparams.n_vocab), final.dtype) if keep_logits else None
+    rows = backend.ids(list(where))
+    for layer, x in enumerate(streams):
+        # All positions stay together where all are asked for: then the last layer's arithmetic
+        # is the output's, bit for bit.
+        part = x if len(where) == len(ids) else x[:, rows]
+        with backend.computing():
+            seen = layer_norm(part, weights.ln_f, backend, untouched, "ln_final")
+            logits = backend.to_numpy(unembed(seen, weights, backend, untouched))[0]
+        if kept is not None:
+            kept[layer] = logits
+        for low in range(0, len(where), _ROWS):
+            some = slice(low, low + _ROWS)
+            logprobs = log_softmax(logits[some].astype(np.float64))
+            model = log_softmax(final[some].astype(np.float64))
+            best = highest(logprobs, k)
+            own = np.take_along_axis(logprobs, targets[some, None], -1)
+            top_ids[layer, some] = best
+            top_logprobs[layer, some] = np.take_along_axis(logprobs, best, -1)
+            target_logprobs[layer, some] = own[:, 0]
+            target_ranks[layer, some] = (logprobs > own).sum(-1)
+            entropy[layer, some] = -(np.exp(logprobs) * logprobs).sum(-1)
+            divergence[layer, some] = (np.exp(model) * (model - logprobs)).sum(-1)
+
+    text_of = {int(i): gpt.tokenizer.decode([int(i)]) for i in np.unique(top_ids)}
+    return LogitLens(
+        ids,
+        tokens,
+        ("embed", *(str(i) for i in range(hparams.n_layer))),
+        where,
+        top_ids,
+        tuple(tuple(tuple(text_of[int(i)] for i in p) for p in layer) for layer in top_ids),
+        top_logprobs,
+        tuple(int(i) for i in targets),
+        tuple(gpt.tokenizer.decode([int(i)]) for i in targets),
+        target_logprobs,
+        target_ranks,
+        entropy,
+        np.maximum(divergence, 0.0),
+        kept,
+    )

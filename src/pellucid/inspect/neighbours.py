@@ -1,0 +1,62 @@
+"""Which tokens' embeddings lie nearest to a vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..errors import InputError
+from .finding import Finding, highest, token_id
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
+
+__all__ = ["Neighbours", "neighbours"]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours(Finding):
+    """The nearest tokens, nearest first. similarity [k]: cosine (-1…1) or dot product."""
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    similarity: np.ndarray
+    by: Literal["cosine", "dot"]
+
+
+def neighbours(
+    gpt: GPT,
+    vector: str | int | np.ndarray,
+    k: int = 10,
+    *,
+    by: Literal["cosine", "dot"] = "cosine",
+) -> Neighbours:
+    """The k tokens nearest to any vector [n_embd], or to a token's own embedding (its text or
+    id; the token itself comes first). Without the final norm "dot" is the logit lens."""
+    if by not in ("cosine", "dot"):
+        raise InputError(f"by must be cosine or dot, not {by!r}")
+    if k < 1:
+        raise InputError(f"k must be at least 1, not {k}")
+    table = gpt.model.backend.to_numpy(gpt.model.weights.wte.weight)
+    known: Any = vector
+    if isinstance(vector, str | int | np.integer):
+        known = table[token_id(gpt, vector if isinstance(vector, str) else int(vector))]
+    array = np.asarray(known, table.dtype)
+    if array.shape != (gpt.hparams.n_embd,):
+        raise InputError(
+            f"the vector must have n_embd = {gpt.hparams.n_embd} numbers, "
+            f"not the shape {list(array.shape)}"
+        )
+    similarity = table @ array
+    if by == "cosine":
+        lengths = np.linalg.norm(table, axis=1) * np.linalg.norm(array)
+        similarity = similarity / np.maximum(lengths, np.finfo(table.dtype).tiny)
+    nearest = highest(similarity, k)
+    return Neighbours(
+        tuple(int(i) for i in nearest),
+        tuple(gpt.tokenizer.decode([int(i)]) for i in nearest),
+        similarity[nearest],
+        by,
+    )

@@ -1,0 +1,180 @@
+"""Activation patching: put values of a run on one prompt into a run on another.
+
+Where that carries the answer across is where the model holds it. Sources: Meng et al.,
+arXiv 2202.05262 (causal tracing); Wang et al., arXiv 2211.00593.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ..errors import InputError
+from .edits import Edits, edited_copies
+from .finding import Finding, chosen, read, token_id
+from .trace import Recorder, select
+
+if TYPE_CHECKING:
+    from ..backend import Array
+    from ..gpt import GPT
+
+__all__ = ["Patching", "patch", "patch_each"]
+
+
+@dataclass(frozen=True, eq=False)
+class Patching(Finding):
+    """Values of `source` put one at a time into the run on `base`.
+
+    over: "positions": the residual stream as it enters each layer, arrays are [layer, position];
+    "heads": each head's z at all positions, [layer, head].
+    target, versus: metric is logit(target) - logit(versus) at the last position, or the logit
+    alone where versus is None. source_metric, base_metric: of the two runs untouched.
+    """
+
+    source_ids: tuple[int, ...]
+    source_tokens: tuple[str, ...]
+    base_ids: tuple[int, ...]
+    base_tokens: tuple[str, ...]
+    over: Literal["positions", "heads"]
+    target_id: int
+    target: str
+    versus_id: int | None
+    versus: str | None
+    source_metric: float
+    base_metric: float
+    metric: np.ndarray
+
+    @property
+    def recovered(self) -> np.ndarray:
+        """0: as in the base, 1: as in the source. Not a number where both agree anyway."""
+        gap = self.source_metric - self.base_metric
+        if gap == 0:
+            return np.full(self.metric.shape, np.nan)
+        return np.asarray((self.metric - self.base_metric) / gap)
+
+    def strongest(self, n: int = 5) -> list[tuple[tuple[int, ...], float]]:
+        """The n patches that move the metric furthest towards the source: (index, recovered)."""
+        recovered = self.recovered
+        order = np.argsort(-recovered, axis=None, kind="stable")[:n]
+        where = [np.unravel_index(int(i), recovered.shape) for i in order]
+        return [(tuple(int(i) for i in at), float(recovered[at])) for at in where]
+
+
+def patch(
+    gpt: GPT,
+    source: str | Sequence[int],
+    base: str | Sequence[int],
+    names: str | Iterable[str] = "resid_pre",
+    *,
+    layers: int | Iterable[int] | None = None,
+    heads: int | Iterable[int] | None = None,
+    positions: int | Iterable[int] | None = None,
+) -> np.ndarray:
+    """The base's logits [position, n_vocab] with the named values of the source put in.
+
+    names, layers: see `select`. heads, positions: only these.
+    Raises InputError when the two differ in length.
+    """
+    source_ids, base_ids = _pair(gpt, source, base)
+    backend, hparams = gpt.model.backend, gpt.hparams
+    found = select(hparams, names, layers)
+    where = backend.ids(chosen(positions, len(base_ids), "position"))
+    which = backend.ids(chosen(heads, hparams.n_head, "head"))
+    recorder = Recorder(gpt, found, budget_bytes=1 << 62)
+    gpt.forward([source_ids], tap=recorder)
+    stored = recorder.passes[0]
+
+    def put(name: str, value: Array) -> Array:
+        value, given = backend.copy(value), stored[name]
+        if name.endswith(("attn.qk", "attn.scores", "attn.pattern")):
+            value[:, which[:, None], where] = given[:, which[:, None], where]
+        elif name.split(".")[-1] in ("q", "k", "v", "z", "result"):
+            value[:, where[:, None], which] = given[:, where[:, None], which]
+        else:
+            value[:, where] = given[:, where]
+        return value
+
+    edits = Edits({name: lambda value, name=name: put(name, value) for name in found})  # type: ignore[misc]
+    return np.asarray(backend.to_numpy(gpt.forward([base_ids], tap=edits))[0])
+
+
+def patch_each(
+    gpt: GPT,
+    source: str | Sequence[int],
+    base: str | Sequence[int],
+    over: Literal["positions", "heads"] = "positions",
+    *,
+    target: str | int | None = None,
+    versus: str | int | None = None,
+) -> Patching:
+    """Patch every layer × position, or every layer × head, each alone, in batches.
+
+    target: default the source's likeliest next token; versus: default the base's, where that
+    is another. Raises InputError when the two differ in length.
+    """
+    if over not in ("positions", "heads"):
+        raise InputError(f"over must be positions or heads, not {over!r}")
+    source_ids, base_ids = _pair(gpt, source, base)
+    hparams, backend = gpt.hparams, gpt.model.backend
+    what = "resid_pre" if over == "positions" else "attn.z"
+    given = Recorder(gpt, what, budget_bytes=1 << 62)
+    streams = Recorder(gpt, "resid_pre", budget_bytes=1 << 62)
+    to_numpy = backend.to_numpy
+    source_logits = to_numpy(gpt.forward([source_ids], tap=given, last_only=True))[0, 0]
+    base_logits = to_numpy(gpt.forward([base_ids], tap=streams, last_only=True))[0, 0]
+
+    target_id = int(source_logits.argmax()) if target is None else token_id(gpt, target)
+    versus_id = None if versus is None else token_id(gpt, versus)
+    if versus_id is None and target is None and int(base_logits.argmax()) != target_id:
+        versus_id = int(base_logits.argmax())
+
+    def metric(logits: np.ndarray) -> np.ndarray:
+        exact = np.asarray(logits, np.float64)
+        other = 0.0 if versus_id is None else exact[..., versus_id]
+        return np.asarray(exact[..., target_id] - other)
+
+    found = []
+    for layer in range(hparams.n_layer):
+        name = f"blocks.{layer}.{what}"
+        values = given.passes[0][name][0]  # [position, …]
+
+        def put(value: Array, rows: Array, which: Array, values: Array = values) -> None:
+            if over == "positions":
+                value[rows, which] = values[which]
+            else:
+                value[rows, :, which] = values[:, which].swapaxes(0, 1)
+
+        n = len(base_ids) if over == "positions" else hparams.n_head
+        x = streams.passes[0][f"blocks.{layer}.resid_pre"]
+        found.append(metric(edited_copies(gpt.model, x, layer, name, n, put)))
+    decode = gpt.tokenizer.decode
+    return Patching(
+        source_ids,
+        tuple(decode([i]) for i in source_ids),
+        base_ids,
+        tuple(decode([i]) for i in base_ids),
+        over,
+        target_id,
+        decode([target_id]),
+        versus_id,
+        None if versus_id is None else decode([versus_id]),
+        float(metric(source_logits)),
+        float(metric(base_logits)),
+        np.stack(found),
+    )
+
+
+def _pair(
+    gpt: GPT, source: str | Sequence[int], base: str | Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    (source_ids, source_tokens), (base_ids, base_tokens) = read(gpt, source), read(gpt, base)
+    if len(source_ids) != len(base_ids):
+        raise InputError(
+            f"the prompts have {len(source_ids)} and {len(base_ids)} tokens, "
+            f"{list(source_tokens)} and {list(base_tokens)}: patching needs as many in both, "
+            "because values are put in position by position"
+        )
+    return source_ids, base_ids

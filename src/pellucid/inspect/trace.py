@@ -1,0 +1,415 @@
+"""Every value of a forward pass or of a generation, kept: at a stated cost, within a budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..generate import Generation
+from ..hparams import HParams
+from ..taps import TAPS, tap_names
+from .finding import Finding, chosen, read
+
+if TYPE_CHECKING:
+    from ..backend import Array
+    from ..gpt import GPT
+
+__all__ = [
+    "BUDGET",
+    "Cost",
+    "Recorder",
+    "Trace",
+    "canonical_name",
+    "estimate",
+    "select",
+    "trace",
+    "transformer_lens_name",
+]
+
+BUDGET = 1 << 30  # bytes that a trace may take unless another budget is given
+_ON_REQUEST = ("attn.result",)  # large, and not needed by the model: only when asked for by name
+_FORMAT = "pellucid trace 1"
+
+_Names = str | Iterable[str]
+_Indices = int | Iterable[int] | None
+
+
+# Names
+
+
+def transformer_lens_name(name: str) -> str | None:
+    """Our name → TransformerLens's full name; None where it has no such value."""
+    *path, last = name.split(".")
+    if last in ("qk", "logits"):
+        return None
+    last = "attn_scores" if last == "scores" else last
+    return ".".join([*path, f"hook_{last}"])
+
+
+def canonical_name(name: str) -> str:
+    """Our name of a value, from ours or TransformerLens's ("blocks.0.attn.hook_q")."""
+    name = name.replace("hook_", "")
+    return f"{name[: -len('attn_scores')]}scores" if name.endswith("attn.attn_scores") else name
+
+
+def select(hparams: HParams, names: _Names = "*", layers: _Indices = None) -> list[str]:
+    """The tap names that patterns choose, in the order in which they are reached.
+
+    names: patterns with `*` and `?`, for the whole name ("blocks.3.attn.q"), for what follows
+    the layer ("attn.q": in every layer) or for TransformerLens's name. `attn.result` is
+    included only where a pattern spells out "result".
+    layers: only these; values outside the layers (embed, logits) are then left out, unless
+    a pattern is their very name. Raises InputError when a pattern matches nothing.
+    """
+    patterns = [names] if isinstance(names, str) else list(names)
+    within = set(chosen(layers, hparams.n_layer, "layer"))
+    found: set[str] = set()
+    for pattern in patterns:
+        matching = [name for name in tap_names(hparams) if _matches(name, pattern)]
+        if not matching:
+            known = ", ".join(name.removeprefix("blocks.{i}.") for name in TAPS)
+            raise InputError(f"no value is called {pattern!r}; there are {known}")
+        for name in matching:
+            layer = _layer(name)
+            if layers is None or layer in within or (layer is None and pattern == name):
+                found.add(name)
+    return [name for name in tap_names(hparams) if name in found]
+
+
+def _layer(name: str) -> int | None:
+    return int(name.split(".")[1]) if name.startswith("blocks.") else None
+
+
+def _in_table(name: str) -> str:
+    layer = _layer(name)
+    return name if layer is None else name.replace(f"blocks.{layer}.", "blocks.{i}.", 1)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    within_layer = _in_table(name).removeprefix("blocks.{i}.")
+    if within_layer in _ON_REQUEST and "result" not in pattern:
+        return False
+    known = (name, within_layer, transformer_lens_name(name) or name)
+    return any(fnmatchcase(each, pattern) for each in known)
+
+
+def _axes(name: str) -> list[str]:
+    """The axes of a value, batch first, as the table of taps writes them."""
+    return TAPS[_in_table(name)].shape.strip("[]").split(", ")
+
+
+def _position_axis(axes: list[str]) -> int:
+    return axes.index("query" if "query" in axes else "position")
+
+
+# What it costs
+
+
+@dataclass(frozen=True, slots=True)
+class Cost(Finding):
+    """What a trace takes. by_value: bytes per kind of value, all layers together, largest first."""
+
+    n_values: int
+    n_bytes: int
+    by_value: dict[str, int]
+
+    def check(self, budget_bytes: int) -> None:
+        """Raises InputError when it is over the budget."""
+        if self.n_bytes <= budget_bytes:
+            return
+        largest = ", ".join(f"{k} {_size(v)}" for k, v in list(self.by_value.items())[:3])
+        raise InputError(
+            f"recording {self.n_values} values takes {_size(self.n_bytes)}, more than the budget "
+            f"of {_size(budget_bytes)} (largest: {largest}): choose fewer with names, layers, "
+            f"heads or positions, or raise budget_bytes"
+        )
+
+
+def estimate(
+    gpt: GPT,
+    text: str | Sequence[int] | int,
+    names: _Names = "*",
+    *,
+    layers: _Indices = None,
+    heads: _Indices = None,
+    positions: _Indices = None,
+) -> Cost:
+    """What `trace` with the same arguments would take, without running anything.
+
+    text: a text, ids, or a number of tokens.
+    """
+    n_tokens = text if isinstance(text, int) else len(gpt.encode(text))
+    hparams = gpt.hparams
+    n_head = len(chosen(heads, hparams.n_head, "head"))
+    n_position = len(chosen(positions, n_tokens, "position"))
+    itemsize = int(gpt.model.backend.empty((1,)).itemsize)
+    size = {
+        "position": n_position,
+        "query": n_position,
+        "key": n_tokens,
+        "head": n_head,
+        "d_k": hparams.d_k,
+        "n_embd": hparams.n_embd,
+        "4 · n_embd": 4 * hparams.n_embd,
+        "n_vocab": hparams.n_vocab,
+    }
+    found = select(hparams, names, layers)
+    by_value: dict[str, int] = {}
+    for name in found:
+        numbers = 1
+        for axis in _axes(name)[1:]:
+            numbers *= size.get(axis, 1)
+        kind = _in_table(name).removeprefix("blocks.{i}.")
+        by_value[kind] = by_value.get(kind, 0) + numbers * itemsize
+    ranked = dict(sorted(by_value.items(), key=lambda item: -item[1]))
+    return Cost(len(found), sum(by_value.values()), ranked)
+
+
+def _size(n_bytes: int) -> str:
+    size, unit = float(n_bytes), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
+# What is kept
+
+
+@dataclass(frozen=True, eq=False)
+class Trace(Finding, Mapping[str, np.ndarray]):
+    """The values of one text, by name: ours or TransformerLens's.
+
+    arrays: as the model makes them (see `pellucid.TAPS`) without the batch axis. Each position
+    axis ("position", "query") runs over `positions`, each head axis over `heads`; keys are all.
+    ids, tokens: the whole text.
+    """
+
+    arrays: dict[str, np.ndarray] = field(repr=False)
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    positions: tuple[int, ...]
+    heads: tuple[int, ...]
+    hparams: HParams
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[canonical_name(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(value.nbytes for value in self.arrays.values())
+
+    def axes(self, name: str) -> tuple[str, ...]:
+        """What the axes of a value are: ("head", "query", "key")."""
+        return tuple(_axes(canonical_name(name))[1:])
+
+    def save(self, path: str | Path) -> None:
+        """To one safetensors file, names and tokens included."""
+        from safetensors.numpy import save_file
+
+        about = {
+            "format": _FORMAT,
+            "ids": json.dumps(self.ids),
+            "tokens": json.dumps(self.tokens),
+            "positions": json.dumps(self.positions),
+            "heads": json.dumps(self.heads),
+            "hparams": json.dumps(self.hparams.to_dict()),
+        }
+        arrays = {name: np.ascontiguousarray(value) for name, value in self.arrays.items()}
+        save_file(arrays, str(path), metadata=about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """From a file that `save` wrote. Raises InputError for any other."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                about = file.metadata() or {}
+                values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path} cannot be read as a trace: {error}") from error
+        if about.get("format") != _FORMAT:
+            raise InputError(f"{path} is a safetensors file, but not a trace that Pellucid saved")
+        try:
+            ids, tokens, positions, heads = (
+                tuple(json.loads(about[key])) for key in ("ids", "tokens", "positions", "heads")
+            )
+            hparams = HParams.from_dict(json.loads(about["hparams"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is a damaged trace: {error}") from error
+        order = [name for name in tap_names(hparams) if name in values]
+        kept = {name: values[name] for name in order}
+        return cls(kept, ids, tokens, positions, heads, hparams)
+
+    def to_activation_cache(self, model: Any = None) -> Any:
+        """As TransformerLens's ActivationCache (torch tensors under its names, no batch axis).
+
+        model: the HookedTransformer or TransformerBridge that its methods shall use, if any.
+        Raises InputError when TransformerLens is not installed.
+        """
+        try:
+            import torch
+            from transformer_lens import ActivationCache  # type: ignore[import-not-found]
+        except ImportError as error:
+            raise InputError(
+                "an ActivationCache needs TransformerLens: pip install transformer-lens"
+            ) from error
+        named = {transformer_lens_name(name): value for name, value in self.arrays.items()}
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in named.items() if name}
+        return ActivationCache(tensors, model, has_batch_dim=False)
+
+
+class Recorder:
+    """A tap that keeps what passes, for `generate(…, tap=recorder)` or any pass of one text.
+
+    names, layers: see `select`. heads: only these. positions: only these of each pass (-1:
+    the newest). passes: per forward pass, name → the backend's own array, batch axis included;
+    whole values are kept as they are, not copied.
+    Raises InputError, before a value is kept, when the budget would be exceeded.
+    """
+
+    def __init__(
+        self,
+        gpt: GPT,
+        names: _Names = "*",
+        *,
+        layers: _Indices = None,
+        heads: _Indices = None,
+        positions: _Indices = None,
+        budget_bytes: int = BUDGET,
+    ) -> None:
+        self.gpt = gpt
+        self.names = frozenset(select(gpt.hparams, names, layers))
+        self.heads = None if heads is None else chosen(heads, gpt.hparams.n_head, "head")
+        self.positions = None
+        if positions is not None:
+            self.positions = (positions,) if isinstance(positions, int) else tuple(positions)
+        self.budget_bytes = budget_bytes
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything recorded so far."""
+        self.passes: list[dict[str, Array]] = []
+        self.n_bytes = 0
+        self._n_tokens: list[int] = []
+
+    def wants(self, name: str) -> bool:
+        return name in self.names
+
+    def __call__(self, name: str, value: Array) -> Array:
+        if name == "embed":  # the first value of every pass
+            self.passes.append({})
+            self._n_tokens.append(value.shape[1])
+        if name in self.names:
+            kept = value
+            if self.heads is not None or self.positions is not None:
+                kept = self._narrow(name, value)
+            self.n_bytes += kept.nbytes
+            if self.n_bytes > self.budget_bytes:
+                self.n_bytes -= kept.nbytes
+                Cost(len(self.names), self.n_bytes + int(kept.nbytes), {name: kept.nbytes}).check(
+                    self.budget_bytes
+                )
+            self.passes[-1][name] = kept
+        return value
+
+    def _narrow(self, name: str, value: Array) -> Array:
+        """Only the heads and positions asked for, copied, so that the rest can be freed."""
+        axes, ids = _axes(name), self.gpt.model.backend.ids
+        if self.heads is not None and "head" in axes:
+            value = value[(slice(None),) * axes.index("head") + (ids(self.heads),)]
+        if self.positions is not None:
+            axis = _position_axis(axes)
+            here = _within(self.positions, value.shape[axis])
+            value = value[(slice(None),) * axis + (ids(here),)]
+        return value
+
+    def trace(self, generation: Generation) -> Trace:
+        """What was recorded of one generation, its passes put together along the positions.
+
+        The last token is not among the positions: it has not been fed back in. "logits" has
+        one row per pass: those that a token was chosen from.
+        Raises InputError when the recorder has seen other passes, too.
+        """
+        n_fed = len(generation.tokens) - 1
+        start = n_fed - sum(self._n_tokens)
+        if not self.passes or start < 0:
+            raise InputError(
+                "the recorder has seen no pass, or passes of more than this generation: run the "
+                "generation first, and give each one a recorder of its own (or clear it)"
+            )
+        return self._join(generation.tokens, start)
+
+    def _join(self, ids: Sequence[int], start: int = 0) -> Trace:
+        kept: list[int] = []
+        for n in self._n_tokens:
+            here = range(n) if self.positions is None else _within(self.positions, n)
+            kept += [start + i for i in here]
+            start += n
+        to_numpy = self.gpt.model.backend.to_numpy
+        values = {}
+        for name in self.passes[0]:
+            parts = [to_numpy(one[name])[0] for one in self.passes]
+            axes = _axes(name)[1:]
+            if "key" in axes and len(parts) > 1:
+                hidden = -np.inf if name.endswith("scores") else 0
+                parts = [_widened(part, parts[-1].shape[-1], hidden) for part in parts]
+            values[name] = np.concatenate(parts, _position_axis(axes)) if parts[1:] else parts[0]
+        return Trace(
+            values,
+            tuple(ids),
+            tuple(self.gpt.tokenizer.decode([token]) for token in ids),
+            tuple(kept),
+            self.heads or tuple(range(self.gpt.hparams.n_head)),
+            self.gpt.hparams,
+        )
+
+
+def _within(positions: Iterable[int], n: int) -> list[int]:
+    return [i % n for i in positions if -n <= i < n]
+
+
+def _widened(part: np.ndarray, n_key: int, fill: float) -> np.ndarray:
+    """[..., key] -> [..., n_key]: later keys, which this pass could not see"""
+    missing = [(0, 0)] * (part.ndim - 1) + [(0, n_key - part.shape[-1])]
+    return np.pad(part, missing, constant_values=fill)
+
+
+def trace(
+    gpt: GPT,
+    text: str | Sequence[int],
+    names: _Names = "*",
+    *,
+    layers: _Indices = None,
+    heads: _Indices = None,
+    positions: _Indices = None,
+    budget_bytes: int = BUDGET,
+) -> Trace:
+    """Run a text (or ids) through the model and keep the values named.
+
+    names, layers: see `select`. heads, positions: only these. What it takes is known before it
+    runs (`estimate`); over the budget it raises InputError that says how to narrow it.
+    """
+    ids, _ = read(gpt, text)
+    where = None if positions is None else chosen(positions, len(ids), "position")
+    estimate(gpt, ids, names, layers=layers, heads=heads, positions=where).check(budget_bytes)
+    recorder = Recorder(
+        gpt, names, layers=layers, heads=heads, positions=where, budget_bytes=budget_bytes
+    )
+    gpt.forward([ids], tap=recorder)
+    return recorder._join(ids)
