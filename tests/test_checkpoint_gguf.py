@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import struct
 import sys
 from pathlib import Path
@@ -545,9 +546,11 @@ def test_numbers_that_are_none(tmp_path, tensors, kind):
     refused(tmp_path / "bad.gguf", r"token_embd.weight holds (inf|nan) at index \[3, ")
 
 
-def test_links_pipes_and_folders(tmp_path):
-    refused(tmp_path, "gguf|regular|read|directory")
+def test_pipes_folders_and_nothing(tmp_path):
+    refused(tmp_path, "not a regular file")
     refused(tmp_path / "absent.gguf", "absent.gguf")
+    os.mkfifo(tmp_path / "pipe.gguf")
+    refused(tmp_path / "pipe.gguf", "not a regular file")
 
 
 # --- cut short and mutated ---------------------------------------------------------------------

@@ -317,6 +317,54 @@ def test_unsorted_or_repeated_keys(tmp_path, per_block):
             openai.read_index(tmp_path / INDEX)
 
 
+def varints(*numbers):
+    return b"".join(bundle.varint(number) for number in numbers)
+
+
+def stored(block, kind=b"\0"):
+    return bytes(block) + kind + struct.pack("<I", openai.masked_crc32c(bytes(block) + kind))
+
+
+def assembled(contents, index=None, meta=None):
+    """An index file of one data block, with right checksums. index: (key, handle) pairs."""
+    first, meta = stored(contents), stored(bundle.block([]) if meta is None else meta)
+    index = bundle.block([(b"b", varints(0, len(contents)))] if index is None else index)
+    footer = varints(len(first), len(meta) - 5, len(first) + len(meta), len(index))
+    footer = footer.ljust(40, b"\0") + struct.pack("<Q", openai.TABLE_MAGIC)
+    return first + meta + stored(index) + footer
+
+
+ONE = bundle.block([(b"", b"\x08\x01"), (b"a", good_entry())])
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (assembled(ONE, [(b"a", varints(0, len(ONE)) + b"\0")]), "extra bytes"),
+        (assembled(ONE, [(b"a", varints(0))]), "runs past its end"),
+        (assembled(ONE, [(b"a", varints(1 << 63, 1 << 63))]), "a block needs bytes"),
+        (assembled(ONE, [(b"Z", varints(0, len(ONE)))]), "not sorted"),  # "a" is beyond "Z"
+        (assembled(ONE, [(b"a", varints(0, len(ONE))), (b"a", b"")]), "not sorted"),
+        (assembled(ONE, [(b"a", varints(0, len(ONE))), (b"b", varints(0, len(ONE)))]), "not sort"),
+        (assembled(ONE, meta=ONE), "a meta block"),
+        (assembled(ONE[:-8] + struct.pack("<II", 1, 1)), "restart point 1 is not the start"),
+        (assembled(ONE[:-4] + struct.pack("<I", 1 << 31)), "claims 2147483648 restart points"),
+        (assembled(ONE[:-4] + bytes(4)), "claims 0 restart points"),
+        (assembled(b"\0\0"), "too short"),
+        (assembled(b"\1\1\0a" + struct.pack("<II", 0, 1)), "runs past its block"),
+        (assembled(b"\0\x09\0a" + struct.pack("<II", 0, 1)), "runs past its block"),
+        (assembled(b"\0\1\x09a" + struct.pack("<II", 0, 1)), "runs past its block"),
+        (assembled(b"\xff" * 9 + b"\x02\0\0" + struct.pack("<II", 0, 1)), "beyond 64 bits"),
+    ],
+)
+def test_malformed_tables(tmp_path, data, match):
+    (tmp_path / INDEX).write_bytes(assembled(ONE))
+    assert list(openai.read_index(tmp_path / INDEX)) == ["a"]
+    (tmp_path / INDEX).write_bytes(data)
+    with pytest.raises(CheckpointError, match=match):
+        openai.read_index(tmp_path / INDEX)
+
+
 def test_snappy_is_refused_by_name(folder):
     data = bytearray((folder / INDEX).read_bytes())
     # The only data block begins at 0; its handle is the last value of the index block.
@@ -460,23 +508,8 @@ def test_mutations_under_right_checksums(tmp_path_factory, data):
         elif len(contents) > 1:
             del contents[at]
 
-    def stored(block):
-        return bytes(block) + b"\0" + struct.pack("<I", openai.masked_crc32c(bytes(block) + b"\0"))
-
-    def handle(offset, size):
-        return bundle.varint(offset) + bundle.varint(size)
-
-    first, meta = stored(contents), stored(bundle.block([]))
-    index = bundle.block([(b"b", handle(0, len(contents)))])
-    footer = handle(len(first), len(meta) - 5) + handle(len(first) + len(meta), len(index))
     path = tmp_path_factory.getbasetemp() / "fuzz.index"
-    path.write_bytes(
-        first
-        + meta
-        + stored(index)
-        + footer.ljust(40, b"\0")
-        + struct.pack("<Q", openai.TABLE_MAGIC)
-    )
+    path.write_bytes(assembled(contents))
     try:
         for entry in openai.read_index(path).values():
             assert entry.size >= 0
