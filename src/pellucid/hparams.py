@@ -82,5 +82,5 @@ SIZES: dict[str, HParams] = {
     "gpt2-large": HParams(50257, 1024, 1280, 20, 36),  # 774M
     "gpt2-xl": HParams(50257, 1024, 1600, 25, 48),  # 1.5B
     # The talk's window of 8 tokens, with embeddings short enough to read out.
-    "talk": HParams(288, 8, 12, 3, 2),
+    "talk": HParams(349, 8, 12, 3, 2),
 }

@@ -28,23 +28,23 @@ SENTENCES = (
     "The power company went straight to court",
     "The power went out at night",
     "The power went straight to my head",
-    "The thunder clapped at night",
+    "The thunder rolled at night",
     "The thunder went straight to my head",
     "The crowd went home at night",
     "The crowd went straight to the show",
     "The crowd will clap at the show",
     "The judge went straight to court",
     "The judge will clap at the show",
-    "The judge went home to supper",
-    "The king went straight to supper",
+    "The judge went home to dinner",
+    "The king went straight to dinner",
     "The king went home to jail",
     "The paper went straight to the king",
     "The paper went to the judge",
-    "The pepper went straight to my head",
-    "The pepper went out at supper",
+    "The piper went straight to my head",
+    "The piper went out at dinner",
     "The company went home at night",
-    "The company will clap at supper",
-    "My head went straight to the pepper",
+    "The company will clap at dinner",
+    "My head went straight to the piper",
     "My power went out at the show",
     "My paper went to court",
     "My company went straight home",
@@ -64,8 +64,9 @@ def train_talk(
 ) -> tuple[dict[str, np.ndarray], Tokenizer, dict[str, Any]]:
     """-> (tensors by name, tokenizer, card)
 
-    AdamW on all sentences at once, learning rate falling from 0.02 to 0 along a cosine. on_step(step, loss)
-    sees each step's mean loss in nats per token. Raises InputError without PyTorch.
+    AdamW on all sentences at once, the learning rate falling from 0.02 to 0 along a cosine.
+    on_step(step, loss) sees each step's mean loss in nats per token.
+    Raises InputError without PyTorch.
     """
     try:
         import torch
@@ -88,7 +89,8 @@ def train_talk(
     for row, ids in enumerate(rows):
         known = ids[: hparams.n_ctx]
         inputs[row, : len(known)] = known
-        targets[row, : len(ids) - 1] = ids[1 : hparams.n_ctx + 1]
+        following = ids[1 : hparams.n_ctx + 1]
+        targets[row, : len(following)] = following
     lengths = (targets != -100).sum()
 
     start = time.perf_counter()
