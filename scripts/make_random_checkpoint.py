@@ -80,7 +80,10 @@ def make(target: Path, hparams: HParams, format: str, seed: int = 0, n_shards: i
         elif format == "gguf":
             import write_gguf
 
-            write_gguf.write(target, hparams, tensors, encoder, bpe)
+            vocab = json.loads(encoder.read_text("utf-8"))
+            lines = bpe.read_text("utf-8").splitlines()[1:]
+            merges = [(a, b) for a, _, b in (line.partition(" ") for line in lines if line)]
+            write_gguf.write(target, hparams, tensors, vocab, merges)
         else:
             checkpoint.save(
                 target,

@@ -276,7 +276,7 @@ def test_loading_touches_nothing_else(tmp_path: Path) -> None:
     seen = watched(folder)
     assert seen.pop("outcome") == "loaded"
     # The free memory is asked of the system; nothing else is opened.
-    assert [p for p in seen.pop("open") if p != "/proc/meminfo"] == []  # type: ignore[attr-defined]
+    assert [p for p in seen.pop("open") if p != "/proc/meminfo"] == []
     assert set(map(str, seen.values())) == {"[]"}
 
 
@@ -304,7 +304,7 @@ def test_hostile_indexes_open_nothing_outside(name: str, tmp_path: Path) -> None
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     seen = watched(folder)
     assert seen.pop("outcome") != "loaded"
-    assert [p for p in seen.pop("open") if p != "/proc/meminfo"] == []  # type: ignore[attr-defined]
+    assert [p for p in seen.pop("open") if p != "/proc/meminfo"] == []
     assert set(map(str, seen.values())) == {"[]"}
 
 
