@@ -7,6 +7,7 @@ of blocks f16. Pellucid only reads GGUF; the tests and the comparison of the fou
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -39,8 +40,8 @@ def write(
     path: Path,
     hparams: HParams,
     tensors: Mapping[str, np.ndarray],
-    tokenizer_vocab: Mapping[str, int],
-    merges: Iterable[tuple[str, str]],
+    tokenizer_vocab: Path | Mapping[str, int],
+    merges: Path | Iterable[tuple[str, str]],
     quantization: str = "f32",
     *,
     special: Iterable[str] = ("<|endoftext|>",),
@@ -48,8 +49,13 @@ def write(
     name: str = "gpt2",
 ) -> None:
     """`tensors` by Pellucid's names; `tokenizer_vocab` in GPT-2's spelling, special tokens among
-    them. quantization: f32, f16, q8_0 or q4_0. output: write the tied output layer a second time,
-    as older converters did."""
+    them, and its merges, or the files encoder.json and vocab.bpe. quantization: f32, f16, q8_0 or
+    q4_0. output: write the tied output layer a second time, as older converters did."""
+    if isinstance(tokenizer_vocab, Path):
+        tokenizer_vocab = json.loads(tokenizer_vocab.read_text("utf-8"))
+    if isinstance(merges, Path):
+        lines = merges.read_text("utf-8").splitlines()[1:]  # the first is the version
+        merges = [(left, right) for left, right in (line.split(" ") for line in lines if line)]
     writer = gguf.GGUFWriter(path, ARCHITECTURE)
     writer.add_name(name)
     writer.add_context_length(hparams.n_ctx)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import struct
 import sys
@@ -529,6 +530,14 @@ QKV = "blk.1.attn_qkv.weight"
 )
 def test_tensors_of_no_gpt2(tmp_path, tensors, change, match):
     refused(written(tmp_path / "other.gguf", tensors, change, output=True), match)
+
+
+def test_vocabulary_from_files(tmp_path, tensors):
+    encoder, bpe = tmp_path / "encoder.json", tmp_path / "vocab.bpe"
+    encoder.write_text(json.dumps(VOCAB))
+    bpe.write_text("#version: 0.2\nt h\n")
+    writer.write(tmp_path / "files.gguf", TINY, tensors, encoder, bpe)
+    assert reader.read(tmp_path / "files.gguf").tokenizer.encode("the") == [VOCAB["th"], VOCAB["e"]]
 
 
 def test_tied_output_written_twice(tmp_path, tensors):
