@@ -118,7 +118,7 @@ def train_talk(
         torch.nn.utils.clip_grad_norm_(list(leaves.values()), 1.0)
         optimizer.step()
         schedule.step()
-        loss = float(mean)
+        loss = mean.item()
         if on_step is not None:
             on_step(step, loss)
     tensors = {
