@@ -100,6 +100,7 @@ ATTACKS = {
     "shape of 100 digits": (file_of(b'{"a":{"shape":[' + b"9" * 100 + b"]}}"), "too long"),
     "shape of 10**6 sizes": (file_of(only([1] * 200_000, [0, 4])), "shape"),
     "bytes do not fit the shape": (file_of(changed("a", shape=[2, 4])), "needs 32"),
+    "more bytes than the shape": (file_of(changed("a", shape=[2, 2])), "needs 16"),
     "offsets negative": (file_of(only([6], [-24, 0])), "data_offsets"),
     "offsets reversed": (file_of(only([6], [24, 0])), "before it starts"),
     "offsets three": (file_of(only([6], [0, 24, 24])), "data_offsets"),
