@@ -116,7 +116,7 @@ def induction_gpt(dtype="float32", backend="numpy") -> GPT:
                 out[low + i, writes + i] = strength
                 out[low + i, half + writes + i] = -strength
 
-    sharp = 30 * math.sqrt(d_k)  # attention after softmax is then all but 0 or 1
+    sharp = 12 * math.sqrt(d_k)  # attention after softmax is then all but 0 or 1
     positions, tokens = range(n_ctx), range(n_vocab)
     here = [(position + p, p, sharp) for p in positions]
     # q of position p meets k of position p - 1; position 0 sees only itself

@@ -13,8 +13,7 @@ import numpy as np
 
 from ..model import layer_norm, unembed
 from ..sampling import log_softmax
-from ..taps import untouched
-from .edits import compose
+from .edits import Edits, compose
 from .finding import Finding, chosen, highest, read
 from .trace import Recorder
 
@@ -85,13 +84,14 @@ def logit_lens(
     target_ranks = np.empty(shape, np.int64)
     kept = np.empty((*shape, hparams.n_vocab), final.dtype) if keep_logits else None
     rows = backend.ids(list(where))
+    reading = Edits({})  # a pass that is watched may norm in other steps than one that is not
     for layer, x in enumerate(streams):
         # All positions stay together where all are asked for: then the last layer's arithmetic
         # is the output's, bit for bit.
         part = x if len(where) == len(ids) else x[:, rows]
         with backend.computing():
-            seen = layer_norm(part, weights.ln_f, backend, untouched, "ln_final")
-            logits = backend.to_numpy(unembed(seen, weights, backend, untouched))[0]
+            seen = layer_norm(part, weights.ln_f, backend, reading, "ln_final")
+            logits = backend.to_numpy(unembed(seen, weights, backend, reading))[0]
         if kept is not None:
             kept[layer] = logits
         for low in range(0, len(where), _ROWS):

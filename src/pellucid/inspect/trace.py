@@ -36,6 +36,8 @@ __all__ = [
 BUDGET = 1 << 30  # bytes that a trace may take unless another budget is given
 _ON_REQUEST = ("attn.result",)  # large, and not needed by the model: only when asked for by name
 _FORMAT = "pellucid trace 1"
+# What a step of a generation has for keys that came after it; qk was never computed there.
+_LATER_KEYS = {"qk": np.nan, "scores": -np.inf, "pattern": 0.0}
 
 _Names = str | Iterable[str]
 _Indices = int | Iterable[int] | None
@@ -367,8 +369,8 @@ class Recorder:
             parts = [to_numpy(one[name])[0] for one in self.passes]
             axes = _axes(name)[1:]
             if "key" in axes and len(parts) > 1:
-                hidden = -np.inf if name.endswith("scores") else 0
-                parts = [_widened(part, parts[-1].shape[-1], hidden) for part in parts]
+                later = _LATER_KEYS[name.split(".")[-1]]
+                parts = [_widened(part, parts[-1].shape[-1], later) for part in parts]
             values[name] = np.concatenate(parts, _position_axis(axes)) if parts[1:] else parts[0]
         return Trace(
             values,
