@@ -1,0 +1,40 @@
+"""What is written down must still be true."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import pellucid
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(page: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_taps_page_is_what_its_generator_writes() -> None:
+    made = runpy.run_path(str(ROOT / "scripts" / "taps_page.py"))["page"]()
+    assert (ROOT / "docs" / "taps.md").read_text(encoding="utf-8") == made
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/taps.md"])
+def test_python_examples_run_and_say_what_they_claim(page: str) -> None:
+    assert blocks(page)
+    for block in blocks(page):
+        scope: dict[str, object] = {}
+        for line in re.finditer(r"^(?!\s)(.+?)\s+# => (.+)$", block, flags=re.MULTILINE):
+            block = block.replace(line[0], f"assert repr({line[1]}) == {line[2]!r}, ({line[1]})")
+        exec(compile(block, page, "exec"), scope)
+
+
+def test_the_package_docstring_holds() -> None:
+    found = doctest.testmod(pellucid)
+    assert found.attempted
+    assert not found.failed
