@@ -275,6 +275,24 @@ def test_replacing(folder: Path, exchange: bool, monkeypatch: pytest.MonkeyPatch
     np.testing.assert_array_equal(checkpoint.load(folder).tensors["wte.weight"], new["wte.weight"])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such call")
+def test_the_name_is_never_absent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old and new change places in one step: nothing is renamed, nothing removed before it."""
+    removed = []
+    really_remove = shutil.rmtree
+
+    def remove(path: Path, ignore_errors: bool) -> None:
+        removed.append(path)
+        assert checkpoint.load(folder).hparams == HPARAMS
+        really_remove(path, ignore_errors)
+
+    monkeypatch.setattr(Path, "rename", lambda *_: pytest.fail("took two steps"))
+    monkeypatch.setattr(atomic.shutil, "rmtree", remove)
+    checkpoint.save(folder, HPARAMS, random_tensors(1))
+    assert len(removed) == 1
+    assert folder not in removed
+
+
 def test_killed_while_writing(folder: Path) -> None:
     """kill -9 at random moments: the name always holds a whole checkpoint; leftovers are swept."""
     program = """if True:

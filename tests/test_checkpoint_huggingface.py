@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from pellucid import checkpoint
 from pellucid.checkpoint import huggingface
+from pellucid.checkpoint.checkpoint import inside
 from pellucid.errors import CheckpointError, InputError, PellucidError
 from pellucid.hparams import SIZES, HParams
 from pellucid.tokenizer import Tokenizer
@@ -374,10 +375,26 @@ def test_index_may_not_lead_out(folder: Path, name: Any) -> None:
     (folder / "model.safetensors").rename(outside)
     try:
         to_index(folder, dict.fromkeys(names, name))
-        with pytest.raises(CheckpointError):
+        absent = name == "absent.safetensors"
+        message = "No such file" if absent else "not the name of a safetensors file"
+        with pytest.raises(CheckpointError, match=message):
             checkpoint.load(folder)
     finally:
         outside.unlink()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in NAMES if isinstance(n, str) and (".." in n or n[:1] in "/" or n[1:2] == ":")]
+    + ["a\\..\\..\\x", "\\x", "x\0", "a/.."],
+    ids=lambda name: repr(name)[:24].replace("/", "|"),
+)
+def test_inside_refuses_before_it_looks(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "resolve", lambda _: pytest.fail("followed the path"))
+    with pytest.raises(CheckpointError, match="leads out"):
+        inside(tmp_path, name)
 
 
 def test_links_out_of_the_folder_are_refused(folder: Path) -> None:

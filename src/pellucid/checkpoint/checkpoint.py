@@ -130,9 +130,7 @@ def inside(root: Path, name: str) -> Path:
     if (
         not name
         or "\0" in name
-        or windows.drive
-        or windows.is_absolute()
-        or name.startswith("/")
+        or windows.anchor  # C:, C:\\, \\\\server, and the bare \\ that is_absolute passes over
         or ".." in windows.parts  # takes / and \\ for separators: both are refused everywhere
     ):
         raise CheckpointError(f"{root}: file name {name!r} leads out of the model's folder")
