@@ -184,6 +184,11 @@ class Generation:
         return "".join(step.text for step in self._made)
 
     @property
+    def made(self) -> tuple[Step, ...]:
+        """The steps generated up to now."""
+        return tuple(self._made)
+
+    @property
     def text(self) -> str:
         """The whole generated text, without the prompt and without the stop."""
         self._finish()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..hparams import HParams
     from ..tokenizer import Tokenizer
 
-__all__ = ["FORMATS", "Checkpoint", "detect", "load", "save"]
+__all__ = ["FORMATS", "Checkpoint", "detect", "load", "load_tokenizer", "save"]
 
 FORMATS = ("pellucid", "hf")  # what `save` writes; `load` reads "openai" and "gguf" too
 
@@ -68,6 +68,20 @@ def load(source: str | os.PathLike[str]) -> Checkpoint:
     from . import gguf
 
     return gguf.read(_only_gguf(path) if path.is_dir() else path)
+
+
+def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
+    """Only the tokenizer of a model, without its weights. Raises CheckpointError or
+    TokenizerError."""
+    from ..tokenizer import Tokenizer
+
+    path = _find(source)
+    if detect(path) == "gguf":  # it lies inside the file
+        tokenizer = load(path).tokenizer
+        if tokenizer is None:
+            raise CheckpointError(f"{path} has no tokenizer in it")
+        return tokenizer
+    return Tokenizer.from_folder(path if path.is_dir() else path.parent)
 
 
 def save(

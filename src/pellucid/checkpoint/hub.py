@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import CheckpointError
 
-__all__ = ["FILES", "SHORT_NAMES", "folder_of", "is_hub_name"]
+__all__ = ["FILES", "SHORT_NAMES", "cached", "folder_of", "is_hub_name"]
 
 # Names that the first users of GPT-2 know → where those models live now.
 SHORT_NAMES = {
@@ -52,6 +52,25 @@ def folder_of(name: str) -> Path:
     model, revision = parsed
     cached = _cached(model, revision, name.partition("@")[0])
     return cached if cached is not None else _download(model, revision)
+
+
+def cached() -> list[str]:
+    """Names of the models in the hub's cache that are whole and of GPT-2's kind."""
+    from huggingface_hub import constants
+
+    from .json_file import read_object
+
+    names = []
+    for home in sorted(Path(constants.HF_HUB_CACHE).glob("models--*")):
+        name = home.name.removeprefix("models--").replace("--", "/")
+        snapshot = _cached(name, "main", name) if _parse(name) else None
+        try:
+            kind = None if snapshot is None else read_object(snapshot / "config.json")
+        except CheckpointError:
+            continue
+        if kind is not None and kind.get("model_type") == "gpt2":
+            names.append(name)
+    return names
 
 
 def _parse(name: str) -> tuple[str, str] | None:

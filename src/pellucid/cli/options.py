@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..gpt import GPT
 
-__all__ = ["console", "load_model", "model_options"]
+__all__ = ["console", "load_model", "model_options", "sampling_options"]
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,6 +34,29 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="M",
             help="An embedded model, a folder, a file, or a hub name such as gpt2.",
         ),
+    ):
+        command = option(command)
+    return command
+
+
+def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The fields of `Sampling`, and the seed."""
+    penalties = (
+        ("--frequency-penalty", 0.0, "Lower tokens once per occurrence so far."),
+        ("--presence-penalty", 0.0, "Lower tokens generated before."),
+        ("--repetition-penalty", 1.0, "Divide the logits of tokens seen before; 1 does nothing."),
+    )
+    for flag, default, text in penalties:
+        command = click.option(flag, type=float, default=default, help=text)(command)
+    for option in (
+        click.option("--seed", type=click.IntRange(0), help="Makes sampling repeatable."),
+        click.option("--min-p", type=float, help="Only tokens at least so likely beside the best."),
+        click.option("--top-p", type=float, help="Only the likeliest that together reach this."),
+        click.option("--top-k", type=click.IntRange(1), help="Only the k likeliest tokens."),
+        click.option(
+            "--temperature", type=float, default=1.0, show_default=True, help="0 is greedy."
+        ),
+        click.option("--greedy", is_flag=True, help="Always the token of highest probability."),
     ):
         command = option(command)
     return command

@@ -1,0 +1,105 @@
+"""`pellucid generate`: go on from a text."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import console, load_model, model_options, sampling_options
+
+if TYPE_CHECKING:
+    from ..generate import Generation, Step
+
+__all__ = ["command"]
+
+
+@click.command("generate")
+@click.argument("text", required=False)
+@model_options
+@sampling_options
+@click.option("--max-tokens", type=click.IntRange(0), help="At most so many tokens.")
+@click.option("--n-ctx", type=click.IntRange(1), help="A smaller context window.")
+@click.option("--stop", multiple=True, help="A text that ends it; may be given several times.")
+@click.option(
+    "--alternatives",
+    type=click.IntRange(0),
+    default=5,
+    show_default=True,
+    help="With --json: how many likeliest tokens to list at each step.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One object a step, then one with the text and reason."
+)
+def command(
+    text: str | None,
+    model: str | None,
+    backend: str,
+    device: str | None,
+    dtype: str | None,
+    threads: int | None,
+    max_tokens: int | None,
+    n_ctx: int | None,
+    stop: tuple[str, ...],
+    alternatives: int,
+    as_json: bool,
+    **sampling: Any,
+) -> None:
+    """Go on from TEXT, token by token, and say why it ended. TEXT - reads standard input."""
+    if text is None or text == "-":
+        if sys.stdin.isatty():
+            raise click.UsageError('give a text to go on from: pellucid generate "The power"')
+        text = sys.stdin.read().rstrip("\n")
+    gpt = load_model(model, backend, device, dtype, threads)
+    out = gpt.generate(
+        text,
+        max_tokens=max_tokens,
+        n_ctx=n_ctx,
+        stop=stop,
+        alternatives=alternatives,
+        **sampling,
+    )
+    start = time.perf_counter()
+    if as_json:
+        for step in out:
+            click.echo(json.dumps(step_object(step), ensure_ascii=False))
+        end = {
+            "prompt": text,
+            "text": out.text,
+            "reason": out.reason,
+            "seed": out.seed,
+            "n_prompt": len(out.prompt),
+            "n_tokens": len(out.steps),
+        }
+        click.echo(json.dumps(end, ensure_ascii=False))
+        return
+    stream(text, out)
+    seconds = time.perf_counter() - start
+    rate = f", {len(out.steps) / seconds:.0f} tokens/s" if seconds > 0 and out.steps else ""
+    note = f"[{out.reason}; {len(out.steps)} tokens{rate}]"
+    console(stderr=True).print(note, style="dim", markup=False)
+
+
+def stream(prompt: str, out: Generation) -> None:
+    """The text as it comes; the prompt is set back in a terminal."""
+    screen = console()
+    screen.print(prompt, end="", style="dim", markup=False, soft_wrap=True)
+    try:
+        for step in out:
+            screen.print(step.text, end="", style="bold", markup=False, soft_wrap=True)
+    finally:
+        screen.print()
+
+
+def step_object(step: Step) -> dict[str, Any]:
+    return {
+        "position": step.position,
+        "token": step.token,
+        "text": step.text,
+        "logprob": step.logprob,
+        "alternatives": [alternative._asdict() for alternative in step.alternatives],
+        "reason": step.reason,
+    }
