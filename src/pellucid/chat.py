@@ -1,197 +1,312 @@
-"""A conversation: roles → prompt → reply, and again.
+"""Talk with a GPT: turns become one sequence of tokens, and the model goes on from there.
 
-A template writes messages as token ids. It is a few lines of Python, never a program that comes
-with a model. What a person types is only ever text: the special tokens that divide turns are put
-there by the template, so no message can forge a turn.
+A chat template says which special tokens stand before and after each turn. What a person (or a
+system text, or an earlier reply) says is always ordinary text between them: a `<|endoftext|>`
+typed by a user is those letters, never the token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from .errors import ContextError, InputError
+from .errors import InputError
+from .tokenizer import END_OF_TEXT
 
 if TYPE_CHECKING:
     from .generate import Generation
     from .gpt import GPT
     from .tokenizer import Tokenizer
 
-__all__ = ["ROLE_TOKENS", "TEMPLATES", "Conversation", "Message", "Role", "Template", "template_of"]
+__all__ = ["TEMPLATES", "Conversation", "Message", "Role", "Template", "choose_template"]
 
 Role = Literal["system", "user", "assistant"]
 
-# One special token opens a turn of each role, one closes any turn.
-ROLE_TOKENS = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
-END = "<|end|>"
+TINY_WINDOW = 64  # tokens; below it the plain template has room for the newest message only
+_LONGEST_TOKEN = 128  # characters; GPT-2's longest token is as long
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     role: Role
     text: str
 
 
+class Frame(NamedTuple):
+    """What stands before and after a turn: special tokens by name, or a line break."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How messages become ids, and what ends a reply.
-
-    write: messages -> ids, up to where the reply begins. stop_tokens: ids that end a reply.
-    remembers: whether earlier turns belong into the prompt.
-    """
+    """frames: what surrounds a turn of each role. The model's turn is left open at its end."""
 
     name: str
-    write: Callable[[Tokenizer, Sequence[Message]], list[int]]
-    stop_tokens: Callable[[Tokenizer], tuple[int, ...]]
-    remembers: bool = True
+    frames: Mapping[Role, Frame]
+
+    def check(self, tokenizer: Tokenizer) -> None:
+        """Raises InputError when the tokenizer lacks a token that the template needs."""
+        needed = {part for frame in self.frames.values() for side in frame for part in side}
+        if missing := sorted(needed - {"\n"} - set(tokenizer.special_tokens)):
+            raise InputError(
+                f"the chat template {self.name!r} needs {', '.join(missing)}, which this model's "
+                'tokenizer has not; choose another, such as "plain"'
+            )
+
+    def turn(self, tokenizer: Tokenizer, role: Role, text: str | Sequence[int]) -> list[int]:
+        """One closed turn -> ids. Special tokens in a text stay text; ids are taken as they are."""
+        frame = self.frames[role]
+        ids = tokenizer.encode(text) if isinstance(text, str) else list(text)
+        return [*_ids(tokenizer, frame.before), *ids, *_ids(tokenizer, frame.after)]
+
+    def cue(self, tokenizer: Tokenizer) -> list[int]:
+        """The ids that open the model's turn."""
+        return _ids(tokenizer, self.frames["assistant"].before)
+
+    def render(self, tokenizer: Tokenizer, messages: Iterable[Message]) -> list[int]:
+        """A conversation -> the ids that the model goes on from."""
+        ids = [i for role, text in messages for i in self.turn(tokenizer, role, text)]
+        return ids + self.cue(tokenizer)
 
 
-def _plain(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """For a model that never saw a conversation: it goes on from the newest message."""
-    return tokenizer.encode(messages[-1].text)
+def _ids(tokenizer: Tokenizer, parts: Iterable[str]) -> list[int]:
+    special = tokenizer.special_tokens
+    return [
+        i for part in parts for i in ([special[part]] if part != "\n" else tokenizer.encode(part))
+    ]
 
 
-def _dialogpt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """DialoGPT (arXiv 1911.00536): every turn ends in <|endoftext|>."""
-    end = _special(tokenizer, "<|endoftext|>", "dialogpt")
-    return [id for message in messages for id in (*tokenizer.encode(message.text), end)]
+_ENDS = Frame(after=(END_OF_TEXT,))
 
-
-def _roles(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """<|user|>text<|end|> and so on; the reply follows <|assistant|>."""
-    end = _special(tokenizer, END, "roles")
-    ids: list[int] = []
-    for message in messages:
-        ids.append(_special(tokenizer, ROLE_TOKENS[message.role], "roles"))
-        ids += tokenizer.encode(message.text)
-        ids.append(end)
-    return [*ids, _special(tokenizer, ROLE_TOKENS["assistant"], "roles")]
-
-
-def _ends(*names: str) -> Callable[[Tokenizer], tuple[int, ...]]:
-    def ids(tokenizer: Tokenizer) -> tuple[int, ...]:
-        known = tokenizer.special_tokens
-        return tuple(known[name] for name in names if name in known)
-
-    return ids
-
-
-TEMPLATES = {
-    "plain": Template("plain", _plain, _ends("<|endoftext|>"), remembers=False),
-    "dialogpt": Template("dialogpt", _dialogpt, _ends("<|endoftext|>")),
-    "roles": Template("roles", _roles, _ends(END, "<|endoftext|>", *ROLE_TOKENS.values())),
+TEMPLATES: dict[str, Template] = {
+    template.name: template
+    for template in (
+        # A language model without a chat format: the conversation is a text, and it goes on.
+        Template(
+            "plain",
+            {"system": Frame(after=("\n",)), "user": Frame(), "assistant": Frame(after=("\n",))},
+        ),
+        # DialoGPT (arXiv 1911.00536): every turn ends in <|endoftext|>, nobody is named.
+        Template("dialogpt", {"system": _ENDS, "user": _ENDS, "assistant": _ENDS}),
+        # Models trained here: each turn opens with its role's token.
+        Template(
+            "roles",
+            {
+                "system": Frame(("<|system|>",), ("<|end|>",)),
+                "user": Frame(("<|user|>",), ("<|end|>",)),
+                "assistant": Frame(("<|assistant|>",), ("<|end|>",)),
+            },
+        ),
+    )
 }
 
 
-def template_of(gpt: GPT) -> Template:
-    """The model's own template, else DialoGPT's for a DialoGPT, roles where the vocabulary has
-    the role tokens, else plain."""
-    if gpt.template is not None:
-        return _template(gpt.template)
-    if "dialogpt" in gpt.name.lower():
-        return TEMPLATES["dialogpt"]
-    if all(token in gpt.tokenizer.special_tokens for token in (*ROLE_TOKENS.values(), END)):
-        return TEMPLATES["roles"]
-    return TEMPLATES["plain"]
+def choose_template(gpt: GPT, name: str | None = None) -> Template:
+    """The template named; else the model's own; else dialogpt for a DialoGPT; else plain.
+
+    Raises InputError for an unknown name, or when the tokenizer lacks the template's tokens.
+    """
+    wanted = name or gpt.template
+    if wanted is None:
+        is_dialogpt = "dialogpt" in gpt.name.lower() and END_OF_TEXT in gpt.tokenizer.special_tokens
+        wanted = "dialogpt" if is_dialogpt else "plain"
+    if wanted not in TEMPLATES:
+        raise InputError(f"no chat template {wanted!r}; there are {', '.join(TEMPLATES)}")
+    template = TEMPLATES[wanted]
+    template.check(gpt.tokenizer)
+    return template
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What a person said, and the reply to it as far as it was generated."""
+
+    text: str
+    generation: Generation
+    frozen: tuple[str, list[int] | str] | None = None  # text and ids, once the next turn began
+
+    @property
+    def answered(self) -> bool:
+        return bool(self.reply[1]) or self.generation.finished
+
+    @property
+    def reply(self) -> tuple[str, list[int] | str]:
+        """-> (text, its ids as generated; or the text again, when its ids say more than it)"""
+        if self.frozen is not None:
+            return self.frozen
+        made = self.generation
+        text = made.so_far
+        ids = [i for i in made.tokens[len(made.prompt) :] if i not in made.stop_tokens]
+        cut = made.stop and made.tokenizer.decode(ids) != text
+        return text, (text if cut else ids)
 
 
 class Conversation:
-    """Turns with a model.
+    """Turn by turn with a model.
 
-    say() and retry() give the reply as a Generation to stream; what has been generated of it
-    counts as said, also when it was broken off. When the window is full, the oldest turns are
-    left out of the prompt (never the system message), and `notice` says so.
+    template: the name of a chat template (None: see `choose_template`). system: a text that
+    stays at the beginning. generation: the arguments of `GPT.generate`, such as greedy=True,
+    temperature=0.8, seed=1, max_tokens=100, n_ctx=512, for every reply.
+
+    When the window is full the oldest turns are left out, never the system text; a newest
+    message that is too long by itself loses its beginning. `notice` says so.
+    Raises InputError for settings out of range.
     """
 
     def __init__(
-        self, gpt: GPT, *, template: str | None = None, system: str | None = None, **options: Any
+        self,
+        gpt: GPT,
+        template: str | None = None,
+        system: str | None = None,
+        **generation: Any,
     ) -> None:
-        """options: those of `GPT.generate`, such as temperature=0.8, max_tokens=100.
-        Raises InputError for an unknown template, or one whose tokens the vocabulary lacks."""
         self.gpt = gpt
-        self.template = _template(template) if template is not None else template_of(gpt)
-        self.template.write(gpt.tokenizer, [Message("user", "")])
+        self.template = choose_template(gpt, template)
+        self.n_ctx: int = generation.get("n_ctx") or gpt.hparams.n_ctx
+        self._settings = generation
+        self._turns: list[_Turn] = []
+        self._system: str | None = None
+        self._follows: Generation | None = None
+        self._tries = 0
+        self.notice: str | None = None  # what the last `say` had to leave out, or None
+        gpt.generate([0], **{"max_tokens": 0, **generation})  # wrong settings fail here, not later
         self.system = system
-        self.options = options
-        self.notice = ""
-        self._turns: list[tuple[str, Generation]] = []
-        self._last: Generation | None = None
+
+    @property
+    def newest_only(self) -> bool:
+        """Whether the window is so small that every message begins afresh."""
+        return self.template.name == "plain" and self.n_ctx < TINY_WINDOW
+
+    @property
+    def system(self) -> str | None:
+        return self._system
+
+    @system.setter
+    def system(self, text: str | None) -> None:
+        if text and self.newest_only:
+            raise InputError(
+                f"a window of {self.n_ctx} tokens has no room for a system text: it holds the "
+                "newest message and the reply to it"
+            )
+        n = len(self._system_ids(text))
+        if n > self.n_ctx // 2:
+            raise InputError(
+                f"the system text has {n} tokens; at most half the window of {self.n_ctx} is for it"
+            )
+        self._system = text or None
 
     @property
     def messages(self) -> list[Message]:
-        """What has been said, oldest first, the system message included."""
-        said = [] if self.system is None else [Message("system", self.system)]
-        for text, reply in self._turns:
-            said += [Message("user", text), Message("assistant", reply.so_far)]
+        """Everything said, also what the window no longer holds."""
+        said = [Message("system", self._system)] if self._system else []
+        for turn in self._turns:
+            said.append(Message("user", turn.text))
+            if turn.answered:
+                said.append(Message("assistant", turn.reply[0]))
         return said
 
     @property
     def last(self) -> Generation | None:
-        """The newest reply."""
-        return self._turns[-1][1] if self._turns else None
+        """The generation of the newest reply."""
+        return self._turns[-1].generation if self._turns else None
 
     def say(self, text: str) -> Generation:
-        """Add a message and get the reply. Raises ContextError when it alone is too long; the
-        conversation is then as it was."""
-        prompt, notice = self._prompt(text)
-        options = {"stop_tokens": self.template.stop_tokens(self.gpt.tokenizer), **self.options}
-        reply = self.gpt.generate(prompt, follows=self._last, **options)
-        self.notice = notice
-        self._turns.append((text, reply))
-        self._last = reply
-        return reply
+        """Say something; iterate over what is returned to stream the reply.
+
+        A reply that is broken off stays as far as it was generated. An earlier generation
+        cannot be continued any more: its cached work is taken over.
+        Raises InputError for an empty message.
+        """
+        self._tries = 0
+        return self._say(text, self._settings.get("seed"))
 
     def undo(self) -> str:
-        """Take back the last exchange; gives back its message. Raises InputError if none."""
-        if not self._turns:
-            raise InputError("there is nothing to undo yet")
-        return self._turns.pop()[0]
+        """Take back the newest message and its reply; returns the message.
 
-    def retry(self, **options: Any) -> Generation:
-        """Another reply to the last message. Raises InputError if there is none."""
+        Raises InputError when nothing was said.
+        """
         if not self._turns:
-            raise InputError("there is nothing to try again yet")
-        before, self.options = self.options, {**self.options, **options}
-        undone = self._turns.pop()
+            raise InputError("there is nothing to undo: nothing was said yet")
+        self.notice = None
+        return self._turns.pop().text
+
+    def retry(self, seed: int | None = None) -> Generation:
+        """Reply again to the newest message. seed: None is another one than before.
+
+        Raises InputError when nothing was said.
+        """
+        if not self._turns:
+            raise InputError("there is nothing to retry: nothing was said yet")
+        tries = self._tries + 1
+        if seed is None and (first := self._settings.get("seed")) is not None:
+            seed = first + tries
+        turn = self._turns.pop()
         try:
-            return self.say(undone[0])
-        except Exception:
-            self._turns.append(undone)
+            generation = self._say(turn.text, seed)
+        except BaseException:
+            self._turns.append(turn)
             raise
-        finally:
-            self.options = before
+        self._tries = tries
+        return generation
 
-    def _prompt(self, text: str) -> tuple[list[int], str]:
-        """-> (ids that leave room for a reply, what had to be left out)"""
-        window = self.options.get("n_ctx") or self.gpt.hparams.n_ctx
-        room = window - max(1, window // 8)  # a reply gets an eighth of the window at least
-        system = [] if self.system is None else [Message("system", self.system)]
-        turns = self._turns if self.template.remembers else []
-        for dropped in range(len(turns) + 1):
-            messages = list(system)
-            for said, reply in turns[dropped:]:
-                messages += [Message("user", said), Message("assistant", reply.so_far)]
-            ids = self.template.write(self.gpt.tokenizer, [*messages, Message("user", text)])
-            if len(ids) <= room:
-                notice = f"the window is full: {dropped} old turns left out" if dropped else ""
-                return ids, notice
-        raise ContextError(
-            f"the message makes {len(ids)} tokens; of the context window of {window}, {room} are "
-            "for messages: shorten it"
+    def _say(self, text: str, seed: int | None) -> Generation:
+        if not text:
+            raise InputError("the message is empty")
+        if self._turns and self._turns[-1].frozen is None:
+            self._turns[-1].frozen = self._turns[-1].reply
+        prompt, notice = self._prompt(text)
+        generation = self.gpt.generate(
+            prompt,
+            **{
+                "stop_tokens": self.gpt.tokenizer.special_tokens.values(),
+                **self._settings,
+                "seed": seed,
+                "follows": self._follows,
+            },
         )
+        self._follows, self.notice = generation, notice
+        self._turns.append(_Turn(text, generation))
+        return generation
 
+    def _system_ids(self, text: str | None) -> list[int]:
+        return self.template.turn(self.gpt.tokenizer, "system", text) if text else []
 
-def _template(name: str) -> Template:
-    if name not in TEMPLATES:
-        raise InputError(f"unknown template {name!r}; there are {', '.join(TEMPLATES)}")
-    return TEMPLATES[name]
-
-
-def _special(tokenizer: Tokenizer, token: str, template: str) -> int:
-    if token not in tokenizer.special_tokens:
-        raise InputError(
-            f"the template {template!r} needs the special token {token}, which this model's "
-            "vocabulary has not; use --template plain"
-        )
-    return tokenizer.special_tokens[token]
+    def _prompt(self, text: str) -> tuple[list[int], str | None]:
+        """The ids to go on from, with the new message at their end, and what was left out."""
+        template, tokenizer = self.template, self.gpt.tokenizer
+        longest = self._settings.get("max_tokens") or self.n_ctx
+        reply = max(1, min(longest, self.n_ctx // 4))  # tokens kept free for the reply
+        system = self._system_ids(self._system)
+        around = len(template.turn(tokenizer, "user", [])) + len(template.cue(tokenizer))
+        room = self.n_ctx - reply - len(system) - around
+        if room < 1:
+            raise InputError(
+                f"a window of {self.n_ctx} tokens is too small for the {template.name!r} template"
+            )
+        # Text that cannot fit is dropped before it is encoded.
+        ids = tokenizer.encode(text[-_LONGEST_TOKEN * self.n_ctx :])
+        notice = None
+        if len(ids) > room:
+            ids = ids[-room:]
+            notice = f"the message is too long for the window: only its last {room} tokens are used"
+        room -= len(ids)
+        kept: list[list[int]] = []
+        turns = [] if self.newest_only else self._turns
+        for turn in reversed(turns):
+            past = template.turn(tokenizer, "user", turn.text[-_LONGEST_TOKEN * self.n_ctx :])
+            if turn.answered:
+                past += template.turn(tokenizer, "assistant", turn.reply[1])
+            if len(past) > room:
+                break
+            room -= len(past)
+            kept.append(past)
+        if (dropped := len(turns) - len(kept)) and notice is None:
+            notice = (
+                f"the window of {self.n_ctx} tokens is full: the model no longer sees the oldest "
+                f"{'turn' if dropped == 1 else f'{dropped} turns'}"
+            )
+        past = [i for ids_of_turn in reversed(kept) for i in ids_of_turn]
+        new = template.turn(tokenizer, "user", ids)
+        return [*system, *past, *new, *template.cue(tokenizer)], notice

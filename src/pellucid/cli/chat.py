@@ -1,198 +1,333 @@
-"""`pellucid chat`: talk with a model, in a terminal or line by line from a pipe."""
+"""`pellucid chat`: a conversation in a terminal, or line by line through a pipe."""
 
 from __future__ import annotations
 
+import math
+import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from .options import console as make_console
-from .options import load_model, model_options, sampling_options
+from ..errors import InputError, PellucidError
+from .options import console, load_model, model_options, sampling_options
 
 if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import History
+    from prompt_toolkit.key_binding import KeyPressEvent
     from rich.console import Console
 
     from ..chat import Conversation
     from ..generate import Generation
+    from ..gpt import GPT
 
-__all__ = ["command"]
+__all__ = ["command", "converse", "default_sampling"]
 
 HELP = """\
-/undo          take back the last exchange
-/retry         another reply to the last message
-/system TEXT   set the system message; without TEXT, show it
-/tokens        the tokens of the last exchange, and what else might have come
-/walk          the last message through the whole model, with live numbers
-/help          this
-/quit          leave (or Ctrl-D)
-A line that ends in \\ goes on in the next one. Ctrl-C stops a reply and keeps the session."""
+  /undo         take back the last message and its reply
+  /retry        another reply to the last message
+  /system TEXT  set the text that stays at the beginning (without TEXT: remove it)
+  /tokens       show the tokens of each reply with their probabilities, or hide them
+  /walk         the whole way from the last prompt to the next token, with live numbers
+  /help         this list
+  /quit         leave; Ctrl-D does so too
+Ctrl-C stops a reply. Alt+Enter, a backslash at a line's end, or \"\"\" … \"\"\" make more lines.
+A message that begins with a slash: type two."""
+
+# Control characters would act on the terminal; they are shown as ␀…␡ instead.
+_SHOWN = {i: 0x2400 + i for i in range(32) if chr(i) not in "\n\t"} | {0x7F: 0x2421}
+_SHOWN |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 
 
 @click.command("chat")
 @model_options
 @sampling_options
-@click.option("--system", help="A system message, for models that know one.")
-@click.option("--template", type=click.Choice(["plain", "dialogpt", "roles"]), help="Turn format.")
-@click.option("--max-tokens", type=click.IntRange(1), help="Most tokens of a reply.")
+@click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--n-ctx", type=click.IntRange(1), help="A smaller context window.")
+@click.option("--system", metavar="TEXT", help="A text that stays at the beginning.")
+@click.option("--template", metavar="T", help="plain, dialogpt or roles (default: the model's).")
+@click.pass_context
 def command(
+    ctx: click.Context,
     model: str | None,
     backend: str,
     device: str | None,
     dtype: str | None,
     threads: int | None,
+    max_tokens: int,
+    n_ctx: int | None,
     system: str | None,
     template: str | None,
-    **options: Any,
+    **sampling: Any,
 ) -> None:
-    """Talk with a model. /help lists what it knows; from a pipe, each line is a message."""
+    """Talk with a model. Without a terminal, each line of standard input is a message, and the
+    replies go to standard output.
+    """
     from ..chat import Conversation
 
     gpt = load_model(model, backend, device, dtype, threads)
-    if gpt.name == "talk" and options["temperature"] == 1.0:
-        options["greedy"] = True  # it knows its sentences by heart
-    conversation = Conversation(gpt, template=template, system=system, **options)
-    screen = make_console()
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        greet(conversation, screen)
-        session(conversation, screen, _reader())
-    else:
-        session(conversation, screen, lambda: _line(sys.stdin.readline()))
-
-
-def greet(conversation: Conversation, screen: Console) -> None:
-    gpt = conversation.gpt
-    screen.print(
-        f"[bold]{gpt.name}[/]: {gpt.hparams.n_params:,} parameters, a window of "
-        f"{gpt.hparams.n_ctx} tokens, template {conversation.template.name}. /help, /quit"
+    chosen = any(ctx.get_parameter_source(name) != ParameterSource.DEFAULT for name in sampling)
+    if not chosen:
+        sampling = default_sampling(gpt)
+    conversation = Conversation(
+        gpt, template, system, max_tokens=max_tokens, n_ctx=n_ctx, **sampling
     )
-    if gpt.name == "talk":
-        screen.print(
-            'It knows 24 sentences by heart and goes on from what you begin: try "The power '
-            'clapper", "The crowd", "My". Then /tokens, or /walk to see how it got there.',
-            style="dim",
-        )
-
-
-def session(conversation: Conversation, screen: Console, read: Callable[[], str | None]) -> None:
-    """Messages and commands until the end of input."""
-    from ..errors import PellucidError
-
-    while (text := read()) is not None:
-        text = text.strip()
-        try:
-            if text in ("/quit", "/exit"):
-                return
-            if text.startswith("/"):
-                obey(text, conversation, screen)
-            elif text:
-                stream(conversation.say(text), conversation, screen)
-        except PellucidError as error:  # the conversation goes on
-            screen.print(f"{error}", style="red", markup=False)
-
-
-def obey(text: str, conversation: Conversation, screen: Console) -> None:
-    name, _, rest = text.partition(" ")
-    if name == "/undo":
-        screen.print(f"Taken back: {conversation.undo()}", style="dim", markup=False)
-    elif name == "/retry":
-        stream(conversation.retry(), conversation, screen)
-    elif name == "/system":
-        if rest.strip():
-            conversation.system = rest.strip()
-            if not conversation.template.remembers:
-                screen.print("This model's template has no place for it.", style="dim")
-        screen.print(f"System: {conversation.system or 'none'}", style="dim", markup=False)
-    elif name == "/tokens":
-        tokens(conversation, screen)
-    elif name == "/walk":
-        from .walk import walk
-
-        said = [message.text for message in conversation.messages if message.role == "user"]
-        walk(conversation.gpt, said[-1] if said else "The power clapper", screen)
-    elif name == "/help":
-        screen.print(HELP, markup=False)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        converse(gpt, conversation, console(), greedy=bool(sampling.get("greedy")))
     else:
-        screen.print(f"No command {name}; /help lists them.", style="red", markup=False)
+        answer_lines(conversation, click.get_text_stream("stdin", errors="replace"))
 
 
-def stream(reply: Generation, conversation: Conversation, screen: Console) -> None:
-    """The reply as it comes; Ctrl-C stops it and keeps what was said."""
-    if conversation.notice:
-        screen.print(f"({conversation.notice})", style="dim", markup=False)
-    try:
+def default_sampling(gpt: GPT) -> dict[str, Any]:
+    """A model with a tiny window shows the talk's "token with the highest probability"."""
+    from ..chat import TINY_WINDOW
+
+    return {"greedy": True} if gpt.hparams.n_ctx < TINY_WINDOW else {}
+
+
+def answer_lines(conversation: Conversation, lines: Iterable[str]) -> None:
+    """One message a line, one reply after another; notices to standard error."""
+    for line in lines:
+        if not (text := line.rstrip("\r\n")):
+            continue
+        reply = conversation.say(text)
+        if conversation.notice:
+            click.echo(f"Note: {conversation.notice}", err=True)
         for step in reply:
-            screen.print(step.text, end="", style="bold", markup=False, soft_wrap=True)
-    except KeyboardInterrupt:
-        screen.print("\n(stopped)", style="dim")
-        return
-    screen.print()
-    if reply.reason != "stop token":
-        screen.print(f"({reply.reason})", style="dim")
+            click.echo(step.text.translate(_SHOWN), nl=False)
+        click.echo()
 
 
-def tokens(conversation: Conversation, screen: Console) -> None:
-    """The last exchange, token by token."""
-    import math
+def converse(
+    gpt: GPT, conversation: Conversation, screen: Console, *, greedy: bool | None = None
+) -> None:
+    """The session in a terminal, until Ctrl-D or /quit."""
+    greet(gpt, conversation, screen, bool(default_sampling(gpt)) if greedy is None else greedy)
+    _Session(gpt, conversation, screen).run()
 
-    from rich.table import Table
-    from rich.text import Text
 
-    from .tokens import coloured, shown
-
-    reply = conversation.last
-    if reply is None:
-        screen.print("Nothing has been said yet.", style="dim")
-        return
-    tokenizer = conversation.gpt.tokenizer
-    screen.print(coloured(tokenizer.pieces(reply.prompt)), soft_wrap=True)
-    table = Table("token", "probability", "also likely", box=None, pad_edge=False)
-    table.columns[1].justify = "right"
-    for step in reply.made:
-        others = [a for a in step.alternatives if a.token != step.token][:3]
-        also = "  ".join(
-            f"{shown(tokenizer.piece(a.token).bytes)} {math.exp(a.logprob):.1%}" for a in others
+def greet(gpt: GPT, conversation: Conversation, screen: Console, greedy: bool) -> None:
+    """What answers, how large it is, and what to expect of it."""
+    n = gpt.hparams.n_params
+    size = f"{n / 1e6:.0f}M" if n >= 1e6 else f"{n:,}"
+    screen.print(
+        f"{gpt.name or 'model'} · {size} parameters · window of {conversation.n_ctx} tokens · "
+        f"template {conversation.template.name}",
+        style="bold",
+        markup=False,
+    )
+    if gpt.card.get("name") == "talk":
+        screen.print(
+            f"It knows {len(gpt.card.get('sentences', ())) or 'a few'} sentences by heart and "
+            "nothing else. Begin one of them: The power clapper",
+            markup=False,
         )
-        piece = shown(tokenizer.piece(step.token).bytes)
-        table.add_row(Text(piece, "bold"), f"{math.exp(step.logprob):.1%}", Text(also, "dim"))
-    screen.print(table)
+    elif conversation.template.name == "plain":
+        screen.print(
+            "It was not made for conversation: it goes on from your text as it thinks likely.",
+            markup=False,
+        )
+    if conversation.newest_only:
+        screen.print("The window holds one message and its reply: each begins afresh.")
+    if greedy:
+        screen.print("It always takes the likeliest token.")
+    screen.print("/help lists the commands, Ctrl-D leaves.\n", style="dim")
 
 
-def _line(line: str) -> str | None:
-    return line if line else None
+class _Session:
+    """The state of a terminal session: the editor, and whether tokens are shown."""
 
+    def __init__(self, gpt: GPT, conversation: Conversation, screen: Console) -> None:
+        self.gpt = gpt
+        self.conversation = conversation
+        self.screen = screen
+        self.show_tokens = False
+        self.commands: dict[str, Callable[[str], None]] = {
+            "/undo": self.undo,
+            "/retry": self.retry,
+            "/system": self.system,
+            "/tokens": self.tokens,
+            "/walk": self.walk,
+            "/help": lambda _: self.screen.print(HELP, markup=False),
+        }
 
-def _reader() -> Callable[[], str | None]:
-    """A line editor with history kept between sessions; None at the end of input."""
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-
-    folder = Path(click.get_app_dir("pellucid"))
-    history: History
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "chat-history").open("a"):
-            pass
-        history = FileHistory(str(folder / "chat-history"))
-    except OSError:
-        history = InMemoryHistory()
-    editor: PromptSession[str] = PromptSession(history=history)
-
-    def read() -> str | None:
-        lines: list[str] = []
+    def run(self) -> None:
+        editor = _editor()
         while True:
             try:
-                line = editor.prompt("... " if lines else "you> ")
-            except KeyboardInterrupt:  # drop what was being typed
-                lines.clear()
-                continue
+                text = _unquote(editor.prompt("> "))
+                if text.split() in (["/quit"], ["/exit"]):
+                    return
+                self.handle(text)
             except EOFError:
-                return None
-            if not line.endswith("\\"):
-                return "\n".join([*lines, line])
-            lines.append(line[:-1])
+                return
+            except KeyboardInterrupt:
+                self.note("Stopped. Ctrl-D leaves.")
+            except PellucidError as error:
+                self.screen.print(f"Error: {error}", style="red", markup=False)
 
-    return read
+    def handle(self, text: str) -> None:
+        if not text.strip():
+            return
+        if text.startswith("/") and not text.startswith("//"):
+            verb, _, rest = text.partition(" ")
+            if (run := self.commands.get(verb.strip())) is None:
+                self.note(f"There is no {verb.strip()}; /help lists the commands.")
+            else:
+                run(rest.strip())
+            return
+        text = text.removeprefix("/") if text.startswith("//") else text
+        self.stream(text, self.conversation.say(text))
+
+    def stream(self, text: str, reply: Generation) -> None:
+        """The reply as it comes; a plain model's after the text that it goes on from."""
+        if self.conversation.notice:
+            self.note(f"Note: {self.conversation.notice}")
+        if self.conversation.template.name == "plain":
+            self.write(text.rpartition("\n")[2], style="dim")
+        try:
+            for step in reply:
+                self.write(step.text)
+        except KeyboardInterrupt:
+            self.screen.print()
+            self.note("Stopped; what was said so far stays. /undo takes it back.")
+            return
+        self.screen.print()
+        if not reply.so_far.strip():
+            self.note(f"The model had nothing to say ({reply.reason}).")
+        elif reply.reason in ("context window full", "length"):
+            self.note(f"({reply.reason})")
+        if self.show_tokens:
+            self.print_tokens()
+
+    def undo(self, _: str) -> None:
+        text = self.conversation.undo()
+        self.note(f"Taken back: {text.splitlines()[0][:60]}")
+
+    def retry(self, _: str) -> None:
+        reply = self.conversation.retry()
+        said = [message for message in self.conversation.messages if message.role == "user"]
+        self.stream(said[-1].text, reply)
+
+    def system(self, text: str) -> None:
+        self.conversation.system = text
+        self.note("The system text is set." if text else "There is no system text now.")
+
+    def tokens(self, _: str) -> None:
+        self.show_tokens = not self.show_tokens
+        if not self.show_tokens:
+            self.note("Tokens are hidden again.")
+            return
+        if self.conversation.last is not None:
+            self.print_tokens()
+        self.note("Tokens are shown after each reply; /tokens hides them.")
+
+    def walk(self, _: str) -> None:
+        if self.conversation.last is None:
+            raise InputError("there is no prompt to walk through yet: say something first")
+        from .walk import walk
+
+        walk(self.gpt, self.gpt.tokenizer.decode(self.conversation.last.prompt), self.screen)
+
+    def print_tokens(self) -> None:
+        """The last exchange: the prompt's tokens, then each one predicted and its rivals."""
+        from rich.table import Table
+        from rich.text import Text
+
+        reply = self.conversation.last
+        assert reply is not None
+
+        def shown(token: int) -> str:
+            return self.gpt.tokenizer.pieces([token])[0].shown.translate(_SHOWN)
+
+        made = reply.tokens[len(reply.prompt) :]
+        prompt = "|".join(shown(token) for token in reply.prompt[-64:])
+        left_out = "… " if len(reply.prompt) > 64 else ""
+        self.screen.print(f"prompt: {left_out}{prompt}", style="dim", markup=False)
+        table = Table(box=None, header_style="bold")
+        for name in ("position", "id", "token", "probability", "instead of"):
+            table.add_column(name, justify="right" if name in ("position", "id") else "left")
+        # An interrupted reply must not be run to its end just to be looked at.
+        for step, _ in zip(reply, made, strict=False):
+            rivals = [
+                f"{shown(other.token)!r} {math.exp(other.logprob):.1%}"
+                for other in step.alternatives
+                if other.token != step.token
+            ]
+            table.add_row(
+                str(step.position),
+                str(step.token),
+                Text(repr(shown(step.token))),
+                f"{math.exp(step.logprob):.1%}",
+                Text(", ".join(rivals[:3])),
+            )
+        self.screen.print(table)
+
+    def write(self, text: str, style: str | None = None) -> None:
+        """Text of the model or a person, harmless to the terminal and without line wrapping."""
+        self.screen.print(
+            text.translate(_SHOWN), end="", style=style, markup=False, emoji=False, soft_wrap=True
+        )
+
+    def note(self, text: str) -> None:
+        self.screen.print(text.translate(_SHOWN), style="dim", markup=False, emoji=False)
+
+
+def _unquote(text: str) -> str:
+    '''Without the """ around a text of several lines.'''
+    bare = text.strip()
+    if len(bare) >= 6 and bare.startswith('"""') and bare.endswith('"""'):
+        return bare[3:-3].strip("\n")
+    return text
+
+
+def _editor() -> PromptSession[str]:
+    """A line editor with history; Enter sends unless the text is still open."""
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.key_binding import KeyBindings
+
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        before = buffer.document.text_before_cursor
+        if buffer.document.is_cursor_at_the_end and before.endswith("\\"):
+            buffer.delete_before_cursor()
+            buffer.insert_text("\n")
+        elif buffer.text.count('"""') % 2:
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return PromptSession(
+        history=_history(), multiline=True, key_bindings=keys, prompt_continuation="  "
+    )
+
+
+def _history() -> History:
+    """Kept in the platform's folder for applications; in memory where that cannot be written."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    class Kept(FileHistory):
+        def store_string(self, string: str) -> None:
+            try:
+                super().store_string(string)
+            except OSError:
+                pass  # a full disk must not end the conversation
+
+    folder = click.get_app_dir("pellucid")
+    path = os.path.join(folder, "chat_history")
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError:
+        return InMemoryHistory()
+    return Kept(path)
