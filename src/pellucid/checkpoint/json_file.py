@@ -32,7 +32,7 @@ def parse_object(data: bytes, source: str) -> dict[str, Any]:
     """The JSON object that `data` holds. Raises CheckpointError naming what is wrong.
 
     Refused beyond what `json` refuses: a key twice, NaN and Infinity, whole numbers of more than
-    20 digits or -0, strings that are not Unicode (a lone surrogate), and anything that is not an object.
+    20 digits, -0, strings that are not Unicode (a lone surrogate), and all but an object.
     """
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
