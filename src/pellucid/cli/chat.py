@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -318,10 +319,8 @@ def _history() -> History:
 
     class Kept(FileHistory):
         def store_string(self, string: str) -> None:
-            try:
+            with suppress(OSError):  # a full disk must not end the conversation
                 super().store_string(string)
-            except OSError:
-                pass  # a full disk must not end the conversation
 
     folder = click.get_app_dir("pellucid")
     path = os.path.join(folder, "chat_history")
