@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from circuits import random_gpt
 
+from circuits import random_gpt
 from pellucid.errors import InputError
 from pellucid.inspect import Edits, gradient_times_input, integrated_gradients
 
@@ -20,7 +20,7 @@ def gpt():
 
 
 def logit(gpt, embeddings, target, versus, position):
-    out = gpt.forward([gpt.encode(TEXT)], tap=Edits({"embed": lambda _: embeddings[None]}))
+    out = gpt.forward([gpt.encode(TEXT)], tap=Edits(gpt, {"embed": lambda _: embeddings[None]}))
     row = out[0, position]
     return row[target] - (0 if versus is None else row[versus])
 

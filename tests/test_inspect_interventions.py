@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from circuits import build, random_gpt
 
+from circuits import build, random_gpt
 from pellucid.errors import InputError
 from pellucid.inspect import (
     Edits,
@@ -224,7 +224,7 @@ def test_patching_a_part(gpt):
         new = b[name].copy()
         new[at] = a[name][at]
         expected = gpt.forward(
-            gpt.encode(OTHER), tap=Edits({name: lambda value, new=new: new[None]})
+            gpt.encode(OTHER), tap=Edits(gpt, {name: lambda value, new=new: new[None]})
         )
         found = patch(gpt, TEXT, OTHER, name, heads=1, positions=4)
         np.testing.assert_allclose(found, expected, atol=1e-10)
@@ -294,15 +294,17 @@ def test_the_whole_difference_carries_one_text_to_the_other(gpt):
     """With nothing but the last position different, adding the difference gives the other."""
     a, b = "abcd", "abcp"
     vector = direction(gpt, b, a, 2)
-    last = Edits({"blocks.2.resid_pre": lambda x: x + vector * (np.arange(4) == 3)[None, :, None]})
+    last = Edits(
+        gpt, {"blocks.2.resid_pre": lambda x: x + vector * (np.arange(4) == 3)[None, :, None]}
+    )
     np.testing.assert_allclose(
         gpt.forward(gpt.encode(a), tap=last)[-1], gpt.logits(b)[-1], atol=1e-10
     )
 
 
 def test_taps_compose_in_order(gpt):
-    one = Edits({"blocks.1.mlp_out": lambda x: x * 0 + 1})
-    two = Edits({"blocks.1.mlp_out": lambda x: x * 3})
+    one = Edits(gpt, {"blocks.1.mlp_out": lambda x: x * 0 + 1})
+    two = Edits(gpt, {"blocks.1.mlp_out": lambda x: x * 3})
     name, value = "blocks.1.mlp_out", np.ones(2) * 5
     assert compose(one, two)(name, value).tolist() == [3, 3]
     assert compose(two, one)(name, value).tolist() == [1, 1]
@@ -315,6 +317,16 @@ def test_taps_compose_in_order(gpt):
     assert abs(gpt.forward(ids, tap=halves) - gpt.forward(ids, tap=once)).max() > 0.01
 
 
+def test_edits_take_transformer_lens_names(gpt):
+    ids = gpt.encode(TEXT)
+    ours, theirs = (
+        gpt.forward(ids, tap=Edits(gpt, {name: lambda x: x * 0}))
+        for name in ("blocks.1.attn.scores", "blocks.1.attn.hook_attn_scores")
+    )
+    np.testing.assert_array_equal(ours, theirs)
+    assert abs(ours - gpt.logits(TEXT)).max() > 1e-3
+
+
 def test_mistakes_in_steering_are_named(gpt):
     with pytest.raises(InputError, match="n_embd = 24"):
         steer(gpt, np.zeros(23), 0)
@@ -323,7 +335,7 @@ def test_mistakes_in_steering_are_named(gpt):
     with pytest.raises(InputError, match="layer 3"):
         steer(gpt, np.zeros(24), 3)
     with pytest.raises(InputError, match="no value"):
-        Edits({"blocks.9.mlp_out": lambda x: x}).check(gpt.model)
+        Edits(gpt, {"blocks.9.mlp_out": lambda x: x})
 
 
 def test_torch_gives_the_same_answers(gpt):

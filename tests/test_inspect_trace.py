@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from circuits import random_gpt
 
+from circuits import random_gpt
 from pellucid.errors import ContextError, InputError
 from pellucid.inspect import (
     Recorder,
@@ -120,7 +120,7 @@ def test_choosing_by_pattern_layer_head_and_position(gpt):
         "blocks.2.attn.pattern",
     ]
     assert list(trace(gpt, TEXT, ["blocks.1.*", "logits"], layers=1))[-1] == "logits"
-    some = trace(gpt, TEXT, heads=[2, 0], positions=[-1, 3])
+    some = trace(gpt, TEXT, heads=[2, 0], positions=[np.int64(-1), 3])
     assert (some.heads, some.positions) == ((2, 0), (7, 3))
     np.testing.assert_array_equal(
         some["blocks.1.attn.pattern"], whole["blocks.1.attn.pattern"][[2, 0]][:, [7, 3]]
@@ -216,6 +216,14 @@ def test_save_and_load(gpt, tmp_path):
         np.testing.assert_array_equal(back[name], found[name])
     for what in ("ids", "tokens", "positions", "heads", "hparams"):
         assert getattr(back, what) == getattr(found, what)
+
+
+def test_traces_are_compared_by_identity(gpt):
+    one, other = trace(gpt, TEXT, "resid_pre"), trace(gpt, TEXT, "resid_pre")
+    assert one == one
+    assert one != other
+    assert len({one, other}) == 2
+    assert "resid_pre" not in repr(one)  # nor its numbers
 
 
 def test_other_files_are_refused(tmp_path):

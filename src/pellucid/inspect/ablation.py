@@ -151,7 +151,7 @@ def ablation(
     }
     if at:
         functions["embed"] = some_positions(pools["embed"])
-    return Edits(functions)
+    return Edits(gpt, functions)
 
 
 def ablate(
@@ -185,7 +185,7 @@ def ablate(
     seen = [ids[: here + 1]]
     to_numpy = gpt.model.backend.to_numpy
     before = to_numpy(gpt.forward(seen, last_only=True))[0, 0]
-    after = to_numpy(gpt.forward(seen, tap=Edits(functions), last_only=True))[0, 0]
+    after = to_numpy(gpt.forward(seen, tap=Edits(gpt, functions), last_only=True))[0, 0]
     target_id = int(before.argmax()) if target is None else token_id(gpt, target)
     divergence, logit_change, logprob_change = effect(before, after)
     return Ablation(

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from .finding import Finding, chosen, read
-from .trace import BUDGET, estimate, trace
+from .trace import BUDGET, trace
 
 if TYPE_CHECKING:
     from ..backend import Array
@@ -89,7 +89,6 @@ def attention(
     ids, tokens = read(gpt, text)
     which = chosen(layers, gpt.hparams.n_layer, "layer")
     some = chosen(heads, gpt.hparams.n_head, "head")
-    estimate(gpt, ids, "attn.pattern", layers=which, heads=some).check(budget_bytes)
     found = trace(gpt, ids, "attn.pattern", layers=which, heads=some, budget_bytes=budget_bytes)
     pattern = np.stack([found[f"blocks.{layer}.attn.pattern"] for layer in which])
     positive = np.where(pattern > 0, pattern, 1).astype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,10 @@ from ..errors import InputError
 from ..generate import Model
 from ..model import block, layer_norm, unembed
 from ..taps import Tap, tap_names, untouched, wants
+from .trace import canonical_name
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
 
 __all__ = ["Edits", "compose", "edited_copies", "resume"]
 
@@ -18,10 +23,20 @@ _TOKENS_AT_ONCE = 2048  # of all copies together: keeps the memory of a sweep sm
 
 
 class Edits:
-    """A tap that passes the named values through functions: {"blocks.3.mlp_out": f, …}."""
+    """A tap that passes the named values through functions.
 
-    def __init__(self, functions: Mapping[str, Callable[[Array], Array]]) -> None:
-        self.functions = dict(functions)
+    functions: {"blocks.3.mlp_out": f, …} with f(value) -> value, each the backend's array with
+    its batch axis; a function must not change what it is given in place. TransformerLens's
+    names do as well. Raises InputError for a name that the model does not have.
+    """
+
+    def __init__(
+        self, model: Model | GPT, functions: Mapping[str, Callable[[Array], Array]]
+    ) -> None:
+        self.functions = {canonical_name(name): f for name, f in functions.items()}
+        known = tap_names(model.hparams)
+        if unknown := [name for name in self.functions if name not in known]:
+            raise InputError(f"there is no value {unknown[0]!r} in this model")
 
     def wants(self, name: str) -> bool:
         return name in self.functions
@@ -29,12 +44,6 @@ class Edits:
     def __call__(self, name: str, value: Array) -> Array:
         function = self.functions.get(name)
         return value if function is None else function(value)
-
-    def check(self, model: Model) -> Edits:
-        """Itself. Raises InputError for a name that the model does not have."""
-        if unknown := sorted(set(self.functions) - set(tap_names(model.hparams))):
-            raise InputError(f"there is no value {unknown[0]!r} in this model")
-        return self
 
 
 class compose:
@@ -96,5 +105,5 @@ def edited_copies(
             return value
 
         same = x[backend.ids([0] * count)]
-        found.append(backend.to_numpy(resume(model, same, layer, Edits({name: change}))))
+        found.append(backend.to_numpy(resume(model, same, layer, Edits(model, {name: change}))))
     return np.concatenate(found)

@@ -63,10 +63,10 @@ def chosen(indices: int | Iterable[int] | None, n: int, what: str) -> tuple[int,
     """Indices as given (negative ones count from the end) -> 0…n-1; None means all of them."""
     if indices is None:
         return tuple(range(n))
-    wanted = [indices] if isinstance(indices, int) else list(indices)
+    wanted = [indices] if isinstance(indices, int | np.integer) else list(indices)
     if wrong := [i for i in wanted if not -n <= i < n]:
         raise InputError(f"there is no {what} {wrong[0]}: this has {n} (0…{n - 1})")
-    return tuple(i % n for i in wanted)
+    return tuple(int(i) % n for i in wanted)
 
 
 def likeliest(gpt: GPT, logits: np.ndarray, k: int = 5) -> tuple[Alternative, ...]:

@@ -141,7 +141,9 @@ class _Question:
         with torch.enable_grad():
             x = embeddings.detach().clone().requires_grad_(True)
             rows = [self.seen] * x.shape[0]
-            logits = self.model.forward(rows, tap=Edits({"embed": lambda _: x}), last_only=True)
+            logits = self.model.forward(
+                rows, tap=Edits(self.model, {"embed": lambda _: x}), last_only=True
+            )
             values = logits[:, 0, self.target_id]
             if self.versus_id is not None:
                 values = values - logits[:, 0, self.versus_id]

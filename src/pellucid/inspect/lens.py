@@ -84,7 +84,7 @@ def logit_lens(
     target_ranks = np.empty(shape, np.int64)
     kept = np.empty((*shape, hparams.n_vocab), final.dtype) if keep_logits else None
     rows = backend.ids(list(where))
-    reading = Edits({})  # a pass that is watched may norm in other steps than one that is not
+    reading = Edits(gpt, {})  # a pass that is watched may norm in other steps than one that is not
     for layer, x in enumerate(streams):
         # All positions stay together where all are asked for: then the last layer's arithmetic
         # is the output's, bit for bit.

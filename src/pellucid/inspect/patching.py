@@ -97,7 +97,7 @@ def patch(
             value[:, where] = given[:, where]
         return value
 
-    edits = Edits({name: lambda value, name=name: put(name, value) for name in found})  # type: ignore[misc]
+    edits = Edits(gpt, {name: lambda value, name=name: put(name, value) for name in found})  # type: ignore[misc]
     return np.asarray(backend.to_numpy(gpt.forward([base_ids], tap=edits))[0])
 
 

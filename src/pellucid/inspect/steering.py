@@ -57,4 +57,4 @@ def steer(gpt: GPT, vector: Any, layer: int, *, strength: float = 1.0) -> Edits:
     def add(x: Array) -> Array:
         return x + added if strength else x
 
-    return Edits({f"blocks.{which}.resid_pre": add})
+    return Edits(gpt, {f"blocks.{which}.resid_pre": add})
