@@ -320,7 +320,7 @@ def test_taps_compose_in_order(gpt):
 def test_edits_take_transformer_lens_names(gpt):
     ids = gpt.encode(TEXT)
     ours, theirs = (
-        gpt.forward(ids, tap=Edits(gpt, {name: lambda x: x * 0}))
+        gpt.forward(ids, tap=Edits(gpt, {name: lambda x: x / 2}))
         for name in ("blocks.1.attn.scores", "blocks.1.attn.hook_attn_scores")
     )
     np.testing.assert_array_equal(ours, theirs)
