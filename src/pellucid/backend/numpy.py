@@ -59,8 +59,7 @@ class NumpyBackend:
 
     def linear(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         rows = x.reshape(-1, weight.shape[0])
-        out = self._matmul(rows, weight)
-        out += bias
+        out = self._matmul(rows, weight, bias)
         return out.reshape(*x.shape[:-1], weight.shape[1])
 
     def unembed(self, x: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -74,7 +73,7 @@ class NumpyBackend:
         out /= np.sqrt(self.mean(out * out) + epsilon)
         out *= gain
         out += bias
-        return out
+        return np.asarray(out)
 
     def mean(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(x.mean(-1, keepdims=True))
@@ -130,6 +129,9 @@ class NumpyBackend:
         # Written as [batch, position, head, d_k], so that the heads lie side by side.
         out = np.empty((n_batch, n_query, n_head, d_k), q.dtype).swapaxes(1, 2)
 
+        side = min(n_query, _QUERY_BLOCK)
+        triangle = np.triu(np.full((side, side), -np.inf, q.dtype), 1)  # later keys: -∞
+
         def part(start: int, stop: int) -> None:
             for index in range(start, stop):
                 row, head = divmod(index, n_head)
@@ -138,10 +140,7 @@ class NumpyBackend:
                     high = min(low + _QUERY_BLOCK, n_query)
                     seen = before + high
                     scores = (q[row, head, low:high] * scale) @ k[row, head, :seen].T
-                    future = np.arange(before + low, seen)[None, :] > np.arange(
-                        before + low, seen
-                    ).reshape(-1, 1)
-                    scores[:, before + low :][future] = -np.inf
+                    scores[:, before + low :] += triangle[: high - low, : high - low]
                     scores -= scores.max(-1, keepdims=True)
                     np.exp(scores, out=scores)
                     total = scores.sum(-1, keepdims=True)
@@ -166,16 +165,19 @@ class NumpyBackend:
 
     # The work, divided
 
-    def _matmul(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """x [row, in] · weight [in, out] -> [row, out], by rows or by columns of the result."""
+    def _matmul(
+        self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | float = 0.0
+    ) -> np.ndarray:
+        """x [row, in] · weight [in, out] + bias -> [row, out], by rows or columns of the result."""
         n_row, n_out = x.shape[0], weight.shape[1]
         if n_row == 1:
-            return self._vector_matrix(x[0], weight)[None, :]
+            return np.asarray(self._vector_matrix(x[0], weight) + bias)[None, :]
         out = np.empty((n_row, n_out), np.result_type(x, weight))
         if n_row >= 64:
 
             def rows(start: int, stop: int) -> None:
                 np.matmul(x[start:stop], weight, out=out[start:stop])
+                out[start:stop] += bias
 
             self._divide(rows, n_row, cost=weight.size)
         else:
@@ -184,6 +186,7 @@ class NumpyBackend:
                 out[:, start:stop] = x @ weight[:, start:stop]
 
             self._divide(columns, n_out, cost=n_row * weight.shape[0])
+            out += bias
         return out
 
     def _vector_matrix(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
