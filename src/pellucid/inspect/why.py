@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,7 +36,8 @@ class Why(Finding):
     heads_ablated, mlps_ablated: each replaced by its mean over the prompt, alone.
     important_positions, important_heads: whose ablation makes the target less likely, most
     first; at most three. without_tokens, without_heads: the most important token, and those
-    heads together, ablated (None where none matters). labels: what the heads do; None where
+    heads together, ablated (None where none matters). without_attention: all heads together.
+    attribution: of the target's lead over its best rival. labels: what the heads do; None where
     the window is too small to measure it.
     """
 
@@ -56,6 +58,7 @@ class Why(Finding):
     important_heads: tuple[tuple[int, int], ...]
     without_tokens: Ablation | None
     without_heads: Ablation | None
+    without_attention: Ablation
     labels: HeadLabels | None
 
     @property
@@ -100,6 +103,8 @@ def why(
         without_tokens = ablate(gpt, ids, positions=positions[:1], how="mean", target=target_id)
     if heads:
         without_heads = ablate(gpt, ids, heads=heads, how="mean", target=target_id)
+    every_head = [(layer, head) for layer, head in np.ndindex(*by_head.divergence.shape)]
+    without_attention = ablate(gpt, ids, heads=every_head, how="mean", target=target_id)
     measured = None
     if labels and gpt.hparams.n_ctx >= 5 and gpt.hparams.n_vocab >= 3:
         measured = head_labels(gpt)
@@ -111,7 +116,10 @@ def why(
             f"The continuation has {len(following)} tokens; this is about the first, {target!r}."
         )
     sentences.append(_tokens(by_token, tokens, positions, without_tokens))
-    sentences.append(_heads(by_head, heads, attribution, measured, without_heads))
+    sentences.append(
+        _heads(by_head, heads, attribution, measured, without_heads or without_attention)
+    )
+    sentences.append(_parts(attribution))
     sentences.append(_layers(lens, target_id, target))
     return Why(
         ids,
@@ -131,6 +139,7 @@ def why(
         heads,
         without_tokens,
         without_heads,
+        without_attention,
         measured,
     )
 
@@ -177,10 +186,14 @@ def _heads(
     heads: Sequence[tuple[int, int]],
     attribution: Attribution,
     labels: HeadLabels | None,
-    without: Ablation | None,
+    without: Ablation,
 ) -> str:
-    if not heads or without is None:
-        return "No single attention head is needed for it."
+    """without: those heads ablated together, or all there are where none of them matters alone."""
+    first = without.after[0]
+    still = "still " if first.token == sweep.target_id else ""
+    instead = f"it would {still}have said {first.text!r} ({_percent(math.exp(first.logprob))})."
+    if not heads:
+        return f"No single attention head is needed for it; without any, {instead}"
     named = []
     for layer, head in heads:
         known = [] if labels is None else labels.at(layer, head)
@@ -194,14 +207,20 @@ def _heads(
             f"head {head} of layer {layer} ({_times(float(sweep.logprob_change[layer, head]))}"
             f"{what}; {way})"
         )
-    first = without.after[0]
     which = "it" if len(heads) == 1 else "these"
-    same = first.token == sweep.target_id
-    return (
-        f"Among the attention heads it needs {_listed(named)}. Without {which} it would "
-        f"{'still ' if same else ''}have said {first.text!r} "
-        f"({_percent(math.exp(first.logprob))})."
-    )
+    return f"Among the attention heads it needs {_listed(named)}. Without {which} {instead}"
+
+
+def _parts(attribution: Attribution) -> str:
+    """What writes most towards the target, in logits."""
+    if attribution.versus is None:
+        return ""
+    ranked = sorted(attribution.parts(), key=lambda part: -part[1])[:_MOST]
+    least = max(0.05, ranked[0][1] / 10)
+    named = [f"{_spoken(name)} ({share:+.1f})" for name, share in ranked if share >= least]
+    lead = attribution.logit
+    how = f"{'leads' if lead >= 0 else 'trails'} {attribution.versus!r} by {abs(lead):.1f}"
+    return f"In logits {attribution.target!r} {how}; most in its favour write {_listed(named)}."
 
 
 def _layers(lens: LogitLens, target_id: int, target: str) -> str:
@@ -214,6 +233,16 @@ def _layers(lens: LogitLens, target_id: int, target: str) -> str:
     if lens.layers[since] == "embed":
         return f"Read out after each layer, {target!r} leads from the embeddings on."
     return f"Read out after each layer, {target!r} leads from layer {lens.layers[since]} on."
+
+
+def _spoken(part: str) -> str:
+    """ "L1H2" -> "head 2 of layer 1" """
+    if found := re.fullmatch(r"L(\d+)H(\d+)", part):
+        return f"head {found[2]} of layer {found[1]}"
+    if found := re.fullmatch(r"L(\d+) (.+)", part):
+        return f"the {found[2]} of layer {found[1]}"
+    spoken = {"embed": "the last token's embedding", "pos_embed": "its position's embedding"}
+    return spoken.get(part, f"the {part}")
 
 
 def _kind(label: str) -> str:
