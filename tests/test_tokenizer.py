@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 import time
 
 import pytest
@@ -176,6 +179,20 @@ def test_repetition_costs_what_its_length_costs(gpt2_tokenizer, references, unit
     assert ids == references[0](unit * 10_000)
 
 
+@pytest.mark.parametrize("unit", [" ", "\n", "\u2003"])
+@pytest.mark.parametrize("n", [999, 1000, 1001, 50_000, 1_000_000])
+def test_long_runs_of_spaces(gpt2_tokenizer, references, unit: str, n: int) -> None:
+    """A million, left to tiktoken's matcher, overflow its stack: no `except Exception` sees that."""
+    text = "a" * 5000 + unit * n
+    for whole in (text, text + "b", text + "b" + unit * n + "b", unit * n + "'s" + text + " \n b"):
+        ids = gpt2_tokenizer.encode(whole)
+        assert gpt2_tokenizer.decode(ids) == whole
+        if n <= 50_000:
+            assert ids == references[0](whole)
+        if n <= 1001:
+            assert ids == references[1](whole)
+
+
 def test_a_million_letters(gpt2_tokenizer) -> None:
     gpt2_tokenizer.encode("x" * 5000)
     start = time.perf_counter()
@@ -207,6 +224,37 @@ def test_streaming_whole_characters(gpt2_tokenizer, text: str) -> None:
     assert stream.flush() == ""
 
 
+def test_merges_of_a_word_without_end(gpt2_tokenizer) -> None:
+    with pytest.raises(InputError, match="shorten it"):
+        gpt2_tokenizer.merges("The " + "x" * 5000)
+    assert len(gpt2_tokenizer.merges("x" * 1000)) == 1
+
+
+@pytest.mark.parametrize("ids", [[50257], [-1], [10**30], ["a"], [None], [1.5], [0, 50257]])
+def test_ids_outside_the_vocabulary(gpt2_tokenizer, ids) -> None:
+    for decode in (gpt2_tokenizer.decode, gpt2_tokenizer.decode_bytes, gpt2_tokenizer.pieces):
+        with pytest.raises(TokenizerError, match="not in the vocabulary"):
+            decode(ids)
+    with pytest.raises(TokenizerError, match="not in the vocabulary"):
+        gpt2_tokenizer.stream().push(ids[-1])
+
+
+@settings(max_examples=300)
+@given(st.lists(st.binary(min_size=1, max_size=3), max_size=12))
+def test_streaming_holds_three_bytes_at_most(gpt2_tokenizer, values: list[bytes]) -> None:
+    ids = [gpt2_tokenizer._ids[bytes([byte])] for value in values for byte in value]
+    stream = gpt2_tokenizer.stream()
+    seen = ""
+    for n, token in enumerate(ids, start=1):
+        seen += stream.push(token)
+        given_out = gpt2_tokenizer.decode(ids[: n - 3]) if n > 3 else ""
+        whole = gpt2_tokenizer.decode(ids[:n])
+        assert whole.startswith(seen)
+        assert len(seen) >= len(given_out) - 1
+        assert len(stream._decoder.getstate()[0]) <= 3
+    assert seen + stream.flush() == gpt2_tokenizer.decode(ids)
+
+
 def test_merges_show_the_work(gpt2_tokenizer) -> None:
     words = gpt2_tokenizer.merges("The power clapper")
     assert [word.text for word in words] == ["The", " power", " clapper"]
@@ -222,9 +270,66 @@ def test_merges_show_the_work(gpt2_tokenizer) -> None:
         assert ids == gpt2_tokenizer.encode(word.text)
 
 
+# Any vocabulary, trained or not, beside `tokenizers`
+
+
+def random_vocabulary(rng: random.Random) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    tokens, merges = ["a", "b", "c"], []
+    for _ in range(rng.randrange(1, 9)):
+        pair = rng.choice(tokens), rng.choice(tokens)
+        if pair not in merges and len(pair[0] + pair[1]) < 9:
+            merges.append(pair)
+            tokens.append(pair[0] + pair[1])
+    vocab = {symbol: i for i, symbol in enumerate(byte_symbols())}
+    products = list(dict.fromkeys(left + right for left, right in merges))
+    if rng.random() < 0.2:
+        rng.shuffle(products)
+    for product in products:
+        vocab.setdefault(product, len(vocab))
+    return vocab, merges
+
+
+def test_any_vocabulary_gives_the_ids_of_tokenizers() -> None:
+    """And tiktoken is asked only where its rule comes to the same."""
+    from tokenizers import ByteLevelBPETokenizer
+
+    rng = random.Random(1)
+    by_tiktoken = 0
+    for _ in range(500):
+        vocab, merges = random_vocabulary(rng)
+        if len({left + right for left, right in merges}) < len(merges):
+            continue  # two ways to one token: `tokenizers` then mixes up their ranks
+        ours = Tokenizer(vocab, merges)
+        theirs = ByteLevelBPETokenizer(vocab, merges)
+        texts = ["".join(rng.choices("abc", k=rng.randrange(1, 24))) for _ in range(12)]
+        for text in [*texts, *(left + right for left, right in merges)]:
+            ids = theirs.encode(text).ids
+            assert ours.encode(text) == ids, (merges, text)
+            if ours._bulk is not None:
+                assert ours._encode_bulk(text) == ids, (merges, text)
+        whole = all(ours._parts(token, []) == [token] for token in ours._ids)
+        ids = [vocab[left + right] for left, right in merges]
+        assert (ours._bulk is not None) == (whole and ids == sorted(ids))
+        by_tiktoken += ours._bulk is not None
+        text = " ".join(texts) * 40
+        assert ours.encode(text) == theirs.encode(text).ids
+    assert 50 < by_tiktoken < 400
+
+
+def test_gpt2_goes_to_tiktoken(gpt2_tokenizer) -> None:
+    assert gpt2_tokenizer._merges_as_tiktoken()
+
+
 # Vocabularies that cannot be trusted (A7)
 
 BYTES = {symbol: i for i, symbol in enumerate(byte_symbols())}
+
+
+def split_first(pattern: str) -> dict:
+    """A pre-tokenizer that splits by a pattern of its own, as newer models' do."""
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated"}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+    return {"type": "Sequence", "pretokenizers": [split | {"invert": False}, level]}
 
 
 @pytest.mark.parametrize(
@@ -241,6 +346,10 @@ BYTES = {symbol: i for i, symbol in enumerate(byte_symbols())}
         ({**BYTES, "ab": 256}, [("ab", "")], {}, "is no token"),
         ({**BYTES, "a b": 256}, [], {}, "not spelled"),
         ({k: i for i, k in enumerate(list(BYTES)[1:])}, [], {}, "not every text"),
+        ({**BYTES, "abc": 256, "ab": 257}, [("ab", "c"), ("a", "b")], {}, "earlier merge"),
+        ({**BYTES, "ab": 256}, [("a", "b", "c")], {}, "malformed"),
+        ({**BYTES, "ab": 256}, [("a", "b")], {"ab": 256}, "special"),
+        (BYTES, [], {"\ud83d": 256}, "not Unicode"),
         (BYTES, [], {"": 256}, "is empty"),
         ({**BYTES, "<|x|>": 256}, [], {"<|x|>": 3}, "two ids"),
     ],
@@ -262,6 +371,17 @@ def test_malformed_vocabularies(vocab, merges, special, message: str) -> None:
         {"model": {"type": "BPE", "vocab": [], "merges": []}},
         {"model": {"type": "BPE", "vocab": {}, "merges": [["a"]]}},
         {"added_tokens": [{"content": 3}]},
+        {"added_tokens": {"a": 1}},
+        {"added_tokens": [{"content": END_OF_TEXT, "id": 257, "lstrip": True}]},
+        {"added_tokens": [{"content": END_OF_TEXT, "id": 300}]},
+        {"added_tokens": [{"content": END_OF_TEXT}]},
+        {"decoder": {"type": "WordPiece"}},
+        {"pre_tokenizer": None},
+        {"pre_tokenizer": {"type": "ByteLevel"}},
+        {"pre_tokenizer": split_first(r"\p{L}+|\s+")},
+        {"pre_tokenizer": split_first(SPLIT) | {"pretokenizers": []}},
+        {"model": {"type": "BPE", "vocab": BYTES, "merges": [], "ignore_merges": True}},
+        {"model": {"type": "BPE", "vocab": BYTES, "merges": [], "dropout": 0.1}},
     ],
 )
 def test_foreign_tokenizer_json(tmp_path, change) -> None:
@@ -276,17 +396,96 @@ def test_foreign_tokenizer_json(tmp_path, change) -> None:
     good = Tokenizer.from_folder(tmp_path)
     assert good.encode("ab") == [256]
     assert good.end_of_text == 257
+    path.write_text(json.dumps(table | {"pre_tokenizer": split_first(SPLIT)}))
+    assert Tokenizer.from_folder(tmp_path).encode("ab") == [256]
     path.write_text(json.dumps(table | change))
     with pytest.raises(TokenizerError):
         Tokenizer.from_folder(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"[1]", b"{", b'{"a":1,"a":2}', b"[" * 100_000])
+BROKEN = [
+    b"", b"\xff\xfe", b"[1]", b"{", b'{"a":1,"a":2}', b"[" * 100_000, b'{"a":NaN}',
+    b'{"a":' + b"1" * 9999 + b"}", b'{"\\ud800":1}', b'{"a":null}', b'{"a":[]}', b'{"a":1e400}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", BROKEN)
 def test_broken_files(tmp_path, content: bytes) -> None:
     (tmp_path / "vocab.json").write_bytes(content)
     (tmp_path / "merges.txt").write_bytes(b"a b\n")
     with pytest.raises(TokenizerError):
         Tokenizer.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"a", b"a b c", b"a b\n\xff", b"ab  c", b"a b\na b", b"x y"])
+def test_broken_merges(tmp_path, content: bytes) -> None:
+    (tmp_path / "vocab.json").write_text(json.dumps({**BYTES, "ab": 256}))
+    (tmp_path / "merges.txt").write_bytes(b"#version: 0.2\r\na b\r\n")
+    assert Tokenizer.from_folder(tmp_path).encode("ab") == [256]
+    (tmp_path / "merges.txt").write_bytes(content)
+    with pytest.raises(TokenizerError):
+        Tokenizer.from_folder(tmp_path)
+
+
+def test_a_pipe_and_a_giant_are_no_files(tmp_path) -> None:
+    for name in ("vocab.json", "merges.txt"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(TokenizerError, match="there is no file"):
+        Tokenizer.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
+    with (tmp_path / "giant").open("wb") as file:
+        file.truncate(65 << 20)
+    with pytest.raises(TokenizerError, match="larger than any"):
+        Tokenizer.from_files(tmp_path / "giant", tmp_path / "giant")
+
+
+def a_folder(tmp_path, beside: dict[str, object]) -> Tokenizer:
+    vocab = {**BYTES, "ab": 256, END_OF_TEXT: 257}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab))
+    (tmp_path / "merges.txt").write_text("a b\n")
+    for name, table in beside.items():
+        (tmp_path / name).write_text(json.dumps(table))
+    return Tokenizer.from_folder(tmp_path)
+
+
+ENTRY = {"content": "[PAD]", "lstrip": False, "rstrip": False, "special": True}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"added_tokens.json": {"[PAD]": 258}},
+        {"special_tokens.json": {"[PAD]": 258, END_OF_TEXT: 257}},
+        {"tokenizer_config.json": {"added_tokens_decoder": {"258": ENTRY, "256": {"content": "ab"}},
+                                   "chat_template": "{{ ''.__class__ }}"}},
+    ],
+)  # fmt: skip
+def test_special_tokens_beside_the_vocabulary(tmp_path, beside) -> None:
+    tokenizer = a_folder(tmp_path, beside)
+    assert tokenizer.special_tokens == {END_OF_TEXT: 257, "[PAD]": 258}
+    assert tokenizer.encode("ab[PAD]", ["[PAD]"]) == [256, 258]
+    assert tokenizer.decode([256, 258]) == "ab[PAD]"
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"added_tokens.json": {"[PAD]": 300}},
+        {"added_tokens.json": {"[PAD]": 257}},
+        {"added_tokens.json": {"[PAD]": "258"}},
+        {"added_tokens.json": {"ab": 258}},
+        {"special_tokens.json": {END_OF_TEXT: 3}},
+        {"tokenizer_config.json": {"add_prefix_space": True}},
+        {"tokenizer_config.json": {"tokenizer_class": "RobertaTokenizer"}},
+        {"tokenizer_config.json": {"tokenizer_class": ["GPT2Tokenizer"]}},
+        {"tokenizer_config.json": {"added_tokens_decoder": [1]}},
+        {"tokenizer_config.json": {"added_tokens_decoder": {"x": ENTRY}}},
+        {"tokenizer_config.json": {"added_tokens_decoder": {"258": ENTRY | {"rstrip": True}}}},
+        {"tokenizer.json": {"model": {"type": "BPE"}, "pre_tokenizer": split_first("x")}},
+    ],
+)
+def test_foreign_settings_beside_the_vocabulary(tmp_path, beside) -> None:
+    with pytest.raises(TokenizerError):
+        a_folder(tmp_path, beside)
 
 
 def test_no_tokenizer(tmp_path) -> None:
@@ -310,22 +509,50 @@ def test_training_is_repeatable_and_saves(tmp_path) -> None:
         assert first.encode(text) == second.encode(text) == loaded.encode(text)
         assert loaded.decode(loaded.encode(text)) == text
     assert loaded.special_tokens == first.special_tokens
+    assert (loaded._ids, loaded._bytes) == (first._ids, first._bytes)
+    assert list(loaded._ranks.items()) == list(first._ranks.items())
+    assert not list(tmp_path.glob(".*"))
     assert len(first.encode(TEXTS[0])) < len(TEXTS[0]) / 2
 
 
 def test_transformers_reads_what_we_save(tmp_path) -> None:
     from transformers import GPT2Tokenizer
 
-    ours = Tokenizer.train(TEXTS, 300)
+    ours = Tokenizer.train(TEXTS, 300, special=(END_OF_TEXT, "<|user|>"))
     ours.save(tmp_path)
     theirs = GPT2Tokenizer.from_pretrained(str(tmp_path))
+    assert len(theirs) == ours.n_vocab
     for text in (*TEXTS, " spaces  and 'll", "日本"):
         assert theirs.encode(text) == ours.encode(text)
+    text = "<|user|>the cat<|endoftext|>"
+    assert theirs.encode(text) == ours.encode(text, ours.special_tokens)
+    theirs.save_pretrained(str(tmp_path / "back"))  # as tokenizer.json
+    back = Tokenizer.from_folder(tmp_path / "back")
+    assert (back._ids, back._bytes, back._ranks) == (ours._ids, ours._bytes, ours._ranks)
+    assert back.special_tokens == ours.special_tokens
 
 
 def test_training_needs_room() -> None:
     with pytest.raises(InputError, match="n_vocab must be at least 257"):
         Tokenizer.train(TEXTS, 256)
+    with pytest.raises(InputError, match="different tokens"):
+        Tokenizer.train(TEXTS, 300, special=("<|a|>", "<|a|>"))
+    with pytest.raises(InputError, match="different tokens"):
+        Tokenizer.train(TEXTS, 300, special=END_OF_TEXT)
+
+
+def test_training_without_the_library(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(InputError, match=r'pip install "pellucid\[train\]"'):
+        Tokenizer.train(TEXTS, 300)
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, pellucid.tokenizer; "
+        "assert not {'numpy', 'tiktoken', 'regex', 'tokenizers', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @given(st.text(max_size=100))

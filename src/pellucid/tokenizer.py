@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from .errors import InputError, TokenizerError
 
@@ -38,8 +38,13 @@ END_OF_TEXT = "<|endoftext|>"
 # spaces, of which the last goes to the word that follows.
 SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
+# The same words by possessive quantifiers, which tiktoken's matcher does not go back into.
+_BULK_SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+_LONG_SPACE = r"(?<!\s)\s{1000,}+(?=\S)"  # such a run, a million long, would overflow its stack
+
 _SHORT = 4096  # characters below which our own code answers before tiktoken has started
 _MOST_BYTES = 64 << 20  # of a tokenizer file; GPT-2's have 1 MB
+_MOST_SHOWN = 1000  # bytes of a word whose merges are shown: the trace grows with their square
 
 
 class Piece(NamedTuple):
@@ -82,11 +87,6 @@ def byte_symbols() -> tuple[str, ...]:
     return tuple(chr(byte if byte in printable else next(others)) for byte in range(256))
 
 
-@cache
-def _symbol_bytes() -> dict[str, int]:
-    return {symbol: byte for byte, symbol in enumerate(byte_symbols())}
-
-
 def _spell(value: bytes) -> str:
     symbols = byte_symbols()
     return "".join(symbols[byte] for byte in value)
@@ -112,65 +112,56 @@ class Tokenizer:
         for text, token in self.special_tokens.items():
             if not text:
                 raise TokenizerError("a special token is empty")
+            if text != _whole_characters(text):
+                raise TokenizerError(f"special token {text!r} is not Unicode text")
             if ids.setdefault(text, token) != token:
                 raise TokenizerError(f"special token {text!r} has two ids: {ids[text]}, {token}")
         self.n_vocab = len(ids)
-        self._bytes = self._check_ids(ids)
-        self._ids = {
-            self._bytes[token]: token
-            for text, token in ids.items()
-            if text not in self.special_tokens
-        }
+        _check_bijection(ids)
         self._ranks: dict[tuple[bytes, bytes], int] = {}
-        self._check_merges(merges)
-
-    def _check_ids(self, ids: Mapping[str, int]) -> list[bytes]:
-        """-> the bytes of each token by its id"""
-        found: list[bytes | None] = [None] * len(ids)
-        symbols = _symbol_bytes()
+        made = self._check_merges(merges, ids)
+        self._ids: dict[bytes, int] = {}
+        self._bytes = [b""] * self.n_vocab
         for text, token in ids.items():
-            if isinstance(token, bool) or not isinstance(token, int):
-                raise TokenizerError(f"token {text!r} has an id that is no number: {token!r}")
-            if not 0 <= token < len(ids) or found[token] is not None:
-                raise TokenizerError(
-                    f"ids must be 0…{len(ids) - 1}, each once; token {text!r} has {token}"
-                )
             if text in self.special_tokens:
-                found[token] = text.encode("utf-8", "replace")
+                self._bytes[token] = text.encode()
                 continue
-            try:
-                found[token] = bytes([symbols[symbol] for symbol in text])
-            except KeyError as error:
-                raise TokenizerError(
-                    f"token {text!r} is not spelled in GPT-2's byte symbols: {error.args[0]!r}"
-                ) from error
-        return [value for value in found if value is not None]
+            value = made.get(text)
+            if value is None:
+                raise TokenizerError(_why_not_made(text))
+            self._bytes[token] = value
+            self._ids[value] = token
 
-    def _check_merges(self, merges: Sequence[tuple[str, str]]) -> None:
-        made = set()
-        symbols = _symbol_bytes()
+    def _check_merges(
+        self, merges: Sequence[tuple[str, str]], ids: Mapping[str, int]
+    ) -> dict[str, bytes]:
+        """-> the bytes of each token that is a byte or made by a merge; fills the ranks."""
+        made = {symbol: bytes([byte]) for byte, symbol in enumerate(byte_symbols())}
+        for symbol, value in made.items():
+            if symbol not in ids or symbol in self.special_tokens:
+                raise TokenizerError(
+                    f"byte {value[0]:#04x} is no token: not every text can be written"
+                )
         for rank, pair in enumerate(merges):
             try:
-                left, right = (bytes([symbols[symbol] for symbol in part]) for part in pair)
-            except (KeyError, ValueError, TypeError) as error:
-                raise TokenizerError(f"merge {rank} is malformed: {pair!r}") from error
-            for part in (left, right, left + right):
-                if part not in self._ids or not part:
-                    raise TokenizerError(
-                        f"merge {rank}, {pair[0]!r} + {pair[1]!r}: {_spell(part)!r} is no token"
-                    )
-            if (left, right) in self._ranks:
-                raise TokenizerError(f"merge {rank}, {pair[0]!r} + {pair[1]!r}, occurs twice")
-            self._ranks[left, right] = rank
-            made.add(left + right)
-        for byte in range(256):
-            if bytes([byte]) not in self._ids:
-                raise TokenizerError(f"byte {byte:#04x} is no token: not every text can be written")
-        for value in self._ids:
-            if len(value) != 1 and value not in made:
+                left, right = pair
+                parts = made[left], made[right]
+            except KeyError as error:
                 raise TokenizerError(
-                    f"token {_spell(value)!r} is made by no merge and is not listed as special"
+                    f"merge {rank}, {pair[0]!r} + {pair[1]!r}: {error.args[0]!r} is no token that "
+                    "an earlier merge makes"
+                ) from error
+            except (ValueError, TypeError) as error:
+                raise TokenizerError(f"merge {rank} is malformed: {pair!r}") from error
+            product = left + right
+            if product not in ids or product in self.special_tokens:
+                raise TokenizerError(
+                    f"merge {rank}, {left!r} + {right!r}: {product!r} is no token, or a special one"
                 )
+            if self._ranks.setdefault(parts, rank) != rank:
+                raise TokenizerError(f"merge {rank}, {left!r} + {right!r}, occurs twice")
+            made[product] = parts[0] + parts[1]
+        return made
 
     # Text to ids
 
@@ -188,6 +179,12 @@ class Tokenizer:
         that is not allowed. Half a surrogate pair becomes U+FFFD.
         Raises TokenizerError for a special token that is refused or unknown.
         """
+        if not isinstance(text, str):
+            raise InputError(f"text must be a str, not {type(text).__name__}")
+        if on_special not in ("text", "raise"):
+            raise InputError(f"on_special must be 'text' or 'raise', not {on_special!r}")
+        if isinstance(allowed_special, str):  # not its letters
+            allowed_special = (allowed_special,)
         if unknown := sorted(set(allowed_special) - set(self.special_tokens)):
             raise TokenizerError(f"no such special token: {', '.join(unknown)}")
         text = _whole_characters(text)
@@ -213,11 +210,20 @@ class Tokenizer:
 
     def _encode_ordinary(self, text: str) -> list[int]:
         if len(text) > _SHORT and self._bulk is not None:
-            ids: list[int] = self._bulk.encode_ordinary(text)
-            return ids
+            return self._encode_bulk(text)
         return [
             self._ids[part] for word in split(text) for part in self._parts(word.encode(), None)
         ]
+
+    def _encode_bulk(self, text: str) -> list[int]:
+        """By tiktoken, cut where a long run of spaces gives its last one to the next word."""
+        ids: list[int] = []
+        start = 0
+        for run in _pattern(_LONG_SPACE).finditer(text):
+            ids += self._bulk.encode_ordinary(text[start : run.end() - 1])
+            start = run.end() - 1
+        ids += self._bulk.encode_ordinary(text[start:])
+        return ids
 
     def _parts(self, word: bytes, work: list[Merge] | None) -> list[bytes]:
         """Merge the neighbours with the lowest rank, leftmost first, until none is left.
@@ -277,23 +283,51 @@ class Tokenizer:
     @cached_property
     def _bulk(self) -> Any:
         """tiktoken with the same ranks, or None where its rule would give other ids."""
-        merged = [self._ids[left + right] for left, right in self._ranks]
-        if any(a >= b for a, b in pairwise(merged)):
-            return None  # tiktoken merges by the id of the product
+        if not self._merges_as_tiktoken():
+            return None
         import tiktoken
 
         return tiktoken.Encoding(
             "pellucid",
-            pat_str=SPLIT,
+            pat_str=_BULK_SPLIT,
             mergeable_ranks=dict(self._ids),
             special_tokens={},
         )
+
+    def _merges_as_tiktoken(self) -> bool:
+        """Whether merging any two neighbours that spell a token, lowest id first, is the same.
+
+        tiktoken does that, and takes a word that is a token as it is. It comes to the same where
+        the products' ids rise with the ranks and the bytes of each token do merge into it: no
+        earlier merge across the border between its two halves takes them apart. All trained
+        vocabularies are so; one from elsewhere need not be.
+        """
+        products = [self._ids[left + right] for left, right in self._ranks]
+        if any(a >= b for a, b in pairwise(products)):
+            return False
+        ranks = self._ranks
+        halves = {left + right: (left, right) for left, right in ranks}
+        made_at = {left + right: rank for (left, right), rank in ranks.items()}
+        for left, right in ranks:
+            # Undo both sides' merges, the latest first, and look at who meets at the border.
+            while True:
+                if made_at.get(left, -1) > made_at.get(right, -1):
+                    until = made_at[left]
+                    left = halves[left][1]
+                elif right in halves:
+                    until = made_at[right] + 1  # at equal rank the one to the left comes first
+                    right = halves[right][0]
+                else:
+                    break
+                if ranks.get((left, right), until) < until:
+                    return False
+        return True
 
     # Ids to text
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """Ids -> bytes. Raises TokenizerError for an id outside 0…n_vocab-1."""
-        return b"".join(self._bytes_of(token) for token in ids)
+        return b"".join([self._bytes_of(token) for token in ids])
 
     def decode(self, ids: Iterable[int]) -> str:
         """Ids -> text; bytes that are no character become U+FFFD."""
@@ -304,9 +338,12 @@ class Tokenizer:
         return StreamDecoder(self)
 
     def _bytes_of(self, token: int) -> bytes:
-        if not 0 <= token < self.n_vocab:
-            raise TokenizerError(f"token {token} is not in the vocabulary 0…{self.n_vocab - 1}")
-        return self._bytes[token]
+        try:
+            if token >= 0:
+                return self._bytes[token]
+        except (IndexError, TypeError):
+            pass
+        raise TokenizerError(f"token {token!r} is not in the vocabulary 0…{self.n_vocab - 1}")
 
     # What there is to see
 
@@ -328,11 +365,18 @@ class Tokenizer:
             return Piece(token, None, value)
 
     def merges(self, text: str) -> list[MergedWord]:
-        """The work behind `encode`: each word of the text with the merges that formed it."""
+        """The work behind `encode`: each word of the text with the merges that formed it.
+
+        Raises InputError for a word of more than 1000 bytes."""
         words = []
         for word in split(_whole_characters(text)):
             work: list[Merge] = []
             value = word.encode()
+            if len(value) > _MOST_SHOWN:
+                raise InputError(
+                    f"{word[:20]!r}... is one word of {len(value)} bytes; merges are shown for "
+                    f"words of up to {_MOST_SHOWN}: shorten it"
+                )
             self._parts(value, work)
             start = tuple(value[i : i + 1] for i in range(len(value)))
             words.append(MergedWord(word, start, tuple(work)))
@@ -352,7 +396,8 @@ class Tokenizer:
     ) -> Tokenizer:
         """From encoder.json and vocab.bpe (OpenAI) or vocab.json and merges.txt (Hugging Face).
 
-        special: None takes the tokens that no merge makes and that are written <|like this|>.
+        special: more special tokens than those that no merge makes and that are written
+        <|like this|>, which are taken from the vocabulary.
         """
         table = _read_json(Path(vocab))
         lines = _read(Path(merges)).split("\n")
@@ -366,32 +411,33 @@ class Tokenizer:
             if not space or " " in right:
                 raise TokenizerError(f"{merges}: merge {number} is not two tokens: {line[:80]!r}")
             pairs.append((left, right))
-        if special is None:
-            made = {left + right for left, right in pairs}
-            special = {
-                text: token
-                for text, token in table.items()
-                if text.startswith("<|") and text.endswith("|>") and text not in made
-            }
-        return cls(table, pairs, special)
+        made = {left + right for left, right in pairs}.union(byte_symbols())
+        found = {
+            text: token
+            for text, token in table.items()
+            if text.startswith("<|") and text.endswith("|>") and text not in made
+        }
+        found |= {
+            text: token
+            for text, token in (special or {}).items()
+            if text not in made or table.get(text) != token  # else as ordinary as any
+        }
+        return cls(table, pairs, found)
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str]) -> Tokenizer:
         """From a model's folder: vocab.json + merges.txt, encoder.json + vocab.bpe, or
-        tokenizer.json. Raises TokenizerError when there is none, or it is not GPT-2's kind."""
+        tokenizer.json. Raises TokenizerError when there is none, or it is not GPT-2's kind.
+
+        Beside the first, the files in which Hugging Face's library lists special tokens are read
+        where they exist, and settings that would give other ids are refused.
+        """
         folder = Path(folder)
-        for vocab, merges in (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")):
-            if (folder / vocab).is_file() and (folder / merges).is_file():
-                special = None
-                for name in ("special_tokens.json", "added_tokens.json"):
-                    if (folder / name).is_file():
-                        special = _read_json(folder / name)
-                        break
-                if special is not None and END_OF_TEXT not in special:
-                    known = _read_json(folder / vocab)
-                    if END_OF_TEXT in known:
-                        special = {**special, END_OF_TEXT: known[END_OF_TEXT]}
-                return cls.from_files(folder / vocab, folder / merges, special)
+        if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+            vocab, merges = folder / "vocab.json", folder / "merges.txt"
+            return cls.from_files(vocab, merges, _listed_special(folder))
+        if (folder / "encoder.json").is_file() and (folder / "vocab.bpe").is_file():
+            return cls.from_files(folder / "encoder.json", folder / "vocab.bpe")
         if (folder / "tokenizer.json").is_file():
             return cls._from_tokenizer_json(folder / "tokenizer.json")
         raise TokenizerError(
@@ -402,31 +448,8 @@ class Tokenizer:
     @classmethod
     def _from_tokenizer_json(cls, path: Path) -> Tokenizer:
         table = _read_json(path)
-        model = table.get("model")
-        if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
-            raise TokenizerError(f"{path} is not byte-pair encoding")
-        foreign = {
-            "normalizer": table.get("normalizer"),
-            "dropout": model.get("dropout"),
-            "continuing_subword_prefix": model.get("continuing_subword_prefix") or None,
-            "end_of_word_suffix": model.get("end_of_word_suffix") or None,
-            "byte_fallback": model.get("byte_fallback") or None,
-            "ignore_merges": model.get("ignore_merges") or None,
-        }
-        if wrong := [name for name, value in foreign.items() if value is not None]:
-            raise TokenizerError(f"{path} has a {wrong[0]}, which GPT-2's tokenizer has not")
-        before = table.get("pre_tokenizer")
-        if (
-            not isinstance(before, dict)
-            or before.get("type") != "ByteLevel"
-            or before.get("add_prefix_space")
-            or before.get("use_regex", True) is not True
-        ):
-            raise TokenizerError(
-                f"{path} splits text differently from GPT-2 (its pre_tokenizer must be ByteLevel "
-                "with add_prefix_space false and GPT-2's own pattern)"
-            )
-        vocab, merges, added = model.get("vocab"), model.get("merges"), table.get("added_tokens")
+        special = _check_tokenizer_json(path, table)
+        vocab, merges = table["model"].get("vocab"), table["model"].get("merges")
         if not isinstance(vocab, dict) or not isinstance(merges, list):
             raise TokenizerError(f"{path} lacks vocab or merges")
         pairs = []
@@ -435,24 +458,34 @@ class Tokenizer:
             if not isinstance(pair, list) or [type(part) for part in pair] != [str, str]:
                 raise TokenizerError(f"{path}: merge {rank} is not two tokens")
             pairs.append((pair[0], pair[1]))
-        special: dict[str, Any] = {}
-        for entry in added if isinstance(added, list) else []:
-            if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
-                raise TokenizerError(f"{path}: malformed entry in added_tokens")
-            special[entry["content"]] = entry.get("id")
         return cls(vocab, pairs, special)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write vocab.json, merges.txt and special_tokens.json, each whole or not at all."""
+        """Write vocab.json, merges.txt, special_tokens.json, and tokenizer_config.json for
+        `transformers`, each whole or not at all."""
         folder = Path(folder)
         special = {token: text for text, token in self.special_tokens.items()}
         vocab = {
-            special.get(token, _spell(value)): token for token, value in enumerate(self._bytes)
+            special[token] if token in special else _spell(value): token
+            for token, value in enumerate(self._bytes)
         }
         merges = [f"{_spell(left)} {_spell(right)}\n" for left, right in self._ranks]
+        flags = dict.fromkeys(("lstrip", "normalized", "rstrip", "single_word"), False)
+        config: dict[str, Any] = {
+            "add_prefix_space": False,
+            "added_tokens_decoder": {
+                str(token): {"content": text, **flags, "special": True}
+                for token, text in sorted(special.items())
+            },
+            "clean_up_tokenization_spaces": False,
+            "tokenizer_class": "GPT2Tokenizer",
+        }
+        end = END_OF_TEXT if END_OF_TEXT in self.special_tokens else None
+        config |= dict.fromkeys(("bos_token", "eos_token", "unk_token"), end)
         _write(folder / "vocab.json", json.dumps(vocab, ensure_ascii=False))
         _write(folder / "merges.txt", "#version: 0.2\n" + "".join(merges))
         _write(folder / "special_tokens.json", json.dumps(self.special_tokens, ensure_ascii=False))
+        _write(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
 
     # Training
 
@@ -471,6 +504,8 @@ class Tokenizer:
                 f"n_vocab must be at least {256 + len(special)}: 256 bytes and "
                 f"{len(special)} special tokens; not {n_vocab}"
             )
+        if isinstance(special, str) or len(set(special)) != len(special):
+            raise InputError(f"special must be different tokens in a list, not {special!r}")
         try:
             import tokenizers
         except ImportError as error:
@@ -514,14 +549,34 @@ class StreamDecoder:
 
 def split(text: str) -> Iterator[str]:
     """The words of a text, as GPT-2 splits it before any merge; merges never cross them."""
-    return (found[0] for found in _pattern().finditer(text))
+    return (found[0] for found in _pattern(SPLIT).finditer(text))
 
 
 @cache
-def _pattern() -> Any:
+def _pattern(pattern: str) -> Any:
     import regex
 
-    return regex.compile(SPLIT)
+    return regex.compile(pattern)
+
+
+def _check_bijection(ids: Mapping[str, int]) -> None:
+    taken = bytearray(len(ids))
+    for text, token in ids.items():
+        if type(token) is not int:
+            raise TokenizerError(f"token {text!r} has an id that is no number: {token!r}")
+        if not 0 <= token < len(ids) or taken[token]:
+            raise TokenizerError(
+                f"ids must be 0…{len(ids) - 1}, each once; token {text!r} has {token}"
+            )
+        taken[token] = 1
+
+
+def _why_not_made(text: str) -> str:
+    symbols = set(byte_symbols())
+    for symbol in text:
+        if symbol not in symbols:
+            return f"token {text!r} is not spelled in GPT-2's byte symbols: {symbol!r}"
+    return f"token {text!r} is made by no merge and is not listed as special"
 
 
 def _whole_characters(text: str) -> str:
@@ -533,7 +588,96 @@ def _whole_characters(text: str) -> str:
     return text
 
 
+def _listed_special(folder: Path) -> dict[str, Any]:
+    """The special tokens that the files beside vocab.json list, with their ids.
+
+    Refuses a tokenizer of another kind. Chat templates in these files are not looked at.
+    """
+    special: dict[str, Any] = {}
+    for name in ("special_tokens.json", "added_tokens.json"):
+        if (folder / name).is_file():
+            special |= _read_json(folder / name)
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        special |= _check_tokenizer_json(path, _read_json(path))
+    path = folder / "tokenizer_config.json"
+    if path.is_file():
+        config = _read_json(path)
+        if config.get("add_prefix_space"):
+            raise TokenizerError(f"{path}: add_prefix_space gives other ids than GPT-2's")
+        kind = config.get("tokenizer_class") or "GPT2Tokenizer"
+        if kind not in ("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast",
+                        "TokenizersBackend"):  # fmt: skip
+            raise TokenizerError(f"{path}: {kind!r} is not GPT-2's tokenizer")
+        added = config.get("added_tokens_decoder") or {}
+        if not isinstance(added, dict):
+            raise TokenizerError(f"{path}: added_tokens_decoder must be a table")
+        for token, entry in added.items():
+            if not token.isascii() or not token.isdigit() or len(token) > 9:
+                raise TokenizerError(f"{path}: {token[:20]!r} in added_tokens_decoder is no id")
+            special[_content(path, entry)] = int(token)
+    return special
+
+
+def _content(path: Path, entry: Any) -> str:
+    """The text of an added token, which must be found as it stands."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
+        raise TokenizerError(f"{path}: malformed entry among the added tokens")
+    content: str = entry["content"]
+    for flag in ("lstrip", "rstrip", "single_word"):
+        if entry.get(flag):
+            raise TokenizerError(f"{path}: added token {content!r} has {flag}, unlike GPT-2's")
+    return content
+
+
+# As openai/gpt-2 writes SPLIT, and as we do.
+_SAME_SPLIT = (
+    {"Regex": SPLIT},
+    {"Regex": "'s|'t|'re|'ve|'m|'ll|'d" + SPLIT[SPLIT.index("| ?") :]},
+)
+
+
+def _check_tokenizer_json(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuses what would split or spell text otherwise than GPT-2. -> its special tokens"""
+    model = table.get("model")
+    if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
+        raise TokenizerError(f"{path} is not byte-pair encoding")
+    foreign = {"normalizer": table.get("normalizer")}
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback",
+                 "ignore_merges"):  # fmt: skip
+        foreign[name] = model.get(name)
+    if wrong := [name for name, value in foreign.items() if value]:
+        raise TokenizerError(f"{path} has a {wrong[0]}, which GPT-2's tokenizer has not")
+    before, pattern = table.get("pre_tokenizer"), None
+    if isinstance(before, dict) and before.get("type") == "Sequence":
+        steps = before.get("pretokenizers")
+        if isinstance(steps, list) and len(steps) == 2 and isinstance(steps[0], dict):
+            first, before = steps
+            if first.get("type") == "Split" and first.get("behavior") == "Isolated":
+                pattern = first.get("pattern") if not first.get("invert") else None
+    if (
+        not isinstance(before, dict)
+        or before.get("type") != "ByteLevel"
+        or before.get("add_prefix_space", True) is not False
+        or before.get("use_regex", True) is not (pattern is None)
+        or (pattern is not None and pattern not in _SAME_SPLIT)
+    ):
+        raise TokenizerError(
+            f"{path} splits text differently from GPT-2 (its pre_tokenizer must be ByteLevel "
+            "with add_prefix_space false and GPT-2's own pattern)"
+        )
+    after = table.get("decoder")
+    if after is not None and (not isinstance(after, dict) or after.get("type") != "ByteLevel"):
+        raise TokenizerError(f"{path} does not decode as GPT-2 does: its decoder is not ByteLevel")
+    added = table.get("added_tokens") or []
+    if not isinstance(added, list):
+        raise TokenizerError(f"{path}: added_tokens must be a list")
+    return {_content(path, entry): entry.get("id") for entry in added}
+
+
 def _read(path: Path) -> str:
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise TokenizerError(f"there is no file {path}")
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
@@ -554,9 +698,14 @@ def _read_json(path: Path) -> dict[str, Any]:
             raise TokenizerError(f"{path}: a key occurs twice")
         return table
 
+    def constant(name: str) -> NoReturn:
+        raise TokenizerError(f"{path}: {name} is not a JSON number")
+
     try:
-        table = json.loads(_read(path), object_pairs_hook=pairs)
-    except (json.JSONDecodeError, RecursionError) as error:
+        table = json.loads(_read(path), object_pairs_hook=pairs, parse_constant=constant)
+    except TokenizerError:
+        raise
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise TokenizerError(f"{path} is not JSON: {error}") from error
     if not isinstance(table, dict):
         raise TokenizerError(f"{path} must hold a JSON object")
