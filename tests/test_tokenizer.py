@@ -165,6 +165,12 @@ def test_specials_in_a_text_stay_text(gpt2_tokenizer, before: str, after: str) -
         ]  # fmt: skip
 
 
+def test_the_longer_special_goes_first() -> None:
+    tokenizer = Tokenizer(BYTES, [], {"<a>": 256, "<a>b": 257})
+    assert tokenizer.encode("<a><a>b", ["<a>", "<a>b"]) == [256, 257]
+    assert tokenizer.encode("<a>", "<a>") == [256]
+
+
 def test_an_unknown_special_is_refused(gpt2_tokenizer) -> None:
     with pytest.raises(TokenizerError, match="no such special"):
         gpt2_tokenizer.encode("x", {"<|nobody|>"})
@@ -182,7 +188,7 @@ def test_repetition_costs_what_its_length_costs(gpt2_tokenizer, references, unit
 @pytest.mark.parametrize("unit", [" ", "\n", "\u2003"])
 @pytest.mark.parametrize("n", [999, 1000, 1001, 50_000, 1_000_000])
 def test_long_runs_of_spaces(gpt2_tokenizer, references, unit: str, n: int) -> None:
-    """A million, left to tiktoken's matcher, overflow its stack: no `except Exception` sees that."""
+    """A million overflow the stack of tiktoken's matcher: no `except Exception` sees that."""
     text = "a" * 5000 + unit * n
     for whole in (text, text + "b", text + "b" + unit * n + "b", unit * n + "'s" + text + " \n b"):
         ids = gpt2_tokenizer.encode(whole)
@@ -365,7 +371,7 @@ def test_malformed_vocabularies(vocab, merges, special, message: str) -> None:
         {"normalizer": {"type": "NFC"}},
         {"pre_tokenizer": {"type": "Whitespace"}},
         {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}},
-        {"pre_tokenizer": {"type": "ByteLevel", "use_regex": False}},
+        {"pre_tokenizer": split_first(SPLIT)["pretokenizers"][1]},
         {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}}},
         {"model": {"type": "WordPiece", "vocab": {}}},
         {"model": {"type": "BPE", "vocab": [], "merges": []}},
