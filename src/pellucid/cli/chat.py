@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
@@ -50,9 +51,7 @@ _SHOWN |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 @click.option("--n-ctx", type=click.IntRange(1), help="A smaller context window.")
 @click.option("--system", metavar="TEXT", help="A text that stays at the beginning.")
 @click.option("--template", metavar="T", help="plain, dialogpt or roles (default: the model's).")
-@click.pass_context
 def command(
-    ctx: click.Context,
     model: str | None,
     backend: str,
     device: str | None,
@@ -65,11 +64,12 @@ def command(
     **sampling: Any,
 ) -> None:
     """Talk with a model. Without a terminal, each line of standard input is a message, and the
-    replies go to standard output.
+    replies go to standard output; commands such as /undo are for the terminal.
     """
     from ..chat import Conversation
 
     gpt = load_model(model, backend, device, dtype, threads)
+    ctx = click.get_current_context()
     chosen = any(ctx.get_parameter_source(name) != ParameterSource.DEFAULT for name in sampling)
     if not chosen:
         sampling = default_sampling(gpt)
@@ -79,7 +79,9 @@ def command(
     if sys.stdin.isatty() and sys.stdout.isatty():
         converse(gpt, conversation, console(), greedy=bool(sampling.get("greedy")))
     else:
-        answer_lines(conversation, click.get_text_stream("stdin", errors="replace"))
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")  # bytes that are no text are no traceback
+        answer_lines(conversation, sys.stdin)
 
 
 def default_sampling(gpt: GPT) -> dict[str, Any]:
@@ -244,15 +246,13 @@ class _Session:
         def shown(token: int) -> str:
             return self.gpt.tokenizer.pieces([token])[0].shown.translate(_SHOWN)
 
-        made = reply.tokens[len(reply.prompt) :]
         prompt = "|".join(shown(token) for token in reply.prompt[-64:])
         left_out = "… " if len(reply.prompt) > 64 else ""
         self.screen.print(f"prompt: {left_out}{prompt}", style="dim", markup=False)
         table = Table(box=None, header_style="bold")
         for name in ("position", "id", "token", "probability", "instead of"):
             table.add_column(name, justify="right" if name in ("position", "id") else "left")
-        # An interrupted reply must not be run to its end just to be looked at.
-        for step, _ in zip(reply, made, strict=False):
+        for step in reply.made:
             rivals = [
                 f"{shown(other.token)!r} {math.exp(other.logprob):.1%}"
                 for other in step.alternatives
