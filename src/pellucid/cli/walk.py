@@ -215,7 +215,7 @@ class _View:
         from rich.text import Text
 
         pieces = self.gpt.tokenizer.pieces(self.ids)
-        self.console.print(Text("   ") + coloured(pieces), soft_wrap=True)
+        self.console.print(Text("   ") + coloured(pieces))
         ids = "  ".join(
             f"{label}={token}" for label, token in zip(self.labels, self.ids, strict=True)
         )
@@ -228,14 +228,22 @@ class _View:
             f"{self.h.n_embd} numbers. Add the array that belongs to its position."
         )
         self.formula("x = wte[token] + wpe[position]")
-        self.vectors("blocks.0.resid_pre" if self.h.n_layer else "embed", "x")
+        if len(self.window) < len(self.ids):
+            self.say(
+                f"(Shown from here on: positions {self.window[0]} to {self.window[-1]} of "
+                f"{len(self.ids)}, as many as fit; rows and shares go on beyond them.)"
+            )
+        self.vectors("embed", "wte")
+        self.vectors("pos_embed", "wpe")
+        self.vectors("blocks.0.resid_pre", "x")
 
     def one_head(self) -> None:
         at, head = f"blocks.{self.layer}.attn", self.head
         self.heading(4, f"Self-attention: layer {self.layer + 1}, head {head + 1}")
         self.say(
             "Each token asks (query), offers (key) and gives (value): "
-            f"{self.h.d_k} numbers each. Every query is held against every key."
+            f"{self.h.d_k} numbers each. Every query is held against every key. "
+            f"(--layer {self.layer} --head {head} on the command line, which counts from 0.)"
         )
         for name in ("q", "k", "v"):
             self.vectors(f"{at}.{name}", {"q": "query", "k": "key", "v": "value"}[name], head)
@@ -326,10 +334,10 @@ class _View:
         self.formula("logits = norm(x) · wteᵀ;  softmax turns them into probabilities")
         logits = self.seen["logits"][self.position]
         probabilities = softmax(np.asarray(logits, np.float64))
-        room = max(8, min(40, self.console.width - 36))
+        room = max(1, min(40, self.console.width - 36))
         from rich.text import Text
 
-        for token in np.argsort(-probabilities, kind="stable")[:6]:
+        for token in np.argsort(-probabilities, kind="stable")[:8]:
             share = float(probabilities[token])
             name = shown(self.gpt.tokenizer.piece(int(token)).bytes)[:14]
             line = Text(f"   {name:<14} {share:8.3%} ")
@@ -340,18 +348,22 @@ class _View:
     def loop(self, text: str, out: Generation) -> None:
         from rich.text import Text
 
-        self.heading(9, "Fed back in, until the window is full or a stop token comes")
+        self.heading(9, "The loop")
+        self.say(
+            "Each predicted token is fed back in, until the context window is full or a stop "
+            "token comes."
+        )
         from .tokens import visible
 
         line = Text(f"   {text}", style="dim")
         for step in out:
             piece = visible(self.gpt.tokenizer.piece(step.token))
-            self.console.print(line + Text(f" + {piece}", style="bold"), soft_wrap=True)
+            self.console.print(line + Text(f" + {piece}", style="bold"))
             line.append(step.text)
         full = f"{len(out.tokens)} of {out.window} tokens"
         self.say(f"   ends: [bold]{out.reason}[/] ({full})")
         self.console.print()
-        self.console.print(Text(text, style="dim") + Text(out.text, style="bold"), soft_wrap=True)
+        self.console.print(Text(text, style="dim") + Text(out.text, style="bold"))
 
     # Numbers
 
@@ -362,13 +374,20 @@ class _View:
         """One row of numbers a token, as many as fit."""
         values = self.seen[name]
         width = values.shape[-1]
-        fit = max(1, min(width, (self.console.width - 16) // 8))
+        rows = {at: values[at] if head is None else values[at, head] for at in self.window}
+        for digits in (3, 2):  # two decimals where that lets the whole row be seen
+            cell = 2 + max(len(f"{float(n):.{digits}f}") for row in rows.values() for n in row[:12])
+            fit = max(1, min(width, 12, (self.console.width - 11) // cell))
+            if fit == width:
+                break
         if fit < width:
-            fit = max(1, min(fit, 12))
+            digits = 3
+            cell = 2 + max(len(f"{float(n):.3f}") for row in rows.values() for n in row[:12])
+            room = self.console.width - 11 - len(f"  … {width}")
+            fit = max(1, min(12, width, room // cell))
         table = self._table(title, numbers=fit)
-        for at in self.window:
-            row = values[at] if head is None else values[at, head]
-            numbers = [f"{float(number):.3f}" for number in row[:fit]]
+        for at, row in rows.items():
+            numbers = [f"{float(number):.{digits}f}" for number in row[:fit]]
             rest = [] if fit == width else [f"… {width}"]
             table.add_row(self._name(at), *numbers, *rest)
         self.console.print(table)

@@ -1,0 +1,122 @@
+"""The walk: what is printed and what JSON holds are the model's own values."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+import pellucid
+from pellucid.cli.walk import command, walk
+from pellucid.errors import InputError
+
+TEXT = "The power clapper"
+
+
+@pytest.fixture(scope="module")
+def gpt():
+    return pellucid.load("talk")
+
+
+def printed(gpt, width=100, text=TEXT, **places):
+    out = io.StringIO()
+    walk(gpt, text, Console(file=out, width=width, highlight=False), **places)
+    return out.getvalue()
+
+
+def tapped(gpt):
+    seen = {}
+
+    def tap(name, value):
+        seen[name] = np.array(value)[0]
+        return value
+
+    gpt.forward(gpt.encode(TEXT), tap=tap)
+    return seen
+
+
+def as_json(*options):
+    from click.testing import CliRunner
+
+    result = CliRunner().invoke(command, [TEXT, "--json", *options], catch_exceptions=False)
+    assert result.exit_code == 0
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(("layer", "head"), [(0, 0), (1, 2), (-1, -1)])
+def test_printed_numbers_are_the_taps(gpt, layer, head):
+    text, seen = printed(gpt, 200, layer=layer, head=head), tapped(gpt)
+    h = gpt.hparams
+    at = f"blocks.{layer % h.n_layer}"
+    rows = [seen[f"{at}.attn.{name}"][:, head] for name in ("q", "k", "v", "z")]
+    rows.append(seen[f"{at}.attn.pattern"][head])
+    rows.append(seen[f"{at}.attn_out"])
+    lines = [line.split() for line in text.splitlines()]
+    for row in np.concatenate([r.reshape(-1, r.shape[-1]) for r in rows[:4]]):
+        assert [f"{number:.3f}" for number in row] in [line[1:] for line in lines]
+    for row in np.concatenate(rows[4:5]):
+        assert [f"{number:.3f}" for number in row] in [line[1:] for line in lines]
+    for row in rows[5]:
+        assert [f"{number:.3f}" for number in row] in [line[1:] for line in lines]
+
+
+def test_pattern_is_the_formula_s(gpt):
+    """softmax(q · kᵀ / √d_k) where no token sees a later one, by numpy alone."""
+    values = as_json("--layer", "1", "--head", "2")["values"]
+    q, k = (np.array(values[f"blocks.1.attn.{name}"])[:, 2] for name in "qk")
+    scores = q @ k.T / np.sqrt(gpt.hparams.d_k)
+    scores[np.triu_indices(len(q), 1)] = -np.inf
+    shares = np.exp(scores - scores.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    np.testing.assert_allclose(values["blocks.1.attn.pattern"][2], shares, atol=1e-6)
+
+
+def test_json_is_python_s(gpt):
+    found = as_json()
+    out = gpt.generate(TEXT, greedy=True)
+    assert found["generated"] == out.text
+    assert found["reason"] == out.reason == "context window full"
+    assert [token["id"] for token in found["tokens"]] == gpt.encode(TEXT)
+    np.testing.assert_array_equal(
+        np.array(found["values"]["logits"], np.float32), tapped(gpt)["logits"]
+    )
+    assert found["values"]["blocks.0.attn.scores"][0][0][1] is None  # JSON has no -∞
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 140])
+def test_no_line_is_wider_than_the_terminal(gpt, width):
+    assert max(map(cell_len, printed(gpt, width).splitlines())) <= width
+
+
+def test_ends_with_the_text_and_the_reason(gpt):
+    text = printed(gpt)
+    assert "context window full" in text
+    assert text.rstrip().endswith(TEXT + gpt.generate(TEXT, greedy=True).text)
+    assert "ends: length" in printed(gpt, max_tokens=1)
+
+
+@pytest.mark.parametrize(("place", "size"), [("layer", 2), ("head", 3), ("position", 4)])
+def test_refuses_a_place_that_is_not_there(gpt, place, size):
+    for wrong in (size, -size - 1):
+        with pytest.raises(InputError, match=f"--{place} must be between {-size} and {size - 1}"):
+            printed(gpt, **{place: wrong})
+
+
+def test_mistakes_exit_2():
+    run = subprocess.run(
+        [sys.executable, "-c", "from pellucid.cli import main; main()", "walk", "--head", "99"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("Error: --head")
+    assert "Traceback" not in run.stderr
