@@ -233,7 +233,9 @@ class _Session:
             raise InputError("there is no prompt to walk through yet: say something first")
         from .walk import walk
 
-        walk(self.gpt, self.gpt.tokenizer.decode(self.conversation.last.prompt), self.screen)
+        prompt = self.gpt.tokenizer.decode(self.conversation.last.prompt)
+        few = None if self.conversation.newest_only else 4  # not until a large window is full
+        walk(self.gpt, prompt, self.screen, max_tokens=few)
 
     def print_tokens(self) -> None:
         """The last exchange: the prompt's tokens, then each one predicted and its rivals."""
