@@ -27,8 +27,8 @@ class Cache:
         self.backend = backend
         self.batch = batch
         shape = (batch, hparams.n_head, hparams.n_ctx, hparams.d_k)
-        self.keys = [backend.empty(shape) for _ in range(hparams.n_layer)]
-        self.values = [backend.empty(shape) for _ in range(hparams.n_layer)]
+        self.keys = [backend.zeros(shape) for _ in range(hparams.n_layer)]
+        self.values = [backend.zeros(shape) for _ in range(hparams.n_layer)]
         self.lengths = np.zeros(batch, np.int64)
 
     @property

@@ -115,7 +115,7 @@ def block(
 
 def layer_norm(x: Array, w: Any, backend: Backend, tap: Tap, at: str) -> Array:
     """x [..., n_embd] -> [..., n_embd]: (x - mean) / deviation · gain + bias"""
-    if tap is untouched:
+    if not (wants(tap, f"{at}.scale") or wants(tap, f"{at}.normalized")):
         return backend.layer_norm(x, w.weight, w.bias, EPSILON)
     centred = x - backend.mean(x)
     scale = tap(f"{at}.scale", backend.sqrt(backend.mean(centred * centred) + EPSILON))

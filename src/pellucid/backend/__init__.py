@@ -36,8 +36,8 @@ class Backend(Protocol):
     def to_numpy(self, x: Array) -> np.ndarray:
         """The same values as numpy sees them (bfloat16 comes out as float32)."""
 
-    def empty(self, shape: tuple[int, ...]) -> Array:
-        """Room for numbers, not filled."""
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        """Room for numbers. Not merely reserved: what is masked is still multiplied, by 0."""
 
     def copy(self, x: Array) -> Array: ...
 

@@ -46,8 +46,8 @@ class NumpyBackend:
     def to_numpy(self, x: np.ndarray) -> np.ndarray:
         return x
 
-    def empty(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.empty(shape, self.dtype)
+    def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.zeros(shape, self.dtype)
 
     def copy(self, x: np.ndarray) -> np.ndarray:
         return x.copy()

@@ -64,8 +64,8 @@ class TorchBackend:
         x = x.detach().cpu()
         return np.asarray((x.float() if x.dtype == torch.bfloat16 else x).numpy())
 
-    def empty(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.empty(shape, dtype=self.dtype, device=self.device)
+    def zeros(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
     def copy(self, x: Tensor) -> Tensor:
         return x.clone()

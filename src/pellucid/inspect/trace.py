@@ -151,7 +151,7 @@ def estimate(
     hparams = gpt.hparams
     n_head = len(chosen(heads, hparams.n_head, "head"))
     n_position = len(chosen(positions, n_tokens, "position"))
-    itemsize = int(gpt.model.backend.empty((1,)).itemsize)
+    itemsize = int(gpt.model.backend.zeros((1,)).itemsize)
     size = {
         "position": n_position,
         "query": n_position,
