@@ -242,7 +242,8 @@ class Generation:
         token: the token to take instead; None draws again, with `seed` or `sampling` changed.
         This generation stays as it is.
         """
-        if not 0 <= at <= len(self._made):
+        # After the last step of a finished generation there is nothing to choose.
+        if not 0 <= at <= len(self._made) - self.finished:
             raise InputError(f"there are {len(self._made)} steps; cannot branch at {at}")
         if token is not None and not 0 <= token < self.model.hparams.n_vocab:
             raise InputError(f"token {token} is not in the vocabulary")

@@ -86,7 +86,8 @@ class Sampling:
             stages.append(Stage("greedy", _only(x, np.argmax(x, keepdims=True))))
             return stages
         if self.temperature != 1:
-            x = x / self.temperature
+            with np.errstate(over="ignore"):  # from the maximum, so that only -∞ can overflow
+                x = (x - x.max()) / self.temperature
             stages.append(Stage("temperature", x))
         if self.top_k is not None and self.top_k < x.size:
             x = _only(x, _likeliest(x)[: self.top_k])

@@ -1,0 +1,122 @@
+"""From logits to one token: every distribution on the way, and parity with transformers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pellucid.errors import InputError
+from pellucid.sampling import Sampling, draw, softmax
+
+logits = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).normal(0, 3, 23))
+
+
+@given(
+    logits,
+    st.floats(0.05, 5),
+    st.integers(1, 30),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.floats(0.5, 2),
+)
+def test_every_stage_sums_to_one(x, temperature, top_k, top_p, min_p, penalty):
+    sampling = Sampling(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=penalty,
+        presence_penalty=0.3,
+        frequency_penalty=0.2,
+    )
+    for stage in sampling.stages(x, [1, 2], [2, 3]):
+        assert stage.probabilities.sum() == pytest.approx(1)
+
+
+@given(logits, st.integers(1, 23))
+def test_top_k_keeps_the_k_likeliest(x, k):
+    kept = np.flatnonzero(np.isfinite(Sampling(top_k=k).stages(x)[-1].logits))
+    assert set(kept) == set(np.argsort(-x)[:k])
+
+
+@given(logits, st.floats(0.01, 0.99))
+def test_top_p_keeps_the_smallest_set_that_reaches_p(x, p):
+    probabilities = softmax(x)
+    kept = np.flatnonzero(np.isfinite(Sampling(top_p=p).stages(x)[-1].logits))
+    assert set(kept) == set(np.argsort(-x)[: kept.size])
+    assert probabilities[kept].sum() >= p - 1e-12
+    assert probabilities[kept].sum() - probabilities[kept].min() < p
+
+
+@given(logits, st.floats(0.01, 1))
+def test_min_p_is_measured_against_the_likeliest(x, p):
+    probabilities = softmax(x)
+    kept = np.isfinite(Sampling(min_p=p).stages(x)[-1].logits)
+    clear = np.abs(probabilities - p * probabilities.max()) > 1e-12
+    assert (kept == (probabilities >= p * probabilities.max()))[clear].all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("name", "value", "processor"),
+    [
+        ("temperature", 0.7, "TemperatureLogitsWarper"),
+        ("top_k", 5, "TopKLogitsWarper"),
+        ("top_p", 0.8, "TopPLogitsWarper"),
+        ("min_p", 0.1, "MinPLogitsWarper"),
+        ("repetition_penalty", 1.3, "RepetitionPenaltyLogitsProcessor"),
+    ],
+)
+def test_same_distribution_as_transformers(seed, name, value, processor):
+    torch = pytest.importorskip("torch")
+    processors = pytest.importorskip("transformers.generation.logits_process")
+    x = np.random.default_rng(seed).normal(0, 3, 50)
+    ids = [3, 7, 7, 20]
+    theirs = getattr(processors, processor)(value)(torch.tensor([ids]), torch.tensor(x)[None])
+    ours = Sampling(**{name: value}).stages(x, ids)[-1].probabilities
+    np.testing.assert_allclose(ours, softmax(theirs[0].numpy()), atol=1e-12)
+
+
+def test_penalties_count_generated_tokens_only():
+    sampling = Sampling(presence_penalty=1, frequency_penalty=0.5)
+    x = sampling.stages(np.zeros(5), [0, 0], [1, 1, 2])[-1].logits
+    np.testing.assert_allclose(x, [0, -2, -1.5, 0, 0])
+
+
+def test_greedy_is_the_likeliest_and_the_tiniest_temperature_is_greedy():
+    x = np.random.default_rng(0).normal(0, 3, 23)
+    for sampling in (Sampling(greedy=True), Sampling(temperature=0), Sampling(temperature=1e-310)):
+        for seed in range(5):
+            assert sampling.choose(x, [], [], seed, 0) == x.argmax()
+
+
+def test_draws_follow_the_distribution_and_the_seed():
+    x = np.log([0.5, 0.3, 0.2])
+    drawn = [draw(x, 1, position) for position in range(4000)]
+    assert drawn == [draw(x, 1, position) for position in range(4000)]
+    np.testing.assert_allclose(np.bincount(drawn) / 4000, [0.5, 0.3, 0.2], atol=0.03)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"top_k": 0},
+        {"top_k": 1.5},
+        {"top_p": 1.1},
+        {"min_p": -0.1},
+        {"repetition_penalty": 0},
+        {"presence_penalty": float("inf")},
+    ],
+)
+def test_out_of_range_is_refused(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Sampling(**wrong)
+
+
+def test_nothing_left_to_draw_is_an_error():
+    with pytest.raises(InputError, match="no token is left"):
+        draw(np.full(3, -np.inf), 0, 0)
