@@ -120,3 +120,19 @@ def test_mistakes_exit_2():
     assert run.returncode == 2
     assert run.stderr.startswith("Error: --head")
     assert "Traceback" not in run.stderr
+
+
+def test_probabilities_are_the_softmax_of_the_logits(gpt):
+    logits = tapped(gpt)["logits"][-1].astype(np.float64)
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    lines = [line.split() for line in printed(gpt).splitlines()]
+    for token in np.argsort(-shares)[:8]:
+        name = gpt.tokenizer.decode([int(token)]).strip()
+        row = next(line for line in lines if line[:1] == [f"␣{name}"] and "%" in line[1])
+        assert row[1] == f"{shares[token]:.3%}"
+
+
+def test_says_which_positions_are_left_out(gpt):
+    assert "positions 1 to 3 of 4" in " ".join(printed(gpt, 40).split())
+    assert "positions" not in printed(gpt, 100).split("4. Self-attention")[0]
