@@ -52,7 +52,8 @@ without (`attn.result`, or the scores and the pattern where attention runs fused
 
 def page() -> str:
     rows = [
-        f"| `{name}` | {info.shape} | {info.formula} | {info.slide} |" for name, info in TAPS.items()
+        f"| `{name}` | {info.shape} | {info.formula} | {info.slide} |"
+        for name, info in TAPS.items()
     ]
     return HEAD + "\n".join(rows) + "\n" + FOOT
 

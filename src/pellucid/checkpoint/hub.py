@@ -27,6 +27,8 @@ FILES = [
     "vocab.json",
     "merges.txt",
     "tokenizer.json",
+    "tokenizer_config.json",
+    "added_tokens.json",
     "special_tokens.json",
     "manifest.json",
 ]

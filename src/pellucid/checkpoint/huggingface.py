@@ -337,7 +337,8 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
     if tokenizer is None:
         return
     tokenizer.save(folder)
-    settings: dict[str, Any] = {
+    # What the tokenizer wrote there (its special tokens), and what belongs to the model.
+    settings: dict[str, Any] = read_object(folder / "tokenizer_config.json") | {
         "tokenizer_class": "GPT2Tokenizer",
         "model_max_length": hparams.n_ctx,
         "add_prefix_space": False,
