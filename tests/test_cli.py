@@ -118,3 +118,12 @@ def test_interrupt_keeps_what_was_printed():
     assert done.returncode == 130
     assert done.stdout.startswith("The power went out")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["tokens", "generate"])
+def test_input_that_is_no_text_is_refused(verb: str) -> None:
+    command = [sys.executable, "-m", "pellucid", verb, "-"]
+    done = subprocess.run(command, input=b"a\xff", capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"byte 0xff at 1" in done.stderr
+    assert b"Traceback" not in done.stderr

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import console, load_model, model_options, sampling_options
+from .options import console, given_text, load_model, model_options, sampling_options
 
 if TYPE_CHECKING:
     from ..generate import Generation, Step
@@ -49,10 +48,7 @@ def command(
     **sampling: Any,
 ) -> None:
     """Go on from TEXT, token by token, and say why it ended. TEXT - reads standard input."""
-    if text is None or text == "-":
-        if sys.stdin.isatty():
-            raise click.UsageError('give a text to go on from: pellucid generate "The power"')
-        text = sys.stdin.read().rstrip("\n")
+    text = given_text(text, 'pellucid generate "The power"')
     gpt = load_model(model, backend, device, dtype, threads)
     out = gpt.generate(
         text,

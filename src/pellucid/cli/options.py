@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..gpt import GPT
 
-__all__ = ["console", "load_model", "model_options", "sampling_options"]
+__all__ = ["console", "given_text", "load_model", "model_options", "sampling_options"]
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,3 +80,23 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def given_text(text: str | None, example: str) -> str:
+    """The argument TEXT, or standard input where it is - or missing.
+
+    Raises a usage error where there is none, or where its bytes are not UTF-8.
+    """
+    if text is None or text == "-":
+        if sys.stdin.isatty():
+            raise click.UsageError(f"give a text: {example}")
+        try:
+            return sys.stdin.buffer.read().decode().removesuffix("\n")
+        except UnicodeDecodeError as error:
+            wrong = f"byte {error.object[error.start]:#04x} at {error.start}"
+            raise click.UsageError(f"standard input is not UTF-8 text: {wrong}") from error
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # what the shell passed was not UTF-8
+        raise click.UsageError(f"the text is not UTF-8, from character {error.start}") from error
+    return text

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from .options import console
+from .options import console, given_text
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -34,10 +33,7 @@ def command(text: str | None, model: str | None, merges: bool, as_json: bool) ->
     from ..checkpoint import load_tokenizer
     from ..gpt import DEFAULT
 
-    if text is None or text == "-":
-        if sys.stdin.isatty():
-            raise click.UsageError('give a text: pellucid tokens "The power clapper"')
-        text = sys.stdin.read().rstrip("\n")
+    text = given_text(text, 'pellucid tokens "The power clapper"')
     tokenizer = load_tokenizer(model or DEFAULT)
     pieces = tokenizer.pieces(text)
     work = tokenizer.merges(text) if merges else []
