@@ -88,9 +88,10 @@ class Step:
     """One token, predicted.
 
     position: where in the window it stands, from 0. text: what it adds to the text; it may be
-    empty while a character is incomplete or a stop text may be beginning; a stop token adds
-    nothing but what was held. logprob: natural logarithm of the probability that the model itself gave it,
-    before temperature and filters. alternatives: the likeliest tokens, likeliest first.
+    empty while a character is incomplete or a stop text may be beginning, and a stop token adds
+    nothing but what was held. logprob: natural logarithm of the probability that the model
+    itself gave it, before temperature and filters. alternatives: the likeliest tokens, likeliest
+    first.
     reason: why generation ended here, or None.
     """
 
