@@ -17,7 +17,7 @@ from pellucid.errors import CheckpointError, ContextError, InputError
 from pellucid.generate import Model
 from pellucid.hparams import SIZES, HParams
 from pellucid.taps import TAPS, tap_names
-from pellucid.weights import shapes, unflatten
+from pellucid.weights import initialise, shapes, unflatten
 
 
 def parameters(hparams: HParams, seed: int = 0) -> dict[str, np.ndarray]:
@@ -355,3 +355,21 @@ def test_unknown_backends_and_types() -> None:
     ):  # fmt: skip
         with pytest.raises(InputError):
             get_backend(**options)
+
+
+def test_at_gpt2s_own_scale() -> None:
+    """GPT-2's initialisation and window: absolute bounds, up to the last of 1024 places."""
+    hparams = HParams(101, 1024, 64, 4, 2)
+    p = initialise(hparams, seed=3)
+    tokens = np.random.default_rng(7).integers(0, 101, 1024)
+    ours = model(hparams, p)
+    whole = run(ours, tokens)
+    np.testing.assert_allclose(run(model(hparams, p, "torch"), tokens), whole, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(run(model(hparams, p, threads=1), tokens), whole, rtol=0, atol=1e-6)
+    for first in (1022, 1023):
+        cache = ours.new_cache()
+        parts = [run(ours, tokens[:first], cache=cache)]
+        parts += [run(ours, tokens[i : i + 1], cache=cache) for i in range(first, 1024)]
+        np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=1e-4)
+    with pytest.raises(ContextError):
+        run(ours, tokens[:1], cache=cache)
