@@ -18,23 +18,13 @@ from pellucid.checkpoint import gguf as reader
 from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
 from pellucid.weights import shapes
+from vocabulary import MERGES, VOCAB
 
 gguf = pytest.importorskip("gguf")
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 writer = importlib.import_module("write_gguf")
 
 TINY = HParams(n_vocab=258, n_ctx=8, n_embd=32, n_head=4, n_layer=2)
-
-
-def byte_spelling() -> list[str]:
-    """GPT-2's character for each byte, in the order of its vocabulary."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return [chr(byte) for byte in plain] + [chr(256 + i) for i in range(len(others))]
-
-
-MERGES = [("t", "h")]
-VOCAB = {token: i for i, token in enumerate([*byte_spelling(), "th", "<|endoftext|>"])}
 
 
 @pytest.fixture(scope="module")

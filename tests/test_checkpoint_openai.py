@@ -20,6 +20,7 @@ from pellucid.checkpoint import openai
 from pellucid.errors import CheckpointError
 from pellucid.hparams import SIZES, HParams
 from pellucid.weights import shapes
+from vocabulary import MERGES, VOCAB
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -30,17 +31,6 @@ genuine = pytest.mark.skipif(not GENUINE.is_dir(), reason="OpenAI's files are no
 
 TINY = HParams(n_vocab=258, n_ctx=8, n_embd=12, n_head=3, n_layer=2)
 INDEX, DATA = "model.ckpt.index", "model.ckpt.data-00000-of-00001"
-
-
-def byte_spelling() -> list[str]:
-    """GPT-2's character for each byte, in the order of its vocabulary."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return [chr(byte) for byte in plain] + [chr(256 + i) for i in range(len(others))]
-
-
-MERGES = [("t", "h")]
-VOCAB = {token: i for i, token in enumerate([*byte_spelling(), "th", "<|endoftext|>"])}
 
 
 @pytest.fixture(scope="module")

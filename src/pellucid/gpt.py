@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import checkpoint
 from .backend import get_backend
-from .errors import InputError
+from .checkpoint import EMBEDDED
+from .errors import CheckpointError, InputError
 from .generate import Generation, Model
 from .sampling import Sampling, Stage
 from .weights import unflatten
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT", "EMBEDDED", "GPT", "load"]
 
-EMBEDDED = Path(__file__).parent / "models"  # the models that come with the package
 DEFAULT = "talk"
 
 
@@ -150,9 +151,6 @@ def load(
     backend, device, dtype, threads: see `pellucid.backend.get_backend`.
     Raises CheckpointError when the files cannot be trusted or found, InputError otherwise.
     """
-    from . import checkpoint
-    from .errors import CheckpointError
-
     name = str(source or DEFAULT)
     embedded = EMBEDDED / name if name in embedded_names() else None
     machine = get_backend(backend, device=device, dtype=dtype, threads=threads)

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from ..hparams import HParams
     from ..tokenizer import Tokenizer
 
-__all__ = ["FORMATS", "Checkpoint", "detect", "load", "load_tokenizer", "save"]
+__all__ = ["EMBEDDED", "FORMATS", "Checkpoint", "detect", "load", "load_tokenizer", "save"]
 
 FORMATS = ("pellucid", "hf")  # what `save` writes; `load` reads "openai" and "gguf" too
 
-_EMBEDDED = Path(__file__).parents[1] / "models"
+EMBEDDED = Path(__file__).parents[1] / "models"  # the models that come with the package
 
 _CONVERT = (
     "Pellucid never opens one, because that runs whatever program its author put there. If you "
@@ -194,8 +194,8 @@ def _find(source: str | os.PathLike[str]) -> Path:
     except OSError as error:  # a name too long
         raise CheckpointError(f"cannot read {text[:60]!r}...: {error.strerror}") from error
     if isinstance(source, str):
-        if (_EMBEDDED / text / "config.json").is_file() and "/" not in text and "\\" not in text:
-            return _EMBEDDED / text
+        if (EMBEDDED / text / "config.json").is_file() and "/" not in text and "\\" not in text:
+            return EMBEDDED / text
         if hub.is_hub_name(text):
             return hub.folder_of(text)
     raise CheckpointError(

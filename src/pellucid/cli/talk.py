@@ -10,8 +10,6 @@ from .options import console
 
 __all__ = ["command"]
 
-EXAMPLE = "The power clapper"
-
 
 @click.command("talk")
 def command() -> None:
@@ -26,6 +24,6 @@ def command() -> None:
         screen.print("[bold]Pellucid[/bold]: a GPT you can see through.\n")
         converse(gpt, Conversation(gpt, **default_sampling(gpt)), screen)
         return
-    from .walk import walk
+    from .walk import TALK, walk
 
-    walk(gpt, EXAMPLE, screen)
+    walk(gpt, TALK, screen)

@@ -111,10 +111,6 @@ def as_object(
 ) -> dict[str, Any]:
     from .generate import step_object
 
-    def plain(values: np.ndarray) -> Any:
-        numbers = values.tolist()
-        return _finite(numbers)
-
     inside = f"blocks.{layer}."
     wanted = [name for name in seen if not name.startswith("blocks.") or name.startswith(inside)]
     return {
@@ -127,7 +123,7 @@ def as_object(
         "layer": layer,
         "head": head,
         "position": position,
-        "values": {name: plain(seen[name]) for name in wanted},
+        "values": {name: _finite(seen[name].tolist()) for name in wanted},
         "steps": [step_object(step) for step in out],
         "generated": out.text,
         "reason": out.reason,
