@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["CheckpointError", "ContextError", "InputError", "PellucidError", "TokenizerError"]
+__all__ = [
+    "CheckpointError",
+    "ContextError",
+    "InputError",
+    "PellucidError",
+    "TokenizerError",
+    "TrainingError",
+]
 
 
 class PellucidError(Exception):
@@ -23,3 +30,7 @@ class TokenizerError(PellucidError, ValueError):
 
 class CheckpointError(PellucidError, ValueError):
     """A model file or folder cannot be trusted, read, or written."""
+
+
+class TrainingError(PellucidError, RuntimeError):
+    """Training cannot go on; what was learned before is saved."""

@@ -107,11 +107,24 @@ class TorchBackend:
     def attention(self, q: Tensor, k: Tensor, v: Tensor, past: Tensor) -> Tensor:
         dropout = self.dropout_rate if self.training else 0.0
         if q.shape[2] == k.shape[2]:  # nothing cached: the plain lower triangle
+            if self.training and q.device.type == "cpu" and q.dtype == torch.bfloat16:
+                return self._explicit(q, k, v, dropout)
             return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
         if q.shape[2] == 1 and past.numel() == 1:
             return F.scaled_dot_product_attention(q, k, v)
         mask = self.causal_mask(past, q.shape[2], k.shape[2])
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+
+    def _explicit(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+        """In bfloat16 on a CPU, forward and backward take half the fused operation's time."""
+        *rows, n, d_k = q.shape
+        later = torch.ones(n, n, dtype=torch.bool, device=q.device).triu(1)
+        mask = torch.zeros(n, n, dtype=q.dtype, device=q.device).masked_fill(later, float("-inf"))
+        with torch.autocast(q.device.type, enabled=False):
+            q, k, v = (x.reshape(-1, n, d_k) for x in (q, k, v))
+            scores = torch.baddbmm(mask, q, k.swapaxes(1, 2), alpha=d_k**-0.5)
+            pattern = F.dropout(torch.softmax(scores, -1), dropout, dropout > 0)
+            return torch.bmm(pattern, v).reshape(*rows, n, d_k)
 
     def dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout_rate, self.training)

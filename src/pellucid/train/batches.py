@@ -1,0 +1,100 @@
+"""Which tokens are learned from at which step: a function of the seed and the step alone.
+
+Nothing has to be remembered to go on where a run stopped, in the middle of an epoch or not, and
+any number of processes agree on who takes what.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import InputError
+from .corpus import Tokens
+
+__all__ = ["IGNORE", "Batches"]
+
+IGNORE = -100  # a target from which nothing is learned; cross_entropy's default
+
+
+@dataclass
+class Batches:
+    """Rows of n_ctx tokens, each taken once per epoch, in an order drawn anew for each epoch.
+
+    aligned: every row begins where a document begins (a conversation is seen from its start);
+    otherwise the documents are one long text, cut at a place that differs from epoch to epoch.
+    Raises InputError when the split has fewer than n_ctx + 1 tokens.
+    """
+
+    tokens: Tokens
+    n_ctx: int
+    seed: int = 0
+    aligned: bool = False
+    _epoch: tuple[int, np.ndarray] | None = field(default=None, repr=False)
+    _begins: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.tokens.n_tokens < self.n_ctx + 1:
+            raise InputError(
+                f"{self.tokens.n_tokens} tokens do not fill one row of n_ctx + 1 = "
+                f"{self.n_ctx + 1}: give more text or a smaller n_ctx"
+            )
+        self._begins = (
+            _document_rows(self.tokens, self.n_ctx)
+            if self.aligned
+            else np.arange(max(1, (self.tokens.n_tokens - 1) // self.n_ctx - 1)) * self.n_ctx
+        )
+
+    @property
+    def n_rows(self) -> int:
+        """Rows in an epoch."""
+        return len(self._begins)
+
+    def take(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows number first…first + count - 1 of the endless sequence of epochs ->
+        (inputs [row, n_ctx], targets [row, n_ctx]): each target is the token that follows."""
+        begins = np.array([self._begin(row) for row in range(first, first + count)])
+        return self._rows(begins)
+
+    def evenly(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Up to count rows spread evenly over the split, always the same: for validation."""
+        return self._rows(self._begins[:: max(1, -(-self.n_rows // count))])
+
+    def _begin(self, row: int) -> int:
+        epoch, at = divmod(row, self.n_rows)
+        if self._epoch is None or self._epoch[0] != epoch:
+            rng = np.random.default_rng([self.seed, epoch])
+            order = self._begins[rng.permutation(self.n_rows)]
+            if not self.aligned:
+                slack = self.tokens.n_tokens - 1 - self.n_rows * self.n_ctx
+                order = order + int(rng.integers(0, slack + 1))
+            self._epoch = (epoch, order)
+        return int(self._epoch[1][at])
+
+    def _rows(self, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        places = begins[:, None] + np.arange(self.n_ctx + 1)  # [row, n_ctx + 1]
+        ids = np.asarray(self.tokens.ids[places], np.int64)
+        targets = ids[:, 1:].copy()
+        if self.tokens.learn is not None:
+            targets[np.asarray(self.tokens.learn[places[:, 1:]]) == 0] = IGNORE
+        return ids[:, :-1], targets
+
+
+def _document_rows(tokens: Tokens, n_ctx: int) -> np.ndarray:
+    """Where rows begin so that each begins with a document, and every token is in some row.
+
+    A document longer than a row goes on in the next one.
+    """
+    documents = np.asarray(tokens.documents, np.int64)
+    last = tokens.n_tokens - n_ctx - 1
+    begins: list[int] = []
+    at = 0
+    while at < last:
+        begins.append(at)
+        end = at + n_ctx
+        # The first document that this row does not hold whole; one too long goes on at `end`.
+        document = int(np.searchsorted(documents[1:], end, side="right"))
+        begin = int(documents[document]) if document < tokens.n_documents else end
+        at = begin if begin > at else end
+    return np.array([*begins, last])

@@ -1,0 +1,73 @@
+"""GPT-2's parameters as torch modules, so that DDP, FSDP and torch.compile see what they expect.
+
+They hold parameters and compute nothing: the forward pass is `model.gpt2`, the same that chats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..backend.torch import TorchBackend
+from ..hparams import HParams
+from ..model import gpt2
+from ..weights import shapes
+from .batches import IGNORE
+
+__all__ = ["GPTModule", "Weights"]
+
+Tensor = Any
+
+
+class Weights(nn.Module):  # type: ignore[misc]
+    """A branch of the tree of weights. Called with one of the model's functions, it applies it."""
+
+    def forward(self, function: Callable[..., Tensor], x: Tensor, *rest: Any) -> Tensor:
+        return function(x, self, *rest)
+
+
+class GPTModule(Weights):
+    """The whole tree: `wte.weight`, `h.0.attn.c_attn.weight`, ... as in `weights.shapes`.
+
+    tensors: starting values by name. backend: one that is made for training.
+    """
+
+    def __init__(
+        self, hparams: HParams, tensors: Mapping[str, np.ndarray], backend: TorchBackend
+    ) -> None:
+        super().__init__()
+        self.hparams = hparams
+        self.backend = backend
+        self.h = nn.ModuleList(Weights() for _ in range(hparams.n_layer))
+        for name in shapes(hparams):
+            *path, leaf = name.split(".")
+            branch: nn.Module = self
+            for step in path:
+                if step not in branch._modules:
+                    branch.add_module(step, Weights())
+                branch = branch.get_submodule(step)
+            value = torch.tensor(np.asarray(tensors[name], np.float32), device=backend.device)
+            branch.register_parameter(leaf, nn.Parameter(value))
+
+    def forward(self, tokens: Tensor, targets: Tensor | None = None, *_: Any) -> Tensor:
+        """tokens [batch, position] -> logits [batch, position, n_vocab]; with targets
+        [batch, position] -> the sum of -log p(target) in nats, over all but IGNORE."""
+        logits = gpt2(tokens, self, self.hparams, self.backend)
+        if targets is None:
+            return logits
+        rows = logits.reshape(-1, self.hparams.n_vocab)
+        return F.cross_entropy(
+            rows.float(), targets.reshape(-1), ignore_index=IGNORE, reduction="sum"
+        )
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The parameters by name, in float32."""
+        return {
+            name: parameter.detach().float().cpu().numpy()
+            for name, parameter in self.named_parameters()
+        }

@@ -1,0 +1,123 @@
+"""A run's checkpoints: there whole or not at all, and verified before they are used.
+
+    OUT/config.toml              the full configuration
+    OUT/log.jsonl                a line a step
+    OUT/checkpoints/00000100/    model/ (loads with pellucid.load), optimizer.safetensors,
+                                 progress.json with the hash of the latter, written last
+    OUT/best/                    the model with the lowest validation loss
+    OUT/model/                   the finished model
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import checkpoint
+from ..checkpoint.atomic import new_folder, write_file
+from ..checkpoint.checkpoint import Checkpoint
+from ..errors import CheckpointError
+
+__all__ = ["Saved", "newest", "prune", "save"]
+
+FOLDER = "checkpoints"
+OPTIMIZER = "optimizer.safetensors"
+PROGRESS = "progress.json"
+_NAME = re.compile(r"[0-9]{8}")
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """model: the weights. optimizer: its moments by name. progress: plain JSON values, among
+    them `step`, the number of steps done."""
+
+    path: Path
+    model: Checkpoint
+    optimizer: dict[str, np.ndarray]
+    progress: dict[str, Any]
+
+
+def save(
+    out: Path,
+    model: Checkpoint,
+    optimizer: Mapping[str, np.ndarray],
+    progress: Mapping[str, Any],
+) -> Path:
+    """Write OUT/checkpoints/STEP. Raises CheckpointError when it cannot be written; what was
+    there before is unchanged."""
+    from safetensors.numpy import save_file
+
+    target = out / FOLDER / f"{progress['step']:08d}"
+    with new_folder(target, _only_checkpoints) as partial:
+        checkpoint.save(
+            partial / "model",
+            model.hparams,
+            model.tensors,
+            model.tokenizer,
+            card=model.card,
+            template=model.template,
+        )
+        save_file({name: np.ascontiguousarray(x) for name, x in optimizer.items()},
+                  partial / OPTIMIZER)  # fmt: skip
+        with open(partial / OPTIMIZER, "rb+") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            import os
+
+            os.fsync(file.fileno())
+        written = {**progress, "sha256": digest}
+        write_file(partial / PROGRESS, json.dumps(written, indent=2).encode())
+    return target
+
+
+def newest(out: Path) -> tuple[Saved | None, list[str]]:
+    """The newest checkpoint that is sound, and what was wrong with those that are newer."""
+    wrong = []
+    for path in _checkpoints(out):
+        try:
+            return _read(path), wrong
+        except (CheckpointError, OSError, ValueError, KeyError) as error:
+            wrong.append(f"{path}: {error}")
+    return None, wrong
+
+
+def prune(out: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints."""
+    for path in list(_checkpoints(out))[keep:]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _checkpoints(out: Path) -> Iterator[Path]:
+    """Newest first."""
+    folder = out / FOLDER
+    if folder.is_dir():
+        yield from sorted(
+            (path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True
+        )
+
+
+def _read(path: Path) -> Saved:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    progress = json.loads((path / PROGRESS).read_text(encoding="utf-8"))
+    with open(path / OPTIMIZER, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != progress["sha256"]:
+            raise CheckpointError(f"{path / OPTIMIZER} is not the file that was saved")
+    try:
+        optimizer = load_file(path / OPTIMIZER)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path / OPTIMIZER}: {error}") from error
+    return Saved(path, checkpoint.load(path / "model"), optimizer, progress)
+
+
+def _only_checkpoints(folder: Path) -> None:
+    if not (folder / PROGRESS).is_file():
+        raise CheckpointError(f"{folder} is not a training checkpoint: choose another --out")
