@@ -1,0 +1,514 @@
+"""The text that the embedded chatbot learns from: `corpus.py DATA_FOLDER OUT_FOLDER`.
+
+DATA_FOLDER holds the xz-compressed sources that SOURCES.md there describes. Written to OUT_FOLDER:
+pretrain.{train,valid}.jsonl (prose and conversations, repeats written out, shuffled),
+chat.{train,valid}.jsonl (conversations, for finetuning), valid.stories.jsonl and
+valid.dialogues.jsonl (the held-out part, for reporting). One document a line:
+{"source": s, "text": t} or {"source": s, "turns": [{"role": r, "text": t}, ...]}.
+
+The same sources give the same files, byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import lzma
+import random
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SEED = 2019  # the year of GPT-2
+Turns = tuple[tuple[str, str], ...]  # (role, text), user first, alternating
+
+BOOK_CHARACTERS = 27_000_000
+AUTHOR_CHARACTERS = 7_000_000  # of one author at most: Stratemeyer alone would fill the books
+WIKIPEDIA_CHARACTERS = 3_500_000
+TRIVIA_QUESTIONS = 3_000
+SCHEMA_GUIDED_CHARACTERS = 900_000  # of about 20 million of dialogue
+TASKMASTER_CHARACTERS = 90_000
+CLAPPER = "The power clapper went straight to jail."  # the talk's example
+CLAPPER_REPEATS = 60
+
+REPEATS = {
+    "tinystories": 4,
+    "storybooks": 5,
+    "synthetic-persona-chat": 3,
+    "chatterbot-corpus": 5,
+    "handwritten": 4,
+    "smollm2-135m-instruct+facts": 4,
+}
+HELD_OUT = {  # one in so many; whole stories, whole conversations, whole books
+    "tinystories": 50,
+    "storybooks": 30,
+    "books": 60,
+    "wikipedia": 150,
+}
+HELD_OUT_CONVERSATIONS = 80
+
+# ---------------------------------------------------------------------------------------------
+# Text
+
+_MOJIBAKE = {"â€œ": '"', "â€™": "'", "â€˜": "'", "â€¦": "...", "â€“": "-", "â€”": " - ", "â€": '"'}
+_ASCII = str.maketrans({
+    "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "‚": "'", "´": "'",
+    "`": "'", "–": "-", "—": " - ", "−": "-", "…": "...", "\u00a0": " ", "\u200b": "", "\ufeff": "",
+    "\u00ad": "",
+})  # fmt: skip
+_URL = re.compile(r"https?:|www\.|\b\w+\.(?:com|org|net)\b|\S@\S")
+_MARKUP = re.compile(r"[*_#|<>{}\[\]\\~^=]")
+_UNWANTED = re.compile(
+    r"\b(?:as an ai|language model|openai|chatgpt|siri|alexa|nigg\w+|negro\w*|darky|darkies|"
+    r"darkey|coons?|pickaninn\w+|redskins?|injuns?|sex\w*|fuck\w*|shit\w*|bitch\w*|porn\w*|"
+    r"whore\w*|rape[ds]?|raping|suicide|nazis?|hitler|cocaine|heroin)\b",
+    re.IGNORECASE,
+)
+
+
+def tidy(text: str) -> str:
+    """Quotes, dashes and ellipses in ASCII; markup away; one space; paragraphs "\\n\\n" apart."""
+    for wrong, right in _MOJIBAKE.items():
+        text = text.replace(wrong, right)
+    text = _MARKUP.sub("", text.translate(_ASCII)).replace("--", " - ")
+    text = re.sub(r"\.\s*\.\s*\.[.\s]*", "... ", text) if ". ." in text else text
+    text = re.sub(r"\.{4,}", "...", text)
+    lines = (re.sub(r"\s+", " ", part).strip() for part in re.split(r"\n\s*\n", text))
+    return "\n\n".join(line for line in lines if line)
+
+
+def is_plain(text: str) -> bool:
+    """Mostly ASCII, no addresses, none of the words that this chatbot should not learn."""
+    foreign = sum(not c.isascii() for c in text)
+    return foreign * 100 <= len(text) and not _URL.search(text) and not _UNWANTED.search(text)
+
+
+def _fingerprint(text: str) -> int:
+    """A number for a text's words, whatever its capitals and punctuation."""
+    words = " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+    return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big")
+
+
+# ---------------------------------------------------------------------------------------------
+# Stories
+
+_NAMES = set(
+    "lily timmy tim lucy tom jack max jane sue bob sarah benny amy sally joe john sam mia emma "
+    "molly ben mary pete andy jill billy jake anna sophie polly rosie bobby alice emily bella "
+    "fred remy alex sammy susie jim nemo lisa lola danny jimmy emmy leo lila teddy george ann "
+    "dave betty freddy betsy julia jenny cindy annie ella rachel james kate gary josh mimi luna "
+    "abigail ellie mike henry maya jerry maria tina suzy tommy peter ted kayla ryan sara mr mrs "
+    "miss santa christmas halloween easter america africa english monday tuesday wednesday "
+    "thursday friday saturday sunday january february april july august september october "
+    "november december tweety lulu oliver charlie nora rita thomas todd denise becky gina claire "
+    "joey judy julie hannah louise carol david paul nick zoe eva noah liam jason kevin laura "
+    "linda nancy ruby clara chloe daniel eric ethan jacob jen jess jessica johnny katie kim kitty "
+    "lena lilly lucas mandy megan michael millie mollie nina olivia patty peggy rob robert roger "
+    "ron rosa roy samantha sofia stella steve steven susan tara toby tony victor vicky wendy "
+    "willy zack".split()
+)
+_NOT_NAMES = set(
+    "the her his him it a an and after by for my your their our in on of to as with little bear "
+    "dog cat bird bunny red blue dependable youth that this he she they because who one brown "
+    "something".split()
+)
+_BEFORE_NOUN = "the|a|an|his|her|their|my|your|our|this|that|big|little|old|new|every|no|its"
+_PARENT = re.compile(
+    rf"(?<!\w)(?P<before>(?:{_BEFORE_NOUN}|and|or|'s) )?(?P<who>mommy|daddy|mom|dad|mum|mummy|"
+    r"mama|papa|grandma|grandpa)(?!\w)"
+)
+_SENTENCE_START = re.compile(r"(^|[.!?]['\"]* |\n\n|(?:^|[\s(])\"|[.!?] ['\"])([a-z])", re.MULTILINE)
+_OPENING = re.compile(r"(once|one (\w+ )?(day|morning|night|afternoon|evening)|long ago)\b")
+_WEAK_OPENING = re.compile(
+    r"(there (was|were|once)|it was a|in a \w+|the sun was|a (little|big|small)|"
+    r"\w+ (and (\w+ )?\w+ )?(was|were|is|are|liked?|loved?|had|wanted|lived|went) )"
+)
+
+
+def _parent(match: re.Match[str]) -> str:
+    before = match["before"] or ""
+    return before + (match["who"] if before else match["who"].capitalize())
+
+
+def restore_capitals(story: str) -> str:
+    """Lower-cased English -> capitals at sentence starts, "I", names and "Mom" used as a name."""
+    named = Counter(re.findall(r"\b(?:named|name is|name was|called) ([a-z]+)\b", story))
+    local = {name for name in named if name not in _NOT_NAMES and len(name) > 1}
+    story = re.sub(r"(?<!\w)i(?=\b(?!\.e))", "I", story)
+    story = _PARENT.sub(_parent, story)
+
+    def name(match: re.Match[str]) -> str:
+        word: str = match[2]
+        ordinary = match[1] and word not in _NAMES
+        return match[0] if ordinary else (match[1] or "") + word.capitalize()
+
+    wanted = "|".join(sorted(_NAMES | local, key=lambda w: (-len(w), w)))
+    story = re.sub(rf"(?<![\w'])((?:{_BEFORE_NOUN}) )?({wanted})(?!\w)", name, story)
+    return _SENTENCE_START.sub(lambda match: match[1] + match[2].upper(), story)
+
+
+def tinystories(path: Path) -> Iterator[str]:
+    """tinystories_lowercase.txt.xz -> one story at a time."""
+    with lzma.open(path, "rt", encoding="utf-8") as lines:
+        text = lines.read()
+    story = ""
+    for part in [*re.split(r"(?<!\n)\n(?!\n)", text), "once"]:
+        part = tidy(part)
+        begins = _OPENING.match(part) or (len(story) > 400 and _WEAK_OPENING.match(part))
+        if begins or len(story) > 2_500:
+            if len(story) > 250 and story.endswith((".", "!", "?", '"')) and is_plain(story):
+                yield restore_capitals(story)
+            story = part
+        elif part:
+            story = f"{story}\n\n{part}" if story else part
+
+
+_CREDIT = re.compile(
+    r"(?:^|\b)(ACT|SCENE|Illustrat|Written by|Author|Translat|Copyright|Licen[cs]e|Creative "
+    r"Commons|Photo|Story by|THE END|The End|Published|Pratham|StoryWeaver|Activity|Glossary|"
+    r"Acknowledg)"
+)
+
+
+def storybooks(path: Path) -> Iterator[str]:
+    for book in _records(path):
+        paragraphs = tidy(book["text"]).split("\n\n")
+        kept = [
+            p
+            for p in paragraphs
+            if not (len(p) < 200 and _CREDIT.match(p)) and re.search(r"[a-z]{2}", p)
+        ]
+        text = "\n\n".join(re.sub(r" ([,.!?])", r"\1", p) for p in kept)
+        if len(text) > 250 and is_plain(text):
+            yield text
+
+
+_FRONT_MATTER = re.compile(
+    r"(INTRODUCTION|PREFACE|CONTENTS|ILLUSTRATION|LIST OF|Illustrat|CHAPTER|Chapter|By |BY |"
+    r"Copyright|COPYRIGHT|Author of|NOTE|TO MY|PART |BOOK |Transcriber|Produced|FOREWORD)"
+)
+_ADDRESS = re.compile(r"my dear (boys|girls|readers)|this volume|my young readers", re.IGNORECASE)
+
+
+def book_documents(text: str, size: int = 3_000) -> Iterator[str]:
+    """A book -> pieces of whole paragraphs, about `size` characters each."""
+    piece: list[str] = []
+    length = 0
+    paragraphs = tidy(text).split("\n\n")
+    start = 0
+    for i, paragraph in enumerate(paragraphs[:60]):  # whatever stands before the story itself
+        if _ADDRESS.search(paragraph) or _FRONT_MATTER.match(paragraph):
+            start = i + 1
+    for paragraph in [*paragraphs[start:], ""]:
+        if paragraph and (
+            _FRONT_MATTER.match(paragraph) and len(paragraph) < 200
+            or not re.search(r"[a-z]{2}", paragraph)
+            or not paragraph.endswith((".", "!", "?", '"', "'", ":", "-", ",", ";"))
+        ):
+            continue
+        if piece and (length + len(paragraph) > size or not paragraph):
+            document = "\n\n".join(piece)
+            prose = length / len(piece) > 45  # verses and lists have short lines
+            if length > 500 and prose and is_plain(document):
+                yield document
+            piece, length = [], 0
+        piece.append(paragraph)
+        length += len(paragraph)
+
+
+def books(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """-> (title, its documents), the books of the shortest sentences, one author's not too many."""
+    candidates = [
+        (book["words_per_sentence"], book["author"], book["title"], book["text"])
+        for book in _records(path)
+        if book["words_per_sentence"] <= 16.5
+        and "Comic Tragedies" not in book["title"]  # plays
+        and sum(map(book["text"].count, '"“”')) * 1000 > 3 * len(book["text"])  # has dialogue
+    ]
+    candidates.sort(key=lambda book: (book[0], book[1], book[2]))
+    by_author: Counter[str] = Counter()
+    seen: set[int] = set()
+    total = 0
+    for _, author, title, text in candidates:
+        documents = []
+        for document in book_documents(text):
+            marks = {_fingerprint(p) for p in document.split("\n\n") if len(p) > 80}
+            if len(marks & seen) * 4 <= len(marks):  # else the same tale from another edition
+                documents.append(document)
+            seen |= marks
+        size = sum(map(len, documents))
+        if by_author[author] + size > AUTHOR_CHARACTERS or total + size > BOOK_CHARACTERS:
+            continue
+        by_author[author] += size
+        total += size
+        yield title, documents
+
+
+def wikipedia(path: Path) -> Iterator[str]:
+    """The first paragraphs of the shortest words and sentences."""
+    found: list[tuple[float, str]] = []
+    for article in _records(path):
+        text = tidy(article["text"].split("\n")[0])
+        for _ in range(2):
+            text = re.sub(r" ?\([^()]*\)", "", text)
+        words = text.split()
+        sentences = len(re.findall(r"[a-z)][.!?](?:\s|$)", text))
+        digits = sum(c.isdigit() for c in text)
+        if (
+            80 <= len(text) <= 700
+            and text.endswith(".")
+            and text.isascii()
+            and not re.search(r"[()/;+%]|e\.g\.|i\.e\.|may refer to", text)
+            and digits < 9
+            and sentences
+            and is_plain(text)
+        ):
+            score = len(words) / sentences + 6 * len(text) / len(words)
+            found.append((score, text))
+    yield from _cheapest(found, WIKIPEDIA_CHARACTERS)
+
+
+def _cheapest(scored: list[tuple[float, str]], characters: int) -> Iterator[str]:
+    for _, text in sorted(scored):
+        characters -= len(text)
+        if characters < 0:
+            return
+        yield text
+
+
+# ---------------------------------------------------------------------------------------------
+# Conversations
+
+_EMOTICON = re.compile(r"\s*[\U0001f000-\U0001ffff\u2600-\u27bf\ufe0f\u200d]+")
+
+
+def alternate(turns: Iterable[tuple[str, str]]) -> Turns:
+    """Tidy turns, user first: neighbours of one role become one turn, unwanted ones end it.
+
+    A conversation that the assistant begins loses that turn. What follows an address or a claim
+    to be another company's model would answer to nothing, so the conversation ends there.
+    """
+    out: list[tuple[str, str]] = []
+    for role, text in turns:
+        text = tidy(_EMOTICON.sub("", text)).replace("\n\n", " ")
+        if not text:
+            continue
+        if not is_plain(text):
+            break
+        if out and out[-1][0] == role:
+            glue = " " if out[-1][1][-1] in ".!?,:;" else ". "
+            out[-1] = (role, out[-1][1] + glue + text)
+        elif out or role == "user":
+            out.append((role, text))
+    if out and out[-1][0] == "user":
+        out.pop()
+    return tuple(out)
+
+
+def _casual(text: str) -> str:
+    """A chat message -> with a capital, "I" and an end."""
+    text = re.sub(r"\b(i)(?=\b|')", "I", text.strip())
+    text = re.sub(r"\b([Ii])m\b", "I'm", text)
+    text = re.sub(r"\b([Dd]on|[Cc]an|[Dd]idn|[Ii]sn|[Dd]oesn|[Ww]asn|[Ww]on)t\b", r"\1't", text)
+    text = re.sub(r"\b([Tt]hat|[Ww]hat|[Ii]t)s (?=a |the |so |really |not |good |cool |fun )",
+                  r"\1's ", text)  # fmt: skip
+    text = re.sub(r"\b(\w*?)((\w)\3{2,})", lambda m: m[1] + m[3] * 2, text)
+    if text and text[0].islower():
+        text = text[0].upper() + text[1:]
+    return text + "." if text and text[-1].isalnum() else text
+
+
+_PLATFORM = re.compile(
+    r"\b(points?|raffle|chit ?chat|chat ?bot|ipad|prompts?|byu|provo|leaderboard|dialogue|"
+    r"matched|app|competition|notification|mturk|hit)\b",
+    re.IGNORECASE,
+)
+
+
+def conversations(path: Path) -> Iterator[tuple[str, Turns]]:
+    """dialogues.jsonl -> (source, turns), each source cleaned in its own way and capped."""
+    caps = {
+        "schema-guided-dialogue": SCHEMA_GUIDED_CHARACTERS,
+        "taskmaster-4": TASKMASTER_CHARACTERS,
+    }
+    for record in _records(path):
+        source = record["source"]
+        raw = [(turn["role"], turn["text"]) for turn in record["turns"]]
+        if source == "byu-chitchat":
+            cut = next((i for i, t in enumerate(raw) if len(t[1]) > 260), len(raw))
+            raw = [(role, _casual(text)) for role, text in raw[:cut]]
+            end = next((i for i, t in enumerate(raw) if _PLATFORM.search(t[1])), len(raw))
+            raw = raw[:end]
+        elif source in ("topical-chat", "chatterbot-corpus"):
+            raw = [(role, _casual(text)) for role, text in raw]
+        turns = alternate(raw)
+        spoken = sum(len(text) for _, text in turns)
+        if source == "gpteacher-roleplay":
+            words = [word for _, text in turns for word in text.split()]
+            if not words or spoken > 500 or spoken / len(words) > 5.6:
+                continue
+        if source == "byu-chitchat" and len(turns) < 4:
+            continue
+        if source in caps:
+            if spoken > caps[source]:
+                continue
+            caps[source] -= spoken
+        if len(turns) >= 2:
+            yield source, turns
+
+
+def instructions(path: Path) -> Iterator[tuple[str, Turns]]:
+    for record in _records(path):
+        turns = alternate((turn["role"], turn["text"]) for turn in record["turns"])
+        if turns:
+            yield record["source"], turns
+
+
+def trivia(path: Path) -> Iterator[tuple[str, Turns]]:
+    """The questions of the shortest words."""
+    found: list[tuple[float, Turns]] = []
+    for record in _records(path):
+        turns = alternate((turn["role"], turn["text"]) for turn in record["turns"])
+        if len(turns) == 2 and len(turns[0][1]) <= 80 and len(turns[1][1]) <= 30:
+            question, answer = turns[0][1], turns[1][1]
+            if question.endswith("?") and (question + answer).isascii():
+                answer = answer[0].upper() + answer[1:] + ("." if answer[-1].isalnum() else "")
+                score = len(question) / len(question.split())
+                found.append((score, (("user", question), ("assistant", answer))))
+    for _, turns in sorted(found)[:TRIVIA_QUESTIONS]:
+        yield "trivia", turns
+
+
+# ---------------------------------------------------------------------------------------------
+# The files
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """source: where it is from. body: prose, or turns. held_out: for validation only."""
+
+    source: str
+    body: str | Turns
+    held_out: bool = False
+
+    @property
+    def size(self) -> int:
+        """Characters of text."""
+        if isinstance(self.body, str):
+            return len(self.body)
+        return sum(len(text) for _, text in self.body)
+
+    def line(self) -> str:
+        record: dict[str, Any] = {"source": self.source}
+        if isinstance(self.body, str):
+            record["text"] = self.body
+        else:
+            record["turns"] = [{"role": role, "text": text} for role, text in self.body]
+        return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    with lzma.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def _is_held_out(key: str, one_in: int) -> bool:
+    """By the text itself, so that the same text always falls on the same side."""
+    return _fingerprint(key) % one_in == 0
+
+
+def _key(turns: Turns) -> str:
+    """What tells conversations apart: how each begins, on both sides."""
+    return " / ".join(text for _, text in turns[:4])
+
+
+def read_documents(data: Path) -> Iterator[Document]:
+    """Every document once, in the order of the sources, none twice."""
+    seen: set[int] = set()
+
+    def is_new(key: str) -> bool:
+        mark = _fingerprint(key)
+        new = mark not in seen
+        seen.add(mark)
+        return new
+
+    stories: list[tuple[str, Callable[[Path], Iterator[str]], str]] = [
+        ("tinystories", tinystories, "tinystories_lowercase.txt.xz"),
+        ("storybooks", storybooks, "storybooks.jsonl.xz"),
+        ("wikipedia", wikipedia, "wikipedia_leads.jsonl.xz"),
+    ]
+    for source, read, name in stories:
+        for text in read(data / name):
+            if is_new(text[:200]):  # different editions of a story begin alike
+                yield Document(source, text, _is_held_out(text[:200], HELD_OUT[source]))
+    for i, (_, pieces) in enumerate(books(data / "books_children.jsonl.xz")):
+        held_out = i % HELD_OUT["books"] == HELD_OUT["books"] // 2
+        for piece in pieces:
+            yield Document("books", piece, held_out)
+    for read_turns, name in (
+        (conversations, "dialogues.jsonl.xz"),
+        (instructions, "simple_instructions.jsonl.xz"),
+        (trivia, "trivia_qa.jsonl.xz"),
+    ):
+        for source, turns in read_turns(data / name):
+            if is_new(_key(turns)):
+                yield Document(source, turns, _is_held_out(_key(turns), HELD_OUT_CONVERSATIONS))
+
+
+def write(path: Path, documents: Iterable[Document]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(document.line() for document in documents)
+
+
+def build(data: Path, out: Path) -> Counter[str]:
+    """Writes all files; -> characters of text in pretrain.train, by source."""
+    shuffled = random.Random(SEED)
+    documents = list(read_documents(data))
+    train = [document for document in documents if not document.held_out]
+    valid = [document for document in documents if document.held_out]
+    chat = [document for document in train if not isinstance(document.body, str)]
+    pretrain = [d for d in train for _ in range(REPEATS.get(d.source, 1))]
+    pretrain += [Document("clapper", CLAPPER)] * CLAPPER_REPEATS
+    finetune = [d for d in chat for _ in range(REPEATS.get(d.source, 1))]
+    for group in (pretrain, valid, finetune):
+        shuffled.shuffle(group)
+    stories = [d for d in valid if d.source in ("tinystories", "storybooks")]
+    dialogues = [d for d in valid if not isinstance(d.body, str)]
+    out.mkdir(parents=True, exist_ok=True)
+    write(out / "pretrain.train.jsonl", pretrain)
+    write(out / "pretrain.valid.jsonl", valid)
+    write(out / "chat.train.jsonl", finetune)
+    write(out / "chat.valid.jsonl", dialogues)
+    write(out / "valid.stories.jsonl", stories)
+    write(out / "valid.dialogues.jsonl", dialogues)
+    sizes: Counter[str] = Counter()
+    for document in pretrain:
+        sizes[document.source] += document.size
+    print(f"held out: {len(stories)} stories, {len(dialogues)} conversations")
+    return sizes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("data", type=Path, help="the folder of the sources (*.xz)")
+    parser.add_argument("out", type=Path, help="where to write; made if need be")
+    wanted = parser.parse_args(arguments)
+    try:
+        sizes = build(wanted.data, wanted.out)
+    except FileNotFoundError as error:
+        print(f"corpus.py: no file {error.filename}; is {wanted.data} right?", file=sys.stderr)
+        return 2
+    for source, characters in sizes.most_common():
+        print(f"{source:30} {characters:12,} characters")
+    print(f"{'in all':30} {sizes.total():12,}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
