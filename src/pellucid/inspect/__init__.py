@@ -21,7 +21,7 @@ from .gradients import TokenGradients, gradient_times_input, integrated_gradient
 from .lens import LogitLens, logit_lens
 from .neighbours import Neighbours, neighbours
 from .patching import Patching, patch, patch_each
-from .steering import direction, steer
+from .steering import Steered, direction, steer, steered
 from .trace import (
     BUDGET,
     Cost,
@@ -50,6 +50,7 @@ __all__ = [
     "Neighbours",
     "Patching",
     "Recorder",
+    "Steered",
     "Sweep",
     "TokenGradients",
     "Trace",
@@ -72,6 +73,7 @@ __all__ = [
     "patch_each",
     "select",
     "steer",
+    "steered",
     "trace",
     "transformer_lens_name",
     "why",

@@ -6,20 +6,44 @@ Source: Turner et al., "Activation Addition", arXiv 2308.10248.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..generate import Alternative
 from .edits import Edits
-from .finding import chosen, read
+from .finding import Finding, chosen, likeliest, read
 from .trace import Recorder
 
 if TYPE_CHECKING:
     from ..backend import Array
     from ..gpt import GPT
 
-__all__ = ["direction", "steer"]
+__all__ = ["Steered", "direction", "steer", "steered"]
+
+
+@dataclass(frozen=True, eq=False)
+class Steered(Finding):
+    """A text generated with a direction added, beside the same without (the same seed).
+
+    direction [n_embd]: towards - away, before it is multiplied by the strength. before, after:
+    the likeliest first tokens; logits_before, logits_after [n_vocab].
+    """
+
+    prompt: str
+    towards: str
+    away: str
+    layer: int
+    strength: float
+    text: str
+    text_without: str
+    before: tuple[Alternative, ...]
+    after: tuple[Alternative, ...]
+    direction: np.ndarray
+    logits_before: np.ndarray
+    logits_after: np.ndarray
 
 
 def direction(
@@ -58,3 +82,49 @@ def steer(gpt: GPT, vector: Any, layer: int, *, strength: float = 1.0) -> Edits:
         return x + added if strength else x
 
     return Edits(gpt, {f"blocks.{which}.resid_pre": add})
+
+
+def steered(
+    gpt: GPT,
+    prompt: str | Sequence[int],
+    *,
+    towards: str | None = None,
+    away: str | None = None,
+    layer: int | None = None,
+    strength: float = 1.0,
+    seed: int = 0,
+    **generation: Any,
+) -> Steered:
+    """Go on from a prompt with a direction added, and without it.
+
+    towards, away: texts; the one that is missing is the prompt itself. layer: default the middle.
+    generation: the arguments of `GPT.generate`. Raises InputError when both are missing.
+    """
+    if towards is None and away is None:
+        raise InputError("say where to steer: towards a text, away from one, or both")
+    ids = list(read(gpt, prompt)[0])
+    where = gpt.hparams.n_layer // 2 if layer is None else layer
+    (which,) = chosen(where, gpt.hparams.n_layer, "layer")
+    said = gpt.tokenizer.decode(ids)
+    ends = [said if text is None else text for text in (towards, away)]
+    vector = direction(gpt, ends[0], ends[1], which)
+    tap = steer(gpt, vector, which, strength=strength)
+    plain = gpt.generate(ids, seed=seed, **generation)
+    other = gpt.generate(ids, seed=seed, tap=tap, **generation)
+    to_numpy = gpt.model.backend.to_numpy
+    before = to_numpy(gpt.forward([ids], last_only=True))[0, 0]
+    after = to_numpy(gpt.forward([ids], tap=tap, last_only=True))[0, 0]
+    return Steered(
+        said,
+        ends[0],
+        ends[1],
+        which,
+        float(strength),
+        other.text,
+        plain.text,
+        likeliest(gpt, before),
+        likeliest(gpt, after),
+        vector,
+        before,
+        after,
+    )

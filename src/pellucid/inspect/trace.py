@@ -29,6 +29,7 @@ __all__ = [
     "canonical_name",
     "estimate",
     "select",
+    "size",
     "trace",
     "transformer_lens_name",
 ]
@@ -126,10 +127,10 @@ class Cost(Finding):
         """Raises InputError when it is over the budget."""
         if self.n_bytes <= budget_bytes:
             return
-        largest = ", ".join(f"{k} {_size(v)}" for k, v in list(self.by_value.items())[:3])
+        largest = ", ".join(f"{k} {size(v)}" for k, v in list(self.by_value.items())[:3])
         raise InputError(
-            f"recording {self.n_values} values takes {_size(self.n_bytes)}, more than the budget "
-            f"of {_size(budget_bytes)} (largest: {largest}): choose fewer with names, layers, "
+            f"recording {self.n_values} values takes {size(self.n_bytes)}, more than the budget "
+            f"of {size(budget_bytes)} (largest: {largest}): choose fewer with names, layers, "
             f"heads or positions, or raise budget_bytes"
         )
 
@@ -152,7 +153,7 @@ def estimate(
     n_head = len(chosen(heads, hparams.n_head, "head"))
     n_position = len(chosen(positions, n_tokens, "position"))
     itemsize = int(gpt.model.backend.zeros((1,)).itemsize)
-    size = {
+    lengths = {
         "position": n_position,
         "query": n_position,
         "key": n_tokens,
@@ -167,20 +168,21 @@ def estimate(
     for name in found:
         numbers = 1
         for axis in _axes(name)[1:]:
-            numbers *= size.get(axis, 1)
+            numbers *= lengths.get(axis, 1)
         kind = _in_table(name).removeprefix("blocks.{i}.")
         by_value[kind] = by_value.get(kind, 0) + numbers * itemsize
     ranked = dict(sorted(by_value.items(), key=lambda item: -item[1]))
     return Cost(len(found), sum(by_value.values()), ranked)
 
 
-def _size(n_bytes: int) -> str:
-    size, unit = float(n_bytes), "bytes"
+def size(n_bytes: int) -> str:
+    """As people say it: 1.5 MiB."""
+    n, unit = float(n_bytes), "bytes"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
+        if n < 1024:
             break
-        size, unit = size / 1024, larger
-    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        n, unit = n / 1024, larger
+    return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
 
 
 # What is kept
