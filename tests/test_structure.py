@@ -31,6 +31,10 @@ ROOMS: dict[str, set[str]] = {
         "tokenizer", "weights",
     },
     "chat": {"errors", "generate", "gpt", "tokenizer"},
+    "evaluate": {
+        "backend", "cache", "chat", "checkpoint", "errors", "generate", "gpt", "hparams", "model",
+        "sampling", "tokenizer", "weights",
+    },
     "inspect": {
         "backend", "cache", "errors", "generate", "gpt", "hparams", "model", "sampling", "taps",
         "weights",
