@@ -9,17 +9,41 @@ import click
 
 __all__ = ["main", "pellucid"]
 
-# verb -> (module, one line for --help); the module's `command` is imported when it is needed
-VERBS = {
-    "chat": ("chat", "Talk with a model; see every token if you like."),
-    "convert": ("convert", "Write a checkpoint in another format."),
-    "generate": ("generate", "Go on from a text, token by token."),
-    "models": ("models", "List the models at hand, or show one's card."),
-    "talk": ("talk", "The chatbot on the embedded model; the walk where there is no terminal."),
-    "tokens": ("tokens", "Show how a text is split into tokens."),
-    "train-talk": ("train_talk", "Train the embedded talk model again, in seconds."),
-    "walk": ("walk", "The whole way from text to predicted token, with live numbers."),
+# section -> verb -> (module, one line for --help); a module's `command` is imported when needed
+SECTIONS = {
+    "Talk and generate": {
+        "chat": ("chat", "Talk with a model; see every token if you like."),
+        "generate": ("generate", "Go on from a text, token by token."),
+        "talk": ("talk", "The chatbot on the embedded model; the walk where there is no terminal."),
+    },
+    "See inside": {
+        "walk": ("walk", "The whole way from text to predicted token, with live numbers."),
+        "tokens": ("tokens", "Show how a text is split into tokens."),
+        "trace": ("trace", "Every value of a pass, or of a generation that was recorded."),
+        "lens": ("lens", "What it would say if it ended after each layer."),
+        "attention": ("attention", "Who looks where."),
+        "heads": ("heads", "What each head does, measured."),
+        "neighbours": ("neighbours", "The tokens nearest to a token."),
+    },
+    "Ask why": {
+        "why": ("why", "Which tokens and heads made it say that, in plain words."),
+        "attribute": ("attribute", "A logit as the sum of what each part wrote."),
+        "gradients": ("gradients", "Which tokens the prediction is sensitive to (needs PyTorch)."),
+    },
+    "Change and watch": {
+        "ablate": ("ablate", "Switch parts off and see what it says then."),
+        "sweep": ("sweep", "Every head, MLP or token off, each alone."),
+        "patch": ("patch", "Put values of one prompt's run into another's."),
+        "steer": ("steer", "Generate with a direction added."),
+    },
+    "Models": {
+        "eval": ("eval", "How well a model predicts a text it has not seen."),
+        "models": ("models", "List the models at hand, or show one's card."),
+        "convert": ("convert", "Write a checkpoint in another format."),
+        "train-talk": ("train_talk", "Train the embedded talk model again, in seconds."),
+    },
 }
+VERBS = {verb: entry for verbs in SECTIONS.values() for verb, entry in verbs.items()}
 
 
 class Verbs(click.Group):
@@ -36,8 +60,11 @@ class Verbs(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+        widest = max(map(len, VERBS))
+        for section, verbs in SECTIONS.items():
+            with formatter.section(section):
+                rows = [(f"{verb:<{widest}}", line) for verb, (_, line) in verbs.items()]
+                formatter.write_dl(rows)
 
 
 @click.group(

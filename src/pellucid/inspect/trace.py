@@ -224,6 +224,34 @@ class Trace(Finding, Mapping[str, np.ndarray]):
         """What the axes of a value are: ("head", "query", "key")."""
         return tuple(_axes(canonical_name(name))[1:])
 
+    def narrowed(
+        self,
+        names: _Names = "*",
+        *,
+        layers: _Indices = None,
+        heads: _Indices = None,
+    ) -> Trace:
+        """The same with fewer values: those named (see `select`), of these heads.
+
+        Raises InputError when none is left, or for a head that was not recorded.
+        """
+        patterns = [names] if isinstance(names, str) else list(names)
+        named = set(
+            select(self.hparams, [*patterns, "*result"] if "*" in patterns else patterns, layers)
+        )
+        wanted = self.heads if heads is None else chosen(heads, self.hparams.n_head, "head")
+        if missing := [head for head in wanted if head not in self.heads]:
+            raise InputError(f"head {missing[0]} was not recorded; there are {list(self.heads)}")
+        which = [self.heads.index(head) for head in wanted]
+        kept = {}
+        for name, value in self.arrays.items():
+            if name in named:
+                axes = self.axes(name)
+                kept[name] = value.take(which, axes.index("head")) if "head" in axes else value
+        if not kept:
+            raise InputError(f"none of these values was recorded; there are {', '.join(self)}")
+        return Trace(kept, self.ids, self.tokens, self.positions, tuple(wanted), self.hparams)
+
     def save(self, path: str | Path) -> None:
         """To one safetensors file, names and tokens included."""
         from safetensors.numpy import save_file

@@ -37,7 +37,8 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 _MOST_ROWS = 48
 
 # Characters that would act on the terminal or not be seen.
-_VISIBLE: dict[int, int | str] = {i: 0x2400 + i for i in range(32)} | {0x7F: 0x2421}
+_VISIBLE: dict[int, int | str] = {0x7F: 0x2421}
+_VISIBLE |= {i: 0x2400 + i for i in range(32)}
 _VISIBLE |= dict.fromkeys([*range(0x80, 0xA0), 0xAD, 0xFEFF], 0xFFFD)
 _VISIBLE |= dict.fromkeys([*range(0x200B, 0x2010), *range(0x2028, 0x202F)], 0xFFFD)
 _VISIBLE |= dict.fromkeys(range(0x2060, 0x2070), 0xFFFD)
@@ -128,7 +129,9 @@ def bars(
     finite = values[np.isfinite(values)]
     reach = (float(finite.min(initial=0.0)), float(finite.max(initial=0.0)))
     low, high = ends or reach
-    unit = (high - low) / room if room > 0 and high > low else 0.0
+    # What is written as 0 everywhere needs no bars.
+    some = any(character in "123456789" for text in numbers for character in text)
+    unit = (high - low) / room if room > 0 and high > low and some else 0.0
     axis = round(-low / unit) if unit else 0
     for i, ((name, value), text) in enumerate(zip(rows, numbers, strict=True)):
         line = Text(fitted(name, n_label) + " " + fitted(text, n_number, right=True))

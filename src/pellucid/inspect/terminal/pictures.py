@@ -324,10 +324,11 @@ def _attention(found: AttentionSummary, page: Page, position: int) -> _Lines:
     (query,) = chosen(position, len(tokens), "position")
     yield from _title(f"What {_quoted(found.tokens[query])} (position {query}) looks at most", page)
     best = found.strongest[:, :, query]
+    short = [fitted(token, 7).rstrip() for token in tokens]
     shares = np.take_along_axis(found.pattern[:, :, query], best[..., None], -1)[..., 0]
     texts = [
         [
-            tokens[int(key)] if page.colour else f"{tokens[int(key)]} {shares[i, j]:.0%}"
+            tokens[int(key)] if page.colour else f"{short[int(key)]} {shares[i, j]:.0%}"
             for j, key in enumerate(row)
         ]
         for i, row in enumerate(best)
