@@ -7,13 +7,18 @@ from .perplexity import (
     perplexity,
 )
 from .scoring import Row, Scored, loglikelihoods
+from .tasks import TaskScore, blimp, hellaswag, lambada
 
 __all__ = [
     "ConversationPerplexity",
     "Perplexity",
     "Row",
     "Scored",
+    "TaskScore",
+    "blimp",
     "conversation_perplexity",
+    "hellaswag",
+    "lambada",
     "loglikelihoods",
     "perplexity",
 ]

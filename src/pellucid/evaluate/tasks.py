@@ -1,0 +1,222 @@
+"""LAMBADA, HellaSwag and BLiMP: which continuation does a model find likelier?
+
+Sources: LAMBADA (arXiv 1606.06031, in OpenAI's variant), HellaSwag (arXiv 1905.07830), BLiMP
+(arXiv 1912.00582). Contexts and continuations are encoded as in EleutherAI's lm_eval.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+from .scoring import Row, loglikelihoods, pair
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
+
+__all__ = ["TaskScore", "blimp", "hellaswag", "lambada"]
+
+Example = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScore:
+    """metrics: name -> value. groups: accuracy of each part (BLiMP's phenomena). n_tokens: how
+    many tokens were scored. complete: False when broken off."""
+
+    task: str
+    model: str
+    protocol: str
+    n_examples: int
+    n_tokens: int
+    metrics: dict[str, float]
+    groups: dict[str, float]
+    complete: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Watch = Callable[[TaskScore, int], None]
+
+
+def lambada(
+    gpt: GPT, texts: Iterable[str], *, batch: int | None = None, on_progress: Watch | None = None
+) -> TaskScore:
+    """The last word of each text. accuracy: every token of it is the likeliest one.
+    perplexity: exp of the mean negative log-probability of the whole word."""
+
+    def rows() -> Iterator[tuple[Row, ...]]:
+        for text in texts:
+            context, space, word = text.rpartition(" ")
+            if not space or not word or not context.strip():
+                raise InputError(f"LAMBADA needs a text of several words, not {text[:40]!r}")
+            yield (pair(gpt, context, " " + word),)
+
+    right, nats = [], []
+
+    def take(_: int, logprobs: list[float], greedy: list[bool]) -> None:
+        right.append(greedy[0])
+        nats.append(-logprobs[0])
+
+    def metrics() -> dict[str, float]:
+        mean = float(np.mean(nats)) if nats else math.nan
+        return {
+            "accuracy": float(np.mean(right)) if right else math.nan,
+            "perplexity": math.exp(mean) if mean < 700 else math.inf,
+        }
+
+    protocol = (
+        "last word after the last space, with that space, given the text before it without an "
+        "end-of-text token; right if each of its tokens is the likeliest; perplexity per word"
+    )
+    return _run("LAMBADA", gpt, protocol, rows(), take, metrics, dict, batch, on_progress)
+
+
+def hellaswag(
+    gpt: GPT,
+    examples: Iterable[Example],
+    *,
+    batch: int | None = None,
+    on_progress: Watch | None = None,
+) -> TaskScore:
+    """The likeliest of several endings, by the sum of log-probabilities (acc) and by that sum
+    divided by the ending's bytes (acc_norm). examples: ctx, endings, label, as released."""
+    truth: list[tuple[int, list[int]]] = []  # the label, each ending's bytes
+
+    def rows() -> Iterator[tuple[Row, ...]]:
+        for example in examples:
+            try:
+                context = _swag_context(example)
+                endings = [_swag_clean(ending) for ending in example["endings"]]
+                label = int(example["label"])
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise InputError(f"HellaSwag needs ctx, endings and label ({error!r})") from error
+            if not 0 <= label < len(endings) or not all(endings):
+                raise InputError(f"HellaSwag: label {label} for {len(endings)} endings, none empty")
+            truth.append((label, [len(ending.encode()) for ending in endings]))
+            yield tuple(pair(gpt, context, " " + ending) for ending in endings)
+
+    right, right_norm = [], []
+
+    def take(number: int, logprobs: list[float], _: list[bool]) -> None:
+        label, sizes = truth[number]
+        right.append(int(np.argmax(logprobs)) == label)
+        right_norm.append(int(np.argmax(np.divide(logprobs, sizes))) == label)
+
+    def metrics() -> dict[str, float]:
+        return {
+            "acc": float(np.mean(right)) if right else math.nan,
+            "acc_norm": float(np.mean(right_norm)) if right else math.nan,
+        }
+
+    protocol = (
+        "each ending after its context, 0-shot, cleaned as in lm_eval; acc: highest summed "
+        "log-probability; acc_norm: that sum divided by the ending's UTF-8 bytes"
+    )
+    return _run("HellaSwag", gpt, protocol, rows(), take, metrics, dict, batch, on_progress)
+
+
+def blimp(
+    gpt: GPT,
+    examples: Iterable[Example],
+    *,
+    batch: int | None = None,
+    on_progress: Watch | None = None,
+) -> TaskScore:
+    """Minimal pairs: is the good sentence likelier than the bad one? A tie is wrong.
+    examples: sentence_good, sentence_bad, UID (the phenomenon)."""
+    uids: list[str] = []
+
+    def rows() -> Iterator[tuple[Row, ...]]:
+        for example in examples:
+            sentences = example.get("sentence_good"), example.get("sentence_bad")
+            if not all(isinstance(sentence, str) and sentence for sentence in sentences):
+                raise InputError("BLiMP needs sentence_good and sentence_bad")
+            uids.append(str(example.get("UID", "all")))
+            yield tuple(pair(gpt, "", str(sentence)) for sentence in sentences)
+
+    right: dict[str, list[bool]] = {}
+
+    def take(number: int, logprobs: list[float], _: list[bool]) -> None:
+        right.setdefault(uids[number], []).append(logprobs[0] > logprobs[1])
+
+    def metrics() -> dict[str, float]:
+        every = [one for part in right.values() for one in part]
+        return {"accuracy": float(np.mean(every)) if every else math.nan}
+
+    def groups() -> dict[str, float]:
+        return {uid: float(np.mean(right[uid])) for uid in sorted(right)}
+
+    opening = (
+        "its first token given, as there is no end-of-text token"
+        if gpt.tokenizer.end_of_text is None
+        else "after the end-of-text token"
+    )
+    protocol = (
+        f"each sentence {opening}; right if the good one's summed log-probability is higher; "
+        "accuracy over all pairs"
+    )
+    return _run("BLiMP", gpt, protocol, rows(), take, metrics, groups, batch, on_progress)
+
+
+def _run(
+    task: str,
+    gpt: GPT,
+    protocol: str,
+    examples: Iterable[tuple[Row, ...]],
+    take: Callable[[int, list[float], list[bool]], None],
+    metrics: Callable[[], dict[str, float]],
+    groups: Callable[[], dict[str, float]],
+    batch: int | None,
+    watch: Watch | None,
+) -> TaskScore:
+    """Score every row of every example; `take` gets an example once all its rows are there."""
+    owner: list[tuple[int, int]] = []  # row -> its example and place there
+    open_ones: dict[int, list[Any]] = {}
+    done = n_tokens = 0
+
+    def rows() -> Iterator[Row]:
+        for number, group in enumerate(examples):
+            open_ones[number] = [None] * len(group)
+            for place, row in enumerate(group):
+                owner.append((number, place))
+                yield row
+
+    def score(complete: bool) -> TaskScore:
+        return TaskScore(task, gpt.name, protocol, done, n_tokens, metrics(), groups(), complete)
+
+    for scored in loglikelihoods(gpt, rows(), batch=batch):
+        number, place = owner[scored.row]
+        parts = open_ones[number]
+        parts[place] = float(scored.logprobs.sum()), bool(scored.greedy.all())
+        n_tokens += len(scored.logprobs)
+        if all(part is not None for part in parts):
+            take(number, [part[0] for part in parts], [part[1] for part in parts])
+            del open_ones[number]
+            done += 1
+            if watch is not None and done % 64 == 0:
+                watch(score(False), done)
+    if not done:
+        raise InputError(f"there is no example of {task} to score")
+    return score(True)
+
+
+def _swag_context(example: Example) -> str:
+    if {"activity_label", "ctx_a", "ctx_b"} <= set(example):
+        return _swag_clean(
+            f"{example['activity_label']}: {example['ctx_a']} {example['ctx_b'].capitalize()}"
+        )
+    return _swag_clean(example["ctx"])
+
+
+def _swag_clean(text: str) -> str:
+    """Without WikiHow's marks, as lm_eval does."""
+    text = re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". "))
+    return text.replace("  ", " ")

@@ -1,0 +1,159 @@
+"""LAMBADA, HellaSwag and BLiMP by hand, and `pellucid eval` on files."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import math
+
+import pytest
+from click.testing import CliRunner
+
+from pellucid.cli import pellucid
+from pellucid.errors import InputError, PellucidError
+from pellucid.evaluate import blimp, hellaswag, lambada, perplexity
+from pellucid.sampling import log_softmax
+from test_evaluate import lively
+
+
+def by_hand(gpt, before, scored):
+    """Sum of log-probabilities, and whether each is the likeliest."""
+    ids, total, greedy = list(before), 0.0, True
+    for token in scored:
+        logprobs = log_softmax(gpt.logits(ids)[-1])
+        total += logprobs[token]
+        greedy &= int(logprobs.argmax()) == token
+        ids.append(token)
+    return total, greedy
+
+
+def test_lambada():
+    gpt, _ = lively(n_ctx=40)
+    texts = ["a cat ate\n\nthe mat", "one two", "no no"]
+    expected = [
+        by_hand(gpt, gpt.encode(text.rpartition(" ")[0]), gpt.encode(" " + text.rpartition(" ")[2]))
+        for text in texts
+    ]
+    score = lambada(gpt, texts, batch=2)
+    assert score.metrics["perplexity"] == pytest.approx(math.exp(-sum(e[0] for e in expected) / 3))
+    assert score.metrics["accuracy"] == sum(e[1] for e in expected) / 3
+    assert score.n_examples == 3
+    assert score.n_tokens == sum(len(gpt.encode(text.rpartition(" ")[2])) + 1 for text in texts)
+
+
+def test_lambada_is_right_only_if_every_token_is(monkeypatch):
+    gpt, _ = lively(n_ctx=40)
+    from pellucid.evaluate import tasks
+    from pellucid.evaluate.scoring import Scored
+
+    def two_rows(_gpt, rows, *, batch):
+        import numpy as np
+
+        for row, pattern in zip(range(len(list(rows))), ([True, False], [True, True]), strict=True):
+            yield Scored(row, np.array([-1.0, -2.0]), np.array(pattern))
+
+    monkeypatch.setattr(tasks, "loglikelihoods", two_rows)
+    score = tasks.lambada(gpt, ["a b", "c d"])
+    assert score.metrics == {"accuracy": 0.5, "perplexity": pytest.approx(math.exp(3))}
+
+
+def test_hellaswag_normalises_by_bytes():
+    gpt, _ = lively(n_ctx=60)
+    endings = ["é.", "runs [x]away fast"]
+    sums = [
+        by_hand(gpt, gpt.encode("Dog: A dog It"), gpt.encode(" " + text))[0]
+        for text in ("é.", "runs away fast")
+    ]
+    normalised = [sums[0] / 3, sums[1] / 14]
+    example = {"activity_label": "Dog", "ctx_a": "A dog", "ctx_b": "it", "ctx": "-",
+               "endings": endings}  # fmt: skip
+    for label in (0, 1):
+        score = hellaswag(gpt, [{**example, "label": label}])
+        assert score.metrics["acc"] == (sums[label] == max(sums))
+        assert score.metrics["acc_norm"] == (normalised[label] == max(normalised))
+    with pytest.raises(InputError, match="endings"):
+        hellaswag(gpt, [{"ctx": "a", "label": 0}])
+    with pytest.raises(InputError, match="label 2"):
+        hellaswag(gpt, [{**example, "label": 2}])
+
+
+def test_blimp_by_phenomenon():
+    gpt, _ = lively(n_ctx=40)
+    sentences = [("Who ran?", "Who ran ran?"), ("the the", "a"), ("no", "no")]
+    pairs = [
+        {"UID": "one" if i else "two", "sentence_good": good, "sentence_bad": bad}
+        for i, (good, bad) in enumerate(sentences)
+    ]
+    right = [
+        by_hand(gpt, [257], gpt.encode(good))[0] > by_hand(gpt, [257], gpt.encode(bad))[0]
+        for good, bad in sentences
+    ]
+    assert not right[2]  # a tie is wrong
+    score = blimp(gpt, pairs)
+    assert score.metrics["accuracy"] == pytest.approx(sum(right) / 3)
+    assert score.groups == {"one": pytest.approx(sum(right[1:]) / 2), "two": float(right[0])}
+    assert "end-of-text" in score.protocol
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The embedded model is too small a window for tasks: a larger one, saved."""
+    from pellucid.checkpoint import save
+
+    gpt, tensors = lively(n_ctx=40)
+    save(tmp_path / "model", gpt.hparams, {n: v.astype("f4") for n, v in tensors.items()},
+         tokenizer=gpt.tokenizer)  # fmt: skip
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(pellucid, ["eval", *map(str, arguments)])
+
+
+def test_command_on_files(folder):
+    model = ("--model", folder / "model")
+    path = folder / "text.txt.xz"
+    path.write_bytes(lzma.compress(b"the cat\r\nran"))
+    done = run(path, *model, "--stride", 1, "--json")
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    import pellucid as package
+
+    expected = perplexity(package.load(folder / "model"), "the cat\r\nran", stride=1)
+    assert printed["nats"] == pytest.approx(expected.nats, rel=1e-6)
+    assert printed["n_bytes"] == 12
+    shown = run(path, *model).stdout
+    assert "protocol: windows of 40 tokens" in shown
+    assert "11 tokens scored" in shown  # "th" is one
+    assert str(folder / "model") in shown
+
+    (folder / "b.jsonl").write_text('{"UID": "u", "sentence_good": "a b", "sentence_bad": "b"}\n')
+    assert json.loads(run(folder / "b.jsonl", *model, "--json").stdout)["task"] == "BLiMP"
+    (folder / "lambada.jsonl").write_text('{"text": "a b c"}\n{"text": "d e"}\n')
+    out = run(folder / "lambada.jsonl", *model, "--json", "--limit", 1)
+    assert json.loads(out.stdout)["n_examples"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "arguments", "said"),
+    [
+        ("a.jsonl", '{"text": 1}\n', (), 'line 1 has no "text"'),
+        ("a.jsonl", '{"body": "x"}\n', ("perplexity",), 'no "text": it has body'),
+        ("a.jsonl", "nonsense\n", (), "line 1 is not JSON"),
+        ("a.jsonl", '{"text": "a"}\n', ("blimp",), "sentence_good"),
+        ("a.txt", "", (), "nothing|empty"),
+        ("a.txt.xz", "not xz", (), "cannot read"),
+        ("a.txt", "a b", ("--stride", "41"), "stride must be"),
+        ("a.txt", "a b", ("lambada", "--stride", "1"), "belong to perplexity"),
+    ],
+)
+def test_mistakes_are_one_line(folder, name, content, arguments, said):
+    import re
+
+    path = folder / name
+    path.write_text(content)
+    kind = [a for a in arguments if a in ("perplexity", "blimp", "lambada")]
+    rest = [a for a in arguments if a not in kind]
+    done = run(*kind, path, *rest, "--model", folder / "model")
+    assert isinstance(done.exception, PellucidError) or done.exit_code == 2
+    assert re.search(said, f"{done.output} {done.exception}")
