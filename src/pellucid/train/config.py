@@ -48,6 +48,7 @@ class TrainConfig:
     device: str = "cpu"
     precision: str = "auto"  # float32, bfloat16 (autocast), or auto: bfloat16 where it is fast
     compile: bool = False
+    parallel: str = "ddp"  # or "fsdp", where torchrun starts several processes
     threads: int | None = None
     # What is kept and shown
     eval_every: int = 100
@@ -85,6 +86,7 @@ class TrainConfig:
             )
         choices = {
             "optimizer": ("adamw", "muon"),
+            "parallel": ("ddp", "fsdp"),
             "precision": ("auto", "float32", "bfloat16"),
         }
         for name, known in choices.items():

@@ -1,11 +1,11 @@
 """A tokenised corpus on disk: memory-mapped token ids with document boundaries.
 
-    card.json                what is in it: counts, sources, the tokenizer's hash
-    tokenizer/               the tokenizer that made the ids
-    train.ids                every document's ids one after the other, little-endian u16 or u32
-    train.documents          where each document begins, and the end of the last, u64
-    train.learn              one byte a token, 1 where it is to be learned; only with conversations
-    validation.ids, ...      the same of the held-out documents
+card.json                what is in it: counts, sources, the tokenizer's hash
+tokenizer/               the tokenizer that made the ids
+train.ids                every document's ids one after the other, little-endian u16 or u32
+train.documents          where each document begins, and the end of the last, u64
+train.learn              one byte a token, 1 where it is to be learned; only with conversations
+validation.ids, ...      the same of the held-out documents
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def open_corpus(folder: str | os.PathLike[str]) -> Corpus:
     path = Path(folder)
     if not (path / CARD).is_file():
         raise InputError(
-            f"{path} is no tokenised corpus (it has no {CARD}); make one: pellucid data TEXTS {path}"
+            f"{path} is no tokenised corpus (it has no {CARD}): pellucid data TEXTS {path}"
         )
     try:
         card = json.loads((path / CARD).read_text(encoding="utf-8"))
@@ -98,7 +98,11 @@ def _open_split(
 ) -> Tokens:
     n_tokens, n_documents = int(counts["tokens"]), int(counts["documents"])
     documents = _map(folder / f"{split}.documents", _OFFSET, n_documents + 1)
-    if documents[0] != 0 or documents[-1] != n_tokens or (np.diff(documents.astype("i8")) < 0).any():
+    if (
+        documents[0] != 0
+        or documents[-1] != n_tokens
+        or (np.diff(documents.astype("i8")) < 0).any()
+    ):
         raise InputError(f"{folder}/{split}.documents does not fit the tokens: make it again")
     ids = _map(folder / f"{split}.ids", kind, n_tokens)
     learn = _map(folder / f"{split}.learn", np.dtype("u1"), n_tokens) if masked else None
@@ -127,7 +131,7 @@ class SplitWriter:
         self.n_learned = 0
         self._ids = open(folder / f"{split}.ids", "wb")  # noqa: SIM115 - closed in __exit__
         self._documents = open(folder / f"{split}.documents", "wb")  # noqa: SIM115
-        self._learn = open(folder / f"{split}.learn", "wb") if masked else None
+        self._learn = open(folder / f"{split}.learn", "wb") if masked else None  # noqa: SIM115
         self._documents.write(np.zeros(1, _OFFSET).tobytes())
 
     def add(self, ids: Sequence[int], learn: Sequence[int] | None = None) -> None:

@@ -18,6 +18,7 @@ from ..hparams import HParams
 from ..model import gpt2
 from ..weights import shapes
 from .batches import IGNORE
+from .distributed import gathered
 
 __all__ = ["GPTModule", "Weights"]
 
@@ -68,6 +69,6 @@ class GPTModule(Weights):
     def tensors(self) -> dict[str, np.ndarray]:
         """The parameters by name, in float32."""
         return {
-            name: parameter.detach().float().cpu().numpy()
+            name: gathered(parameter.detach()).float().cpu().numpy()
             for name, parameter in self.named_parameters()
         }

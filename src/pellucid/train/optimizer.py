@@ -9,6 +9,7 @@ import torch
 
 from ..errors import InputError
 from .config import TrainConfig
+from .distributed import gathered, like
 
 __all__ = ["Optimizers", "groups"]
 
@@ -54,7 +55,9 @@ class Optimizers:
             self.parts = [torch.optim.AdamW(_filled(rest), **adamw)]
             return
         if not hasattr(torch.optim, "Muon"):
-            raise InputError(f'optimizer = "muon" needs torch 2.9 or newer, not {torch.__version__}')
+            raise InputError(
+                f'optimizer = "muon" needs torch 2.9 or newer, not {torch.__version__}'
+            )
         muon = torch.optim.Muon(
             [parameter for _, parameter in inner],
             lr=config.learning_rate,
@@ -72,9 +75,9 @@ class Optimizers:
             part.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What has to be kept to go on exactly: "part.parameter.moment" -> tensor."""
+        """What has to be kept to go on exactly: "part.parameter.moment" -> whole tensor."""
         return {
-            f"{number}.{at}.{moment}": torch.as_tensor(value)
+            f"{number}.{at}.{moment}": gathered(torch.as_tensor(value))
             for number, part in enumerate(self.parts)
             for at, moments in part.state_dict()["state"].items()
             for moment, value in moments.items()
@@ -83,11 +86,13 @@ class Optimizers:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """The inverse of `tensors`."""
         for number, part in enumerate(self.parts):
+            parameters = [p for group in part.param_groups for p in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in tensors.items():
                 owner, at, moment = name.split(".")
                 if int(owner) == number:
-                    state.setdefault(int(at), {})[moment] = value
+                    own = like(value, parameters[int(at)])
+                    state.setdefault(int(at), {})[moment] = own
             part.load_state_dict({**part.state_dict(), "state": state})
 
 

@@ -1,17 +1,18 @@
 """A run's checkpoints: there whole or not at all, and verified before they are used.
 
-    OUT/config.toml              the full configuration
-    OUT/log.jsonl                a line a step
-    OUT/checkpoints/00000100/    model/ (loads with pellucid.load), optimizer.safetensors,
-                                 progress.json with the hash of the latter, written last
-    OUT/best/                    the model with the lowest validation loss
-    OUT/model/                   the finished model
+OUT/config.toml              the full configuration
+OUT/log.jsonl                a line a step
+OUT/checkpoints/00000100/    model/ (loads with pellucid.load), optimizer.safetensors,
+                             progress.json with the hash of the latter, written last
+OUT/best/                    the model with the lowest validation loss
+OUT/model/                   the finished model
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -69,8 +70,6 @@ def save(
                   partial / OPTIMIZER)  # fmt: skip
         with open(partial / OPTIMIZER, "rb+") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            import os
-
             os.fsync(file.fileno())
         written = {**progress, "sha256": digest}
         write_file(partial / PROGRESS, json.dumps(written, indent=2).encode())
@@ -79,7 +78,7 @@ def save(
 
 def newest(out: Path) -> tuple[Saved | None, list[str]]:
     """The newest checkpoint that is sound, and what was wrong with those that are newer."""
-    wrong = []
+    wrong: list[str] = []
     for path in _checkpoints(out):
         try:
             return _read(path), wrong

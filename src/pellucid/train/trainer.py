@@ -29,6 +29,7 @@ from . import state
 from .batches import IGNORE, Batches
 from .config import TrainConfig
 from .corpus import Corpus, open_corpus
+from .distributed import gathered, join, share, wait_for_last
 from .module import GPTModule
 from .optimizer import Optimizers
 
@@ -38,7 +39,7 @@ _OUTLIER_WINDOW = 128  # steps, as in llm.c's outlier_detector.h
 # Fields that may differ when a run goes on: they do not change what is computed.
 _MAY_CHANGE = {
     "out", "corpus", "threads", "micro_batch", "eval_every", "eval_rows", "save_every", "keep",
-    "sample_every", "sample_prompt", "tensorboard", "compile",
+    "sample_every", "sample_prompt", "tensorboard", "compile", "parallel",
 }  # fmt: skip
 
 
@@ -74,11 +75,23 @@ class Trainer:
         self.tokenizer = self.corpus.tokenizer()
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        self.backend = TorchBackend(config.device, dropout=config.dropout, training=True)
+        self.processes, device = join(config.device)
+        if config.batch % (self.processes.world * (config.micro_batch or 1)):
+            raise InputError(
+                f"batch ({config.batch}) must be a multiple of {self.processes.world} processes "
+                f"times micro_batch ({config.micro_batch or 1})"
+            )
+        self.backend = TorchBackend(device, dropout=config.dropout, training=True)
         self.saved, self.damaged = state.newest(self.out)
         self.hparams, tensors, template = self._weights()
         self.template = config.template or template
         self.module = GPTModule(self.hparams, tensors, self.backend)
+        self._loss = share(
+            self.module,
+            torch.compile(self.module) if config.compile else self.module,
+            config.parallel,
+            self.processes,
+        )
         self.optimizers = Optimizers(self.module.named_parameters(), config)
         self.batches = Batches(
             self.corpus.train, self.hparams.n_ctx, config.seed, aligned=config.aligned
@@ -90,11 +103,11 @@ class Trainer:
         self.losses: deque[float] = deque(maxlen=_OUTLIER_WINDOW)
         if self.saved is not None:
             self._go_on(self.saved)
-        self._prepare_folder()
+        if self.processes.first:
+            self._prepare_folder()
         self.bfloat16 = config.precision == "bfloat16" or (
             config.precision == "auto" and fast_in_bfloat16(config.device)
         )
-        self._loss = torch.compile(self.module) if config.compile else self.module
 
     # One step
 
@@ -146,22 +159,28 @@ class Trainer:
 
     def _gradients(self, inputs: np.ndarray, targets: np.ndarray, learned: int) -> float:
         """Mean loss over the step's tokens, its gradients added up over micro-batches."""
-        size = self.config.micro_batch or len(inputs)
+        processes = self.processes
+        mine = len(inputs) // processes.world
+        size = self.config.micro_batch or mine
         total = 0.0
-        for number, begin in enumerate(range(0, len(inputs), size)):
-            # Dropout's draws, too, are a function of seed, step and micro-batch.
-            torch.manual_seed(hash((self.config.seed, self.step, number)) & 0x7FFFFFFF)
+        for begin in range(processes.rank * mine, (processes.rank + 1) * mine, size):
+            # Dropout's draws, too, are a function of seed, step and place in the batch.
+            torch.manual_seed(hash((self.config.seed, self.step, begin)) & 0x7FFFFFFF)
             x = self.backend.ids(inputs[begin : begin + size])
             y = self.backend.ids(targets[begin : begin + size])
-            with self._autocast():
-                loss = self._loss(x, y) / learned
-            loss.backward()
+            last = begin + size == (processes.rank + 1) * mine
+            with wait_for_last(self._loss, last):
+                with self._autocast():
+                    loss = self._loss(x, y) / learned
+                # The processes' gradients are averaged, and their sum is meant.
+                (loss * processes.world).backward()
             total += loss.item()
-        return total
+        return processes.sum(total, self.backend.device)
 
     def _clipped_norm(self) -> float:
         parameters = [p for p in self.module.parameters() if p.grad is not None]
-        return float(torch.nn.utils.clip_grad_norm_(parameters, self.config.clip))
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        return float(gathered(norm))
 
     def _autocast(self) -> AbstractContextManager[Any]:
         kind = self.backend.device.type
@@ -175,16 +194,20 @@ class Trainer:
         if self.validation is None:
             return None
         inputs, targets = self.validation
-        size = self.config.micro_batch or self.config.batch
+        world, rank = self.processes.world, self.processes.rank
+        size = self.config.micro_batch or max(1, self.config.batch // world)
         self.backend.training = False
         total = 0.0
-        with torch.inference_mode(), self._autocast():
-            for begin in range(0, len(inputs), size):
-                x = self.backend.ids(inputs[begin : begin + size])
-                y = self.backend.ids(targets[begin : begin + size])
-                total += float(self.module(x, y))
+        with torch.no_grad(), self._autocast():
+            for begin in range(0, len(inputs), size * world):
+                # Rows in turn; where the last do not suffice for all, a process takes them again.
+                at = begin + rank * size if begin + rank * size < len(inputs) else begin
+                x = self.backend.ids(inputs[at : at + size])
+                y = self.backend.ids(targets[at : at + size])
+                loss = float(self.module(x, y))
+                total += loss if at == begin + rank * size else 0.0
         self.backend.training = True
-        return total / int((targets != IGNORE).sum())
+        return self.processes.sum(total, self.backend.device) / int((targets != IGNORE).sum())
 
     # What is kept
 
@@ -209,12 +232,18 @@ class Trainer:
             "seconds": self.seconds,
             "losses": list(self.losses),
         }
-        path = state.save(self.out, self.checkpoint(), moments, progress)
-        state.prune(self.out, self.config.keep)
+        model = self.checkpoint()
+        path = self.out
+        if self.processes.first:
+            path = state.save(self.out, model, moments, progress)
+            state.prune(self.out, self.config.keep)
+        self.processes.wait()
         return path
 
     def save_model(self, folder: Path) -> None:
         model = self.checkpoint()
+        if not self.processes.first:
+            return
         checkpoint.save(
             folder,
             model.hparams,
@@ -225,6 +254,8 @@ class Trainer:
         )
 
     def _log(self, report: StepReport) -> None:
+        if not self.processes.first:
+            return
         with open(self.out / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(report)) + "\n")
 
@@ -278,7 +309,9 @@ class Trainer:
         log = self.out / "log.jsonl"
         # Steps after the checkpoint will be taken again.
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step]
+        kept = [
+            line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step
+        ]
         log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
