@@ -29,6 +29,16 @@ class Finding:
         known = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {"kind": type(self).__name__, **_plain(known)}
 
+    def _repr_html_(self) -> str:
+        """In Jupyter and whatever follows its protocol."""
+        from .page import fragment
+
+        return fragment(self)
+
+    def _mime_(self) -> tuple[str, str]:
+        """In marimo."""
+        return "text/html", self._repr_html_()
+
 
 def read(gpt: GPT, text: str | Sequence[int]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Text or ids -> (ids, the text of each).

@@ -1,0 +1,129 @@
+"""One text seen from every side: what is shown together on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .attention import AttentionSummary, HeadLabels, attention, head_labels
+from .attribution import Attribution, attribute
+from .edits import compose
+from .finding import Finding, chosen, highest, read
+from .lens import LogitLens, logit_lens
+from .trace import BUDGET, Recorder
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
+
+__all__ = ["Prediction", "ResidualNorms", "View", "prediction", "residual_norms", "view"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction(Finding):
+    """What follows `position`. logits [n_vocab]: the model's own. top_ids, top_tokens [k]: the
+    likeliest tokens, likeliest first."""
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    position: int
+    logits: np.ndarray
+    top_ids: tuple[int, ...]
+    top_tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualNorms(Finding):
+    """Lengths (Euclidean norms) in the residual stream of one text.
+
+    layers: "embed", then "0", "1", … stream [n_layer + 1, position]: as it enters layer 0, then
+    after each layer. attention, mlps [n_layer, position]: what each layer's two parts add to it.
+    """
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    layers: tuple[str, ...]
+    stream: np.ndarray
+    attention: np.ndarray
+    mlps: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class View(Finding):
+    """The answers about one text together. labels: None where the window is too small."""
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    prediction: Prediction
+    attention: AttentionSummary
+    lens: LogitLens
+    attribution: Attribution
+    norms: ResidualNorms
+    labels: HeadLabels | None
+
+
+def prediction(
+    gpt: GPT, text: str | Sequence[int], *, position: int = -1, k: int = 50
+) -> Prediction:
+    """The distribution over the next token, and the texts of its k likeliest."""
+    ids, tokens = read(gpt, text)
+    (here,) = chosen(position, len(ids), "position")
+    logits = gpt.logits(ids[: here + 1])[-1]
+    top = tuple(int(i) for i in highest(logits, k))
+    texts = tuple(gpt.tokenizer.decode([i]) for i in top)
+    return Prediction(ids, tokens, here, logits, top, texts)
+
+
+def residual_norms(gpt: GPT, text: str | Sequence[int]) -> ResidualNorms:
+    """How long the residual stream is at every layer and position, and what is added to it."""
+    ids, tokens = read(gpt, text)
+    n_layer = gpt.hparams.n_layer
+    first = Recorder(gpt, "blocks.0.resid_pre", budget_bytes=1 << 62)
+    later = Recorder(gpt, ["resid_post", "attn_out", "mlp_out"], budget_bytes=1 << 62)
+    gpt.forward([ids], tap=compose(first, later), last_only=True)
+    values = {
+        name: np.linalg.norm(gpt.model.backend.to_numpy(value)[0], axis=-1)
+        for name, value in (first.passes[0] | later.passes[0]).items()
+    }
+
+    def each_layer(name: str) -> list[np.ndarray]:
+        return [values[f"blocks.{i}.{name}"] for i in range(n_layer)]
+
+    return ResidualNorms(
+        ids,
+        tokens,
+        ("embed", *(str(i) for i in range(n_layer))),
+        np.stack([values["blocks.0.resid_pre"], *each_layer("resid_post")]),
+        np.stack(each_layer("attn_out")),
+        np.stack(each_layer("mlp_out")),
+    )
+
+
+def view(
+    gpt: GPT,
+    text: str | Sequence[int],
+    target: str | int | None = None,
+    *,
+    versus: str | int | None = None,
+    labels: bool = True,
+    budget_bytes: int = BUDGET,
+) -> View:
+    """Prediction, attention, logit lens, attribution and residual norms of one text.
+
+    target, versus: of the attribution (see `attribute`). labels: also measure what the heads do
+    in general. budget_bytes: of the attention patterns (see `trace`).
+    """
+    ids, tokens = read(gpt, text)
+    fits = gpt.hparams.n_ctx >= 5 and gpt.hparams.n_vocab >= 3
+    return View(
+        ids,
+        tokens,
+        prediction(gpt, ids),
+        attention(gpt, ids, budget_bytes=budget_bytes),
+        logit_lens(gpt, ids),
+        attribute(gpt, ids, target, versus=versus),
+        residual_norms(gpt, ids),
+        head_labels(gpt) if labels and fits else None,
+    )

@@ -1,0 +1,92 @@
+/* Probabilities of the next token under temperature, top-k and top-p, as they are moved. */
+
+import { bar } from "./bars.js";
+import { make, readout } from "./elements.js";
+import { numbers, visible, written } from "./numbers.js";
+import { likeliest, probabilities } from "./sampling.js";
+
+const ROWS = 12;
+
+export function distribution(spec) {
+  const logits = numbers(spec.logits).flat;
+  const order = likeliest(logits);
+  const model = probabilities(logits, {}, order);
+  const n = logits.length;
+  const mostK = Math.min(100, n);
+  const chosen = { temperature: 1, topK: null, topP: null };
+  const line = readout();
+  const list = make("ul", { className: "bars distribution" });
+  const rows = spec.ids.slice(0, ROWS).map((id, i) => {
+    const parts = {
+      before: bar(model[id], 1, false, "bar before"),
+      after: bar(model[id], 1, false, "bar"),
+      number: make("span", { className: "number" }),
+    };
+    parts.element = make(
+      "li",
+      { "data-id": id },
+      make("span", { className: "label token plain", textContent: visible(spec.texts[i]) }),
+      make("span", { className: "track" }, parts.before, parts.after),
+      parts.number,
+    );
+    list.append(parts.element);
+    return parts;
+  });
+
+  function update() {
+    const now = probabilities(logits, chosen, order);
+    const high = Math.max(model[order[0]], now[order[0]]);
+    rows.forEach(({ element, before, after, number }, i) => {
+      const id = spec.ids[i];
+      before.style.width = `${(100 * model[id]) / high}%`;
+      after.style.width = `${(100 * now[id]) / high}%`;
+      number.textContent = now[id] > 0 ? written(now[id], "percent") : "out";
+      element.classList.toggle("out", now[id] === 0);
+      element.dataset.value = now[id];
+      element.dataset.model = model[id];
+    });
+    let left = 0;
+    let entropy = 0;
+    let rest = 1;
+    for (let i = 0; i < n; i++) {
+      if (now[i] > 0) {
+        left += 1;
+        entropy -= now[i] * Math.log(now[i]);
+      }
+    }
+    for (let i = 0; i < rows.length; i++) rest -= now[spec.ids[i]];
+    line.textContent = `${left} of ${n} tokens can be drawn; entropy ${written(entropy)} nats; not listed: ${written(Math.max(0, rest), "percent")}.`;
+    line.dataset.left = left;
+    line.dataset.entropy = entropy;
+  }
+
+  function slider(name, label, min, max, stepBy, value, read) {
+    const shown = make("output", {});
+    const box = make("input", { type: "range", min, max, step: stepBy, name, value });
+    box.oninput = () => {
+      shown.textContent = read(Number(box.value));
+      box.setAttribute("aria-valuetext", shown.textContent);
+      update();
+    };
+    shown.textContent = read(Number(value));
+    return make("label", { className: "slider" }, make("span", { textContent: label }), box, shown);
+  }
+  const sliders = make(
+    "div",
+    { className: "sliders" },
+    slider("temperature", "Temperature", 0, 2, 0.05, 1, (value) => {
+      chosen.temperature = value;
+      return value === 0 ? "0, greedy" : value.toFixed(2);
+    }),
+    slider("top-k", "Top-k", 1, mostK + 1, 1, mostK + 1, (value) => {
+      chosen.topK = value > mostK ? null : value;
+      return value > mostK ? "off" : String(value);
+    }),
+    slider("top-p", "Top-p", 0, 1, 0.01, 1, (value) => {
+      chosen.topP = value >= 1 ? null : value;
+      return value >= 1 ? "off" : value.toFixed(2);
+    }),
+  );
+  update();
+  return [sliders, list, make("div", { className: "foot" }, line)];
+}

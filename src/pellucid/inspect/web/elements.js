@@ -1,0 +1,143 @@
+/* Elements, made without ever reading text as HTML. */
+
+import { drawn, paint, step } from "./colour.js";
+import { quoted, visible, written } from "./numbers.js";
+
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined) continue;
+    if (name in element && !name.includes("-")) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+let made = 0;
+
+export function id(stem) {
+  return `${stem}-${++made}`;
+}
+
+/* Calls `draw` once, when the element comes near the screen. */
+export function whenSeen(element, draw) {
+  const observer = new IntersectionObserver(
+    (entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      observer.disconnect();
+      draw();
+    },
+    { rootMargin: "300px" },
+  );
+  observer.observe(element);
+}
+
+/* Arrow keys, Home and End move through rows and columns; go(row, column) does the rest. */
+export function arrows(element, extent, place, go) {
+  element.addEventListener("keydown", (event) => {
+    const [rows, columns] = extent();
+    let [row, column] = place();
+    if (event.key === "ArrowUp") row -= 1;
+    else if (event.key === "ArrowDown") row += 1;
+    else if (event.key === "ArrowLeft") column -= 1;
+    else if (event.key === "ArrowRight") column += 1;
+    else if (event.key === "Home") column = 0;
+    else if (event.key === "End") column = columns - 1;
+    else return;
+    event.preventDefault();
+    go(Math.max(0, Math.min(rows - 1, row)), Math.max(0, Math.min(columns - 1, column)));
+  });
+}
+
+/* One of several, as buttons of which one is pressed. */
+export function choice(label, names, choose, first = 0) {
+  const buttons = names.map((name, i) =>
+    make("button", { type: "button", className: "option", textContent: name, onclick: () => press(i) }),
+  );
+  function press(i) {
+    buttons.forEach((button, j) => button.setAttribute("aria-pressed", String(i === j)));
+    choose(i);
+  }
+  const group = make("div", { className: "choice", role: "group", "aria-label": label }, make("span", { textContent: label }), ...buttons);
+  press(first);
+  return group;
+}
+
+export function select(label, names, change) {
+  const box = make("select", { onchange: () => change(box.selectedIndex) }, ...names.map((name) => make("option", { textContent: name })));
+  return [make("label", { className: "field" }, make("span", { textContent: label }), box), box];
+}
+
+/* The line below a picture that says in words and numbers what is pointed at. */
+export function readout(hint = "") {
+  return make("output", { className: "readout", "aria-live": "polite", textContent: hint });
+}
+
+export function say(line, text, value, ...at) {
+  line.textContent = text;
+  line.dataset.value = String(value);
+  line.dataset.at = at.join(",");
+}
+
+export function caption(text) {
+  return text ? make("p", { className: "caption", textContent: text }) : null;
+}
+
+export function legend(scale, high, form, root = false) {
+  const ramp = make("canvas", { className: "ramp", width: 64, height: 1, "aria-hidden": "true" });
+  drawn(() => {
+    const context = ramp.getContext("2d");
+    for (let i = 0; i < 64; i++) {
+      const style = document.createElement("i");
+      const share = i / 63;
+      paint(style, Math.round(share * 255), scale);
+      context.fillStyle = style.style.backgroundColor;
+      context.fillRect(i, 0, 1, 1);
+    }
+  });
+  const low = scale === "diverging" ? -high : 0;
+  const note = root ? " (by square root)" : "";
+  return make(
+    "div",
+    { className: "legend" },
+    make("span", { textContent: written(low, form) }),
+    ramp,
+    make("span", { textContent: written(high, form) + note }),
+  );
+}
+
+export function largest(values) {
+  let high = 0;
+  for (const value of values) if (Number.isFinite(value) && Math.abs(value) > high) high = Math.abs(value);
+  return high;
+}
+
+export function token(text, properties = {}) {
+  return make("span", { className: "token", textContent: visible(text), ...properties });
+}
+
+/* A text, token by token, each on the colour of its number. */
+export function tokenStrip(spec, values) {
+  const high = spec.high ?? largest(values);
+  const line = readout("Point at a token, or reach it with the arrow keys.");
+  const strip = make("div", { className: "strip", role: "group", "aria-label": "Tokens" });
+  let here = 0;
+  const pieces = spec.tokens.map((text, i) => {
+    const piece = token(text, { tabIndex: i ? -1 : 0, "data-value": values[i], "aria-label": `${visible(text)}, ${written(values[i], spec.form)}` });
+    piece.onmouseenter = piece.onfocus = () => {
+      here = i;
+      const more = spec.texts ? `, ${spec.texts[i]}` : "";
+      say(line, `${quoted(text)} at ${i}: ${written(values[i], spec.form)}${more}`, values[i], i);
+    };
+    drawn(() => paint(piece, step(values[i], spec.scale, high), spec.scale));
+    return piece;
+  });
+  arrows(strip, () => [1, pieces.length], () => [0, here], (row, i) => {
+    pieces[here].tabIndex = -1;
+    pieces[i].tabIndex = 0;
+    pieces[i].focus();
+  });
+  strip.append(...pieces);
+  return [strip, make("div", { className: "foot" }, legend(spec.scale, high, spec.form), line)];
+}
