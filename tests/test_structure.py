@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
         "backend", "cache", "checkpoint", "errors", "generate", "hparams", "sampling", "taps",
         "tokenizer", "weights",
     },
-    "chat": {"errors", "generate", "gpt", "tokenizer"},
+    "chat": {"errors", "generate", "gpt", "taps", "tokenizer"},
     "evaluate": {
         "backend", "cache", "chat", "checkpoint", "errors", "generate", "gpt", "hparams", "model",
         "sampling", "tokenizer", "weights",

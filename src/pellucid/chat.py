@@ -15,8 +15,9 @@ from .errors import InputError
 from .tokenizer import END_OF_TEXT
 
 if TYPE_CHECKING:
-    from .generate import Generation
+    from .generate import Generation, Record
     from .gpt import GPT
+    from .taps import Tap
     from .tokenizer import Tokenizer
 
 __all__ = ["TEMPLATES", "Conversation", "Message", "Role", "Template", "choose_template"]
@@ -196,6 +197,28 @@ class Conversation:
                 f"the system text has {n} tokens; at most half the window of {self.n_ctx} is for it"
             )
         self._system = text or None
+
+    @property
+    def tap(self) -> Tap | None:
+        """What sees and may change every value of the replies, such as `inspect.steer`."""
+        tap: Tap | None = self._settings.get("tap")
+        return tap
+
+    @tap.setter
+    def tap(self, tap: Tap | None) -> None:
+        self._settings["tap"] = tap
+        self._follows = None  # what was computed without it, or with another, is no good now
+
+    @property
+    def record(self) -> Record | None:
+        """What keeps the values of the replies, such as `inspect.Recorder`: of each reply those
+        that its prompt did not share with the one before."""
+        record: Record | None = self._settings.get("record")
+        return record
+
+    @record.setter
+    def record(self, record: Record | None) -> None:
+        self._settings["record"] = record
 
     @property
     def messages(self) -> list[Message]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from .cache import Cache
 from .errors import ContextError, InputError
 from .model import gpt2
 from .sampling import Sampling, log_softmax
+from .taps import wants
 
 if TYPE_CHECKING:
     from .backend import Array, Backend
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from .taps import Tap
     from .tokenizer import Tokenizer
 
-__all__ = ["Alternative", "Generation", "Model", "Reason", "Step"]
+__all__ = ["Alternative", "Generation", "Model", "Reason", "Record", "Step"]
 
 Reason = Literal["context window full", "stop token", "stop text", "length"]
 
@@ -103,6 +104,32 @@ class Step:
     reason: Reason | None = None
 
 
+class Record(Protocol):
+    """A tap that is told where each pass of a generation begins; `inspect.Recorder` is one."""
+
+    def begin(self, n_known: int, n_prompt: int, n_tokens: int) -> None:
+        """A generation of up to n_tokens, prompt included, whose first n_known are computed
+        already. What it raises stops the generation before anything runs."""
+
+    def resume(self, position: int) -> None:
+        """The next pass begins at this position; a pass that was broken off is run again."""
+
+    def __call__(self, name: str, value: Array) -> Array: ...
+
+
+class _Recorded:
+    """A tap, and then the record of what it returned."""
+
+    def __init__(self, tap: Tap | None, record: Record) -> None:
+        self.tap, self.record = tap, record
+
+    def wants(self, name: str) -> bool:
+        return wants(self.record, name) or (self.tap is not None and wants(self.tap, name))
+
+    def __call__(self, name: str, value: Array) -> Array:
+        return self.record(name, value if self.tap is None else self.tap(name, value))
+
+
 class Generation:
     """A text being generated. Iterate to stream its steps; `text`, `steps` and `reason` run it
     to its end. Breaking off (Ctrl-C) loses nothing: `so_far` holds the text up to there, and
@@ -123,9 +150,11 @@ class Generation:
         n_ctx: int | None = None,
         seed: int | None = None,
         tap: Tap | None = None,
+        record: Record | None = None,
         follows: Generation | None = None,
     ) -> None:
-        """follows: an earlier generation whose cache is taken over as far as the tokens agree;
+        """record: keeps the values of every step, after the tap; a branch is not recorded.
+        follows: an earlier generation whose cache is taken over as far as the tokens agree;
         it cannot be continued afterwards.
 
         Raises InputError for arguments out of range, ContextError for a prompt beyond n_ctx.
@@ -166,6 +195,7 @@ class Generation:
         self.window = window
         self.seed = secrets.randbits(32) if seed is None else seed
         self.tap = tap
+        self.record = record
         self._made: list[Step] = []
         self._reason: Reason | None = None
         self._emitter = _Emitter(tokenizer, self.stop)
@@ -176,6 +206,9 @@ class Generation:
             self._reason = "context window full"
         elif max_tokens == 0:
             self._reason = "length"
+        if record is not None:
+            most = window if max_tokens is None else min(window, len(self.prompt) + max_tokens)
+            record.begin(self._cache.length, len(self.prompt), most)
 
     # What there is to see
 
@@ -280,7 +313,11 @@ class Generation:
         tokens = self.tokens
         if self._logits is None:
             fed = self._cache.length
-            out = self.model.forward(tokens[fed:], self._cache, self.tap, last_only=True)
+            tap = self.tap
+            if self.record is not None:
+                self.record.resume(fed)
+                tap = _Recorded(tap, self.record)
+            out = self.model.forward(tokens[fed:], self._cache, tap, last_only=True)
             self._logits = self.model.backend.to_numpy(out)[-1]  # [n_vocab]
         logits = self._logits
         n_prompt = len(self.prompt)

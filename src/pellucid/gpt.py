@@ -12,7 +12,7 @@ from . import checkpoint
 from .backend import get_backend
 from .checkpoint import EMBEDDED
 from .errors import CheckpointError, InputError
-from .generate import Generation, Model
+from .generate import Generation, Model, Record
 from .sampling import Sampling, Stage
 from .weights import unflatten
 
@@ -107,6 +107,7 @@ class GPT:
         n_ctx: int | None = None,
         seed: int | None = None,
         tap: Tap | None = None,
+        record: Record | None = None,
         follows: Generation | None = None,
         **sampling: Any,
     ) -> Generation:
@@ -116,6 +117,8 @@ class GPT:
         and are not shown. stop_tokens: ids that end it (default: the end-of-text token).
         alternatives: how many likeliest tokens each step lists. n_ctx: a smaller window.
         seed: makes sampling repeatable. tap: sees, and may replace, every value of every step.
+        record: keeps values of every step, such as `inspect.Recorder(gpt, "attn.pattern")`; its
+        `trace(generation)` puts them together.
         follows: an earlier generation whose cached work is taken over.
         sampling: the fields of `Sampling`, such as greedy=True or temperature=0.8.
         Raises InputError and ContextError at once, before anything is computed.
@@ -132,6 +135,7 @@ class GPT:
             n_ctx=n_ctx,
             seed=seed,
             tap=tap,
+            record=record,
             follows=follows,
         )
 

@@ -34,6 +34,9 @@ HELP = """\
   /system TEXT  set the text that stays at the beginning (without TEXT: remove it)
   /tokens       show the tokens of each reply with their probabilities, or hide them
   /walk         the whole way from the last prompt to the next token, with live numbers
+  /why          which tokens and heads made it begin its last reply as it did
+  /steer TEXT   steer the replies towards a text; /steer 2 TEXT twice as strongly (alone: off)
+  /record FILE  keep the values of each reply in a file for `pellucid trace` (alone: stop)
   /help         this list
   /quit         leave; Ctrl-D does so too
 Ctrl-C stops a reply. Alt+Enter, a backslash at a line's end, or \"\"\" … \"\"\" make more lines.
@@ -148,12 +151,16 @@ class _Session:
         self.conversation = conversation
         self.screen = screen
         self.show_tokens = False
+        self.record_to: str | None = None
         self.commands: dict[str, Callable[[str], None]] = {
             "/undo": self.undo,
             "/retry": self.retry,
             "/system": self.system,
             "/tokens": self.tokens,
             "/walk": self.walk,
+            "/why": self.why,
+            "/steer": self.steer,
+            "/record": self.record,
             "/help": lambda _: self.screen.print(HELP, markup=False),
         }
 
@@ -205,6 +212,18 @@ class _Session:
             self.note(f"({reply.reason})")
         if self.show_tokens:
             self.print_tokens()
+        self.keep_record(reply)
+
+    def keep_record(self, reply: Generation) -> None:
+        from ..inspect import Recorder
+        from .findings import new_file
+
+        recorder = reply.record
+        if self.record_to is None or not isinstance(recorder, Recorder) or not reply.made:
+            return
+        with new_file(self.record_to) as partial:
+            recorder.trace(reply).save(partial)
+        self.note(f"The values of this reply are in {self.record_to}.")
 
     def undo(self, _: str) -> None:
         text = self.conversation.undo()
@@ -236,6 +255,45 @@ class _Session:
         prompt = self.gpt.tokenizer.decode(self.conversation.last.prompt)
         few = None if self.conversation.newest_only else 4  # not until a large window is full
         walk(self.gpt, prompt, self.screen, max_tokens=few)
+
+    def why(self, _: str) -> None:
+        if self.conversation.last is None or not self.conversation.last.made:
+            raise InputError("there is no reply to explain yet: say something first")
+        from ..inspect import why
+        from ..inspect.terminal import Picture
+
+        reply = self.conversation.last
+        found = why(self.gpt, reply.prompt, [reply.made[0].token], labels=False)
+        self.screen.print(Picture(found))
+
+    def steer(self, said: str) -> None:
+        from ..inspect import direction, steer
+
+        if not said:
+            self.conversation.tap = None
+            self.note("The replies are not steered any more.")
+            return
+        first, _, rest = said.partition(" ")
+        strength, text = 1.0, said
+        with suppress(ValueError):
+            strength, text = float(first), rest.strip()
+        layer = self.gpt.hparams.n_layer // 2
+        start = self.gpt.tokenizer.end_of_text
+        away = " " if start is None else [start]
+        vector = direction(self.gpt, text, away, layer)
+        self.conversation.tap = steer(self.gpt, vector, layer, strength=strength)
+        self.note(f"Steered towards {text!r} at layer {layer}, strength {strength:g}.")
+
+    def record(self, path: str) -> None:
+        from ..inspect import Recorder
+
+        self.record_to = path or None
+        self.conversation.record = Recorder(self.gpt) if path else None
+        self.note(
+            f"From now on each reply's values go to {path}, in place of the one before."
+            if path
+            else "Values are not recorded any more."
+        )
 
     def print_tokens(self) -> None:
         """The last exchange: the prompt's tokens, then each one predicted and its rivals."""

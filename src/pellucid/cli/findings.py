@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import InputError
 from .options import console
 
 if TYPE_CHECKING:
@@ -184,19 +185,21 @@ def show(
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
-    """A file beside `path` to write; it takes that name once the block ends well.
+    """A file beside `path` to write; it takes that name once the block ends well and it is not
+    empty.
 
     Tried before the block runs, so that no work is lost for a folder that is not there.
     """
     target = Path(path).resolve()
     if target.is_dir():
-        raise click.UsageError(f"{path} is a folder: name a file")
+        raise InputError(f"{path} is a folder: name a file")
     partial = target.parent / f".{target.name}.{os.getpid()}.partial"
     try:
         partial.touch()
         yield partial
-        partial.replace(target)
+        if partial.stat().st_size:
+            partial.replace(target)
     except OSError as error:
-        raise click.UsageError(f"cannot write {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import InputError
+from .findings import BYTES, new_file, places
 from .options import console, given_text, load_model, model_options, sampling_options
 
 if TYPE_CHECKING:
@@ -31,6 +33,17 @@ __all__ = ["command"]
     help="With --json: how many likeliest tokens to list at each step.",
 )
 @click.option(
+    "--record",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Keep the values of every step, as safetensors; `pellucid trace FILE` shows them.",
+)
+@click.option("--names", multiple=True, help='With --record: which values, such as "attn.pattern".')
+@places("layer", "head", "position")
+@click.option(
+    "--budget", type=BYTES, default="1GiB", show_default=True, help="Refuse to record more."
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="One object a step, then one with the text and reason."
 )
 def command(
@@ -44,26 +57,60 @@ def command(
     n_ctx: int | None,
     stop: tuple[str, ...],
     alternatives: int,
+    record: str | None,
+    names: tuple[str, ...],
+    layers: list[int] | None,
+    heads: list[int] | None,
+    positions: list[int] | None,
+    budget: int,
     as_json: bool,
     **sampling: Any,
 ) -> None:
     """Go on from TEXT, token by token, and say why it ended. TEXT - reads standard input."""
     text = given_text(text, 'pellucid generate "The power"')
     gpt = load_model(model, backend, device, dtype, threads)
+    chosen: dict[str, Any] = {"layers": layers, "heads": heads, "positions": positions}
+    recorder = None
+    if record is not None:
+        from ..inspect import Recorder
+
+        recorder = Recorder(gpt, names or "*", **chosen, budget_bytes=budget)
+    elif names or any(chosen.values()):
+        raise click.UsageError("--names, --layer, --head and --position go with --record FILE")
     out = gpt.generate(
         text,
         max_tokens=max_tokens,
         n_ctx=n_ctx,
         stop=stop,
         alternatives=alternatives,
+        record=recorder,
         **sampling,
     )
+    if record is None or recorder is None:
+        _run(text, out, as_json)
+        return
+    stopped = False
+    with new_file(record) as partial:
+        try:
+            _run(text, out, as_json)
+        except KeyboardInterrupt:
+            stopped = True  # what was recorded until then is kept
+        if out.made:
+            recorder.trace(out).save(partial)
+    if stopped:
+        raise KeyboardInterrupt
+    if not out.made:
+        raise InputError(f"no token was generated ({out.reason}): there is nothing to record")
+    console(stderr=True).print(f"Wrote {record}", style="dim", markup=False)
+
+
+def _run(prompt: str, out: Generation, as_json: bool) -> None:
     start = time.perf_counter()
     if as_json:
         for step in out:
             click.echo(json.dumps(step_object(step), ensure_ascii=False))
         end = {
-            "prompt": text,
+            "prompt": prompt,
             "text": out.text,
             "reason": out.reason,
             "seed": out.seed,
@@ -72,7 +119,7 @@ def command(
         }
         click.echo(json.dumps(end, ensure_ascii=False))
         return
-    stream(text, out)
+    stream(prompt, out)
     seconds = time.perf_counter() - start
     rate = f", {len(out.steps) / seconds:.0f} tokens/s" if seconds > 0 and out.steps else ""
     note = f"[{out.reason}; {len(out.steps)} tokens{rate}]"

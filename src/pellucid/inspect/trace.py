@@ -131,7 +131,7 @@ class Cost(Finding):
         raise InputError(
             f"recording {self.n_values} values takes {size(self.n_bytes)}, more than the budget "
             f"of {size(budget_bytes)} (largest: {largest}): choose fewer with names, layers, "
-            f"heads or positions, or raise budget_bytes"
+            f"heads or positions, or raise the budget (budget_bytes)"
         )
 
 
@@ -149,30 +149,37 @@ def estimate(
     text: a text, ids, or a number of tokens.
     """
     n_tokens = text if isinstance(text, int) else len(gpt.encode(text))
+    n_head = len(chosen(heads, gpt.hparams.n_head, "head"))
+    n = len(chosen(positions, n_tokens, "position"))
+    return _cost(gpt, select(gpt.hparams, names, layers), n_head, n, n_tokens, n)
+
+
+def _cost(
+    gpt: GPT, names: list[str], n_head: int, n_position: int, n_key: int, n_logits: int
+) -> Cost:
+    """n_logits: positions whose logits are computed."""
     hparams = gpt.hparams
-    n_head = len(chosen(heads, hparams.n_head, "head"))
-    n_position = len(chosen(positions, n_tokens, "position"))
     itemsize = int(gpt.model.backend.zeros((1,)).itemsize)
     lengths = {
         "position": n_position,
         "query": n_position,
-        "key": n_tokens,
+        "key": n_key,
         "head": n_head,
         "d_k": hparams.d_k,
         "n_embd": hparams.n_embd,
         "4 · n_embd": 4 * hparams.n_embd,
         "n_vocab": hparams.n_vocab,
     }
-    found = select(hparams, names, layers)
     by_value: dict[str, int] = {}
-    for name in found:
+    for name in names:
         numbers = 1
         for axis in _axes(name)[1:]:
-            numbers *= lengths.get(axis, 1)
+            many = n_logits if name == "logits" and axis == "position" else lengths.get(axis, 1)
+            numbers *= many
         kind = _in_table(name).removeprefix("blocks.{i}.")
         by_value[kind] = by_value.get(kind, 0) + numbers * itemsize
     ranked = dict(sorted(by_value.items(), key=lambda item: -item[1]))
-    return Cost(len(found), sum(by_value.values()), ranked)
+    return Cost(len(names), sum(by_value.values()), ranked)
 
 
 def size(n_bytes: int) -> str:
@@ -310,12 +317,16 @@ class Trace(Finding, Mapping[str, np.ndarray]):
 
 
 class Recorder:
-    """A tap that keeps what passes, for `generate(…, tap=recorder)` or any pass of one text.
+    """A tap that keeps what passes: of any pass of one text, or of a generation with
+    `generate(…, record=recorder)`, also in chat, where it holds the newest reply.
 
-    names, layers: see `select`. heads: only these. positions: only these of each pass (-1:
-    the newest). passes: per forward pass, name → the backend's own array, batch axis included;
+    names, layers: see `select`. heads: only these. positions: only these; negative ones count
+    from each pass's end (-1: each step's newest). With `record=` the others count from the
+    window's beginning, with `tap=` from each pass's.
+    passes: per forward pass, name → the backend's own array, batch axis included;
     whole values are kept as they are, not copied.
-    Raises InputError, before a value is kept, when the budget would be exceeded.
+    Raises InputError when the budget would be exceeded: before the generation runs with
+    `record=`, else before the value that is too much is kept.
     """
 
     def __init__(
@@ -329,7 +340,8 @@ class Recorder:
         budget_bytes: int = BUDGET,
     ) -> None:
         self.gpt = gpt
-        self.names = frozenset(select(gpt.hparams, names, layers))
+        self._ordered = select(gpt.hparams, names, layers)
+        self.names = frozenset(self._ordered)
         self.heads = None if heads is None else chosen(heads, gpt.hparams.n_head, "head")
         self.positions = None
         if positions is not None:
@@ -342,6 +354,51 @@ class Recorder:
         self.passes: list[dict[str, Array]] = []
         self.n_bytes = 0
         self._n_tokens: list[int] = []
+        self._starts: list[int] = []
+        self._start = 0  # of the next pass; only `resume` moves it
+
+    def begin(self, n_known: int, n_prompt: int, n_tokens: int) -> None:
+        """A generation is about to run: up to n_tokens, of which n_prompt are the prompt and
+        n_known need no pass any more. Forgets what was recorded.
+
+        Raises InputError when that would take more than the budget.
+        """
+        self.clear()
+        self.cost(n_known, n_prompt, n_tokens).check(self.budget_bytes)
+
+    def cost(self, n_known: int, n_prompt: int, n_tokens: int) -> Cost:
+        """What such a generation's trace takes at most; see `begin`."""
+        n_fed = max(n_known, n_tokens - 1)  # the last token is not fed back in
+        n_step = max(0, n_tokens - n_prompt)
+        n_row, n_logits = n_fed - n_known, n_step
+        if self.positions is not None:
+            passes = [(n_known, n_prompt - n_known), *((i, 1) for i in range(n_prompt, n_fed))]
+            n_row = sum(len(self._rows(start, n)) for start, n in passes)
+            n_logits = sum(len(self._rows(start, n, 1)) for start, n in passes)
+        n_head = self.gpt.hparams.n_head if self.heads is None else len(self.heads)
+        return _cost(self.gpt, self._ordered, n_head, n_row, n_fed, n_logits)
+
+    def resume(self, position: int) -> None:
+        """The next pass begins there; what a pass that was broken off left is dropped."""
+        while self._starts and self._starts[-1] >= position:
+            self._drop()
+        self._start = position
+
+    def _drop(self) -> None:
+        self._starts.pop()
+        self._n_tokens.pop()
+        self.n_bytes -= sum(value.nbytes for value in self.passes.pop().values())
+
+    def _rows(self, start: int, n: int, size: int | None = None) -> list[int]:
+        """Which rows of a pass over n tokens are kept; size: the rows that a value has, 1 where
+        only the last one's logits are computed."""
+        if self.positions is None:
+            return list(range(n if size is None else size))
+        found = [i + n if i < 0 else i - start for i in self.positions]
+        rows = list(dict.fromkeys(i for i in found if 0 <= i < n))
+        if size is None or size == n:
+            return rows
+        return [0] if n - 1 in rows else []
 
     def wants(self, name: str) -> bool:
         return name in self.names
@@ -350,6 +407,7 @@ class Recorder:
         if name == "embed":  # the first value of every pass
             self.passes.append({})
             self._n_tokens.append(value.shape[1])
+            self._starts.append(self._start)
         if name in self.names:
             kept = value
             if self.heads is not None or self.positions is not None:
@@ -370,7 +428,7 @@ class Recorder:
             value = value[(slice(None),) * axes.index("head") + (ids(self.heads),)]
         if self.positions is not None:
             axis = _position_axis(axes)
-            here = _within(self.positions, value.shape[axis])
+            here = self._rows(self._starts[-1], self._n_tokens[-1], value.shape[axis])
             value = value[(slice(None),) * axis + (ids(here),)]
         return value
 
@@ -382,6 +440,8 @@ class Recorder:
         Raises InputError when the recorder has seen other passes, too.
         """
         n_fed = len(generation.tokens) - 1
+        while self._starts and self._start and sum(self._n_tokens[-1:]) + self._starts[-1] > n_fed:
+            self._drop()  # broken off before its token was chosen
         start = n_fed - sum(self._n_tokens)
         if not self.passes or start < 0:
             raise InputError(
@@ -392,9 +452,8 @@ class Recorder:
 
     def _join(self, ids: Sequence[int], start: int = 0) -> Trace:
         kept: list[int] = []
-        for n in self._n_tokens:
-            here = range(n) if self.positions is None else _within(self.positions, n)
-            kept += [start + i for i in here]
+        for known, n in zip(self._starts, self._n_tokens, strict=True):
+            kept += [start + i for i in self._rows(known, n)]
             start += n
         to_numpy = self.gpt.model.backend.to_numpy
         values = {}
@@ -413,10 +472,6 @@ class Recorder:
             self.heads or tuple(range(self.gpt.hparams.n_head)),
             self.gpt.hparams,
         )
-
-
-def _within(positions: Iterable[int], n: int) -> list[int]:
-    return [i % n for i in positions if -n <= i < n]
 
 
 def _widened(part: np.ndarray, n_key: int, fill: float) -> np.ndarray:
