@@ -274,8 +274,8 @@ def _(finding: HeadLabel, numbers: _Numbers) -> list[_Section]:
 
 @_sections.register
 def _(finding: LogitLens, numbers: _Numbers) -> list[_Section]:
-    known = {int(i): text for i, text in zip(finding.top_ids.ravel(),
-             (t for layer in finding.top_tokens for p in layer for t in p), strict=True)}  # fmt: skip
+    texts = (text for layer in finding.top_tokens for tops in layer for text in tops)
+    known = {int(i): text for i, text in zip(finding.top_ids.ravel(), texts, strict=True)}
     picture = {
         "type": "lens",
         "layers": list(finding.layers),
@@ -399,7 +399,8 @@ def _(finding: Ablation, numbers: _Numbers) -> list[_Section]:
         caption="Outlined: before. Filled: after.",
     )
     about = _after(finding.tokens, finding.position)
-    return [_section("Ablation", how, picture, about=about, kind="Ablation")]
+    title = f"Without {off[0]}" if len(off) == 1 else f"Without {len(off)} parts"
+    return [_section(title, how, picture, about=about, kind="Ablation")]
 
 
 @_sections.register
@@ -428,7 +429,12 @@ def _(finding: Sweep, numbers: _Numbers) -> list[_Section]:
             )
         elif finding.over == "mlps":
             pictures[name] = _bars(
-                numbers, _layers(len(values)), values, signed=scale == "diverging", texts=top, **more
+                numbers,
+                _layers(len(values)),
+                values,
+                signed=scale == "diverging",
+                texts=top,
+                **more,
             )
         else:
             pictures[name] = {

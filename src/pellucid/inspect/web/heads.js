@@ -201,7 +201,7 @@ function oneHead(spec, pattern, about) {
   arrows(canvas, () => [n, n], () => [query, key], (q, k) => look(q, k));
   arrows(strip, () => [1, n], () => [0, query], (_, i) => pieces[i].focus());
   let seen = false;
-  const draw = () => seen && fill(canvas, pattern, layer, head, n);
+  const draw = () => seen && fill(canvas, pattern, layer, head, Math.min(n, 512));
   self.show = (l, h) => {
     [layer, head] = [l, h];
     layerBox.selectedIndex = l;

@@ -29,7 +29,7 @@ const PICTURES = {
 };
 
 function picture(spec) {
-  const host = make("div", { className: `picture ${spec.type}` });
+  const host = make("div", { className: "picture", "data-type": spec.type });
   host.append(...[caption(spec.type === "tabs" ? "" : spec.caption), ...PICTURES[spec.type](spec)].filter(Boolean));
   return host;
 }
