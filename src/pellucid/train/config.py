@@ -28,6 +28,11 @@ class TrainConfig:
     n_head: int = 6
     n_layer: int = 6
     template: str | None = None  # how the finished model is talked to, such as "roles"
+    # LoRA (arXiv 2106.09685): an adapter beside the frozen weights of `start`
+    lora_rank: int = 0  # 0: the weights themselves are trained
+    lora_alpha: float = 16.0  # the adapter counts alpha / rank
+    lora_dropout: float = 0.0
+    lora_targets: str = "attn.c_attn,attn.c_proj,mlp.c_fc,mlp.c_proj"
     # The steps
     steps: int = 1000
     batch: int = 16  # rows a step, over all processes
@@ -66,20 +71,22 @@ class TrainConfig:
             "n_ctx": 1, "n_embd": 1, "n_head": 1, "n_layer": 1, "steps": 1, "batch": 1,
             "micro_batch": 1, "warmup": 0, "weight_decay": 0, "dropout": 0, "seed": 0,
             "threads": 1, "eval_every": 0, "eval_rows": 1, "save_every": 0, "keep": 1,
-            "sample_every": 0, "final_rate": 0,
+            "sample_every": 0, "final_rate": 0, "lora_rank": 0,
         }  # fmt: skip
         for name, least in at_least.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} must be at least {least}, not {value}")
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "clip", "lora_alpha"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("dropout", "beta1", "beta2"):
+        for name in ("dropout", "lora_dropout", "beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be in [0, 1), not {getattr(self, name)}")
         if self.final_rate > 1:
             raise InputError(f"final_rate is a fraction of learning_rate, not {self.final_rate}")
+        if self.lora_rank and self.start is None:
+            raise InputError("lora_rank needs start: the checkpoint that the adapter belongs to")
         if self.micro_batch is not None and self.batch % self.micro_batch:
             raise InputError(
                 f"batch ({self.batch}) must be a multiple of micro_batch ({self.micro_batch})"

@@ -67,8 +67,11 @@ class GPTModule(Weights):
         )
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """The parameters by name, in float32."""
-        return {
-            name: gathered(parameter.detach()).float().cpu().numpy()
-            for name, parameter in self.named_parameters()
-        }
+        """The weights by name, in float32; with an adapter in them where there is one."""
+        found = {}
+        with torch.no_grad():
+            for name in shapes(self.hparams):
+                path, leaf = name.rsplit(".", 1)
+                weight = getattr(self.get_submodule(path), leaf)
+                found[name] = gathered(weight.detach()).float().cpu().numpy()
+        return found

@@ -27,23 +27,26 @@ from ..checkpoint.atomic import new_folder, write_file
 from ..checkpoint.checkpoint import Checkpoint
 from ..errors import CheckpointError
 
-__all__ = ["Saved", "newest", "prune", "save"]
+__all__ = ["Saved", "newest", "prune", "save", "sweep"]
 
 FOLDER = "checkpoints"
 OPTIMIZER = "optimizer.safetensors"
 PROGRESS = "progress.json"
 _NAME = re.compile(r"[0-9]{8}")
+_KEPT = "kept."
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """model: the weights. optimizer: its moments by name. progress: plain JSON values, among
-    them `step`, the number of steps done."""
+    """model: the weights (with LoRA, the base's). optimizer: its moments by name. kept: other
+    tensors that the run needs to go on. progress: plain JSON values, among them `step`, the
+    number of steps done."""
 
     path: Path
     model: Checkpoint
     optimizer: dict[str, np.ndarray]
     progress: dict[str, Any]
+    kept: dict[str, np.ndarray]
 
 
 def save(
@@ -51,9 +54,11 @@ def save(
     model: Checkpoint,
     optimizer: Mapping[str, np.ndarray],
     progress: Mapping[str, Any],
+    kept: Mapping[str, np.ndarray] | None = None,
 ) -> Path:
     """Write OUT/checkpoints/STEP. Raises CheckpointError when it cannot be written; what was
     there before is unchanged."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     target = out / FOLDER / f"{progress['step']:08d}"
@@ -66,8 +71,14 @@ def save(
             card=model.card,
             template=model.template,
         )
-        save_file({name: np.ascontiguousarray(x) for name, x in optimizer.items()},
-                  partial / OPTIMIZER)  # fmt: skip
+        moments = {name: np.ascontiguousarray(x) for name, x in optimizer.items()}
+        moments |= {_KEPT + name: np.ascontiguousarray(x) for name, x in (kept or {}).items()}
+        try:
+            save_file(moments, partial / OPTIMIZER)
+        except SafetensorError as error:  # a full disk shows as one
+            raise CheckpointError(
+                f"cannot write {target}: {error}; the checkpoints before it are unchanged"
+            ) from error
         with open(partial / OPTIMIZER, "rb+") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
@@ -85,6 +96,14 @@ def newest(out: Path) -> tuple[Saved | None, list[str]]:
         except (CheckpointError, OSError, ValueError, KeyError) as error:
             wrong.append(f"{path}: {error}")
     return None, wrong
+
+
+def sweep(out: Path) -> None:
+    """Remove what a run that was killed has left half-written. Only one process may write to a
+    run's folder, so nothing of a living one is in it."""
+    for folder in (out, out / FOLDER):
+        for path in folder.glob(".*.partial"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def prune(out: Path, keep: int) -> None:
@@ -111,10 +130,15 @@ def _read(path: Path) -> Saved:
         if hashlib.file_digest(file, "sha256").hexdigest() != progress["sha256"]:
             raise CheckpointError(f"{path / OPTIMIZER} is not the file that was saved")
     try:
-        optimizer = load_file(path / OPTIMIZER)
+        tensors = load_file(path / OPTIMIZER)
     except SafetensorError as error:
         raise CheckpointError(f"{path / OPTIMIZER}: {error}") from error
-    return Saved(path, checkpoint.load(path / "model"), optimizer, progress)
+    kept = {
+        name.removeprefix(_KEPT): tensors.pop(name)
+        for name in list(tensors)
+        if name.startswith(_KEPT)
+    }
+    return Saved(path, checkpoint.load(path / "model"), tensors, progress, kept)
 
 
 def _only_checkpoints(folder: Path) -> None:

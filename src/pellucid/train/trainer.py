@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..checkpoint.checkpoint import Checkpoint
 from ..errors import InputError, TrainingError
 from ..hparams import HParams
 from ..weights import initialise, shapes
-from . import state
+from . import adapter, lora, state
 from .batches import IGNORE, Batches
 from .config import TrainConfig
 from .corpus import Corpus, open_corpus
@@ -82,10 +82,20 @@ class Trainer:
                 f"times micro_batch ({config.micro_batch or 1})"
             )
         self.backend = TorchBackend(device, dropout=config.dropout, training=True)
+        if self.processes.first:
+            state.sweep(self.out)
         self.saved, self.damaged = state.newest(self.out)
         self.hparams, tensors, template = self._weights()
         self.template = config.template or template
         self.module = GPTModule(self.hparams, tensors, self.backend)
+        if config.lora_rank:
+            targets = tuple(config.lora_targets.split(","))
+            lora.add_lora(
+                self.module, config.lora_rank, config.lora_alpha, targets, config.lora_dropout,
+                config.seed,
+            )  # fmt: skip
+            if self.saved is not None:
+                lora.restore(self.module, self.saved.kept)
         self._loss = share(
             self.module,
             torch.compile(self.module) if config.compile else self.module,
@@ -155,6 +165,8 @@ class Trainer:
             self.save()
         if last:
             self.save_model(self.out / "model")
+            if config.lora_rank:
+                self._save_adapter()
         return report
 
     def _gradients(self, inputs: np.ndarray, targets: np.ndarray, learned: int) -> float:
@@ -232,13 +244,24 @@ class Trainer:
             "seconds": self.seconds,
             "losses": list(self.losses),
         }
-        model = self.checkpoint()
+        model, kept = self.checkpoint(), self.kept()
+        if self.config.lora_rank:  # merged weights do not give the base and the adapter back
+            model = replace(model, tensors=lora.base(self.module))
         path = self.out
         if self.processes.first:
-            path = state.save(self.out, model, moments, progress)
+            path = state.save(self.out, model, moments, progress, kept)
             state.prune(self.out, self.config.keep)
         self.processes.wait()
         return path
+
+    def kept(self) -> dict[str, np.ndarray]:
+        """What a checkpoint holds beside the model and the moments, by name."""
+        return lora.matrices(self.module) if self.config.lora_rank else {}
+
+    def _save_adapter(self) -> None:
+        learned = lora.adapter(self.module)
+        if self.processes.first:
+            adapter.save(self.out / "adapter", learned)
 
     def save_model(self, folder: Path) -> None:
         model = self.checkpoint()
