@@ -14,8 +14,8 @@ import pytest
 
 import pellucid
 from pellucid import inspect as ask
-from pellucid.inspect.page import _SCRIPTS, FRAGMENT_BYTES, PAGE_BYTES, fragment, page
-from pellucid.inspect.view import prediction, residual_norms, view
+from pellucid.inspect import fragment, page
+from pellucid.inspect.page import _SCRIPTS, FRAGMENT_BYTES, PAGE_BYTES
 from pellucid.sampling import Sampling
 
 TEXT = "The power clapper went"
@@ -48,13 +48,13 @@ def found(gpt):
         "Neighbours": ask.neighbours(gpt, " power"),
         "Patching": ask.patch_each(gpt, "The power clapper", "The judge went to"[:17]),
         "Patching heads": ask.patch_each(gpt, [1, 2, 3], [1, 4, 3], "heads"),
-        "Prediction": prediction(gpt, TEXT),
-        "ResidualNorms": residual_norms(gpt, TEXT),
+        "Prediction": ask.prediction(gpt, TEXT),
+        "ResidualNorms": ask.residual_norms(gpt, TEXT),
         "Sweep heads": ask.ablate_each(gpt, TEXT),
         "Sweep mlps": ask.ablate_each(gpt, TEXT, "mlps"),
         "Sweep positions": ask.ablate_each(gpt, TEXT, "positions"),
         "Trace": ask.trace(gpt, TEXT),
-        "View": view(gpt, TEXT),
+        "View": ask.view(gpt, TEXT),
         "Why": ask.why(gpt, "The power clapper went straight to", " jail"),
     }
 
@@ -378,11 +378,10 @@ def test_fragments_side_by_side(browser, found, gpt) -> None:
     )
     assert titles == ["Layer 1, head 0", None, "Layer 0, head 0"]
     # Each frame is as high as what it holds.
-    time.sleep(0.2)
-    gaps = driver.execute_script(
-        f"return {inside}.map(w => w.frameElement.clientHeight - w.document.body.clientHeight)"
+    browser.wait(
+        f"{inside}.every(w => Math.abs(w.frameElement.clientHeight - "
+        "w.document.body.getBoundingClientRect().height) <= 1)"
     )
-    assert all(0 <= gap <= 2 for gap in gaps)
     browser.check()
 
 
@@ -396,22 +395,27 @@ def test_notebooks_get_the_fragment(found) -> None:
 
 
 def test_long_inputs_are_bounded_and_drawn_at_once(browser) -> None:
-    finding = attention_of([f" t{i}" for i in range(1024)], 2, 8)
+    finding = attention_of([f" t{i}" for i in range(1024)], 2, 4)
     whole = page(finding)
     for html, most in ((whole, PAGE_BYTES), (fragment(finding), FRAGMENT_BYTES)):
         assert len(html) < most * 4 / 3 + 400_000
-    start = time.monotonic()
+    # Seconds of the page's own thread, whatever else the machine is doing.
+    browser.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
     driver = browser.show(whole, all_of_it=False)
-    browser.wait("[...document.querySelectorAll('.thumb canvas')].some(c => c.width > 1)")
-    assert time.monotonic() - start < 3
+    browser.wait("[...document.querySelectorAll('.thumb canvas')].some(c => c.width > 1)", 60)
+    metrics = driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    seconds = {metric["name"]: metric["value"] for metric in metrics}
+    driver.execute_cdp_cmd("Performance.disable", {})
+    assert 0 < seconds["TaskDuration"] < 3
     browser.see_all()
     note = driver.find_element("css selector", ".note").text
     assert "largest" in note
     assert "attention(gpt, text" in note  # how to get the rest
-    weights = numbers_of(driver, "[0].pictures[0].weights")
-    k = weights.shape[-1]
-    expected = np.sort(finding.pattern[1, 3, 900])[::-1][:k]
-    np.testing.assert_allclose(np.sort(weights[1, 3, 900])[::-1], expected, atol=1e-6)
+    weights = driver.execute_script(
+        "return [...pellucid.numbers(pellucid.sections[0].pictures[0].weights).below(1, 3, 900)]"
+    )
+    expected = np.sort(finding.pattern[1, 3, 900])[::-1][: len(weights)]
+    np.testing.assert_allclose(np.sort(weights)[::-1], expected, atol=1e-6)
     browser.check()
 
 
@@ -450,3 +454,29 @@ def test_web_parts_are_ours_and_complete() -> None:
         assert "http" not in text
         assert "innerHTML" not in text
         assert not re.search(r"(^|\s)//", text), "marimo joins lines: no // comments"
+
+
+def test_view_from_the_command_line(browser, tmp_path) -> None:
+    from click.testing import CliRunner
+
+    from pellucid.cli import pellucid as cli
+
+    file = tmp_path / "page.html"
+    done = CliRunner().invoke(cli, ["view", TEXT, "--html", str(file)])
+    assert done.exit_code == 0, done.output
+    driver = browser.show(file.read_text(encoding="utf-8"))
+    kinds = driver.execute_script("return pellucid.sections.map(s => s.kind)")
+    assert kinds == ["Prediction", "AttentionSummary", "LogitLens", "Attribution",
+                     "ResidualNorms", "HeadLabels"]  # fmt: skip
+    browser.check()
+
+
+def test_residual_norms_are_the_lengths_of_the_stream(gpt, found) -> None:
+    norms, trace = found["ResidualNorms"], found["Trace"]
+    for layer in range(gpt.hparams.n_layer):
+        for mine, name in ((norms.stream[layer + 1], "resid_post"), (norms.mlps[layer], "mlp_out"),
+                           (norms.attention[layer], "attn_out")):  # fmt: skip
+            expected = np.sqrt((trace[f"blocks.{layer}.{name}"].astype(np.float64) ** 2).sum(-1))
+            np.testing.assert_allclose(mine, expected, rtol=1e-5)
+    start = trace["embed"].astype(np.float64) + trace["pos_embed"]
+    np.testing.assert_allclose(norms.stream[0], np.sqrt((start**2).sum(-1)), rtol=1e-5)

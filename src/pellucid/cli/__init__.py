@@ -18,6 +18,7 @@ SECTIONS = {
     },
     "See inside": {
         "walk": ("walk", "The whole way from text to predicted token, with live numbers."),
+        "view": ("view", "One text from every side, on one page for a browser."),
         "tokens": ("tokens", "Show how a text is split into tokens."),
         "trace": ("trace", "Every value of a pass, or of a generation that was recorded."),
         "lens": ("lens", "What it would say if it ended after each layer."),
@@ -40,6 +41,7 @@ SECTIONS = {
         "eval": ("eval", "How well a model predicts a text it has not seen."),
         "models": ("models", "List the models at hand, or show one's card."),
         "convert": ("convert", "Write a checkpoint in another format."),
+        "merge": ("merge", "Put a LoRA adapter into the model it was trained on."),
         "train-talk": ("train_talk", "Train the embedded talk model again, in seconds."),
     },
 }

@@ -20,6 +20,7 @@ from .finding import Finding
 from .gradients import TokenGradients, gradient_times_input, integrated_gradients
 from .lens import LogitLens, logit_lens
 from .neighbours import Neighbours, neighbours
+from .page import fragment, page
 from .patching import Patching, patch, patch_each
 from .steering import Steered, direction, steer, steered
 from .trace import (
@@ -32,6 +33,14 @@ from .trace import (
     select,
     trace,
     transformer_lens_name,
+)
+from .view import (
+    Prediction,
+    ResidualNorms,
+    View,
+    prediction,
+    residual_norms,
+    view,
 )
 from .why import Why, why
 
@@ -49,11 +58,14 @@ __all__ = [
     "LogitLens",
     "Neighbours",
     "Patching",
+    "Prediction",
     "Recorder",
+    "ResidualNorms",
     "Steered",
     "Sweep",
     "TokenGradients",
     "Trace",
+    "View",
     "Why",
     "ablate",
     "ablate_each",
@@ -64,17 +76,22 @@ __all__ = [
     "compose",
     "direction",
     "estimate",
+    "fragment",
     "gradient_times_input",
     "head_labels",
     "integrated_gradients",
     "logit_lens",
     "neighbours",
+    "page",
     "patch",
     "patch_each",
+    "prediction",
+    "residual_norms",
     "select",
     "steer",
     "steered",
     "trace",
     "transformer_lens_name",
+    "view",
     "why",
 ]

@@ -44,6 +44,7 @@ export function written(value, form = "number") {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : `${MINUS}∞`;
   if (form === "percent") {
     const percent = value * 100;
+    if (percent > 99.995 && percent < 100) return "> 99.99 %";
     if (value > 0 && percent < 0.01) return `${percent.toExponential(1).replace("-", MINUS)} %`;
     return `${percent.toFixed(percent >= 99.95 || percent < 10 ? 2 : 1)} %`;
   }

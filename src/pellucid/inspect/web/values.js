@@ -17,7 +17,7 @@ export function values(spec) {
         "summary",
         {},
         make("code", { textContent: row.name }),
-        make("span", { className: "shape", textContent: row.axes.map((axis, i) => `${axis} ${row.shape[i]}`).join(" × ") }),
+        make("span", { className: "shape", textContent: row.axes.map((axis, i) => (axis === String(row.shape[i]) ? axis : `${axis} ${row.shape[i]}`)).join(" × ") }),
         histogram(row.histogram),
         make("span", { className: "facts", textContent: facts, "data-statistics": row.statistics.join(",") }),
       ),
