@@ -29,6 +29,7 @@ __all__ = [
     "number",
     "percent",
     "thumbnails",
+    "whole_percent",
 ]
 
 _SHADES = " ░▒▓█"
@@ -79,6 +80,12 @@ def percent(probability: float) -> str:
     if 0 < probability < 0.0005:
         return "<0.1%"
     return ">99.9%" if 0.9995 <= probability < 1 else f"{probability:.1%}"
+
+
+def whole_percent(share: float) -> str:
+    if math.isnan(share):
+        return "·"
+    return f"{share + 0.0:.0%}".replace("-", "−") if abs(share) >= 0.005 else "0%"
 
 
 def digits_for(values: np.ndarray) -> int:
@@ -187,11 +194,11 @@ def heatmap(
     and the last rows, are shown.
     """
     values = np.asarray(values, float)
-    most = most or _largest(values) or 1.0
+    most = most or _top(values)
     skipped = max(0, len(rows) - _MOST_ROWS)
     values, rows = values[skipped:], rows[skipped:]
     n_label = min(max(map(cell_len, rows), default=0), max(6, page.width // 4), 14)
-    room = page.width - n_label
+    room = page.width - n_label - 1
     n = len(columns)
 
     written, width = _written(values, columns, room, percents, sign, texts)
@@ -210,13 +217,13 @@ def heatmap(
             yield from lines(f"(columns {low} to {n - 1} of {n})", page, "dim")
         chunks = []
     for chunk in chunks:
-        header = Text(" " * n_label, style="dim" if page.colour else "")
+        header = Text(" " * (n_label + 1), style="dim" if page.colour else "")
         for j in chunk:
             header.append(" " + fitted(columns[j], width, right=texts is None))
         header.rstrip()
         yield header
         for i, name in enumerate(rows):
-            line = Text(fitted(name, n_label))
+            line = Text(fitted(name, n_label) + " ")
             for j in chunk:
                 text = fitted(written[i][j], width, right=texts is None)
                 value = float(values[i, j])
@@ -244,12 +251,13 @@ def _written(
     """-> (what each cell says, cells that the widest may take)"""
     if texts is not None:
         widest = max((cell_len(text) for row in texts for text in row), default=1)
-        return [list(row) for row in texts], min(widest, max(4, min(12, room // 3)))
+        fits = room // max(1, len(columns)) - 1  # so that all stand in one row, if cut
+        return [list(row) for row in texts], min(widest, fits if fits >= 7 else 12, room - 1)
     digits = 0 if percents else digits_for(values)
     while True:
         cells = [
             [
-                ("·" if math.isnan(v) else f"{v:.0%}") if percents else number(v, digits, sign=sign)
+                whole_percent(v) if percents else number(v, digits, sign=sign)
                 for v in map(float, row)
             ]
             for row in values
@@ -337,7 +345,7 @@ def coloured(
     """The text itself, each token on the colour of its value; nothing without colour."""
     if not page.colour:
         return
-    most = most or _largest(np.asarray(values, float)) or 1.0
+    most = most or _top(np.asarray(values, float))
     line, used = Text(), 0
     for token, value in zip(tokens, map(float, values), strict=True):
         style = "" if math.isnan(value) else _ground(value, most, sign)
@@ -415,6 +423,12 @@ def _halves(upper: float, lower: float) -> tuple[str, str]:
     if math.isnan(lower):
         return "▀", colour(upper)
     return "▀", f"{colour(upper)} on {colour(lower)}"
+
+
+def _top(values: np.ndarray) -> float:
+    """The value of the strongest colour; what is written as 0.00 everywhere gets none."""
+    largest = _largest(values)
+    return largest if largest >= 0.005 else 1.0
 
 
 def _largest(values: np.ndarray) -> float:

@@ -36,7 +36,8 @@ def signed(share: float) -> _Colour:
 def on(ground: _Colour) -> str:
     """rich's style for text on that ground: white or black, whichever can be read."""
     red, green, blue = ground
-    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 125
+    linear = [(channel / 255) ** 2.2 for channel in ground]
+    bright = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.18
     return f"{'#000000' if bright else '#ffffff'} on rgb({red},{green},{blue})"
 
 

@@ -32,6 +32,7 @@ from .marks import (
     number,
     percent,
     thumbnails,
+    whole_percent,
 )
 
 __all__ = ["Picture"]
@@ -145,21 +146,19 @@ def _trace(trace: Trace, page: Page) -> _Lines:
         yield from _one_value(trace, name, values, page)
         return
     yield Text()
-    widest = max(len(name) for name in trace)
-    n_name = min(widest, page.width - 27) if page.width < 60 else min(widest, 26)
-    header = f"{'':{n_name}} {'lowest':>8} {'mean':>8} {'highest':>8}"
-    yield Text(header + ("  shape" if page.width >= 60 else ""), style="dim" * page.colour)
+    wide = page.width >= 60
+    n_name = min(26, page.width - (27 if wide else 18))
+    ends = f"{'lowest':>8} {'mean':>8} {'highest':>8}" if wide else f"{'lowest':>8} {'highest':>8}"
+    yield Text(f"{'':{n_name}} {ends}{'  shape' * wide}", style="dim" * page.colour)
     for name, values in trace.items():
         finite = values[np.isfinite(values)].astype(np.float64)
-        shown = (finite.min(), finite.mean(), finite.max()) if finite.size else (math.nan,) * 3
-        line = fitted(name, n_name) + "".join(f" {_brief(float(v)):>8}" for v in shown)
-        if page.width >= 60:
-            line += "  " + fitted(
-                " × ".join(
-                    f"{m} {axis}" for m, axis in zip(values.shape, trace.axes(name), strict=True)
-                ),
-                page.width - n_name - 29,
-            )
+        shown = [finite.min(), finite.mean(), finite.max()] if finite.size else [math.nan] * 3
+        if not wide:
+            del shown[1]
+        line = fitted(name if wide else name.removeprefix("blocks."), n_name)
+        line += "".join(f" {_brief(float(v)):>8}" for v in shown)
+        if wide:
+            line += "  " + fitted(_shape(values, trace.axes(name)), page.width - n_name - 29)
         yield Text(line.rstrip())
     streams = [name for name in trace if name.endswith("resid_post")]
     if streams:
@@ -170,6 +169,16 @@ def _trace(trace: Trace, page: Page) -> _Lines:
         tokens = [label(trace.tokens[i]) for i in trace.positions]
         names = [f"layer {name.split('.')[1]}" for name in streams]
         yield from heatmap(norms, names, tokens, page, sign=False)
+
+
+def _shape(values: np.ndarray, axes: Sequence[str]) -> str:
+    """ "7 position × 3 head × 4 d_k" """
+    named = ["" if axis == "1" else f" {axis}" for axis in axes]
+    sizes = [
+        f"{n} ({name[1:]})" if "·" in name else f"{n}{name}"
+        for n, name in zip(values.shape, named, strict=True)
+    ]
+    return " × ".join(sizes)
 
 
 def _one_value(trace: Trace, name: str, values: np.ndarray, page: Page) -> _Lines:
@@ -513,7 +522,7 @@ def _patching(found: Patching, page: Page) -> _Lines:
         for at, _ in found.strongest()
     ]
     shares = [share for _, share in found.strongest()]
-    yield from bars(list(zip(names, shares, strict=True)), page, form=lambda v: f"{v:.0%}")
+    yield from bars(list(zip(names, shares, strict=True)), page, form=whole_percent)
 
 
 def _gradients(found: TokenGradients, page: Page) -> _Lines:

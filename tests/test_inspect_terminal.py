@@ -1,0 +1,257 @@
+"""Pictures in a terminal: the findings' own numbers, no line too wide, nothing that acts on it."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+import pellucid
+from pellucid import inspect
+from pellucid.backend import get_backend
+from pellucid.generate import Model
+from pellucid.gpt import GPT
+from pellucid.hparams import HParams
+from pellucid.inspect.terminal import Picture, marks, palette
+from pellucid.weights import initialise, unflatten
+
+TEXT = "The power clapper went straight to"
+
+
+@pytest.fixture(scope="module")
+def gpt():
+    return pellucid.load("talk")
+
+
+@pytest.fixture(scope="module")
+def wide(gpt):
+    """Twelve layers of twelve heads, and texts with what a terminal could trip over."""
+    hparams = HParams(gpt.hparams.n_vocab, 128, 24, 12, 12)
+    backend = get_backend(threads=1)
+    tensors = initialise(hparams, 0, "float32")
+    arrays = {n: backend.asarray(v * (9 if v.ndim == 2 else 1)) for n, v in tensors.items()}
+    return GPT(Model(hparams, unflatten(arrays, hparams), backend), gpt.tokenizer)
+
+
+def printed(finding, width=80, colour=False, **place):
+    screen = Console(
+        file=io.StringIO(),
+        width=width,
+        color_system="truecolor" if colour else None,
+        force_terminal=colour,
+        legacy_windows=False,
+    )
+    screen.print(Picture(finding, **place))
+    return screen.file.getvalue()
+
+
+def bare(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def questions(gpt, text):
+    found = [
+        inspect.why(gpt, text),
+        inspect.trace(gpt, text),
+        inspect.estimate(gpt, text),
+        inspect.logit_lens(gpt, text),
+        inspect.logit_lens(gpt, text, positions=0),
+        inspect.attribute(gpt, text, versus=3),
+        inspect.attention(gpt, text),
+        inspect.attention(gpt, text, layers=1),
+        inspect.attention(gpt, text, layers=0, heads=1),
+        inspect.head_labels(gpt, n_texts=1),
+        inspect.ablate(gpt, text, heads=[(0, 1), (1, 0)], mlps=[0], positions=[0]),
+        inspect.patch_each(gpt, text, gpt.encode(text)[::-1]),
+        inspect.patch_each(gpt, text, text, "heads"),
+        inspect.neighbours(gpt, 3),
+        inspect.steered(gpt, gpt.encode(text)[:3], towards=text, max_tokens=3),
+    ]
+    found += [inspect.ablate_each(gpt, text, over) for over in ("heads", "mlps", "positions")]
+    for name in ("attn.pattern", "attn.z", "mlp.post", "resid_post", "ln1.scale"):
+        found.append(inspect.trace(gpt, text, f"blocks.1.{name}"))
+        found.append(inspect.trace(gpt, text, f"blocks.1.{name}", heads=0, positions=[-1]))
+    return found
+
+
+ODD = "The \x1b[31mred\x1b]0;x\x07 \u202e\u200b字字🎉\ttab\n\nline" + " power" * 3
+
+
+@pytest.fixture(scope="module")
+def findings(gpt, wide):
+    return [*questions(gpt, TEXT), *questions(wide, ODD)]
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_no_line_is_wider_than_the_terminal_and_nothing_acts_on_it(findings, width):
+    for finding in findings:
+        for colour in (False, True):
+            out = printed(finding, width, colour)
+            if not colour:
+                assert "\x1b" not in out
+            shown = bare(out)
+            assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e]", shown)
+            for line in shown.splitlines():
+                assert cell_len(line) <= width, (type(finding), line)
+
+
+def test_every_finding_has_a_picture(gpt):
+    kinds = {type(each) for each in questions(gpt, TEXT)}
+    named = [getattr(inspect, name) for name in inspect.__all__]
+    findings = {
+        each for each in named if isinstance(each, type) and issubclass(each, inspect.Finding)
+    }
+    own = {inspect.Finding, inspect.HeadLabel, inspect.TokenGradients}
+    assert findings - own == kinds
+    with pytest.raises(TypeError, match="no picture"):
+        Picture(inspect.HeadLabel(0, 0, "self", 1.0))
+
+
+def numbers(text):
+    return [float(n.replace("−", "-")) for n in re.findall(r"[+−]?\d+\.\d+", text)]
+
+
+def rows(text, start):
+    return [line for line in text.splitlines() if re.match(start, line)]
+
+
+def test_attribution_prints_its_shares(gpt):
+    found = inspect.attribute(gpt, TEXT, " jail", versus=" court")
+    out = printed(found, 120)
+    table = np.column_stack([found.heads, found.mlps, found.attention_biases])
+    for layer, line in enumerate(rows(out, r"L\d  ")):
+        np.testing.assert_allclose(numbers(line), table[layer], atol=0.051)
+    assert numbers(rows(out, "sum ")[0]) == [round(found.total, 2)]
+    parts = dict(found.parts())
+    for line in rows(out, r"(L\dH\d|L\d MLP|embed|pos_embed) "):
+        name, value = re.match(r"(.*?) +([+−][\d.]+)", line).groups()
+        assert float(value.replace("−", "-")) == pytest.approx(parts[name], abs=0.051)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_sweep_prints_every_change_without_colour(wide, width):
+    found = inspect.ablate_each(wide, TEXT, "heads", how="mean")
+    out = printed(found, width).split("The heads it needs most")[0]
+    got = {layer: [] for layer in range(12)}
+    for line in rows(out, r"L\d+ "):
+        layer, *values = line.split()
+        got[int(layer[1:])] += [float(v.replace("−", "-")) for v in values]
+    for layer, values in got.items():
+        np.testing.assert_allclose(values, found.logprob_change[layer], atol=0.051)
+
+
+def test_attention_prints_the_pattern(gpt):
+    found = inspect.attention(gpt, TEXT, layers=1, heads=0)
+    lines = rows(printed(found, 100), r"\d ")
+    assert len(lines) == len(found.tokens)
+    for query, line in enumerate(lines):
+        expected = found.pattern[0, 0, query, : query + 1]
+        np.testing.assert_allclose(numbers(line), expected, atol=0.0051)
+    some = printed(inspect.attention(gpt, TEXT), position=1)
+    assert 'What "␣power" (position 1) looks at most' in some
+
+
+def test_lens_prints_tokens_with_their_probabilities(gpt):
+    found = inspect.logit_lens(gpt, TEXT, positions=[4, 6])
+    for layer, line in enumerate(rows(printed(found), r"(embed|L\d)")):
+        for at in range(2):
+            assert found.top_tokens[layer][at][0].strip()[:5] in line
+            assert marks.percent(math.exp(found.top_logprobs[layer, at, 0])) in line
+
+
+def test_why_begins_with_its_sentences(gpt):
+    found = inspect.why(gpt, TEXT, " jail")
+    assert " ".join(printed(found, 40).split()).startswith(" ".join(found.text.split()))
+
+
+def test_colour_only_where_there_is_colour(gpt, monkeypatch):
+    found = inspect.ablate_each(gpt, TEXT, "positions", how="mean")
+    assert "48;2;" in printed(found, colour=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "48;2;" not in printed(found, colour=True)
+    assert bare(printed(found, colour=True)) == printed(found)
+    monkeypatch.delenv("NO_COLOR")
+    sixteen = Console(file=io.StringIO(), width=80, color_system="standard", force_terminal=True)
+    sixteen.print(Picture(found))
+    assert bare(sixteen.file.getvalue()) == printed(found)
+
+
+# Marks
+
+
+def test_bars_are_as_long_as_their_values():
+    page = marks.Page(60, False)
+    values = [10.0, 5.0, -5.0, 0.0, 2.5]
+    lines = [line.plain for line in marks.bars([("a", v) for v in values], page)]
+    lengths = [line.count("█") + line.count("▐") / 2 for line in lines]
+    longest = lengths[0]
+    for value, length in zip(values, lengths, strict=True):
+        assert length == pytest.approx(abs(value) / 10 * longest, abs=1)
+    axis = lines[0].index("█")
+    assert lines[2].rindex("█") == axis - 1  # negative ones end where the others begin
+    assert [line.plain for line in marks.bars([], page)] == []
+    (alone,) = marks.bars([("x", math.nan)], page)
+    assert "·" in alone.plain
+
+
+def test_heatmap_colours_follow_the_values():
+    page = marks.Page(60, True)
+    header, first, legend = marks.heatmap(
+        np.array([[-4.0, 0.0, 4.0]]), ["row"], ["a", "b", "c"], page, sign=True
+    )
+    styles = [str(span.style) for span in first.spans]
+    assert styles == [palette.on(palette.signed(v)) for v in (-1, 0, 1)]
+    assert "a" in header.plain
+    assert "4.00" in legend.plain
+
+
+@pytest.mark.parametrize(("width", "colour"), [(30, True), (30, False), (80, True)])
+def test_a_heatmap_too_wide_says_what_it_leaves_out(width, colour):
+    values = np.arange(400.0).reshape(2, 200)
+    names = [str(i) for i in range(200)]
+    lines = [
+        line.plain
+        for line in marks.heatmap(
+            values, ["first", "second"], names, marks.Page(width, colour), sign=False
+        )
+    ]
+    said = " ".join(lines)
+    assert re.search(r"columns \d+ to 199 of 200", said)
+    assert all(cell_len(line) <= width for line in lines)
+
+
+def luminance(colour):
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a, b):
+    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def rgb(text):
+    return tuple(int(text[i : i + 2], 16) / 255 for i in (1, 3, 5))
+
+
+def test_colours_can_be_read_and_told_apart():
+    steps = np.linspace(0, 1, 101)
+    for ramp in (palette.magnitude, palette.signed, lambda t: palette.signed(-t)):
+        grounds = [tuple(c / 255 for c in ramp(float(t))) for t in steps]
+        light = [luminance(each) for each in grounds]
+        assert all(b >= a for a, b in pairwise(light))  # brighter is stronger
+        for t, ground in zip(steps, grounds, strict=True):
+            text = rgb(palette.on(ramp(float(t))).split()[0])
+            assert contrast(text, ground) >= 4.0, t
+    for colour in (palette.MORE, palette.LESS):
+        assert contrast(rgb(colour), (0, 0, 0)) >= 3
+        assert contrast(rgb(colour), (1, 1, 1)) >= 3
+    # Blue and orange differ where red and green cones say the same: in the blue channel.
+    for t in (0.4, 0.7, 1.0):
+        assert palette.signed(t)[2] - palette.signed(-t)[2] > 80
