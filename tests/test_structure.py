@@ -39,7 +39,9 @@ ROOMS: dict[str, set[str]] = {
         "backend", "cache", "errors", "generate", "gpt", "hparams", "model", "sampling", "taps",
         "weights",
     },
-    "train": {"backend", "checkpoint", "errors", "hparams", "model", "tokenizer", "weights"},
+    "train": {
+        "backend", "chat", "checkpoint", "errors", "hparams", "model", "tokenizer", "weights",
+    },
 }  # fmt: skip
 ROOMS["cli"] = set(ROOMS)
 

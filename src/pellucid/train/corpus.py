@@ -134,16 +134,25 @@ class SplitWriter:
         self._learn = open(folder / f"{split}.learn", "wb") if masked else None  # noqa: SIM115
         self._documents.write(np.zeros(1, _OFFSET).tobytes())
 
-    def add(self, ids: Sequence[int], learn: Sequence[int] | None = None) -> None:
+    def add(self, ids: Sequence[int] | np.ndarray, learn: Sequence[int] | None = None) -> None:
         """One document's ids; learn: 0 or 1 for each of them, None for all 1."""
+        self.extend(ids, learn)
+        self.end_document()
+
+    def extend(
+        self, ids: Sequence[int] | np.ndarray, learn: Sequence[int] | np.ndarray | None = None
+    ) -> None:
+        """A part of a document, which goes on until `end_document`."""
         self._ids.write(np.asarray(ids, self._kind).tobytes())
         self.n_tokens += len(ids)
-        self.n_documents += 1
-        self._documents.write(np.asarray([self.n_tokens], _OFFSET).tobytes())
         mask = np.ones(len(ids), "u1") if learn is None else np.asarray(learn, "u1")
         self.n_learned += int(mask.sum())
         if self._learn is not None:
             self._learn.write(mask.tobytes())
+
+    def end_document(self) -> None:
+        self.n_documents += 1
+        self._documents.write(np.asarray([self.n_tokens], _OFFSET).tobytes())
 
     def __enter__(self) -> Self:
         return self
