@@ -31,8 +31,8 @@ def gpt():
 
 @pytest.fixture(scope="module")
 def wide(gpt):
-    """Twelve layers of twelve heads, and texts with what a terminal could trip over."""
-    hparams = HParams(gpt.hparams.n_vocab, 128, 24, 12, 12)
+    """Four layers of twelve heads, and texts with what a terminal could trip over."""
+    hparams = HParams(gpt.hparams.n_vocab, 128, 24, 12, 4)
     backend = get_backend(threads=1)
     tensors = initialise(hparams, 0, "float32")
     arrays = {n: backend.asarray(v * (9 if v.ndim == 2 else 1)) for n, v in tensors.items()}
@@ -73,6 +73,8 @@ def questions(gpt, text):
         inspect.neighbours(gpt, 3),
         inspect.steered(gpt, gpt.encode(text)[:3], towards=text, max_tokens=3),
     ]
+    seen = inspect.view(gpt, text, labels=False)
+    found += [seen, seen.prediction, seen.norms]
     found += [inspect.ablate_each(gpt, text, over) for over in ("heads", "mlps", "positions")]
     for name in ("attn.pattern", "attn.z", "mlp.post", "resid_post", "ln1.scale"):
         found.append(inspect.trace(gpt, text, f"blocks.1.{name}"))
@@ -138,7 +140,7 @@ def test_attribution_prints_its_shares(gpt):
 def test_sweep_prints_every_change_without_colour(wide, width):
     found = inspect.ablate_each(wide, TEXT, "heads", how="mean")
     out = printed(found, width).split("The heads it needs most")[0]
-    got = {layer: [] for layer in range(12)}
+    got = {layer: [] for layer in range(4)}
     for line in rows(out, r"L\d+ "):
         layer, *values = line.split()
         got[int(layer[1:])] += [float(v.replace("−", "-")) for v in values]

@@ -20,6 +20,7 @@ from ..neighbours import Neighbours
 from ..patching import Patching
 from ..steering import Steered
 from ..trace import Cost, Trace, size
+from ..view import Prediction, ResidualNorms, View
 from ..why import Why
 from .marks import (
     Page,
@@ -316,6 +317,31 @@ def _parts(found: Attribution, page: Page, most: int) -> _Lines:
     yield Text(f"sum {number(found.total, 2, sign=True)}", style="bold")
 
 
+def _prediction(found: Prediction, page: Page) -> _Lines:
+    from ...sampling import softmax
+
+    yield from _title(f"What comes after {_quoted(found.tokens[found.position])}", page)
+    shares = softmax(np.asarray(found.logits, np.float64))
+    top = zip(found.top_tokens[:10], found.top_ids[:10], strict=True)
+    rows = [(label(token), float(shares[i])) for token, i in top]
+    yield from bars(rows, page, form=percent, ends=(0.0, 1.0))
+
+
+def _norms(found: ResidualNorms, page: Page) -> _Lines:
+    yield from _title("How long the residual stream is after each layer", page)
+    names = [name if name == "embed" else f"L{name}" for name in found.layers]
+    tokens = [label(token) for token in found.tokens]
+    yield from heatmap(found.stream, names, tokens, page, sign=False)
+
+
+def _view(found: View, page: Page) -> _Lines:
+    parts = [found.prediction, found.attention, found.lens, found.attribution, found.norms]
+    for index, part in enumerate([*parts, *([found.labels] if found.labels else [])]):
+        if index:
+            yield Text()
+        yield from _PICTURES[type(part)](part, page)
+
+
 # Attention
 
 
@@ -598,9 +624,12 @@ _PICTURES: dict[type[Finding], Callable[[Any, Page], _Lines]] = {
     LogitLens: _lens,
     Neighbours: _neighbours,
     Patching: _patching,
+    Prediction: _prediction,
+    ResidualNorms: _norms,
     Steered: _steered,
     Sweep: _sweep,
     TokenGradients: _gradients,
     Trace: _trace,
+    View: _view,
     Why: _why,
 }
