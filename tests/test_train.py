@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -101,7 +102,7 @@ def test_gradients_equal_those_of_transformers():
             attn_pdrop=0,
             bos_token_id=0,
             eos_token_id=0,
-        )  # fmt: skip
+        )
     )
     theirs.transformer.load_state_dict(
         {name: torch.from_numpy(t) for name, t in tensors.items()}, strict=False
@@ -206,9 +207,9 @@ def test_the_rate_rises_then_falls(warmup, steps):
     run = config("c", "o", warmup=warmup, steps=steps, learning_rate=0.5, final_rate=0.1)
     rates = [run.rate(step) for step in range(steps)]
     assert max(rates) <= 0.5 + 1e-12
-    assert all(a <= b for a, b in zip(rates[:warmup], rates[1:warmup], strict=False))
+    assert all(a <= b for a, b in itertools.pairwise(rates[:warmup]))
     falling = rates[warmup:]
-    assert all(a >= b for a, b in zip(falling, falling[1:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(falling))
     assert abs(run.rate(steps) - 0.05) < 1e-12 or steps <= warmup
     if warmup < steps:
         assert abs(rates[warmup] - 0.5) < 1e-12
@@ -439,7 +440,7 @@ def test_what_is_not_finite_stops_it_before_the_step(corpus, tmp_path, value, wh
 def test_the_gradient_is_clipped(corpus, tmp_path):
     trainer = Trainer(config(corpus, tmp_path, clip=0.01))
     inputs, targets = trainer.batches.take(0, 4)
-    trainer._gradients(inputs, targets, targets.size)
+    trainer._gradients((inputs, targets), targets.size)
     norm = trainer._clipped_norm()
     after = torch.sqrt(sum((p.grad**2).sum() for p in trainer.module.parameters()))
     assert norm > 0.01
@@ -452,7 +453,7 @@ def test_micro_batches_make_one_batch(masked_corpus, tmp_path, micro_batch):
     for size in (None, micro_batch):
         trainer = Trainer(config(masked_corpus, tmp_path / str(size), batch=8, micro_batch=size))
         inputs, targets = trainer.batches.take(0, 8)
-        trainer._gradients(inputs, targets, int((targets != -100).sum()))
+        trainer._gradients((inputs, targets), int((targets != -100).sum()))
         gradients.append([p.grad.clone() for p in trainer.module.parameters()])
     for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)

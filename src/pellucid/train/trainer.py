@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ from .optimizer import Optimizers
 
 __all__ = ["StepReport", "Trainer", "fast_in_bfloat16"]
 
+Rows = tuple[np.ndarray, ...]  # inputs, targets, ...: one entry of each belongs to one row
+Tensor = Any
+
 _OUTLIER_WINDOW = 128  # steps, as in llm.c's outlier_detector.h
 # Fields that may differ when a run goes on: they do not change what is computed.
 _MAY_CHANGE = {
@@ -47,7 +50,8 @@ _MAY_CHANGE = {
 class StepReport:
     """One step done. step counts from 1; loss in nats per learned token, before the step; norm
     of the whole gradient before clipping; outlier: how many deviations the loss lies from the
-    last 128 (None for the first of them); validation_loss where it was measured."""
+    last 128 (None for the first of them); validation_loss where it was measured. measures: what
+    else the run's kind of loss tells, by name."""
 
     step: int
     loss: float
@@ -58,6 +62,7 @@ class StepReport:
     outlier: float | None = None
     validation_loss: float | None = None
     saved: str | None = None
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 class Trainer:
@@ -68,11 +73,11 @@ class Trainer:
     the weights are touched), and CheckpointError when a checkpoint cannot be written.
     """
 
+    made_by = "pellucid train"
+
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.out = Path(config.out)
-        self.corpus: Corpus = open_corpus(config.corpus)
-        self.tokenizer = self.corpus.tokenizer()
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         self.processes, device = join(config.device)
@@ -85,6 +90,8 @@ class Trainer:
         if self.processes.first:
             state.sweep(self.out)
         self.saved, self.damaged = state.newest(self.out)
+        self.corpus = self._open_corpus()
+        self.tokenizer = self.corpus.tokenizer()
         self.hparams, tensors, template = self._weights()
         self.template = config.template or template
         self.module = GPTModule(self.hparams, tensors, self.backend)
@@ -103,10 +110,8 @@ class Trainer:
             self.processes,
         )
         self.optimizers = Optimizers(self.module.named_parameters(), config)
-        self.batches = Batches(
-            self.corpus.train, self.hparams.n_ctx, config.seed, aligned=config.aligned
-        )
-        self.validation = _held_out(self.corpus, self.hparams.n_ctx, config)
+        self.batches, self.validation = self._rows()
+        self.measures: dict[str, float] = {}  # of the newest step and validation
         self.step = 0
         self.best = math.inf
         self.seconds = 0.0  # of training, over all the times it was started
@@ -131,11 +136,12 @@ class Trainer:
         self.module.train()
         self.backend.training = True
         first = self.step * config.batch
-        inputs, targets = self.batches.take(first, config.batch)
-        learned = int((targets != IGNORE).sum())
+        rows = self.batches.take(first, config.batch)
+        learned = self.count(rows)
         if not learned:
             raise TrainingError(f"step {self.step + 1}: nothing in its rows is to be learned")
-        loss = self._gradients(inputs, targets, learned)
+        self.measures = {}
+        loss = self._gradients(rows, learned)
         norm = self._clipped_norm()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
@@ -154,8 +160,8 @@ class Trainer:
         if config.eval_every and (self.step % config.eval_every == 0 or last):
             validation_loss = self.evaluate()
         report = StepReport(
-            self.step, loss, norm, config.rate(self.step - 1), inputs.size, seconds, outlier,
-            validation_loss,
+            self.step, loss, norm, config.rate(self.step - 1), rows[0].size, seconds, outlier,
+            validation_loss, measures=self.measures,
         )  # fmt: skip
         self._log(report)
         if validation_loss is not None and validation_loss < self.best:
@@ -169,25 +175,41 @@ class Trainer:
                 self._save_adapter()
         return report
 
-    def _gradients(self, inputs: np.ndarray, targets: np.ndarray, learned: int) -> float:
-        """Mean loss over the step's tokens, its gradients added up over micro-batches."""
+    def count(self, rows: Rows) -> int:
+        """How many things in these rows the loss is the mean of: tokens to be learned."""
+        return int((rows[1] != IGNORE).sum())
+
+    def loss(self, model: Any, rows: Rows) -> tuple[Tensor, dict[str, float]]:
+        """-> the loss summed over the rows, and what else is measured, summed as well."""
+        inputs, targets = map(self.backend.ids, rows)
+        return model(inputs, targets), {}
+
+    def _gradients(self, rows: Rows, learned: int) -> float:
+        """Mean loss of the step, its gradients added up over micro-batches."""
         processes = self.processes
-        mine = len(inputs) // processes.world
+        mine = len(rows[0]) // processes.world
         size = self.config.micro_batch or mine
-        total = 0.0
+        total, sums = 0.0, Counter[str]()
         for begin in range(processes.rank * mine, (processes.rank + 1) * mine, size):
             # Dropout's draws, too, are a function of seed, step and place in the batch.
             torch.manual_seed(hash((self.config.seed, self.step, begin)) & 0x7FFFFFFF)
-            x = self.backend.ids(inputs[begin : begin + size])
-            y = self.backend.ids(targets[begin : begin + size])
+            part = tuple(x[begin : begin + size] for x in rows)
             last = begin + size == (processes.rank + 1) * mine
             with wait_for_last(self._loss, last):
                 with self._autocast():
-                    loss = self._loss(x, y) / learned
+                    summed, measured = self.loss(self._loss, part)
+                    loss = summed / learned
                 # The processes' gradients are averaged, and their sum is meant.
                 (loss * processes.world).backward()
             total += loss.item()
+            sums.update(measured)
+        self._measure("", sums, learned)
         return processes.sum(total, self.backend.device)
+
+    def _measure(self, prefix: str, sums: Mapping[str, float], count: int) -> None:
+        for name, value in sums.items():
+            mean = self.processes.sum(value, self.backend.device) / count
+            self.measures[prefix + name] = mean
 
     def _clipped_norm(self) -> float:
         parameters = [p for p in self.module.parameters() if p.grad is not None]
@@ -205,27 +227,28 @@ class Trainer:
         """Mean loss in nats per learned token on the held-out rows; None without any."""
         if self.validation is None:
             return None
-        inputs, targets = self.validation
+        rows, learned = self.validation, self.count(self.validation)
         world, rank = self.processes.world, self.processes.rank
         size = self.config.micro_batch or max(1, self.config.batch // world)
         self.backend.training = False
-        total = 0.0
+        total, sums = 0.0, Counter[str]()
         with torch.no_grad(), self._autocast():
-            for begin in range(0, len(inputs), size * world):
+            for begin in range(0, len(rows[0]), size * world):
                 # Rows in turn; where the last do not suffice for all, a process takes them again.
-                at = begin + rank * size if begin + rank * size < len(inputs) else begin
-                x = self.backend.ids(inputs[at : at + size])
-                y = self.backend.ids(targets[at : at + size])
-                loss = float(self.module(x, y))
-                total += loss if at == begin + rank * size else 0.0
+                at = begin + rank * size if begin + rank * size < len(rows[0]) else begin
+                own = at == begin + rank * size
+                loss, measured = self.loss(self.module, tuple(x[at : at + size] for x in rows))
+                total += float(loss) if own else 0.0
+                sums.update({name: value if own else 0.0 for name, value in measured.items()})
         self.backend.training = True
-        return self.processes.sum(total, self.backend.device) / int((targets != IGNORE).sum())
+        self._measure("validation_", sums, learned)
+        return self.processes.sum(total, self.backend.device) / learned
 
     # What is kept
 
     def checkpoint(self) -> Checkpoint:
         card = {
-            "made_by": "pellucid train",
+            "made_by": self.made_by,
             "step": self.step,
             "validation_loss": None if math.isinf(self.best) else self.best,
             "corpus": self.corpus.card,
@@ -284,6 +307,16 @@ class Trainer:
 
     # How it begins
 
+    def _open_corpus(self) -> Any:
+        """What is learned from: it has a `card` and a `tokenizer()`."""
+        return open_corpus(self.config.corpus)
+
+    def _rows(self) -> tuple[Any, Rows | None]:
+        """-> what has `take(first, count)` for the rows of a step, and the held-out rows."""
+        config, n_ctx = self.config, self.hparams.n_ctx
+        rows = Batches(self.corpus.train, n_ctx, config.seed, aligned=config.aligned)
+        return rows, _held_out(self.corpus, n_ctx, config)
+
     def _weights(self) -> tuple[HParams, dict[str, Any], str | None]:
         config = self.config
         n_vocab = self.tokenizer.n_vocab
@@ -315,7 +348,7 @@ class Trainer:
     def _prepare_folder(self) -> None:
         path = self.out / "config.toml"
         if self.saved is not None and path.is_file():
-            before = TrainConfig.read(path)
+            before = type(self.config).read(path)
             now = self.config.to_dict()
             changed = [
                 name
