@@ -37,12 +37,16 @@ SECTIONS = {
         "patch": ("patch", "Put values of one prompt's run into another's."),
         "steer": ("steer", "Generate with a direction added."),
     },
+    "Learn": {
+        "data": ("data", "Turn texts and conversations into token files to train on."),
+        "train": ("train", "Make a model from your texts; `train talk` learns in seconds."),
+        "plot": ("plot", "Draw a training run's losses."),
+    },
     "Models": {
         "eval": ("eval", "How well a model predicts a text it has not seen."),
         "models": ("models", "List the models at hand, or show one's card."),
         "convert": ("convert", "Write a checkpoint in another format."),
         "merge": ("merge", "Put a LoRA adapter into the model it was trained on."),
-        "train-talk": ("train_talk", "Train the embedded talk model again, in seconds."),
     },
 }
 VERBS = {verb: entry for verbs in SECTIONS.values() for verb, entry in verbs.items()}

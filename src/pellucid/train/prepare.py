@@ -31,7 +31,7 @@ SAMPLE = 32 << 20  # bytes of text that a vocabulary is learned from, at most
 _BATCH = 1 << 20  # characters encoded at a time
 _LEAST_TAIL = 8192  # characters held out of a lone text: some rows for validation
 
-Progress = Callable[[str, int, int], None]  # what is done, bytes read, bytes in all
+Progress = Callable[[str, int, int], None]  # what is done, bytes read, bytes in all (0: unknown)
 
 
 def prepare(
@@ -86,6 +86,8 @@ def prepare(
         split = _survey(sources, validation, seed, sample)
         if given is None:
             assert sample is not None
+            if on_progress is not None:
+                on_progress("vocabulary", 0, 0)
             given = Tokenizer.train(sample.texts(), n_vocab, special)
         if split.conversations:
             chosen.check(given)
@@ -94,6 +96,9 @@ def prepare(
         sync(partial / TOKENIZER)
         sources.on_read = _told("encoding", sources, on_progress)
         segments = _segments(sources, split, chosen, given)
+        first_bad = sources.first_bad
+        for file in files:  # a card goes on to others: it says nothing of this machine
+            first_bad = first_bad and first_bad.replace(str(file.path), file.name)
         masked = bool(split.conversations) and not learn_all
         counts = _write(partial, segments, given, masked, workers)
         card = {
@@ -123,7 +128,11 @@ def prepare(
                 }
                 for file in files
             ],
-            "skipped": {"bad": sources.n_bad, "empty": sources.n_empty},
+            "skipped": {
+                "bad": sources.n_bad,
+                "first": first_bad,
+                "empty": sources.n_empty,
+            },
             "notes": split.notes,
         }
         text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"

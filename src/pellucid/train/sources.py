@@ -337,7 +337,7 @@ def _sections(blocks: Iterable[str], split_at: str) -> Iterator[tuple[int, str]]
     begin, lines = 1, list[str]()
     for number, line in enumerate(_lines(blocks), 1):
         if split_at == "line":
-            lines, ends = [line], True
+            lines, ends = [line] if line.strip() else [], True
         else:
             ends = line.strip() == ("" if split_at == "blank" else split_at)
             if not ends:

@@ -1,0 +1,128 @@
+"""`pellucid data`: texts become the tokenised corpus that a run learns from."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import console
+
+__all__ = ["command"]
+
+
+@click.command("data")
+@click.argument("texts", nargs=-1, required=True)
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--tokenizer",
+    metavar="M",
+    help="A model's or a corpus's, by folder or name such as gpt2 (default: learn a vocabulary).",
+)
+@click.option(
+    "--n-vocab",
+    type=click.IntRange(257),
+    help="Tokens of the vocabulary to learn, at most.  [default: 4096]",
+)
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.01,
+    show_default=True,
+    help="Share of the documents to hold out.",
+)
+@click.option(
+    "--template",
+    default="roles",
+    show_default=True,
+    help="How turns become tokens: roles, dialogpt or plain.",
+)
+@click.option(
+    "--learn-all", is_flag=True, help="Learn everybody's words, not the assistant's only."
+)
+@click.option(
+    "--text-field", metavar="NAME", help='The field of a row that holds its text ("text").'
+)
+@click.option(
+    "--turns-field", metavar="NAME", help='The field with the turns ("turns" or "messages").'
+)
+@click.option(
+    "--split-at",
+    metavar="LINE",
+    help='A text file\'s documents end at lines that say this; or "blank" lines, or each "line".',
+)
+@click.option("--skip-bad", is_flag=True, help="Count rows that cannot be read, and go on.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many documents.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws what to hold out."
+)
+@click.option("--workers", type=click.IntRange(1), help="Threads that encode (default: all cores).")
+def command(
+    texts: tuple[str, ...],
+    out: Path,
+    tokenizer: str | None,
+    n_vocab: int | None,
+    workers: int | None,
+    **settings: Any,
+) -> None:
+    """Turn TEXTS into token files in the folder OUT, for `pellucid train`.
+
+    TEXTS are files, folders or globs of .txt, .md, .jsonl (also .gz, .bz2, .xz, .zst) and
+    .parquet. A text file is one document; a row has "text", or "turns" of role and text.
+    """
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ..train.prepare import prepare
+
+    if tokenizer is not None and n_vocab is not None:
+        raise click.UsageError("--n-vocab is for a vocabulary to learn; --tokenizer has its own")
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def watch(stage: str, n_read: int, n_bytes: int) -> None:
+            bar.update(task, description=stage, completed=n_read, total=n_bytes or None)
+
+        card = prepare(
+            texts,
+            out,
+            tokenizer=tokenizer,
+            n_vocab=n_vocab or 4096,
+            workers=workers or os.cpu_count() or 1,
+            on_progress=watch,
+            **settings,
+        )
+    _print(card, out)
+
+
+def _print(card: dict[str, Any], out: Path) -> None:
+    from rich.table import Table
+
+    masked = card["masked"]
+    columns = ["documents", "tokens", *(["learned"] if masked else []), "bytes"]
+    table = Table(box=None)
+    table.add_column("")
+    for name in [*columns, "bytes per token"]:
+        table.add_column(name, justify="right")
+    for split, counts in card["splits"].items():
+        per_token = counts["bytes"] / counts["tokens"] if counts["tokens"] else 0
+        table.add_row(split, *(f"{counts[name]:,}" for name in columns), f"{per_token:.2f}")
+    console().print(table)
+    talked = f", {card['conversations']:,} conversations" if card["conversations"] else ""
+    click.echo(f"Wrote {out}: {card['n_vocab']:,} tokens in the vocabulary{talked}.")
+    skipped = card["skipped"]
+    if skipped["bad"]:
+        click.echo(f"Left out: {skipped['bad']:,} that cannot be read, first {skipped['first']}")
+    if skipped["empty"]:
+        click.echo(f"Left out: {skipped['empty']:,} without a word.")
+    for note in card["notes"]:
+        click.echo(f"Note: {note}.")
+    click.echo(f"Train on it: pellucid train {shlex.quote(str(out))} --out RUN")
