@@ -1,25 +1,31 @@
 """The embedded talk model: a GPT small enough to read, trained in seconds on a few sentences.
 
 It is GPT-2's model and GPT-2's kind of tokenizer, with a window of 8 tokens. It memorises the
-sentences below, and that is all it can do. `pellucid train-talk` makes it again.
+sentences below, and that is all it can do. `pellucid train talk` makes it again.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import checkpoint
+from ..checkpoint.checkpoint import Checkpoint
 from ..errors import InputError
 from ..hparams import SIZES
 from ..model import gpt2
 from ..tokenizer import Tokenizer
 from ..weights import flatten, initialise, unflatten
 
-__all__ = ["PROMPT", "SENTENCES", "STEPS", "train_talk"]
+if TYPE_CHECKING:
+    from .trainer import StepReport
+
+__all__ = ["PROMPT", "SENTENCES", "STEPS", "TalkTrainer"]
 
 PROMPT = "The power clapper"
 
@@ -57,95 +63,122 @@ _RATE = 0.02
 _DECAY = 0.01
 
 
-def train_talk(
-    steps: int = STEPS,
-    seed: int = 0,
-    on_step: Callable[[int, float], None] | None = None,
-) -> tuple[dict[str, np.ndarray], Tokenizer, dict[str, Any]]:
-    """-> (tensors by name, tokenizer, card)
+class TalkTrainer:
+    """Learns the sentences, all of them at each step. Iterating takes the steps.
 
-    AdamW on all sentences at once, the learning rate falling from 0.02 to 0 along a cosine.
-    on_step(step, loss) sees each step's mean loss in nats per token.
-    Raises InputError without PyTorch.
+    AdamW, the learning rate falling from 0.02 to 0 along a cosine. Raises InputError without
+    PyTorch.
     """
-    try:
+
+    def __init__(self, steps: int = STEPS, seed: int = 0) -> None:
+        try:
+            import torch
+
+            from ..backend.torch import TorchBackend
+        except ImportError as error:
+            raise InputError(
+                'training needs PyTorch: pip install "pellucid[torch,train]"'
+            ) from error
+        if steps < 1:
+            raise InputError(f"steps must be at least 1, not {steps}")
+        self.steps, self.seed = steps, seed
+        self.hparams = SIZES["talk"]
+        # Said twice, a word's letters are merged; "clapper" is said once and stays in two pieces.
+        self.tokenizer = Tokenizer.train([*SENTENCES, *SENTENCES[1:]], N_VOCAB)
+        end = self.tokenizer.end_of_text
+        assert end is not None
+        self.rows = [[*self.tokenizer.encode(sentence), end] for sentence in SENTENCES]
+        n_ctx = self.hparams.n_ctx
+        inputs = np.full((len(self.rows), n_ctx), end)
+        targets = np.full((len(self.rows), n_ctx), -100)  # -100: nothing to learn here
+        for row, ids in enumerate(self.rows):
+            known = ids[:n_ctx]
+            inputs[row, : len(known)] = known
+            following = ids[1 : n_ctx + 1]
+            targets[row, : len(following)] = following
+        self.n_learned = int((targets != -100).sum())  # tokens a step
+        self.backend = TorchBackend(training=True)
+        self.x, self.y = self.backend.ids(inputs), self.backend.ids(targets).reshape(-1)
+        leaves = {
+            name: self.backend.asarray(value).requires_grad_()
+            for name, value in initialise(self.hparams, seed).items()
+        }
+        self.weights = unflatten(leaves, self.hparams)
+        self.leaves = list(leaves.values())
+        matrices = [leaf for leaf in self.leaves if leaf.dim() > 1]
+        vectors = [leaf for leaf in self.leaves if leaf.dim() == 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": _DECAY},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            lr=_RATE,
+            betas=(0.9, 0.95),
+        )
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
+        self.loss = math.nan  # nats per token
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[StepReport]:
         import torch
         import torch.nn.functional as F
 
-        from ..backend.torch import TorchBackend
-    except ImportError as error:
-        raise InputError('training needs PyTorch: pip install "pellucid[torch,train]"') from error
-    if steps < 1:
-        raise InputError(f"steps must be at least 1, not {steps}")
+        from .trainer import StepReport
 
-    hparams = SIZES["talk"]
-    # Said twice, a word's letters are merged; "clapper" is said once and stays in two pieces.
-    tokenizer = Tokenizer.train([*SENTENCES, *SENTENCES[1:]], N_VOCAB)
-    end = tokenizer.end_of_text
-    assert end is not None
-    rows = [[*tokenizer.encode(sentence), end] for sentence in SENTENCES]
-    inputs = np.full((len(rows), hparams.n_ctx), end)
-    targets = np.full((len(rows), hparams.n_ctx), -100)  # -100: nothing to learn here
-    for row, ids in enumerate(rows):
-        known = ids[: hparams.n_ctx]
-        inputs[row, : len(known)] = known
-        following = ids[1 : hparams.n_ctx + 1]
-        targets[row, : len(following)] = following
-    lengths = (targets != -100).sum()
+        for step in range(self.steps):
+            start = time.perf_counter()
+            logits = gpt2(self.x, self.weights, self.hparams, self.backend)
+            rows = logits.reshape(-1, self.hparams.n_vocab)
+            mean = F.cross_entropy(rows, self.y, ignore_index=-100)
+            self.optimizer.zero_grad()
+            mean.backward()
+            norm = torch.nn.utils.clip_grad_norm_(self.leaves, 1.0)
+            rate = self.optimizer.param_groups[0]["lr"]
+            self.optimizer.step()
+            self.schedule.step()
+            self.loss = mean.item()
+            seconds = time.perf_counter() - start
+            self.seconds += seconds
+            yield StepReport(step + 1, self.loss, float(norm), rate, self.n_learned, seconds)
 
-    start = time.perf_counter()
-    backend = TorchBackend(training=True)
-    leaves = {
-        name: backend.asarray(value).requires_grad_()
-        for name, value in initialise(hparams, seed).items()
-    }
-    weights = unflatten(leaves, hparams)
-    matrices = [leaf for leaf in leaves.values() if leaf.dim() > 1]
-    vectors = [leaf for leaf in leaves.values() if leaf.dim() == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": _DECAY}, {"params": vectors, "weight_decay": 0.0}],
-        lr=_RATE,
-        betas=(0.9, 0.95),
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    x, y = backend.ids(inputs), backend.ids(targets).reshape(-1)
-    loss = 0.0
-    for step in range(steps):
-        logits = gpt2(x, weights, hparams, backend)
-        mean = F.cross_entropy(logits.reshape(-1, hparams.n_vocab), y, ignore_index=-100)
-        optimizer.zero_grad()
-        mean.backward()
-        torch.nn.utils.clip_grad_norm_(list(leaves.values()), 1.0)
-        optimizer.step()
-        schedule.step()
-        loss = mean.item()
-        if on_step is not None:
-            on_step(step, loss)
-    tensors = {
-        name: np.ascontiguousarray(backend.to_numpy(leaf))
-        for name, leaf in flatten(weights, hparams).items()
-    }
-    card = {
-        "name": "talk",
-        "about": "The talk's GPT: 8 tokens of window, small enough to read every number.",
-        "command": "pellucid train-talk",
-        "data": f"{len(SENTENCES)} sentences written for it (pellucid/train/talk.py)",
-        "licence": "MIT, as Pellucid",
-        "parameters": hparams.n_params,
-        "steps": steps,
-        "seed": seed,
-        "loss": round(loss, 4),
-        "loss_unit": "nats per token, on the sentences it was trained on",
-        "loss_floor": round(_floor(rows, hparams.n_ctx), 4),
-        "trained_tokens": int(lengths) * steps,
-        "seconds": round(time.perf_counter() - start, 1),
-        "limits": (
-            "It has memorised its sentences. It knows no other words, holds no conversation, "
-            "and is here to be looked at. There is no held-out loss: nothing was held out."
-        ),
-        "sentences": list(SENTENCES),
-    }
-    return tensors, tokenizer, card
+    def checkpoint(self) -> Checkpoint:
+        """The model as it is now, with its card."""
+        tensors = {
+            name: np.ascontiguousarray(self.backend.to_numpy(leaf))
+            for name, leaf in flatten(self.weights, self.hparams).items()
+        }
+        card = {
+            "name": "talk",
+            "about": "The talk's GPT: 8 tokens of window, small enough to read every number.",
+            "command": "pellucid train talk",
+            "data": f"{len(SENTENCES)} sentences written for it (pellucid/train/talk.py)",
+            "licence": "MIT, as Pellucid",
+            "parameters": self.hparams.n_params,
+            "steps": self.steps,
+            "seed": self.seed,
+            "loss": round(self.loss, 4),
+            "loss_unit": "nats per token, on the sentences it was trained on",
+            "loss_floor": round(_floor(self.rows, self.hparams.n_ctx), 4),
+            "trained_tokens": self.n_learned * self.steps,
+            "seconds": round(self.seconds, 1),
+            "limits": (
+                "It has memorised its sentences. It knows no other words, holds no conversation, "
+                "and is here to be looked at. There is no held-out loss: nothing was held out."
+            ),
+            "sentences": list(SENTENCES),
+        }
+        return Checkpoint(self.hparams, tensors, self.tokenizer, card, "plain")
+
+    def save_model(self, folder: Path) -> None:
+        model = self.checkpoint()
+        checkpoint.save(
+            folder,
+            model.hparams,
+            model.tensors,
+            model.tokenizer,
+            card=model.card,
+            template=model.template,
+        )
 
 
 def _floor(rows: list[list[int]], n_ctx: int) -> float:
@@ -162,12 +195,3 @@ def _floor(rows: list[list[int]], n_ctx: int) -> float:
         total += n
         nats -= sum(c * float(np.log(c / n)) for c in counts.values())
     return nats / total
-
-
-def save_talk(
-    folder: Path, tensors: dict[str, np.ndarray], tokenizer: Tokenizer, card: dict[str, Any]
-) -> None:
-    """Write the model in Pellucid's own format."""
-    from .. import checkpoint
-
-    checkpoint.save(folder, SIZES["talk"], tensors, tokenizer, card=card, template="plain")
