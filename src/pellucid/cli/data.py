@@ -85,7 +85,8 @@ def command(
         DownloadColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    screen = console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("reading", total=None)
 
         def watch(stage: str, n_read: int, n_bytes: int) -> None:

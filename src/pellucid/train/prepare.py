@@ -172,7 +172,8 @@ def _given(tokenizer: str | os.PathLike[str] | Tokenizer) -> Tokenizer:
 
 
 def _special_tokens(template: Template) -> list[str]:
-    parts = [p for frame in template.frames.values() for side in frame for p in side if p != "\n"]
+    sides = ([frame[at] for frame in template.frames.values()] for at in (0, 1))
+    parts = [part for side in sides for frame in side for part in frame if part != "\n"]
     return list(dict.fromkeys([END_OF_TEXT, *parts]))
 
 

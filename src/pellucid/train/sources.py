@@ -35,9 +35,9 @@ _TEXT = ("", ".txt", ".md")
 _ROWS = (".jsonl", ".ndjson")
 _PARQUET = ".parquet"
 _COMPRESSED: dict[str, Any] = {
-    ".gz": gzip.GzipFile,
-    ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
     ".zst": None,
 }
 # A place where no word of GPT-2's split, and so no token, lies across: before a space.
@@ -251,7 +251,7 @@ class Sources:
             ) from error
         try:
             with parquet.ParquetFile(file.path) as table:
-                wanted = {self.text_field or "text", self.turns_field or "turns", "messages"}
+                wanted = {*self._turns_fields(), self.text_field or "text"}
                 there = [name for name in table.schema_arrow.names if name in wanted]
                 if not there:
                     names = ", ".join(table.schema_arrow.names)
@@ -271,11 +271,7 @@ class Sources:
 
     def _document(self, entry: Mapping[str, Any], place: str) -> Document:
         """A row -> its document. Raises _BadRow."""
-        if self.turns_field is not None:
-            names = [self.turns_field]
-        else:
-            names = [] if self.text_field is not None else ["turns", "messages"]
-        for name in names:
+        for name in self._turns_fields():
             if entry.get(name) is not None:
                 return _conversation(place, name, entry[name])
         text = entry.get(self.text_field or "text")
@@ -284,6 +280,11 @@ class Sources:
                 f"{place} has no {self._wanted()}: it has {', '.join(entry) or 'nothing'}"
             )
         return _text(place, [_whole(text, place)])
+
+    def _turns_fields(self) -> tuple[str, ...]:
+        if self.turns_field is not None:
+            return (self.turns_field,)
+        return () if self.text_field is not None else ("turns", "messages")
 
     def _wanted(self) -> str:
         if self.text_field or self.turns_field:
