@@ -40,6 +40,7 @@ SECTIONS = {
     "Learn": {
         "data": ("data", "Turn texts and conversations into token files to train on."),
         "train": ("train", "Make a model from your texts; `train talk` learns in seconds."),
+        "prefer": ("prefer", "Make the better of two replies likelier (DPO)."),
         "plot": ("plot", "Draw a training run's losses."),
     },
     "Models": {

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..errors import InputError
 
@@ -103,7 +103,7 @@ class TrainConfig:
                 )
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Raises InputError for an unknown field or a missing one."""
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
@@ -113,7 +113,7 @@ class TrainConfig:
         return cls(**values)
 
     @classmethod
-    def read(cls, path: Path, changed: Mapping[str, Any] | None = None) -> TrainConfig:
+    def read(cls, path: Path, changed: Mapping[str, Any] | None = None) -> Self:
         """A TOML file; `changed` (flags) wins over it."""
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
