@@ -16,7 +16,7 @@ ROLES = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 def write(folder: Path, n_documents: int = 40, *, masked: bool = False, seed: int = 0) -> Path:
     """Documents of 20 to 60 tokens; half of them held out. masked: every other token is learned."""
     rng = np.random.default_rng(seed)
-    words = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "one", "big", "red", "hat", "there"]
+    words = "the cat sat on a mat and saw one big red hat there".split()  # noqa: SIM905
     tokenizer = Tokenizer.train([" ".join(words)] * 3, 290, special=ROLES)
     (folder / "tokenizer").mkdir(parents=True)
     tokenizer.save(folder / "tokenizer")

@@ -78,7 +78,8 @@ def share(module: Any, called: Any, way: str, processes: Processes) -> Any:
     mesh = init_device_mesh(kind, (processes.world,))
     for block in module.h:
         fully_shard(block, mesh=mesh)
-    fully_shard(module, mesh=mesh)
+    # Divided again after each forward pass, also one that no backward pass follows.
+    fully_shard(module, mesh=mesh, reshard_after_forward=True)
     return called
 
 
