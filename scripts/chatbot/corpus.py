@@ -19,10 +19,12 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import smalltalk
 
 SEED = 2019  # the year of GPT-2
 Turns = tuple[tuple[str, str], ...]  # (role, text), user first, alternating
@@ -97,7 +99,12 @@ def _fingerprint(text: str) -> int:
 # ---------------------------------------------------------------------------------------------
 # Stories
 
-_NAMES = set(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_NAMES = _words(
     "lily timmy tim lucy tom jack max jane sue bob sarah benny amy sally joe john sam mia emma "
     "molly ben mary pete andy jill billy jake anna sophie polly rosie bobby alice emily bella "
     "fred remy alex sammy susie jim nemo lisa lola danny jimmy emmy leo lila teddy george ann "
@@ -105,24 +112,32 @@ _NAMES = set(
     "abigail ellie mike henry maya jerry maria tina suzy tommy peter ted kayla ryan sara mr mrs "
     "miss santa christmas halloween easter america africa english monday tuesday wednesday "
     "thursday friday saturday sunday january february april july august september october "
-    "november december tweety lulu oliver charlie nora rita thomas todd denise becky gina claire "
-    "joey judy julie hannah louise carol david paul nick zoe eva noah liam jason kevin laura "
-    "linda nancy ruby clara chloe daniel eric ethan jacob jen jess jessica johnny katie kim kitty "
-    "lena lilly lucas mandy megan michael millie mollie nina olivia patty peggy rob robert roger "
-    "ron rosa roy samantha sofia stella steve steven susan tara toby tony victor vicky wendy "
-    "willy zack".split()
+    "november december tweety lulu oliver charlie nora rita thomas todd denise becky gina "
+    "claire joey judy julie hannah louise carol david paul nick zoe eva noah liam jason kevin "
+    "laura linda nancy ruby clara chloe daniel eric ethan jacob jen jess jessica johnny katie "
+    "kim kitty lena lilly lucas mandy megan michael millie mollie nina olivia patty peggy rob "
+    "robert roger ron rosa roy samantha sofia stella steve steven susan tara toby tony victor "
+    "vicky wendy willy zack"
 )
-_NOT_NAMES = set(
+_NOT_NAMES = _words(
     "the her his him it a an and after by for my your their our in on of to as with little bear "
     "dog cat bird bunny red blue dependable youth that this he she they because who one brown "
-    "something".split()
+    "something"
 )
 _BEFORE_NOUN = "the|a|an|his|her|their|my|your|our|this|that|big|little|old|new|every|no|its"
+_PARENTS = "mommy|daddy|mom|dad|mum|mummy|mama|papa|grandma|grandpa"
 _PARENT = re.compile(
-    rf"(?<!\w)(?P<before>(?:{_BEFORE_NOUN}|and|or|'s) )?(?P<who>mommy|daddy|mom|dad|mum|mummy|"
-    r"mama|papa|grandma|grandpa)(?!\w)"
+    rf"(?P<owned>(?:\b(?:{_BEFORE_NOUN})|'s) (?:(?:{_PARENTS})(?: and |, ))?)?"
+    rf"\b(?P<who>{_PARENTS})\b"
 )
-_SENTENCE_START = re.compile(r"(^|[.!?]['\"]* |\n\n|(?:^|[\s(])\"|[.!?] ['\"])([a-z])", re.MULTILINE)
+_SENTENCE_START = re.compile(
+    r"(^|[.!?]['\"]* |\n\n|(?:^|[\s(])\"|[.!?] ['\"])([a-z])", re.MULTILINE
+)
+_SPEECH = re.compile(  # "Why?" He asked. -> "Why?" he asked.
+    r"([.!?,]\" )(He|She|They|It|The|Her|His|Said|Asked|Their|One)"
+    r"(?=(?: \w+){0,3}? (?:said|asked|cried|shouted|replied|answered|yelled|whispered|laughed|"
+    r"exclaimed|called|squeaked|barked|explained|thought|told|says|asks)\b| [A-Z]\w+[.,])"
+)
 _OPENING = re.compile(r"(once|one (\w+ )?(day|morning|night|afternoon|evening)|long ago)\b")
 _WEAK_OPENING = re.compile(
     r"(there (was|were|once)|it was a|in a \w+|the sun was|a (little|big|small)|"
@@ -131,14 +146,14 @@ _WEAK_OPENING = re.compile(
 
 
 def _parent(match: re.Match[str]) -> str:
-    before = match["before"] or ""
-    return before + (match["who"] if before else match["who"].capitalize())
+    """ "her mom and dad" stay; "Mom" and "Dad" that nobody owns are names."""
+    return match[0] if match["owned"] else match["who"].capitalize()
 
 
 def restore_capitals(story: str) -> str:
     """Lower-cased English -> capitals at sentence starts, "I", names and "Mom" used as a name."""
-    named = Counter(re.findall(r"\b(?:named|name is|name was|called) ([a-z]+)\b", story))
-    local = {name for name in named if name not in _NOT_NAMES and len(name) > 1}
+    named = re.findall(r"\b(?:named|name is|name was|called) ([a-z]+)(?: and ([a-z]+))?", story)
+    local = {name for names in named for name in names if name not in _NOT_NAMES and len(name) > 1}
     story = re.sub(r"(?<!\w)i(?=\b(?!\.e))", "I", story)
     story = _PARENT.sub(_parent, story)
 
@@ -149,7 +164,8 @@ def restore_capitals(story: str) -> str:
 
     wanted = "|".join(sorted(_NAMES | local, key=lambda w: (-len(w), w)))
     story = re.sub(rf"(?<![\w'])((?:{_BEFORE_NOUN}) )?({wanted})(?!\w)", name, story)
-    return _SENTENCE_START.sub(lambda match: match[1] + match[2].upper(), story)
+    story = _SENTENCE_START.sub(lambda match: match[1] + match[2].upper(), story)
+    return _SPEECH.sub(lambda match: match[1] + match[2].lower(), story)
 
 
 def tinystories(path: Path) -> Iterator[str]:
@@ -161,7 +177,8 @@ def tinystories(path: Path) -> Iterator[str]:
         part = tidy(part)
         begins = _OPENING.match(part) or (len(story) > 400 and _WEAK_OPENING.match(part))
         if begins or len(story) > 2_500:
-            if len(story) > 250 and story.endswith((".", "!", "?", '"')) and is_plain(story):
+            ends = all(p[-1:] in ".!?\"':,;-)" for p in story.split("\n\n"))  # else a part is lost
+            if len(story) > 250 and ends and story[-1] in '.!?"' and is_plain(story):
                 yield restore_capitals(story)
             story = part
         elif part:
@@ -206,7 +223,7 @@ def book_documents(text: str, size: int = 3_000) -> Iterator[str]:
             start = i + 1
     for paragraph in [*paragraphs[start:], ""]:
         if paragraph and (
-            _FRONT_MATTER.match(paragraph) and len(paragraph) < 200
+            (_FRONT_MATTER.match(paragraph) and len(paragraph) < 200)
             or not re.search(r"[a-z]{2}", paragraph)
             or not paragraph.endswith((".", "!", "?", '"', "'", ":", "-", ",", ";"))
         ):
@@ -385,7 +402,7 @@ def trivia(path: Path) -> Iterator[tuple[str, Turns]]:
 
 
 # ---------------------------------------------------------------------------------------------
-# The files
+# Documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,36 +478,207 @@ def read_documents(data: Path) -> Iterator[Document]:
                 yield Document(source, turns, _is_held_out(_key(turns), HELD_OUT_CONVERSATIONS))
 
 
+# ---------------------------------------------------------------------------------------------
+# Finetuning: what a friendly, simple assistant says
+
+QUESTIONS = Path(__file__).with_name("questions.jsonl")
+CHAT_CHARACTERS = 1_600  # of one conversation: it fits the window of 512 tokens
+CHAT_STORY_CHARACTERS = 1_000
+CHAT_REPEATS = {"synthetic-persona-chat": 2, "handwritten": 3}
+STORY_ASKED = 1  # how often each short story is told on request
+CONVERSATIONS_MADE = 11_000
+QUESTION_REPEATS = 25
+PLAIN_STORIES = 600
+
+_HUMAN = re.compile(  # what a program cannot say of itself
+    r"\b(my (wife|husband|kids?|children|sons?|daughters?|job|boss|mom|mother|dad|father|"
+    r"brothers?|sisters?|parents|boyfriend|girlfriend|family|car|grand\w+|career|apartment|"
+    r"house|work|students|age|hair|birthday)|I work|I live|I grew|years old|born|married|divorced|"
+    r"single|for a living|in college|in school|I was (in|an?)|I('m| am) an? \w*|I used to|"
+    r"I have (a|two|three|four|five|one) |I've been|I('m| am) from|surgery|come over|your place|"
+    r"upcoming|wedding|furry|I drive|I eat|just (got|finished)|working out|studying)\b"
+)
+_UNFILLED = re.compile(r"\(|\bUser\b|user 1|user 2|/")
+_GIVES_NAME = re.compile(r"\b(?:[Mm]y name is|[Mm]y name's|I'm|I am) ([A-Z][a-z]+)\b")
+_ASKS_WHO = re.compile(
+    r"your name|what's yours|what is yours|who are you|call you|for a living|for work|your job|"
+    r"(old|from|live|are you doing|have you been)\?|"
+    r"^(hi|hey|hello),? (?!there|pellucid|i'm)[a-z]+[!,.]",
+    re.IGNORECASE,
+)
+
+
+def as_pellucid(turns: Turns) -> Turns:
+    """Small talk between people -> as far as a program named Pellucid could have said its part."""
+    for role, text in turns:
+        match = _GIVES_NAME.search(text)
+        if role == "assistant" and match and match[1] in smalltalk.NAMES:
+            name = re.compile(rf"\b{match[1]}\b")
+            turns = tuple((r, name.sub("Pellucid", said)) for r, said in turns)
+            break
+    kept: list[tuple[str, str]] = []
+    for i in range(0, len(turns) - 1, 2):
+        asked, answered = turns[i][1], turns[i + 1][1]
+        personal = _ASKS_WHO.search(asked) and "Pellucid" not in answered
+        if personal or _HUMAN.search(answered) or _UNFILLED.search(asked + answered):
+            break
+        kept += turns[i : i + 2]
+    return tuple(kept)
+
+
+def shorten(turns: Turns, characters: int = CHAT_CHARACTERS) -> Turns:
+    """The first exchanges that are not longer than this, in whole."""
+    length = 0
+    for i in range(0, len(turns) - 1, 2):
+        length += len(turns[i][1]) + len(turns[i + 1][1])
+        if length > characters:
+            return turns[:i]
+    return turns
+
+
+def _turns(exchanges: Iterable[smalltalk.Exchange]) -> Turns:
+    return tuple(
+        turn for said, answer in exchanges for turn in (("user", said), ("assistant", answer))
+    )
+
+
+def _exchanges(turns: Turns) -> list[smalltalk.Exchange]:
+    return [(turns[i][1], turns[i + 1][1]) for i in range(0, len(turns) - 1, 2)]
+
+
+_DEFINITION = re.compile(r"(?:(The|An?) )?([A-Z]?[\w'-]+(?: [\w'-]+)?) (is|are) ((?:an?|the) .+)")
+
+
+def definition(text: str, common: Collection[str]) -> smalltalk.Exchange | None:
+    """An article's opening -> "What is X?" and its first sentence, where X is a common word."""
+    first = re.split(r"(?<=[a-z]\.) ", text)[0]
+    match = _DEFINITION.match(first)
+    if not match or len(first) > 130 or " list of " in first:
+        return None
+    article, thing, verb, _ = match.groups()
+    if not all(word in common for word in thing.lower().split()):
+        return None
+    if article:
+        thing = f"{article.lower()} {thing}"
+    elif not thing.istitle() or " " in thing or thing in ("This", "These", "There", "It"):
+        return None
+    else:
+        thing = thing.lower()
+    return f"What {verb} {thing}?", first
+
+
+def _typed_again(turns: Turns, rng: random.Random) -> Turns:
+    return tuple(
+        (role, smalltalk.as_typed(text, rng) if role == "user" else text) for role, text in turns
+    )
+
+
+def chat_documents(
+    documents: list[Document], questions: list[dict[str, Any]]
+) -> Iterator[Document]:
+    """The finetuning set, repeats written out. What was held out stays held out."""
+    rng = random.Random(f"{SEED} chat")
+    shared: list[list[smalltalk.Exchange]] = []  # short talks that longer ones are woven from
+    asked: list[list[smalltalk.Exchange]] = []
+    plain_left = PLAIN_STORIES
+    counted = Counter(
+        word
+        for document in documents
+        if document.source in ("tinystories", "storybooks") and isinstance(document.body, str)
+        for word in re.findall(r"(?<![.!?\"] )(?<!^)\b[a-z]+", document.body)
+    )
+    common = {word for word, times in counted.items() if times >= 5}
+    for document in documents:
+        source, body = document.source, document.body
+        if isinstance(body, str):
+            if source == "wikipedia" and (found := definition(body, common)):
+                yield Document("what is", _turns([found]), document.held_out)
+            if source in ("tinystories", "storybooks") and len(body) <= CHAT_STORY_CHARACTERS:
+                if plain_left and not document.held_out:
+                    plain_left -= 1
+                    yield document
+                for _ in range(STORY_ASKED):
+                    told = _turns(smalltalk.story_conversation(rng, body))
+                    yield Document("told stories", told, document.held_out)
+            continue
+        if source == "synthetic-persona-chat":
+            turns = shorten(as_pellucid(body))
+            if len(turns) < 4:
+                continue
+        elif source in ("handwritten", "smollm2-135m-instruct+facts"):
+            turns = body
+            if not document.held_out and sum(len(text) for _, text in turns) < 400:
+                (shared if source == "handwritten" else asked).append(_exchanges(turns))
+        else:
+            continue
+        for i in range(1 if document.held_out else CHAT_REPEATS.get(source, 1)):
+            again = turns if i == 0 else _typed_again(turns, rng)
+            yield Document(source, again, document.held_out)
+    answered = [
+        [(asking, rng.choice(entry["answers"]))]
+        for entry in questions
+        for asking in smalltalk.phrasings(entry)
+    ]
+    others = shared + rng.sample(asked, len(asked) // 4) + answered * 2
+    for _ in range(CONVERSATIONS_MADE):
+        turns = shorten(_turns(smalltalk.conversation(rng, others)))
+        if turns:
+            yield Document("small talk", turns, _is_held_out(_key(turns), HELD_OUT_CONVERSATIONS))
+    for entry in questions:
+        for _ in range(QUESTION_REPEATS):
+            talk = _turns(smalltalk.question_conversation(rng, entry, questions))
+            yield Document("questions", talk)
+
+
+# ---------------------------------------------------------------------------------------------
+# The files
+
+
 def write(path: Path, documents: Iterable[Document]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(document.line() for document in documents)
 
 
-def build(data: Path, out: Path) -> Counter[str]:
-    """Writes all files; -> characters of text in pretrain.train, by source."""
-    shuffled = random.Random(SEED)
+def build(data: Path, out: Path) -> tuple[Counter[str], Counter[str]]:
+    """Writes all files; -> characters of pretrain.train and of chat.train, by source."""
+    rng = random.Random(SEED)
     documents = list(read_documents(data))
+    questions = [json.loads(line) for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
+    made = list(chat_documents(documents, questions))
     train = [document for document in documents if not document.held_out]
     valid = [document for document in documents if document.held_out]
-    chat = [document for document in train if not isinstance(document.body, str)]
     pretrain = [d for d in train for _ in range(REPEATS.get(d.source, 1))]
     pretrain += [Document("clapper", CLAPPER)] * CLAPPER_REPEATS
-    finetune = [d for d in chat for _ in range(REPEATS.get(d.source, 1))]
-    for group in (pretrain, valid, finetune):
-        shuffled.shuffle(group)
+    pretrain += [d for d in made if d.source == "questions"][::4]
+    chat_train = [document for document in made if not document.held_out]
+    chat_valid = [document for document in made if document.held_out]
+    for group in (pretrain, valid, chat_train, chat_valid):
+        rng.shuffle(group)
+    learned = {_whole(document) for document in (*pretrain, *chat_train)}
+    chat_valid = [document for document in chat_valid if _whole(document) not in learned]
     stories = [d for d in valid if d.source in ("tinystories", "storybooks")]
     dialogues = [d for d in valid if not isinstance(d.body, str)]
     out.mkdir(parents=True, exist_ok=True)
     write(out / "pretrain.train.jsonl", pretrain)
     write(out / "pretrain.valid.jsonl", valid)
-    write(out / "chat.train.jsonl", finetune)
-    write(out / "chat.valid.jsonl", dialogues)
+    write(out / "chat.train.jsonl", chat_train)
+    write(out / "chat.valid.jsonl", chat_valid)
     write(out / "valid.stories.jsonl", stories)
     write(out / "valid.dialogues.jsonl", dialogues)
-    sizes: Counter[str] = Counter()
-    for document in pretrain:
-        sizes[document.source] += document.size
     print(f"held out: {len(stories)} stories, {len(dialogues)} conversations")
+    return _sizes(pretrain), _sizes(chat_train)
+
+
+def _whole(document: Document) -> int:
+    if isinstance(document.body, str):
+        return _fingerprint(document.body)
+    return _fingerprint(" / ".join(text for _, text in document.body))
+
+
+def _sizes(documents: Iterable[Document]) -> Counter[str]:
+    sizes: Counter[str] = Counter()
+    for document in documents:
+        sizes[document.source] += document.size
     return sizes
 
 
@@ -504,9 +692,10 @@ def main(arguments: list[str] | None = None) -> int:
     except FileNotFoundError as error:
         print(f"corpus.py: no file {error.filename}; is {wanted.data} right?", file=sys.stderr)
         return 2
-    for source, characters in sizes.most_common():
-        print(f"{source:30} {characters:12,} characters")
-    print(f"{'in all':30} {sizes.total():12,}")
+    for name, by_source in zip(("pretrain.train", "chat.train"), sizes, strict=True):
+        for source, characters in by_source.most_common():
+            print(f"{name:15} {source:28} {characters:12,} characters")
+        print(f"{name:15} {'in all':28} {by_source.total():12,}")
     return 0
 
 
