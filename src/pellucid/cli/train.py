@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..train.trainer import Trainer
     from ..train.view import View
 
-__all__ = ["HELP", "command"]
+__all__ = ["HELP", "command", "learn"]
 
 # What each field of TrainConfig is, for --help; the fields themselves make the flags.
 HELP = {
@@ -33,8 +33,6 @@ HELP = {
     "n_head": "Heads in a layer.",
     "n_layer": "Layers.",
     "template": "How the model is talked to, such as roles.",
-    "objective": "What is learned.",
-    "beta": "With preferences: how closely to stay with the model at the start.",
     "lora_rank": "Train an adapter of this rank beside the weights of --start; 0: the weights.",
     "lora_alpha": "The adapter counts alpha / rank.",
     "lora_dropout": "Dropout before the adapter.",
@@ -223,10 +221,16 @@ def _run(settings: TrainConfig) -> None:
         from ..train.trainer import Trainer
     except ImportError as error:
         raise InputError('training needs PyTorch: pip install "pellucid[torch,train]"') from error
+    learn(Trainer(settings))
+
+
+def learn(trainer: Trainer) -> None:
+    """Take the steps that are left, and show it. Ctrl-C or SIGTERM: exit code 130 or 143, once
+    everything is saved."""
     from ..train.plot import read_log
     from ..train.view import View
 
-    trainer = Trainer(settings)
+    settings = trainer.config
     first = trainer.processes.first
     board = None
     if first and settings.tensorboard is not None:

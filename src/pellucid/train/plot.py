@@ -17,7 +17,7 @@ __all__ = ["plot", "read_log"]
 LOG = "log.jsonl"
 # Okabe and Ito's blue and vermilion, distinct for every kind of colour vision
 _BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#5b5b5b"
-_PERPLEXITIES = [base * 10**power for power in range(7) for base in (1, 2, 5)]
+_TICKS = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9))  # few, or many where few do not suffice
 
 
 def read_log(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -87,29 +87,28 @@ def _draw(figure: Any, steps: list[dict[str, Any]], name: str) -> None:
     axes.plot(at[window - 1 :], _mean(loss, window), color=_BLUE, linewidth=1.6, label=label)
     if held_out:
         x, y = zip(*held_out, strict=True)
-        axes.plot(x, y, "o-", color=_VERMILION, markersize=4, linewidth=1.2, label="held out")
-        best = min(held_out, key=lambda point: point[1])
-        axes.annotate(
-            f"{best[1]:.3f} at step {best[0]:,}",
-            best,
-            (0, 12),
-            textcoords="offset points",
-            ha="right",
-            color=_VERMILION,
-        )
+        lowest, best = min((loss, step) for step, loss in held_out)
+        label = f"held out, lowest {lowest:.3f} at step {best:,}"
+        axes.plot(x, y, "o-", color=_VERMILION, markersize=4, linewidth=1.2, label=label)
     axes.set_ylabel("loss (nats/token)")
     axes.set_title(f"{name}: loss over {int(at[-1]):,} steps of {steps[-1]['tokens']:,} tokens")
     axes.legend(frameon=False)
     right = axes.secondary_yaxis("right", functions=(np.exp, lambda x: np.log(np.maximum(x, 1e-9))))
     low, high = np.exp(axes.get_ylim())
-    right.set_yticks([p for p in _PERPLEXITIES if low <= p <= high] or [round(float(low), 2)])
+    for digits in _TICKS:
+        ticks = [
+            n * 10**power for power in range(9) for n in digits if low <= n * 10**power <= high
+        ]
+        if len(ticks) > 2:
+            break
+    right.set_yticks(ticks or [round(float(high), 2)])
     right.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     right.minorticks_off()
     right.set_ylabel("perplexity")
     norms.plot(at, norm, color=_GREY, linewidth=0.8)
-    norms.set_ylabel("gradient norm")
+    norms.set_ylabel("gradient\nnorm")
     rates.plot(at, rate, color=_GREY, linewidth=1.2)
-    rates.set_ylabel("learning rate")
+    rates.set_ylabel("learning\nrate")
     rates.set_xlabel("step")
     for each in (axes, norms, rates):
         each.grid(color="#e5e5e5", linewidth=0.6)
