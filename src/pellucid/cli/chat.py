@@ -11,10 +11,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from ..errors import InputError, PellucidError
-from .options import console, load_model, model_options, sampling_options
+from .options import (
+    chosen_sampling,
+    console,
+    load_model,
+    model_options,
+    own_sampling,
+    sampling_options,
+)
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -72,10 +78,7 @@ def command(
     from ..chat import Conversation
 
     gpt = load_model(model, backend, device, dtype, threads)
-    ctx = click.get_current_context()
-    chosen = any(ctx.get_parameter_source(name) != ParameterSource.DEFAULT for name in sampling)
-    if not chosen:
-        sampling = default_sampling(gpt)
+    sampling = chosen_sampling(sampling, default_sampling(gpt))
     conversation = Conversation(
         gpt, template, system, max_tokens=max_tokens, n_ctx=n_ctx, **sampling
     )
@@ -88,10 +91,11 @@ def command(
 
 
 def default_sampling(gpt: GPT) -> dict[str, Any]:
-    """A model with a tiny window shows the talk's "token with the highest probability"."""
+    """What the model's card recommends. One with a tiny window shows the talk's "token with the
+    highest probability"."""
     from ..chat import TINY_WINDOW
 
-    return {"greedy": True} if gpt.hparams.n_ctx < TINY_WINDOW else {}
+    return {"greedy": True} if gpt.hparams.n_ctx < TINY_WINDOW else own_sampling(gpt)
 
 
 def answer_lines(conversation: Conversation, lines: Iterable[str]) -> None:
@@ -111,7 +115,9 @@ def converse(
     gpt: GPT, conversation: Conversation, screen: Console, *, greedy: bool | None = None
 ) -> None:
     """The session in a terminal, until Ctrl-D or /quit."""
-    greet(gpt, conversation, screen, bool(default_sampling(gpt)) if greedy is None else greedy)
+    greet(
+        gpt, conversation, screen, "greedy" in default_sampling(gpt) if greedy is None else greedy
+    )
     _Session(gpt, conversation, screen).run()
 
 

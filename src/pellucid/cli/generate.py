@@ -10,7 +10,15 @@ import click
 
 from ..errors import InputError
 from .findings import BYTES, new_file, places
-from .options import console, given_text, load_model, model_options, sampling_options
+from .options import (
+    chosen_sampling,
+    console,
+    given_text,
+    load_model,
+    model_options,
+    own_sampling,
+    sampling_options,
+)
 
 if TYPE_CHECKING:
     from ..generate import Generation, Step
@@ -69,6 +77,7 @@ def command(
     """Go on from TEXT, token by token, and say why it ended. TEXT - reads standard input."""
     text = given_text(text, 'pellucid generate "The power"')
     gpt = load_model(model, backend, device, dtype, threads)
+    sampling = chosen_sampling(sampling, own_sampling(gpt))
     chosen: dict[str, Any] = {"layers": layers, "heads": heads, "positions": positions}
     recorder = None
     if record is not None:

@@ -7,13 +7,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..gpt import GPT
 
-__all__ = ["console", "given_text", "load_model", "model_options", "sampling_options"]
+__all__ = [
+    "chosen_sampling",
+    "console",
+    "given_text",
+    "load_model",
+    "model_options",
+    "own_sampling",
+    "sampling_options",
+]
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,6 +70,21 @@ def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def chosen_sampling(given: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The sampling that a person set, or the model's own where nothing but a seed was set."""
+    context = click.get_current_context()
+    names = set(given) - {"seed"}
+    if any(context.get_parameter_source(name) != ParameterSource.DEFAULT for name in names):
+        return given
+    return {**own, "seed": given.get("seed")}
+
+
+def own_sampling(gpt: GPT) -> dict[str, Any]:
+    """The settings that a model's card recommends, or none."""
+    recommended = gpt.card.get("sampling")
+    return dict(recommended) if isinstance(recommended, dict) else {}
 
 
 def load_model(

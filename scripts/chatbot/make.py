@@ -1,0 +1,120 @@
+"""Make the embedded chatbot again: corpus, vocabulary, training, finetuning, the shipped folder.
+
+    python scripts/chatbot/make.py DATA WORK [--out FOLDER]
+
+DATA holds the texts that README.md names. Everything lies under WORK; a step that is done is not
+done again, and training goes on where it was stopped. Needs the extras [torch,train].
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pellucid import checkpoint
+from pellucid.errors import PellucidError
+from pellucid.train.config import TrainConfig
+from pellucid.train.prepare import prepare
+from pellucid.train.trainer import Trainer
+
+HERE = Path(__file__).parent
+EMBEDDED = HERE.parents[1] / "src" / "pellucid" / "models" / "chat"
+LIMITS = (
+    "A very small model: it holds simple conversations and writes simple stories, loses the "
+    "thread after some sentences, knows few facts and makes things up. It saw only English. "
+    "Nothing it says should be relied on."
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--out", type=Path, default=EMBEDDED)
+    given = parser.parse_args()
+    work = given.work.resolve()
+    texts = work / "texts"
+    if not (texts / "chat.train.jsonl").exists():
+        subprocess.run([sys.executable, HERE / "corpus.py", given.data, texts], check=True)
+    if not (work / "pretrain" / "card.json").exists():
+        source = texts / "pretrain.train.jsonl"
+        prepare([source], work / "pretrain", n_vocab=4096, learn_all=True)
+    if not (work / "chat" / "card.json").exists():
+        source = texts / "chat.train.jsonl"
+        prepare([source], work / "chat", tokenizer=work / "pretrain", validation=0.02)
+    for name in ("pretrain", "chat"):
+        train(HERE / f"{name}.toml", work)
+    ship(work, given.out)
+
+
+def train(path: Path, work: Path) -> None:
+    """Take the steps that are left, telling every 20th."""
+    table = TrainConfig.read(path).to_dict()
+    for name in ("corpus", "out", "start"):
+        if table[name] is not None:
+            table[name] = str(work / Path(table[name]).relative_to("work"))
+    trainer = Trainer(TrainConfig.from_dict(table))
+    for report in trainer:
+        if report.step % 20 == 0 or report.validation_loss is not None:
+            held_out = report.validation_loss
+            print(
+                f"{path.stem} {report.step}: loss {report.loss:.3f}"
+                + (f", held out {held_out:.3f}" if held_out is not None else "")
+                + f", {report.tokens / report.seconds:.0f} tokens/s",
+                flush=True,
+            )
+
+
+def ship(work: Path, out: Path) -> None:
+    """The finished model in float16, with a card that says how it was made."""
+    model = checkpoint.load(work / "run-chat" / "model")
+    runs = {name: summary(work / f"run-{name}") for name in ("pretrain", "chat")}
+    card = {
+        "name": "chat",
+        "about": "A GPT-2 of 5.9M parameters for simple English stories and conversations.",
+        "command": "python scripts/chatbot/make.py DATA WORK",
+        "data": (HERE / "README.md").read_text(encoding="utf-8").split("\n## Sources\n")[-1],
+        "licence": "MIT, as Pellucid; see data for the texts it was trained on",
+        "parameters": model.hparams.n_params,
+        "sampling": {"temperature": 0.7, "top_k": 40, "top_p": 0.95},
+        "training": runs,
+        "evaluation": "docs/chatbot.md",
+        "limits": LIMITS,
+    }
+    checkpoint.save(
+        out, model.hparams, model.tensors, model.tokenizer,
+        dtype="float16", card=card, template="roles",
+    )  # fmt: skip
+    print(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
+
+
+def summary(run: Path) -> dict[str, Any]:
+    """The settings of a run, and its held-out loss on the way (nats per learned token)."""
+    with open(run / "log.jsonl", encoding="utf-8") as file:
+        log = [json.loads(line) for line in file]
+    config = TrainConfig.read(run / "config.toml").to_dict()
+    kept = ("n_ctx", "steps", "batch", "optimizer", "learning_rate", "warmup", "final_rate",
+            "weight_decay", "dropout", "seed", "aligned")  # fmt: skip
+    return {
+        **{name: config[name] for name in kept},
+        "tokens": sum(line["tokens"] for line in log),
+        "seconds": round(sum(line["seconds"] for line in log)),
+        "validation_loss": {
+            line["step"]: round(line["validation_loss"], 4)
+            for line in log
+            if line["validation_loss"] is not None
+        },
+    }
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except PellucidError as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped; the same command goes on.")
