@@ -411,7 +411,7 @@ def _describe(settings: TrainConfig, sources: tuple[str, ...], n_vocab: int) -> 
     click.echo(settings.to_toml())
     _finish(
         [
-            ("parameters", f"{hparams.n_params:,}, of {hparams.n_vocab:,} tokens' vocabulary"),
+            ("parameters", f"{hparams.n_params:,}, with a vocabulary of {hparams.n_vocab:,}"),
             ("tokens per step", f"{tokens:,}"),
             ("tokens in all", f"{settings.steps * tokens:,}"),
             ("epochs", epochs),
