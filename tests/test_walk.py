@@ -109,6 +109,49 @@ def test_refuses_a_place_that_is_not_there(gpt, place, size):
             printed(gpt, **{place: wrong})
 
 
+def test_refuses_before_it_computes(monkeypatch, tmp_path):
+    from click.testing import CliRunner
+
+    from pellucid.gpt import GPT
+
+    def never(*_, **__):
+        raise AssertionError("it ran")
+
+    monkeypatch.setattr(GPT, "forward", never)
+    path = tmp_path / "page.html"
+    for place in ("--layer", "--head", "--position"):
+        for more in ([], ["--json"], ["--html", str(path)]):
+            with pytest.raises(InputError, match=f"{place} must be between"):
+                CliRunner().invoke(command, [TEXT, place, "99", *more], catch_exceptions=False)
+    assert not path.exists()
+
+
+def test_pictures_are_the_inspections(gpt):
+    from pellucid import inspect
+    from pellucid.inspect.terminal import Picture
+
+    walked = printed(gpt, 80, layer=1, head=2, position=2)
+    ids = gpt.encode(TEXT)
+    for finding in (
+        inspect.attention(gpt, ids, layers=1),
+        inspect.residual_norms(gpt, ids),
+        inspect.logit_lens(gpt, ids),
+    ):
+        out = io.StringIO()
+        Console(file=out, width=80).print(Picture(finding, position=2))
+        assert out.getvalue() in walked
+
+
+def test_html_is_the_view_s_page(gpt, tmp_path):
+    from click.testing import CliRunner
+
+    from pellucid.inspect import page, view
+
+    path = tmp_path / "page.html"
+    CliRunner().invoke(command, [TEXT, "--html", str(path)], catch_exceptions=False)
+    assert path.read_text(encoding="utf-8") == page(view(gpt, TEXT), title=TEXT)
+
+
 def test_mistakes_exit_2():
     run = subprocess.run(
         [sys.executable, "-c", "from pellucid.cli import main; main()", "walk", "--head", "99"],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .findings import new_file
 from .options import console as make_console
 from .options import load_model, model_options
 
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
 
     from ..generate import Generation
     from ..gpt import GPT
+    from ..inspect import Finding
 
 __all__ = ["command", "walk"]
 
 TALK = "The power clapper"
-SHADES = " ░▒▓█"
 
 
 @click.command("walk")
@@ -33,6 +35,7 @@ SHADES = " ░▒▓█"
 @click.option("--head", type=int, default=0, show_default=True, help="Which of its heads.")
 @click.option("--position", type=int, default=-1, show_default=True, help="Whose row to follow.")
 @click.option("--max-tokens", type=click.IntRange(0), help="Predict at most so many tokens.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Also one page for a browser.")
 @click.option("--json", "as_json", is_flag=True, help="Every number of the walk, as JSON.")
 def command(
     text: str,
@@ -45,43 +48,55 @@ def command(
     head: int,
     position: int,
     max_tokens: int | None,
+    html: str | None,
     as_json: bool,
 ) -> None:
-    """Walk TEXT through the model, step by step, with live numbers.
+    """Walk TEXT through the model, step by step, with live numbers and pictures.
 
     Negative --layer, --head and --position count from the end.
     """
     gpt = load_model(model, backend, device, dtype, threads)
+    out = generation(gpt, text, max_tokens)
+    layer, head, position = places(gpt, len(out.prompt), layer, head, position)
+    if html is not None:
+        write_page(gpt, text, html)
     if as_json:
-        seen, out = gather(gpt, text, max_tokens)
-        layer, head, position = places(gpt, len(out.prompt), layer, head, position)
+        seen = gather(gpt, out.prompt)
         click.echo(json.dumps(as_object(gpt, text, seen, out, layer, head, position)))
         return
-    walk(
-        gpt,
-        text,
-        make_console(),
-        layer=layer,
-        head=head,
-        position=position,
-        max_tokens=max_tokens,
-    )
+    screen = make_console()
+    walk(gpt, text, screen, layer=layer, head=head, position=position, max_tokens=max_tokens)
+    if html is not None:
+        make_console(stderr=True).print(f"Wrote {html}", style="dim", markup=False)
 
 
-def gather(gpt: GPT, text: str, max_tokens: int | None) -> tuple[dict[str, np.ndarray], Generation]:
-    """-> (every value of the pass over the prompt, without the batch axis, by its tap's name;
-    the greedy generation, not yet run)"""
+def write_page(gpt: GPT, text: str, path: str) -> None:
+    """The same text from every side, as one page for a browser."""
+    from ..checkpoint.atomic import write_file
+    from ..inspect import page, view
+
+    with new_file(path) as partial:
+        title = text if len(text) <= 60 else f"{text[:59]}…"
+        write_file(partial, page(view(gpt, text), title=title).encode())
+
+
+def generation(gpt: GPT, text: str, max_tokens: int | None) -> Generation:
+    """The greedy generation, not yet run. Where the window is large, 8 tokens are enough."""
     if max_tokens is None and gpt.hparams.n_ctx > 64:
         max_tokens = 8
-    out = gpt.generate(text, greedy=True, max_tokens=max_tokens)
+    return gpt.generate(text, greedy=True, max_tokens=max_tokens)
+
+
+def gather(gpt: GPT, ids: Sequence[int]) -> dict[str, np.ndarray]:
+    """Every value of the pass over the ids, without the batch axis, by its tap's name."""
     seen: dict[str, np.ndarray] = {}
 
     def tap(name: str, value: Any) -> Any:
         seen[name] = gpt.model.backend.to_numpy(value)[0]
         return value
 
-    gpt.forward(out.prompt, tap=tap)
-    return seen, out
+    gpt.forward(ids, tap=tap)
+    return seen
 
 
 def places(gpt: GPT, n: int, layer: int, head: int, position: int) -> tuple[int, int, int]:
@@ -141,8 +156,9 @@ def walk(
     max_tokens: int | None = None,
 ) -> None:
     """Print the walk. Raises InputError for a layer, head or position that is not there."""
-    seen, out = gather(gpt, text, max_tokens)
+    out = generation(gpt, text, max_tokens)
     layer, head, position = places(gpt, len(out.prompt), layer, head, position)
+    seen = gather(gpt, out.prompt)
     view = _View(gpt, console, seen, list(out.prompt), layer, head, position)
     view.title(text)
     view.tokens(text)
@@ -155,7 +171,7 @@ def walk(
 
 
 class _View:
-    """The pages of the walk; each reads from what the tap saw, and computes nothing."""
+    """The pages of the walk: the numbers that the tap saw, the pictures of the inspection."""
 
     def __init__(
         self,
@@ -187,6 +203,11 @@ class _View:
 
     def say(self, line: str) -> None:
         self.console.print(line, highlight=False)
+
+    def picture(self, finding: Finding) -> None:
+        from ..inspect.terminal import Picture
+
+        self.console.print(Picture(finding, position=self.position))
 
     def formula(self, line: str) -> None:
         self.console.print(f"   {line}", style="bold cyan", markup=False, highlight=False)
@@ -239,7 +260,8 @@ class _View:
         self.say(
             "Each token asks (query), offers (key) and gives (value): "
             f"{self.h.d_k} numbers each. Every query is held against every key. "
-            f"(--layer {self.layer} --head {head} on the command line, which counts from 0.)"
+            f"(L{self.layer}H{head} in pictures and --layer {self.layer} --head {head} on the "
+            "command line, which count from 0.)"
         )
         for name in ("q", "k", "v"):
             self.vectors(f"{at}.{name}", {"q": "query", "k": "key", "v": "value"}[name], head)
@@ -261,30 +283,12 @@ class _View:
         self.vectors(f"{at}.z", "z", head)
 
     def all_heads(self) -> None:
-        from rich.table import Table
-        from rich.text import Text
+        from ..inspect import attention
 
         at = f"blocks.{self.layer}"
         self.heading(5, f"All {self.h.n_head} heads, in parallel")
-        self.say("Each with weights of its own. Rows ask, columns answer; darker is more.")
-        pattern = self.seen[f"{at}.attn.pattern"]
-        per_row = max(1, (self.console.width - 4) // (2 * len(self.window) + 6))
-        for low in range(0, self.h.n_head, per_row):
-            grid = Table.grid(padding=(0, 3))
-            cells = []
-            for head in range(low, min(low + per_row, self.h.n_head)):
-                cell = Text(f"head {head + 1}\n", style="bold" if head == self.head else "")
-                for query in self.window:
-                    shades = "".join(
-                        SHADES[min(4, math.ceil(float(pattern[head, query, key]) * 4 - 0.2))] * 2
-                        if key <= query
-                        else "· "
-                        for key in self.window
-                    )
-                    cell.append(shades + "\n", style="not bold")
-                cells.append(cell)
-            grid.add_row(*cells)
-            self.console.print(grid)
+        self.say("Each with weights of its own, so that each looks elsewhere.")
+        self.picture(attention(self.gpt, self.ids, layers=self.layer))
         self.heading(6, "concat · W_Output")
         self.say(
             "What the heads found lies side by side and is synthesized into a single set of "
@@ -298,23 +302,13 @@ class _View:
         self.vectors(f"{at}.resid_post", "x")
 
     def layers(self) -> None:
-        from rich.table import Table
+        from ..inspect import logit_lens, residual_norms
 
         self.heading(7, f"Repeat for each of the {self.h.n_layer} layers")
-        self.say(f"Each layer's output is the next one's input. At \"{self._label()}\":")
-        table = Table(
-            "layer", "‖x‖ in", "‖attention‖", "‖MLP‖", "‖x‖ out", box=None, pad_edge=False
-        )
-        for column in table.columns:
-            column.justify = "right"
-        for layer in range(self.h.n_layer):
-            names = ("resid_pre", "attn_out", "mlp_out", "resid_post")
-            norms = [
-                math.sqrt(float((self.seen[f"blocks.{layer}.{name}"][self.position] ** 2).sum()))
-                for name in names
-            ]
-            table.add_row(str(layer + 1), *(f"{norm:.2f}" for norm in norms))
-        self.console.print(table)
+        self.say("Each layer's output is the next one's input.")
+        self.picture(residual_norms(self.gpt, self.ids))
+        self.console.print()
+        self.picture(logit_lens(self.gpt, self.ids, positions=self.window))
 
     def prediction(self) -> None:
         import numpy as np
@@ -392,6 +386,8 @@ class _View:
         """Queries down, keys across."""
         from rich.text import Text
 
+        from ..inspect.terminal import palette
+
         table = self._table("query \\ key", [self.labels[key] for key in self.window])
         for query in self.window:
             cells: list[Text] = []
@@ -399,7 +395,7 @@ class _View:
                 number = float(values[query, key])
                 cell = Text("-∞" if number == -math.inf else f"{number:.3f}")
                 if heat and key <= query:
-                    cell.stylize(_heat(number))
+                    cell.stylize(palette.on(palette.magnitude(number)))
                 elif key > query:
                     cell.stylize("dim")
                 cells.append(cell)
@@ -423,14 +419,6 @@ class _View:
 
         style = "bold" if at == self.position else ""
         return Text(self.labels[at][:9], style=style)
-
-
-def _heat(share: float) -> str:
-    """Blue that grows stronger with the share: readable on light and dark, and for all eyes."""
-    strength = max(0.0, min(1.0, share))
-    low, high = (222, 235, 247), (8, 69, 148)
-    red, green, blue = (round(a + (b - a) * strength) for a, b in zip(low, high, strict=True))
-    return f"{'white' if strength > 0.45 else 'black'} on rgb({red},{green},{blue})"
 
 
 def _finite(values: Any) -> Any:
