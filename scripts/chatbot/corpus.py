@@ -689,8 +689,8 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = parser.parse_args(arguments)
     try:
         sizes = build(wanted.data, wanted.out)
-    except FileNotFoundError as error:
-        print(f"corpus.py: no file {error.filename}; is {wanted.data} right?", file=sys.stderr)
+    except OSError as error:
+        print(f"corpus.py: {error.strerror}: {error.filename}", file=sys.stderr)
         return 2
     for name, by_source in zip(("pretrain.train", "chat.train"), sizes, strict=True):
         for source, characters in by_source.most_common():
