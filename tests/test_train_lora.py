@@ -292,6 +292,9 @@ def test_a_stopped_run_goes_on_bitwise(started, tmp_path):
     again = Trainer(config_of(started, tmp_path / "stopped"))
     assert again.step == 3
     assert first + [report.loss for report in again] == losses
+    for other in ({"lora_rank": 0}, {"lora_rank": 3}):
+        with pytest.raises(InputError, match="another lora_rank"):
+            Trainer(config_of(started, tmp_path / "stopped", **other))
     a, b = lora.matrices(straight.module), lora.matrices(again.module)
     assert all((a[name] == b[name]).all() for name in a)
 

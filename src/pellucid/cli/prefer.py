@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import console
+
+if TYPE_CHECKING:
+    from ..train.preference import PreferenceTrainer
+    from ..train.trainer import StepReport
 
 __all__ = ["command"]
 
@@ -32,6 +37,14 @@ def _flags(command: Any) -> Any:
     for name, kind, text in reversed(_FLAGS):
         command = click.option(name, type=kind, help=text)(command)
     return command
+
+
+def _until_stopped(trainer: PreferenceTrainer) -> Iterator[StepReport]:
+    try:
+        yield from trainer
+    except KeyboardInterrupt:
+        click.echo("The same command goes on from the newest checkpoint.", err=True)
+        raise
 
 
 @click.command("prefer")
@@ -79,7 +92,7 @@ def command(pairs: Path, config: Path | None, **flags: Any) -> None:
     )
     with Progress(*columns, console=screen) as progress:
         task = progress.add_task("", total=chosen.steps, completed=trainer.step)
-        for report in trainer:
+        for report in _until_stopped(trainer):
             shown = f"loss {report.loss:.4f}  right {report.measures['accuracy']:.0%}"
             progress.update(task, completed=report.step, description=shown)
             if report.validation_loss is not None:

@@ -90,6 +90,8 @@ class Trainer:
         if self.processes.first:
             state.sweep(self.out)
         self.saved, self.damaged = state.newest(self.out)
+        if self.saved is not None:
+            self._check_same_run()
         self.corpus = self._open_corpus()
         self.tokenizer = self.corpus.tokenizer()
         self.hparams, tensors, template = self._weights()
@@ -345,21 +347,25 @@ class Trainer:
         self.seconds = float(progress["seconds"])
         self.losses.extend(progress["losses"])
 
+    def _check_same_run(self) -> None:
+        path = self.out / "config.toml"
+        if not path.is_file():
+            return
+        before = type(self.config).read(path)
+        now = self.config.to_dict()
+        changed = [
+            name
+            for name, value in before.to_dict().items()
+            if name not in _MAY_CHANGE and now[name] != value
+        ]
+        if changed:
+            raise InputError(
+                f"{self.out} holds a run with another {', '.join(changed)}: give the same "
+                "as before to go on, or another --out"
+            )
+
     def _prepare_folder(self) -> None:
         path = self.out / "config.toml"
-        if self.saved is not None and path.is_file():
-            before = type(self.config).read(path)
-            now = self.config.to_dict()
-            changed = [
-                name
-                for name, value in before.to_dict().items()
-                if name not in _MAY_CHANGE and now[name] != value
-            ]
-            if changed:
-                raise InputError(
-                    f"{self.out} holds a run with another {', '.join(changed)}: give the same "
-                    "as before to go on, or another --out"
-                )
         self.out.mkdir(parents=True, exist_ok=True)
         path.write_text(self.config.to_toml(), encoding="utf-8")
         log = self.out / "log.jsonl"
