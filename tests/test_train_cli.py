@@ -1,0 +1,339 @@
+"""`pellucid train` as a person uses it: one command, going on, stopping, and what is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import pellucid
+import small_corpus
+from pellucid.cli import pellucid as cli
+from pellucid.cli.train import HELP, command
+from pellucid.errors import InputError, PellucidError, TrainingError
+from pellucid.hparams import HParams
+from pellucid.train.config import TrainConfig
+from pellucid.train.corpus import open_corpus
+from pellucid.train.plot import read_log
+
+torch = pytest.importorskip("torch")
+
+TINY = (
+    "--n-embd", "16", "--n-layer", "1", "--n-head", "2", "--n-ctx", "16", "--batch", "4",
+    "--warmup", "2", "--threads", "1", "--eval-rows", "4", "--precision", "float32",
+)  # fmt: skip
+
+TALK = (5.8597, 3.1245, 1.8416)  # losses of the talk's steps 1, 10 and 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request, monkeypatch):
+    """They take longer than the training; one test draws them."""
+    if request.node.name != "test_texts_to_a_model_in_one_command":
+        monkeypatch.setattr("pellucid.train.plot.plot", lambda run: [Path(run) / "loss.png"])
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return small_corpus.write(tmp_path_factory.mktemp("corpus") / "tokens")
+
+
+@pytest.fixture
+def texts(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(30):
+        words = f"The cat number {number} sat on the mat and saw {number * 7} big red hats. "
+        (folder / f"{number}.txt").write_text(words * 8)
+    return folder
+
+
+def train(*arguments, fails=False):
+    result = CliRunner().invoke(cli, ["train", *map(str, arguments)], catch_exceptions=True)
+    if not fails and result.exception is not None:
+        raise result.exception
+    return result
+
+
+def process(*arguments, **settings):
+    return subprocess.Popen(
+        [sys.executable, "-c", "from pellucid.cli import main; main()", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        **settings,
+    )
+
+
+def test_every_field_is_a_flag_with_help():
+    names = {field.name for field in fields(TrainConfig)} - {"corpus", "out"}
+    assert set(HELP) == names
+    flags = {parameter.name: parameter for parameter in command.params}
+    assert names <= set(flags)
+    printed = CliRunner().invoke(cli, ["train", "--help"]).stdout
+    assert "--learning-rate FLOAT" in printed
+    assert "[default: 0.001]" in printed
+    assert "--compile / --no-compile" in printed
+
+
+def test_texts_to_a_model_in_one_command(texts, tmp_path):
+    run = tmp_path / "run"
+    asked = (texts, "--out", run, *TINY, "--steps", 6, "--eval-every", 3, "--n-vocab", 300)
+    done = train(*asked, "--sample-every", 4, "--sample-prompt", "The cat")
+    assert "tokens to learn from" in done.stderr
+    assert "step 4 writes: The cat" in done.stderr
+    assert "step 6 writes: The cat" in done.stderr
+    assert f"pellucid chat --model {run / 'model'}" in done.stdout
+    assert f"pellucid eval TEXT --model {run / 'model'}" in done.stdout
+    assert "held-out loss" in done.stdout
+    assert "384" in done.stdout  # 6 steps of 4 rows of 16 tokens
+    gpt = pellucid.load(run / "model")
+    assert gpt.generate("The cat", max_tokens=3).text
+    assert gpt.hparams.n_vocab == 300
+    assert len(read_log(run)) == 6
+    again = train(*asked, "--sample-every", 4)
+    assert "All 6 steps were done before" in again.stderr
+    assert len(read_log(run)) == 6
+    if "loss.png" in done.stdout:
+        drawn = CliRunner().invoke(cli, ["plot", str(run)])
+        assert drawn.exit_code == 0
+        assert (run / "loss.svg").is_file()
+
+
+def test_changed_texts_do_not_take_over_a_run(texts, tmp_path):
+    run = tmp_path / "run"
+    asked = (texts, "--out", run, *TINY, "--steps", 2, "--n-vocab", 300)
+    train(*asked)
+    (texts / "more.txt").write_text("Another text.")
+    refused = train(*asked, fails=True)
+    assert isinstance(refused.exception, InputError)
+    assert "other texts" in str(refused.exception)
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(corpus, tmp_path):
+    file = tmp_path / "my.toml"
+    file.write_text("n_embd = 24\nn_head = 4\nsteps = 9\nlearning_rate = 0.5\ncompile = true\n")
+    asked = (corpus, "--out", tmp_path / "run", "--config", file, "--steps", 7, "--no-compile")
+    printed = train(*asked, "--dry-run").stdout
+    for line in ("steps = 7", "n_embd = 24", "learning_rate = 0.5", "compile = false"):
+        assert line in printed.splitlines(), line
+    assert "n_layer = 6" in printed.splitlines()
+    assert not (tmp_path / "run").exists()
+
+
+def test_dry_run_counts(corpus, tmp_path):
+    asked = (corpus, "--out", tmp_path / "run", *TINY, "--steps", 10)
+    printed = " ".join(train(*asked, "--dry-run").stdout.split())
+    opened = open_corpus(corpus)
+    hparams = HParams(opened.card["n_vocab"], n_ctx=16, n_embd=16, n_head=2, n_layer=1)
+    assert f"parameters {hparams.n_params:,}, with a vocabulary of {hparams.n_vocab}" in printed
+    assert "tokens per step 64 tokens in all 640" in printed
+    assert f"epochs {640 / opened.train.n_tokens:.2f}" in printed
+    assert "GiB" in printed
+
+
+def test_a_run_goes_on_from_its_folder(corpus, tmp_path):
+    straight, halved = tmp_path / "straight", tmp_path / "halved"
+    asked = (corpus, *TINY, "--steps", 6, "--save-every", 3)
+    train(*asked, "--out", straight)
+    train(*asked, "--out", halved)
+    for folder in ("checkpoints/00000006", "model"):
+        for path in sorted((halved / folder).rglob("*"), reverse=True):
+            path.unlink() if path.is_file() else path.rmdir()
+    (halved / "checkpoints/00000006/progress.json").write_text("{")  # damaged
+    moved = halved.rename(tmp_path / "moved")
+    gone_on = train("--resume", moved)
+    assert "Damaged, and passed over" in gone_on.stderr
+    assert "00000006" in gone_on.stderr
+    assert "Goes on after step 3" in gone_on.stderr
+    losses = [[step["loss"] for step in read_log(run)] for run in (straight, moved)]
+    assert losses[0] == losses[1]
+    weights = [(run / "model/model.safetensors").read_bytes() for run in (straight, moved)]
+    assert weights[0] == weights[1]
+
+
+def test_samples_do_not_change_what_is_learned(corpus, tmp_path):
+    for name, every in (("with", 1), ("without", 0)):
+        asked = (corpus, "--out", tmp_path / name, *TINY, "--steps", 4, "--dropout", 0.1)
+        train(*asked, "--sample-every", every, "--sample-prompt", "the cat")
+    with_samples, without = (read_log(tmp_path / name) for name in ("with", "without"))
+    assert [s["loss"] for s in with_samples] == [s["loss"] for s in without]
+
+
+def test_a_prompt_that_does_not_fit_ends_no_run(corpus, tmp_path):
+    asked = (corpus, "--out", tmp_path / "run", *TINY, "--steps", 2, "--sample-every", 2)
+    done = train(*asked, "--sample-prompt", "the cat sat on a mat " * 9)
+    assert "no sample" in done.stderr
+    assert (tmp_path / "run" / "model").is_dir()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(corpus, tmp_path, number, code):
+    run = tmp_path / "run"
+    child = process(
+        "train", corpus, "--out", run, *TINY, "--steps", 100_000, "--save-every", 0,
+        "--eval-every", 0,
+    )  # fmt: skip
+    seen = ""
+    while "step " not in seen:
+        seen = child.stderr.readline()
+        assert seen, child.wait()
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == code, errors
+    assert "Stopping after this step" in errors
+    assert f"Go on: pellucid train --resume {run}" in errors
+    (saved,) = (run / "checkpoints").iterdir()
+    assert len(read_log(run)) == int(saved.name)
+    assert "Traceback" not in errors
+
+
+def test_ctrl_c_in_a_terminal_and_a_narrow_one(corpus, tmp_path):
+    pexpect = pytest.importorskip("pexpect")
+    run = tmp_path / "run"
+    child = pexpect.spawn(
+        sys.executable,
+        ["-c", "from pellucid.cli import main; main()", "train", str(corpus), "--out", str(run),
+         *TINY, "--steps", "100000", "--save-every", "0", "--eval-every", "50"],
+        env={k: v for k, v in os.environ.items() if k != "COLUMNS"}
+        | {"OMP_NUM_THREADS": "1", "TERM": "xterm"},
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(30, 40),
+    )  # fmt: skip
+    child.expect("tokens/s")
+    child.expect("●")
+    child.sendintr()
+    child.expect("Stopping after this step")
+    child.expect("Go on: pellucid train --resume")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    assert len(list((run / "checkpoints").iterdir())) == 1
+
+
+def test_what_is_not_finite_is_one_line_that_says_how_to_go_on(corpus, tmp_path, monkeypatch):
+    from pellucid.train.trainer import Trainer
+
+    taken = Trainer._gradients
+
+    def gradients(self, *rest):
+        return float("nan") if self.step == 3 else taken(self, *rest)
+
+    monkeypatch.setattr(Trainer, "_gradients", gradients)
+    run = tmp_path / "run"
+    failed = train(corpus, "--out", run, *TINY, "--steps", 6, "--save-every", 2, fails=True)
+    assert isinstance(failed.exception, TrainingError)
+    message = str(failed.exception)
+    assert "not finite" in message
+    assert f"The checkpoint of step 2 is as it was; go on: pellucid train --resume {run}" in message
+
+
+def test_a_full_disk_is_one_line_and_the_checkpoint_before_is_whole(corpus, tmp_path):
+    run = tmp_path / "run"
+    asked = ("train", corpus, "--out", run, *TINY, "--steps", "3", "--save-every", "1")
+    # What a full disk does, at the size that a file may have: the first checkpoint fits ...
+    assert train(*asked[1:]).exit_code == 0
+    kept = {path: path.read_bytes() for path in (run / "checkpoints").rglob("*") if path.is_file()}
+    limit = "ulimit -f 8; trap '' XFSZ; exec \"$@\""
+    more = ("train", corpus, "--out", tmp_path / "run2", *asked[4:])
+    child = subprocess.run(
+        ["bash", "-c", limit, "-", sys.executable, "-c", "from pellucid.cli import main; main()",
+         *map(str, more)],
+        capture_output=True, text=True, timeout=60, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert child.returncode == 2, child.stderr
+    assert "Traceback" not in child.stderr
+    assert "cannot write" in child.stderr
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give texts, or a corpus"),
+        (["{corpus}"], "give --out RUN"),
+        (["{tmp}/nothing", "--out", "{tmp}/run"], "nothing"),
+        (["{corpus}", "--out", "{tmp}/run", "--batch", "0"], "batch must be at least 1"),
+        (["{corpus}", "--out", "{tmp}/run", "--n-ctx", "100000"], "tokens do not fill one row"),
+        (["{corpus}", "--out", "{tmp}/run", "--steps", "x"], "not a valid integer"),
+        (["--resume", "{tmp}"], "no training run"),
+        (["--resume", "{tmp}", "--out", "{tmp}/run"], "--resume RUN takes"),
+        (["{corpus}", "--out", "{tmp}/run", "--config", "{tmp}/no.toml"], "cannot read"),
+        (["talk", "--n-embd", "16"], "no --n-embd here"),
+    ],
+)
+def test_mistakes_are_named(corpus, tmp_path, arguments, message):
+    filled = [each.format(corpus=corpus, tmp=tmp_path) for each in arguments]
+    failed = train(*filled, fails=True)
+    assert failed.exit_code
+    error = failed.exception
+    assert isinstance(error, PellucidError | SystemExit)
+    assert message in f"{error} {failed.output}"
+
+
+def test_tensorboard_gets_every_number(corpus, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, board = tmp_path / "run", tmp_path / "board"
+    asked = (corpus, "--out", run, *TINY, "--steps", 4, "--eval-every", 2)
+    train(*asked, "--tensorboard", board, "--sample-every", 4, "--sample-prompt", "the cat")
+    events = EventAccumulator(str(board))
+    events.Reload()
+    written = [event.value for event in events.Scalars("loss/training")]
+    assert written == pytest.approx([step["loss"] for step in read_log(run)])
+    assert [event.step for event in events.Scalars("loss/held out")] == [2, 4]
+    assert events.Tags()["tensors"] == ["sample/text_summary"]
+
+
+def test_without_tensorboard_the_extra_is_named(corpus, tmp_path, monkeypatch):
+    for name in ("tensorboard", "torch.utils.tensorboard"):
+        monkeypatch.setitem(sys.modules, name, None)
+    asked = (corpus, "--out", tmp_path / "run", *TINY, "--steps", 2)
+    failed = train(*asked, "--tensorboard", tmp_path / "board", fails=True)
+    assert isinstance(failed.exception, InputError)
+    assert "pellucid[tensorboard]" in str(failed.exception)
+
+
+def test_the_talk_learns_while_one_looks(tmp_path):
+    done = train("talk", "--out", tmp_path / "talk", "--steps", 200)
+    assert "step 50 writes: The power clapper" in done.stderr
+    assert "step 200 writes: The power clapper went straight to jail" in done.stderr
+    assert f'pellucid walk "The power clapper" --model {tmp_path / "talk"}' in done.stdout
+    made = pellucid.load(tmp_path / "talk")
+    shipped = pellucid.load("talk")
+    assert made.tokenizer.encode("The power clapper") == shipped.encode("The power clapper")
+    assert made.card["command"] == shipped.card["command"] == "pellucid train talk"
+    assert set(made.card) == set(shipped.card)
+    assert made.card["loss"] == pytest.approx(shipped.card["loss"], abs=0.02)
+    assert made.card["loss_floor"] == shipped.card["loss_floor"]
+
+
+def test_the_talk_has_one_recipe():
+    """Its first steps, whose losses a change to it would alter."""
+    from pellucid.train.talk import TalkTrainer
+
+    losses = [report.loss for report, _ in zip(TalkTrainer(), range(20), strict=False)]
+    assert [losses[0], losses[9], losses[19]] == pytest.approx(TALK, abs=1e-3)
+
+
+def test_readme_says_it():
+    page = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert "pellucid train texts/ --out run" in page
+    assert "train-talk" not in page
