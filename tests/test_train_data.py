@@ -298,6 +298,20 @@ def test_the_share_and_the_seed(tmp_path, tokenizer):
     assert now & {story(i) for i in range(2000)} == sides[0] & {story(i) for i in range(1000, 2000)}
 
 
+def test_space_around_a_document_does_not_part_it_from_its_equal(tmp_path, tokenizer):
+    entries = [{"text": text} for i in range(60) for text in (story(i), f"\n{story(i)} ")]
+    source = rows(tmp_path / "a.jsonl", entries)
+    prepare([source], tmp_path / "out", tokenizer=tokenizer, validation=0.5)
+    held_out = [text.strip() for text in texts_of(open_corpus(tmp_path / "out"), "validation")]
+    assert len(held_out) == 2 * len(set(held_out))
+
+
+def test_pieces_are_the_same_in_any_blocks(monkeypatch):
+    monkeypatch.setattr(reading, "PIECE", 2)
+    for blocks in (["one two"], ["one", " two"], ["one ", "two"], list("one two")):
+        assert list(cut(blocks)) == ["one", " two"]
+
+
 def test_a_few_documents_still_have_a_validation_of_fitting_size(tmp_path, tokenizer):
     for name, n_words in (("long", 5000), ("short", 300), ("middling", 1000)):
         (tmp_path / f"{name}.txt").write_text(story(n_words, n_words), encoding="utf-8")
