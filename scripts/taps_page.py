@@ -23,7 +23,7 @@ Reading and replacing, with any model:
 ```python
 import pellucid
 
-gpt = pellucid.load()
+gpt = pellucid.load("talk")
 seen = {}
 
 

@@ -167,5 +167,5 @@ def test_settings_out_of_range(settings, said):
 
 
 def test_the_embedded_model_knows_its_sentence():
-    score = perplexity(pellucid.load(), "The power clapper went straight to jail")
+    score = perplexity(pellucid.load("talk"), "The power clapper went straight to jail")
     assert score.n_tokens > 0

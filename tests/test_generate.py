@@ -19,7 +19,7 @@ from pellucid.weights import initialise, unflatten
 @pytest.fixture(scope="module")
 def gpt():
     """The talk's tokenizer with random, lively weights and a longer window."""
-    tokenizer = pellucid.load().tokenizer
+    tokenizer = pellucid.load("talk").tokenizer
     hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=24, n_embd=8, n_head=2, n_layer=2)
     tensors = initialise(hparams, seed=1, dtype="float64")
     tensors = {n: v * 8 if n.endswith("weight") and v.ndim == 2 else v for n, v in tensors.items()}
@@ -53,7 +53,7 @@ def test_greedy_is_the_argmax_of_the_whole_forward_pass(gpt):
 
 
 def test_the_talks_window_of_eight():
-    out = pellucid.load().generate("The power clapper", greedy=True, n_ctx=8, stop_tokens=())
+    out = pellucid.load("talk").generate("The power clapper", greedy=True, n_ctx=8, stop_tokens=())
     assert (out.reason, len(out.tokens)) == ("context window full", 8)
 
 

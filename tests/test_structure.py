@@ -102,7 +102,7 @@ def test_import_does_nothing() -> None:
 
 def test_the_numpy_path_imports_no_torch() -> None:
     code = (
-        "import sys, pellucid; g = pellucid.load();"
+        "import sys, pellucid; g = pellucid.load('talk');"
         "print(g.generate('The power clapper', greedy=True).text);"
         "g.forward([1, 2], tap=lambda n, v: v);"
         "print(sorted({m.split('.')[0] for m in sys.modules}))"

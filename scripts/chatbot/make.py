@@ -77,7 +77,7 @@ def ship(work: Path, out: Path) -> None:
         "name": "chat",
         "about": "A GPT-2 of 5.9M parameters for simple English stories and conversations.",
         "command": "python scripts/chatbot/make.py DATA WORK",
-        "data": (HERE / "README.md").read_text(encoding="utf-8").split("\n## Sources\n")[-1],
+        "data": sources(),
         "licence": "MIT, as Pellucid; see data for the texts it was trained on",
         "parameters": model.hparams.n_params,
         "sampling": {"temperature": 0.7, "top_k": 40, "top_p": 0.95},
@@ -90,6 +90,17 @@ def ship(work: Path, out: Path) -> None:
         dtype="float16", card=card, template="roles",
     )  # fmt: skip
     print(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e6:.1f} MB")
+
+
+def sources() -> dict[str, dict[str, str]]:
+    """The table of README.md: source -> licence, and how much of it."""
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.count(" | ") == 2]
+    return {
+        source: {"licence": licence, "pretraining": amount}
+        for source, licence, amount in rows
+        if source != "source" and not source.startswith("`")
+    }
 
 
 def summary(run: Path) -> dict[str, Any]:

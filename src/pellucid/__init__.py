@@ -1,7 +1,7 @@
 """Pellucid: a GPT you can see through.
 
     >>> import pellucid
-    >>> gpt = pellucid.load()
+    >>> gpt = pellucid.load("talk")
     >>> gpt.generate("The power clapper", max_tokens=4, greedy=True).text
     ' went straight to jail'
 
