@@ -1,0 +1,155 @@
+"""The tour: not stale, its numbers an independent computation's, its code does what it says."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import oracle
+import pellucid
+from pellucid.gpt import EMBEDDED
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
+TEXT = "The power clapper"
+
+
+@pytest.fixture(scope="module")
+def gpt():
+    return pellucid.load("talk")
+
+
+@pytest.fixture(scope="module")
+def seen(gpt) -> dict[str, np.ndarray]:
+    """Every value from the formulas alone; nothing of the package but its weights and tokens."""
+    tensors = load_file(EMBEDDED / "talk" / "model.safetensors")
+    tensors = {name.removeprefix("transformer."): value for name, value in tensors.items()}
+    return oracle.forward(gpt.encode(TEXT), tensors, 3, 2)
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    assert found, title
+    return found[1]
+
+
+def arrays(title: str) -> np.ndarray:
+    """Every array written as on the slides, [ 1.00, … ]."""
+    found = re.findall(r"\[ ([-\d., ]+) \]", section(title))
+    return np.array([[float(x) for x in row.split(",")] for row in found])
+
+
+def percents(text: str) -> list[float]:
+    return [float(x) / 100 for x in re.findall(r"([\d.]+)%", text)]
+
+
+def test_it_is_what_its_generator_writes() -> None:
+    assert runpy.run_path(str(ROOT / "scripts" / "tour_page.py"))["page"]() == PAGE
+
+
+def test_embeddings_and_w_output(seen) -> None:
+    near = {"atol": 0.00501, "rtol": 0}
+    x = np.concatenate([seen["embed"], seen["blocks.0.resid_pre"]])
+    np.testing.assert_allclose(arrays("Embeddings"), x, **near)
+    np.testing.assert_allclose(arrays("W_Output"), seen["blocks.0.attn_out"], **near)
+    q, k, v, z = (seen[f"blocks.0.attn.{name}"][:, 0] for name in "qkvz")
+    rows = [row for three in zip(q, k, v, strict=True) for row in three]
+    np.testing.assert_allclose(arrays("Self-attention"), [*rows, z[-1]], **near)
+
+
+def test_who_looks_where(seen) -> None:
+    for layer, head in np.ndindex(2, 3):
+        (line,) = re.findall(rf"^\| L{layer}H{head} \|.*$", section("Heads"), re.MULTILINE)
+        row = seen[f"blocks.{layer}.attn.pattern"][head, -1]
+        np.testing.assert_allclose(percents(line), row, atol=0.00501)
+    for i, name in enumerate(("The", "␣power", "␣clap", "per")):
+        lines = re.findall(rf"^\| `{name}` \| (\d.*) \|$", section("Self-attention"), re.MULTILINE)
+        shares = [0.0 if cell == "·" else float(cell) for cell in lines[0].split(" | ")]
+        np.testing.assert_allclose(shares, seen["blocks.0.attn.pattern"][0, i], atol=0.00501)
+
+
+def test_what_it_predicts(gpt, seen) -> None:
+    logits = seen["logits"][-1]
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    top = np.argsort(-shares)[:3]
+    cells = re.findall(r"^\| `(␣\w+)` \| ([\d.]+) \| ([\d.]+)% \|$", PAGE, re.MULTILINE)
+    assert [name.replace("␣", " ") for name, _, _ in cells] == [
+        gpt.tokenizer.decode([int(i)]) for i in top
+    ]
+    np.testing.assert_allclose([float(logit) for _, logit, _ in cells], logits[top], atol=0.00501)
+    np.testing.assert_allclose([float(p) / 100 for _, _, p in cells], shares[top], atol=5.1e-7)
+
+
+def test_lengths_of_x(seen) -> None:
+    streams = [seen["blocks.0.resid_pre"], *(seen[f"blocks.{i}.resid_post"] for i in range(2))]
+    lengths = [float(x) for x in re.findall(r"\| ([\d.]+) \| `", section("Layers"))]
+    expected = [np.sqrt((x[-1] ** 2).sum()) for x in streams]
+    np.testing.assert_allclose(lengths, expected, atol=0.0501)
+
+
+def test_float32_differs_by_less_than_it_says(gpt, seen) -> None:
+    (most,) = re.findall(r"float32, the default, differs by less than (0\.\d+)", PAGE)
+
+    def tap(name: str, value: np.ndarray) -> np.ndarray:
+        np.testing.assert_allclose(value[0], seen[name], atol=float(most), rtol=0, err_msg=name)
+        return value
+
+    gpt.forward(gpt.encode(TEXT), tap=tap)
+
+
+def test_an_equality_that_does_not_hold_is_refused() -> None:
+    checked = runpy.run_path(str(ROOT / "scripts" / "tour_page.py"))["checked"]
+    assert checked("one is one", np.ones(2), 1.0, exactly=True).endswith("(exactly).")
+    with pytest.raises(AssertionError, match="one is two"):
+        checked("one is two", np.ones(2), 2.0)
+    with pytest.raises(AssertionError, match="nearly"):
+        checked("nearly", np.ones(2), 1 + 1e-12, exactly=True)
+
+
+def test_python_on_the_page_runs_and_says_what_it_claims() -> None:
+    """One after another, as a reader would."""
+    scope: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    claims = 0
+    for block in blocks:
+        for line in re.finditer(r"^(.+?)\s+# => (.+)$", block, flags=re.MULTILINE):
+            block = block.replace(line[0], f"assert repr({line[1]}) == {line[2]!r}, ({line[1]})")
+            claims += 1
+        exec(compile(block, "tour.md", "exec"), scope)
+    assert claims > 8
+
+
+def test_commands_on_the_page_run(tmp_path, monkeypatch) -> None:
+    import shlex
+
+    from click.testing import CliRunner
+
+    from pellucid.cli import pellucid as program
+
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^pellucid (.+)$", PAGE, flags=re.MULTILINE)
+    assert len(commands) > 8
+    for command in commands:
+        done = CliRunner().invoke(program, shlex.split(command), catch_exceptions=False)
+        assert done.exit_code == 0, command
+
+
+def test_links_lead_somewhere() -> None:
+    headings = re.findall(r"^## (.+)$", PAGE, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", each).strip().lower().replace(" ", "-") for each in headings}
+    links = re.findall(r"\]\(([^)]+)\)", PAGE)
+    assert len(links) > 8
+    for link in links:
+        assert link[1:] in anchors if link[0] == "#" else (ROOT / "docs" / link).is_file(), link
+
+
+def test_the_pictures_numbers_are_the_walks(seen) -> None:
+    picture = (ROOT / "docs" / "walk.svg").read_text(encoding="utf-8")
+    for share in seen["blocks.0.attn.pattern"][0][np.tril_indices(4)]:
+        assert f"{share:.3f}" in picture
