@@ -185,6 +185,21 @@ def test_a_terminal_gets_the_last_picture_and_its_notes():
     assert "[bold]as it is[/bold]" in printed
 
 
+def test_a_note_that_comes_while_it_is_drawn_is_printed_after(monkeypatch):
+    console = terminal(60)
+    picture = View.picture
+
+    def signalled(view):
+        view.note("a signal came")
+        return picture(view)
+
+    with View(console, 5, "run") as view:
+        monkeypatch.setattr(View, "picture", signalled)
+        view.step(report(1))
+        monkeypatch.undo()
+    assert console.file.getvalue().count("a signal came") == 1
+
+
 def test_duration():
     assert [duration(s) for s in (0, 0.2, 59, 61, 3725)] == [
         "0:00",

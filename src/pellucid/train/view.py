@@ -52,6 +52,7 @@ class View:
         self._clock = clock
         self._screen: Any = None
         self._drawing = False
+        self._notes: list[str] = []  # that came while it was drawn
         self._points: list[tuple[int, float]] = []  # (step, loss)
         self._stride = 1  # every so many steps a point
         self._held_out: list[tuple[int, float]] = []
@@ -111,8 +112,10 @@ class View:
             self._print(f"step {step} writes: {_one_line(text)}")
 
     def note(self, text: str) -> None:
-        """A line that stays."""
-        if not self._drawing:  # a signal may come in the midst of it
+        """A line that stays. May be called by a signal, in the midst of a drawing."""
+        if self._drawing:
+            self._notes.append(text)
+        else:
             self._print(text)
 
     def _print(self, text: str) -> None:
@@ -173,6 +176,8 @@ class View:
             self._screen.update(self.picture(), refresh=True)
         finally:
             self._drawing = False
+        while self._notes:
+            self._print(self._notes.pop(0))
 
     def picture(self) -> RenderableType:
         """Bar, curve, figures and the last sample, as wide as the console."""
