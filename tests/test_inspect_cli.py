@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -127,6 +128,24 @@ def test_html(tmp_path):
     whole = path.read_text(encoding="utf-8")
     assert whole.lower().startswith("<!doctype html>")
     assert "</html>" in whole
+    assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
+
+
+VIEWS = [("walk", SHORT), ("view", SHORT)]
+
+
+@pytest.mark.parametrize("arguments", [*QUESTIONS, *VIEWS], ids=" ".join)
+def test_every_verb_writes_one_page_that_fetches_nothing(arguments, tmp_path):
+    path = tmp_path / "page.html"
+    run(*arguments, "--model", "talk", "--html", str(path))
+    whole = path.read_text(encoding="utf-8")
+    assert whole.startswith("<!DOCTYPE html>")
+    assert whole.rstrip().endswith("</html>")
+    assert "default-src 'none'" in whole
+    assert "http" not in whole.replace('http-equiv="Content-Security-Policy"', "")
+    assert not re.search(
+        r"<(link|img|iframe|object|embed)\b|<script[^>]* src=|@import|url\(", whole
+    )
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
 
 

@@ -50,6 +50,7 @@ def found(gpt):
         "Patching heads": ask.patch_each(gpt, [1, 2, 3], [1, 4, 3], "heads"),
         "Prediction": ask.prediction(gpt, TEXT),
         "ResidualNorms": ask.residual_norms(gpt, TEXT),
+        "Steered": ask.steered(gpt, "The", towards=" king", layer=1, strength=4, greedy=True),
         "Sweep heads": ask.ablate_each(gpt, TEXT),
         "Sweep mlps": ask.ablate_each(gpt, TEXT, "mlps"),
         "Sweep positions": ask.ablate_each(gpt, TEXT, "positions"),
@@ -61,8 +62,8 @@ def found(gpt):
 
 KINDS = (
     "Ablation", "AttentionSummary", "Attribution", "Cost", "HeadLabel", "HeadLabels", "LogitLens",
-    "Neighbours", "Patching", "Patching heads", "Prediction", "ResidualNorms", "Sweep heads",
-    "Sweep mlps", "Sweep positions", "Trace", "View", "Why",
+    "Neighbours", "Patching", "Patching heads", "Prediction", "ResidualNorms", "Steered",
+    "Sweep heads", "Sweep mlps", "Sweep positions", "Trace", "View", "Why",
 )  # fmt: skip
 
 

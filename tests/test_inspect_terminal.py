@@ -67,6 +67,7 @@ def questions(gpt, text):
         inspect.attention(gpt, text, layers=1),
         inspect.attention(gpt, text, layers=0, heads=1),
         inspect.head_labels(gpt, n_texts=1),
+        inspect.HeadLabel(0, 1, "self", 0.5),
         inspect.ablate(gpt, text, heads=[(0, 1), (1, 0)], mlps=[0], positions=[0]),
         inspect.patch_each(gpt, text, gpt.encode(text)[::-1]),
         inspect.patch_each(gpt, text, text, "heads"),
@@ -109,10 +110,17 @@ def test_every_finding_has_a_picture(gpt):
     findings = {
         each for each in named if isinstance(each, type) and issubclass(each, inspect.Finding)
     }
-    own = {inspect.Finding, inspect.HeadLabel, inspect.TokenGradients}
+    own = {inspect.Finding, inspect.TokenGradients}
     assert findings - own == kinds
-    with pytest.raises(TypeError, match="no picture"):
-        Picture(inspect.HeadLabel(0, 0, "self", 1.0))
+    with pytest.raises(TypeError, match="no picture of a Finding"):
+        Picture(inspect.Finding())
+
+
+def test_rich_prints_a_finding_as_its_picture(gpt):
+    for finding in (inspect.attention(gpt, TEXT), inspect.HeadLabel(0, 1, "self", 0.5)):
+        screen = Console(file=io.StringIO(), width=80, legacy_windows=False)
+        screen.print(finding)
+        assert screen.file.getvalue() == printed(finding)
 
 
 def numbers(text):

@@ -16,6 +16,7 @@ from ..sampling import log_softmax
 
 if TYPE_CHECKING:
     from ..gpt import GPT
+    from .terminal import Picture
 
 __all__ = ["Finding", "chosen", "effect", "highest", "likeliest", "read", "token_id"]
 
@@ -28,6 +29,12 @@ class Finding:
         JSON lacks (infinite, not a number) become None."""
         known = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {"kind": type(self).__name__, **_plain(known)}
+
+    def __rich__(self) -> Picture:
+        """In a terminal: `rich.print(finding)`."""
+        from .terminal import Picture
+
+        return Picture(self)
 
     def _repr_html_(self) -> str:
         """In Jupyter and whatever follows its protocol."""

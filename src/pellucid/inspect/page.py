@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ..sampling import softmax
 from ..taps import TAPS
 from .ablation import Ablation, Sweep
 from .attention import HEAD_KINDS, AttentionSummary, HeadLabel, HeadLabels
@@ -29,6 +30,7 @@ from .gradients import TokenGradients
 from .lens import LogitLens
 from .neighbours import Neighbours
 from .patching import Patching
+from .steering import Steered
 from .trace import Cost, Trace
 from .view import Prediction, ResidualNorms, View
 from .why import Why
@@ -371,16 +373,49 @@ def _(finding: Attribution, numbers: _Numbers) -> list[_Section]:
     ]
 
 
+def _compared(
+    numbers: _Numbers, rows: dict[int, str], finding: Ablation | Steered, *, caption: str
+) -> _Picture:
+    """rows: token → its text. Their probabilities before and after."""
+
+    def probabilities(logits: np.ndarray) -> np.ndarray:
+        return np.asarray(softmax(np.asarray(logits, np.float64))[list(rows)])
+
+    return _bars(
+        numbers,
+        list(rows.values()),
+        probabilities(finding.logits_before),
+        after=numbers(probabilities(finding.logits_after)),
+        form="percent",
+        tokens=True,
+        caption=caption,
+    )
+
+
+@_sections.register
+def _(finding: Steered, numbers: _Numbers) -> list[_Section]:
+    texts = {
+        "type": "text",
+        "lines": [
+            f"As it is: {finding.prompt}{finding.text_without}",
+            f"Steered: {finding.prompt}{finding.text}",
+        ],
+    }
+    rows = {x.token: x.text for x in (*finding.before, *finding.after)}
+    picture = _compared(
+        numbers, rows, finding, caption="The first token. Outlined: as it is. Filled: steered."
+    )
+    how = (
+        f"The way from {finding.away!r} to {finding.towards!r} added to the residual stream at "
+        f"layer {finding.layer}, {finding.strength:g} times, beside the same without."
+    )
+    return [_section("Steering", how, texts, picture, about=finding.prompt, kind="Steered")]
+
+
 @_sections.register
 def _(finding: Ablation, numbers: _Numbers) -> list[_Section]:
     rows = {x.token: x.text for x in (*finding.before, *finding.after)}
     rows.setdefault(finding.target_id, finding.target)
-
-    def probabilities(logits: np.ndarray) -> np.ndarray:
-        exact = np.asarray(logits, np.float64)
-        exact = np.exp(exact - exact.max())
-        return np.asarray((exact / exact.sum())[list(rows)])
-
     off = [f"L{layer}H{head}" for layer, head in finding.heads]
     off += [f"MLP {layer}" for layer in finding.mlps]
     off += [f"{_quoted(finding.tokens[i])} at {i}" for i in finding.positions]
@@ -390,15 +425,7 @@ def _(finding: Ablation, numbers: _Numbers) -> list[_Section]:
         f"{_quoted(finding.target)} {finding.logprob_change:+.4f} nats, KL "
         f"{finding.divergence:.4f} nats."
     )
-    picture = _bars(
-        numbers,
-        list(rows.values()),
-        probabilities(finding.logits_before),
-        after=numbers(probabilities(finding.logits_after)),
-        form="percent",
-        tokens=True,
-        caption="Outlined: before. Filled: after.",
-    )
+    picture = _compared(numbers, rows, finding, caption="Outlined: before. Filled: after.")
     about = _after(finding.tokens, finding.position)
     title = f"Without {off[0]}" if len(off) == 1 else f"Without {len(off)} parts"
     return [_section(title, how, picture, about=about, kind="Ablation")]

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from ..ablation import Ablation, Sweep
-from ..attention import HEAD_KINDS, AttentionSummary, HeadLabels
+from ..attention import HEAD_KINDS, AttentionSummary, HeadLabel, HeadLabels
 from ..attribution import Attribution
 from ..finding import Finding, chosen
 from ..gradients import TokenGradients
@@ -387,6 +387,11 @@ def _attention(found: AttentionSummary, page: Page, position: int) -> _Lines:
         )
 
 
+def _head_label(found: HeadLabel, page: Page) -> _Lines:
+    said = f"Head {found.head} of layer {found.layer}: {found.label} ({found.score:.2f})"
+    yield from lines(said, page)
+
+
 def _head_labels(found: HeadLabels, page: Page) -> _Lines:
     yield from _title(
         f"What the heads do, measured on {found.period} random tokens and their repetition", page
@@ -620,6 +625,7 @@ _PICTURES: dict[type[Finding], Callable[[Any, Page], _Lines]] = {
     AttentionSummary: lambda found, page: _attention(found, page, -1),
     Attribution: _attribution,
     Cost: _cost,
+    HeadLabel: _head_label,
     HeadLabels: _head_labels,
     LogitLens: _lens,
     Neighbours: _neighbours,
