@@ -285,6 +285,7 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_is_whole(corpus, tmp_
         (["--resume", "{tmp}", "--out", "{tmp}/run"], "--resume RUN takes"),
         (["{corpus}", "--out", "{tmp}/run", "--config", "{tmp}/no.toml"], "cannot read"),
         (["talk", "--n-embd", "16"], "no --n-embd here"),
+        (["talk", "--dry-run"], "takes no --dry-run"),
     ],
 )
 def test_mistakes_are_named(corpus, tmp_path, arguments, message):

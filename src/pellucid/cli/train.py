@@ -112,6 +112,8 @@ def command(
     """
     given = {name: value for name, value in flags.items() if value is not None}
     if texts == ("talk",):
+        if dry_run or resume or config:
+            raise click.UsageError("train talk takes no --dry-run, --resume or --config")
         _talk(Path(out or "runs/talk"), given)
         return
     if resume is not None:
