@@ -250,6 +250,11 @@ def test_bars_maps_and_strips_hold_the_numbers(browser, found) -> None:
         float(Sampling().stages(ablation.logits_after)[0].probabilities[ablation.before[0].token]),
         abs=1e-6,
     )
+    place, steering = sections.index("Steered"), found["Steered"]
+    tokens = list({x.token: x.text for x in (*steering.before, *steering.after)})
+    for name, logits in (("values", steering.logits_before), ("after", steering.logits_after)):
+        shares = Sampling().stages(logits)[0].probabilities[tokens]
+        same(f"[{place}].pictures[1].{name}", shares)
     # One heat map by hand: the readout of every cell.
     place = sections.index("Sweep")
     heat = driver.find_element(By.CSS_SELECTOR, f"#section-{place} canvas.heat")

@@ -95,6 +95,23 @@ def test_no_line_is_wider_than_the_terminal(gpt, width):
     assert max(map(cell_len, printed(gpt, width).splitlines())) <= width
 
 
+def test_many_heads_and_a_long_text_fit_too(gpt):
+    from pellucid.backend import get_backend
+    from pellucid.generate import Model
+    from pellucid.gpt import GPT
+    from pellucid.hparams import HParams
+    from pellucid.weights import initialise, unflatten
+
+    hparams = HParams(gpt.hparams.n_vocab, 128, 24, 12, 12)
+    model = Model(hparams, unflatten(initialise(hparams, 0, "float32"), hparams), get_backend())
+    large = GPT(model, gpt.tokenizer)
+    for width in (40, 80, 120):
+        for place in (0, 9, -1):
+            text = printed(large, width, " power clap" * 15, layer=7, head=11, position=place)
+            assert max(map(cell_len, text.splitlines())) <= width
+            assert len(text.splitlines()) < 260
+
+
 def test_ends_with_the_text_and_the_reason(gpt):
     text = printed(gpt)
     assert "context window full" in text

@@ -21,8 +21,7 @@ import numpy as np
 import pellucid
 from pellucid.chat import TEMPLATES
 from pellucid.errors import PellucidError
-from pellucid.evaluate import conversation_perplexity, perplexity
-from pellucid.evaluate import ngram
+from pellucid.evaluate import conversation_perplexity, ngram, perplexity
 from pellucid.gpt import GPT
 from pellucid.train.batches import Batches
 from pellucid.train.config import TrainConfig

@@ -169,11 +169,12 @@ def self_attention(
 
     softmax(Q·Kᵀ / √d_k) · V (paper, equation 1), where no query sees a later key.
     """
-    qk = tap(f"{at}.qk", q @ k.swapaxes(2, 3) / math.sqrt(q.shape[3]))  # [batch, head, query, key]
+    # [batch, head, query, key]
+    qk = tap(f"{at}.qk", backend.matmul(q / math.sqrt(q.shape[3]), k.swapaxes(2, 3)))
     mask = backend.causal_mask(past, q.shape[2], k.shape[2])
     scores = tap(f"{at}.scores", backend.hide(qk, mask))
     pattern = tap(f"{at}.pattern", backend.softmax(scores))  # each row sums to 1
-    return pattern @ v
+    return backend.matmul(pattern, v)
 
 
 def mlp(x: Array, w: Any, layer: int, backend: Backend, tap: Tap) -> Array:

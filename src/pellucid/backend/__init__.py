@@ -47,6 +47,9 @@ class Backend(Protocol):
     def linear(self, x: Array, weight: Array, bias: Array) -> Array:
         """x [..., in] · weight [in, out] + bias [out] -> [..., out]"""
 
+    def matmul(self, x: Array, y: Array) -> Array:
+        """x [batch, head, row, n] · y [batch, head, n, out] -> [batch, head, row, out]"""
+
     def unembed(self, x: Array, table: Array) -> Array:
         """x [..., n] · tableᵀ [n, row] -> [..., row]"""
 

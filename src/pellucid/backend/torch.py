@@ -79,6 +79,9 @@ class TorchBackend:
         rows = torch.addmm(bias, x.reshape(-1, weight.shape[0]), weight)
         return rows.view(*x.shape[:-1], weight.shape[1])
 
+    def matmul(self, x: Tensor, y: Tensor) -> Tensor:
+        return x @ y
+
     def unembed(self, x: Tensor, table: Tensor) -> Tensor:
         return F.linear(x, table)
 
