@@ -3,16 +3,24 @@ PYTHON ?= python3
 BASE   := .venv
 FULL   := .venv-test
 
-.PHONY: talk test test-slow lint format bench clean
+.PHONY: talk test test-slow browser lint format bench clean
 
 talk: $(BASE)/.ready
 	@$(BASE)/bin/pellucid talk
 
-test: $(FULL)/.ready lint
+test: $(FULL)/.ready browser lint
 	$(FULL)/bin/python -m pytest -m "not slow"
 
 test-slow: $(FULL)/.ready
 	$(FULL)/bin/python -m pytest -m slow
+
+# The pages are tested in a real browser: installed where it is missing and we may (as root, on
+# Debian); elsewhere those tests are skipped.
+browser:
+	@command -v chromedriver >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	&& echo "Installing Chromium, for the tests of the pages ..." && apt-get -qq update \
+	&& DEBIAN_FRONTEND=noninteractive apt-get -qq install -y chromium chromium-driver >/dev/null; } \
+	|| echo "No chromedriver here: the tests of the pages will be skipped."
 
 lint: $(FULL)/.ready
 	$(FULL)/bin/ruff check .

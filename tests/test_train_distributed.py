@@ -64,11 +64,18 @@ def log(out):
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_compute_what_one_does(corpus, tmp_path, parallel):
-    alone = config(corpus, tmp_path / "one")
+@pytest.mark.parametrize(
+    ("parallel", "optimizer", "tolerance"),
+    [
+        ("ddp", "adamw", 1e-5),
+        ("fsdp", "adamw", 1e-5),
+        ("fsdp", "muon", 1e-3),  # its products are in bfloat16: only the losses are compared
+    ],
+)
+def test_two_processes_compute_what_one_does(corpus, tmp_path, parallel, optimizer, tolerance):
+    alone = config(corpus, tmp_path / "one", optimizer=optimizer)
     list(Trainer(alone))
-    both = config(corpus, tmp_path / "two", parallel=parallel)
+    both = config(corpus, tmp_path / "two", parallel=parallel, optimizer=optimizer)
     # Interrupted and gone on with: the weights and moments are gathered and divided again.
     for steps in (4, 99):
         made = torchrun(both, tmp_path, steps)
@@ -78,27 +85,21 @@ def test_two_processes_compute_what_one_does(corpus, tmp_path, parallel):
     for key in ("loss", "norm", "validation_loss"):
         mine = np.array([line[key] or 0 for line in one])
         theirs = np.array([line[key] or 0 for line in two])
-        assert np.abs(mine - theirs).max() <= 1e-5, key
+        assert np.abs(mine - theirs).max() <= tolerance, key
     first, second = (checkpoint.load(tmp_path / name / "model") for name in ("one", "two"))
-    for name, tensor in first.tensors.items():
-        assert np.abs(tensor - second.tensors[name]).max() <= 1e-5, name
+    for name, tensor in first.tensors.items() if optimizer == "adamw" else ():
+        assert np.abs(tensor - second.tensors[name]).max() <= tolerance, name
     mine, theirs = (state.newest(tmp_path / name)[0].optimizer for name in ("one", "two"))
     assert mine.keys() == theirs.keys()
     for name, moment in mine.items():
         assert moment.shape == theirs[name].shape, name
-        assert np.abs(moment - theirs[name]).max() <= 1e-5, name
+        assert optimizer == "muon" or np.abs(moment - theirs[name]).max() <= tolerance, name
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(corpus, tmp_path):
     made = torchrun(config(corpus, tmp_path / "x", batch=6, micro_batch=2), tmp_path)
     assert made.returncode != 0
     assert "must be a multiple of 2 processes times micro_batch (2)" in made.stderr
-
-
-def test_muon_needs_whole_matrices(corpus, tmp_path):
-    made = torchrun(config(corpus, tmp_path / "x", parallel="fsdp", optimizer="muon"), tmp_path)
-    assert made.returncode != 0
-    assert "muon needs whole matrices" in made.stderr
 
 
 def test_an_unknown_way_is_refused(corpus, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -306,7 +307,17 @@ class _View:
 
         self.heading(7, f"Repeat for each of the {self.h.n_layer} layers")
         self.say("Each layer's output is the next one's input.")
-        self.picture(residual_norms(self.gpt, self.ids))
+        norms, window = residual_norms(self.gpt, self.ids), self.window
+        self.picture(
+            replace(
+                norms,
+                ids=tuple(norms.ids[i] for i in window),
+                tokens=tuple(norms.tokens[i] for i in window),
+                stream=norms.stream[:, window],
+                attention=norms.attention[:, window],
+                mlps=norms.mlps[:, window],
+            )
+        )
         self.console.print()
         self.picture(logit_lens(self.gpt, self.ids, positions=self.window))
 
