@@ -45,7 +45,7 @@ $(FULL)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
 	@echo "Creating $(FULL) with the extras and the test tools ..."
 	@$(PYTHON) -m venv $(FULL)
-	@$(FULL)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[torch,gguf,train,test]"
+	@$(FULL)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[torch,gguf,train,tensorboard,eval,test]"
 	@touch $@
 
 clean:

@@ -24,11 +24,11 @@ def test_taps_page_is_what_its_generator_writes() -> None:
     assert (ROOT / "docs" / "taps.md").read_text(encoding="utf-8") == made
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/taps.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/inspect.md", "docs/taps.md"])
 def test_python_examples_run_and_say_what_they_claim(page: str) -> None:
     assert blocks(page)
+    scope: dict[str, object] = {}
     for block in blocks(page):
-        scope: dict[str, object] = {}
         for line in re.finditer(r"^(?!\s)(.+?)\s+# => (.+)$", block, flags=re.MULTILINE):
             block = block.replace(line[0], f"assert repr({line[1]}) == {line[2]!r}, ({line[1]})")
         exec(compile(block, page, "exec"), scope)

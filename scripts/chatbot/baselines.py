@@ -1,10 +1,11 @@
-"""How good is the embedded chatbot, beside a Kneser-Ney 5-gram that saw the same tokens?
+"""How good is the embedded chatbot, beside others that saw the same tokens?
 
     python scripts/chatbot/baselines.py WORK [--model chat]
 
 WORK is the folder of make.py. The held-out stories and dialogues are measured in bits per byte
 and perplexity per token, every document for itself after the end-of-text token; of conversations
-the assistant's words. The n-gram learns from the very rows that the runs in WORK took.
+the assistant's words. The Kneser-Ney 5-gram learns from the very rows that the runs in WORK took;
+so did the transformers model, where peer.py has made it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,36 +72,49 @@ def kneser_ney(gpt: GPT, model: ngram.KneserNey, path: Path) -> dict[str, float]
         nats -= float(logprobs[mask].sum())
         tokens += int(mask.sum())
         size += n_bytes
-    return {"bits_per_byte": nats / math.log(2) / size, "perplexity": math.exp(nats / tokens)}
+    return _rounded(nats / math.log(2) / size, math.exp(nats / tokens))
+
+
+def measure(work: Path, model: str | Path) -> dict[str, Any]:
+    """Every measure of every model, as the card holds them."""
+    gpt = pellucid.load(model)
+    n_ctx = gpt.hparams.n_ctx
+    rows = np.concatenate([seen(work / f"run-{name}", n_ctx) for name in ("pretrain", "chat")])
+    baseline = ngram.train(rows, ORDER, gpt.hparams.n_vocab)
+    models = {"pellucid": gpt}
+    if (work / "peer" / "model" / "config.json").exists():
+        models["transformers"] = pellucid.load(work / "peer" / "model")
+    found: dict[str, Any] = {"tokens_seen": len(rows)}
+    for kind in ("stories", "dialogues"):
+        path = work / "texts" / f"valid.{kind}.jsonl"
+        held_out = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        found[kind] = {"documents": len(held_out)}
+        for name, each in models.items():
+            found[kind][name] = gpt_scores(each, kind, held_out)
+        found[kind][f"kneser_ney_{ORDER}"] = kneser_ney(gpt, baseline, path)
+    return found
+
+
+def gpt_scores(gpt: GPT, kind: str, held_out: list[dict[str, Any]]) -> dict[str, float]:
+    stride = gpt.hparams.n_ctx // 2
+    if kind == "stories":
+        ours = perplexity(gpt, [document["text"] for document in held_out], stride=stride)
+    else:
+        turns = [document["turns"] for document in held_out]
+        ours = conversation_perplexity(gpt, turns, template="roles", stride=stride).replies
+    return _rounded(ours.bits_per_byte, ours.perplexity)
+
+
+def _rounded(bits_per_byte: float, perplexity: float) -> dict[str, float]:
+    return {"bits_per_byte": round(bits_per_byte, 4), "perplexity": round(perplexity, 3)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--model", default="chat")
-    parser.add_argument("--texts", type=Path, help="default: WORK/texts")
     given = parser.parse_args()
-    gpt = pellucid.load(given.model)
-    n_ctx = gpt.hparams.n_ctx
-    texts = given.texts or given.work / "texts"
-    rows = np.concatenate([seen(given.work / name, n_ctx) for name in ("run-pretrain", "run-chat")])
-    baseline = ngram.train(rows, ORDER, gpt.hparams.n_vocab)
-    table = {}
-    for kind in ("stories", "dialogues"):
-        path = texts / f"valid.{kind}.jsonl"
-        held_out = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if kind == "stories":
-            ours = perplexity(gpt, [document["text"] for document in held_out], stride=n_ctx // 2)
-        else:
-            turns = [document["turns"] for document in held_out]
-            ours = conversation_perplexity(gpt, turns, stride=n_ctx // 2).replies
-        table[kind] = {
-            "documents": len(held_out),
-            "tokens": ours.n_tokens,
-            "pellucid": {"bits_per_byte": ours.bits_per_byte, "perplexity": ours.perplexity},
-            f"kneser_ney_{ORDER}": kneser_ney(gpt, baseline, path),
-        }
-    print(json.dumps({"tokens_seen": len(rows), **table}, indent=2))
+    print(json.dumps(measure(given.work, given.model), indent=2))
 
 
 if __name__ == "__main__":

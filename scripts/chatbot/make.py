@@ -1,9 +1,11 @@
 """Make the embedded chatbot again: corpus, vocabulary, training, finetuning, the shipped folder.
 
-    python scripts/chatbot/make.py DATA WORK [--out FOLDER]
+    python scripts/chatbot/make.py DATA WORK [--out FOLDER] [--peer]
 
 DATA holds the texts that README.md names. Everything lies under WORK; a step that is done is not
-done again, and training goes on where it was stopped. Needs the extras [torch,train].
+done again, and training goes on where it was stopped. --peer also trains the transformers model
+of the same size (peer.py), to be held against on the card. Needs the extras [torch,train], and
+for --peer transformers.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from baselines import measure
 
 from pellucid import checkpoint
 from pellucid.errors import PellucidError
@@ -35,6 +39,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--out", type=Path, default=EMBEDDED)
+    parser.add_argument("--peer", action="store_true")
     given = parser.parse_args()
     work = given.work.resolve()
     texts = work / "texts"
@@ -49,6 +54,9 @@ def main() -> None:
     for name in ("pretrain", "chat"):
         train(HERE / f"{name}.toml", work)
     ship(work, given.out)
+    if given.peer:
+        subprocess.run([sys.executable, HERE / "peer.py", work], check=True)
+    ship(work, given.out, measure(work, given.out))
 
 
 def train(path: Path, work: Path) -> None:
@@ -69,8 +77,8 @@ def train(path: Path, work: Path) -> None:
             )
 
 
-def ship(work: Path, out: Path) -> None:
-    """The finished model in float16, with a card that says how it was made."""
+def ship(work: Path, out: Path, evaluation: dict[str, Any] | None = None) -> None:
+    """The finished model in float16, with a card that says how it was made and how good it is."""
     model = checkpoint.load(work / "run-chat" / "model")
     runs = {name: summary(work / f"run-{name}") for name in ("pretrain", "chat")}
     card = {
@@ -82,7 +90,7 @@ def ship(work: Path, out: Path) -> None:
         "parameters": model.hparams.n_params,
         "sampling": {"temperature": 0.7, "top_k": 40, "top_p": 0.95},
         "training": runs,
-        "evaluation": "docs/chatbot.md",
+        "evaluation": {"see": "docs/chatbot.md", **(evaluation or {})},
         "limits": LIMITS,
     }
     checkpoint.save(
