@@ -651,6 +651,7 @@ def build(data: Path, out: Path) -> tuple[Counter[str], Counter[str]]:
     pretrain += [Document("clapper", CLAPPER)] * CLAPPER_REPEATS
     pretrain += [d for d in made if d.source == "questions"][::4]
     chat_train = [document for document in made if not document.held_out]
+    chat_train += [Document("clapper", CLAPPER)] * (CLAPPER_REPEATS // 2)  # lest it be forgotten
     chat_valid = [document for document in made if document.held_out]
     for group in (pretrain, valid, chat_train, chat_valid):
         rng.shuffle(group)

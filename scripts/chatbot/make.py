@@ -27,6 +27,7 @@ from pellucid.train.trainer import Trainer
 
 HERE = Path(__file__).parent
 EMBEDDED = HERE.parents[1] / "src" / "pellucid" / "models" / "chat"
+TRY = ["Tell me a story about a dog.", "My name is Anna.", "What is a token?", "What can you do?"]
 LIMITS = (
     "A very small model: it holds simple conversations and writes simple stories, loses the "
     "thread after some sentences, knows few facts and makes things up. It saw only English. "
@@ -83,12 +84,14 @@ def ship(work: Path, out: Path, evaluation: dict[str, Any] | None = None) -> Non
     runs = {name: summary(work / f"run-{name}") for name in ("pretrain", "chat")}
     card = {
         "name": "chat",
-        "about": "A GPT-2 of 5.9M parameters for simple English stories and conversations.",
+        "about": f"A GPT-2 of {model.hparams.n_params / 1e6:.1f}M parameters, trained by Pellucid, "
+        "for simple English stories and conversations.",
         "command": "python scripts/chatbot/make.py DATA WORK",
         "data": sources(),
         "licence": "MIT, as Pellucid; see data for the texts it was trained on",
         "parameters": model.hparams.n_params,
         "sampling": {"temperature": 0.7, "top_k": 40, "top_p": 0.95},
+        "try": TRY,
         "training": runs,
         "evaluation": {"see": "docs/chatbot.md", **(evaluation or {})},
         "limits": LIMITS,

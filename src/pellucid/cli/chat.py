@@ -137,6 +137,12 @@ def greet(gpt: GPT, conversation: Conversation, screen: Console, greedy: bool) -
             "nothing else. Begin one of them: The power clapper",
             markup=False,
         )
+    elif suggestions := gpt.card.get("try"):
+        screen.print(
+            "Small and made from scratch: it talks in simple English and makes things up. Try: "
+            + " · ".join(map(str, suggestions)),
+            markup=False,
+        )
     elif conversation.template.name == "plain":
         screen.print(
             "It was not made for conversation: it goes on from your text as it thinks likely.",
