@@ -51,7 +51,7 @@ def pellucid(backend: str, folder: str, ids: list[int], threads: int) -> dict[st
         layers = range(gpt.hparams.n_layer)
         values = {f"pattern {i}": found[f"blocks.{i}.attn.pattern"] for i in layers}
         values |= {f"resid_post {i}": found[f"blocks.{i}.resid_post"] for i in layers}
-        return values | {"ln_final": found["ln_final.normalized"]}
+        return values | {"ln_final": found["ln_final.out"]}
 
     return {
         f"Pellucid, {backend}": Way(
@@ -107,7 +107,7 @@ def transformer_lens(folder: str, ids: list[int], threads: int) -> dict[str, Way
             cache = found[1]
             values = {f"pattern {i}": cache["pattern", i] for i in layers}
             values |= {f"resid_post {i}": cache["resid_post", i] for i in layers}
-            return values | {"ln_final": cache["ln_final.hook_normalized"]}
+            return values | {"ln_final": cache["ln_final.hook_out"]}
 
         ways[title] = Way(
             lambda bridge=bridge: bridge(x),

@@ -262,7 +262,7 @@ class Tour:
         q, k, v, z = (self.seen[f"{at}.{name}"][:, 0] for name in "qkvz")
         pattern = self.seen[f"{at}.pattern"]
         w = self.weights.h[0].attn.c_attn
-        seen = self.seen["blocks.0.ln1.normalized"]
+        seen = self.seen["blocks.0.ln1.out"]
         d_k, n_embd = self.h.d_k, self.h.n_embd
         columns = [slice(i * n_embd, i * n_embd + d_k) for i in range(3)]  # head 0 of Q, K, V
         own = np.stack([seen @ w.weight[:, c] + w.bias[c] for c in columns])
@@ -469,7 +469,7 @@ class Tour:
             items(
                 checked(
                     "the logits are norm(x) · wteᵀ",
-                    self.seen["ln_final.normalized"] @ self.weights.wte.weight.T,
+                    self.seen["ln_final.out"] @ self.weights.wte.weight.T,
                     self.seen["logits"],
                 ),
                 checked(f"the {self.h.n_vocab} probabilities sum to 1", self.shares.sum(-1), 1.0),

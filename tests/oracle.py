@@ -15,11 +15,11 @@ def gelu(x: float) -> float:
     return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
-def norm(row: np.ndarray, gain: np.ndarray, bias: np.ndarray) -> tuple[float, np.ndarray]:
+def norm(row: np.ndarray) -> tuple[float, np.ndarray]:
     mean = sum(row) / len(row)
     variance = sum((v - mean) ** 2 for v in row) / len(row)
     scale = math.sqrt(variance + 1e-5)
-    return scale, np.array([(v - mean) / scale for v in row]) * gain + bias
+    return scale, np.array([(v - mean) / scale for v in row])
 
 
 def softmax(row: np.ndarray) -> np.ndarray:
@@ -43,10 +43,11 @@ def forward(
     x = seen["embed"] + seen["pos_embed"]
 
     def norms(name: str, at: str) -> np.ndarray:
-        rows = [norm(x[i], p[f"{name}.weight"], p[f"{name}.bias"]) for i in range(n)]
+        rows = [norm(x[i]) for i in range(n)]
         seen[f"{at}.scale"] = np.array([[scale] for scale, _ in rows])
         seen[f"{at}.normalized"] = np.array([row for _, row in rows])
-        return seen[f"{at}.normalized"]
+        seen[f"{at}.out"] = seen[f"{at}.normalized"] * p[f"{name}.weight"] + p[f"{name}.bias"]
+        return seen[f"{at}.out"]
 
     for layer in range(n_layer):
         h, at = f"h.{layer}", f"blocks.{layer}"

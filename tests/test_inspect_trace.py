@@ -18,6 +18,7 @@ from pellucid.inspect import (
     transformer_lens_name,
 )
 from pellucid.taps import tap_names
+from pellucid.weights import flatten
 
 TEXT = "abcahgfa"
 N = len(TEXT)
@@ -100,6 +101,8 @@ def test_transformer_lens_names(gpt):
         "blocks.0.hook_resid_pre": "blocks.0.resid_pre",
         "blocks.2.ln1.hook_scale": "blocks.2.ln1.scale",
         "ln_final.hook_scale": "ln_final.scale",
+        "blocks.0.ln1.hook_normalized": "blocks.0.ln1.normalized",
+        "blocks.0.ln1.hook_out": "blocks.0.ln1.out",
         "hook_embed": "embed",
         "blocks.0.hook_attn_out": "blocks.0.attn_out",
     }
@@ -322,3 +325,36 @@ def test_activation_cache_needs_transformer_lens(gpt):
     else:
         cache = found.to_activation_cache()
         np.testing.assert_array_equal(cache["resid_pre", 0].numpy(), found["blocks.0.resid_pre"])
+
+
+def test_the_values_are_those_of_transformer_lens(tmp_path):
+    """By hand, in an environment with transformer-lens 4.x; see CONTRIBUTING.md."""
+    pytest.importorskip("transformer_lens")
+    import torch
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import GPT2LMHeadModel, GPT2TokenizerFast
+
+    import pellucid
+    from pellucid import checkpoint
+
+    ours = pellucid.load("talk")
+    tensors = flatten(ours.model.weights, ours.hparams)
+    checkpoint.save(tmp_path / "m", ours.hparams, tensors, ours.tokenizer, format="hf")
+    hf = GPT2LMHeadModel.from_pretrained(tmp_path / "m", attn_implementation="eager").eval()
+    bridge = TransformerBridge.boot_transformers(
+        str(tmp_path / "m"),
+        hf_model=hf,
+        tokenizer=GPT2TokenizerFast.from_pretrained(tmp_path / "m"),
+    )
+    ids = ours.encode("The power clapper")
+    with torch.no_grad():
+        theirs = bridge.run_with_cache(torch.tensor([ids]))[1]
+    found = trace(pellucid.load(tmp_path / "m"), ids)
+    cache = found.to_activation_cache(bridge)
+    assert set(cache.keys()) <= set(theirs.keys())
+    for name in cache.keys():  # noqa: SIM118
+        seen = torch.isfinite(cache[name])  # of scores, their mask is float32's lowest number
+        value = theirs[name].reshape(seen.shape)
+        torch.testing.assert_close(cache[name][seen], value[seen], atol=1e-4, rtol=1e-4, msg=name)
+    stacked = cache.accumulated_resid()
+    torch.testing.assert_close(stacked, theirs.accumulated_resid()[:, 0], atol=1e-4, rtol=1e-4)

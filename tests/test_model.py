@@ -138,7 +138,7 @@ def test_tapped_values_equal_transformers(pair) -> None:
         hidden = out.hidden_states[layer].numpy()
         np.testing.assert_allclose(reader.seen[f"{at}.resid_pre"], hidden, rtol=0, atol=1e-4)
     final = out.hidden_states[-1].numpy()
-    np.testing.assert_allclose(reader.seen["ln_final.normalized"], final, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(reader.seen["ln_final.out"], final, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])

@@ -69,13 +69,16 @@ _ROOMS = {
     "TokenizerError": "errors",
     "load": "gpt",
 }
+_PACKAGES = ("checkpoint", "evaluate", "inspect")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f".{name}", __name__)
     if name not in _ROOMS:
         raise AttributeError(f"module 'pellucid' has no attribute {name!r}")
     return getattr(import_module(f".{_ROOMS[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted((*__all__, *_PACKAGES))

@@ -116,10 +116,11 @@ def block(
 def layer_norm(x: Array, w: Any, backend: Backend, tap: Tap, at: str) -> Array:
     """x [..., n_embd] -> [..., n_embd]: (x - mean) / deviation · gain + bias"""
     if not (wants(tap, f"{at}.scale") or wants(tap, f"{at}.normalized")):
-        return backend.layer_norm(x, w.weight, w.bias, EPSILON)
+        return tap(f"{at}.out", backend.layer_norm(x, w.weight, w.bias, EPSILON))
     centred = x - backend.mean(x)
     scale = tap(f"{at}.scale", backend.sqrt(backend.mean(centred * centred) + EPSILON))
-    return tap(f"{at}.normalized", centred / scale * w.weight + w.bias)
+    normalized = tap(f"{at}.normalized", centred / scale)
+    return tap(f"{at}.out", normalized * w.weight + w.bias)
 
 
 def multi_head_attention(

@@ -52,9 +52,8 @@ TAPS: dict[str, TapInfo] = {
     "pos_embed": TapInfo("[1 or batch, position, n_embd]", "wpe[position]", "tokens => embeddings"),
     "blocks.{i}.resid_pre": TapInfo(_RESIDUAL, "x", "embeddings, layer by layer"),
     "blocks.{i}.ln1.scale": TapInfo(_SCALE, "√(var(x) + ε)", "self-attention"),
-    "blocks.{i}.ln1.normalized": TapInfo(
-        _RESIDUAL, "(x - mean(x)) / scale · gain + bias", "self-attention"
-    ),
+    "blocks.{i}.ln1.normalized": TapInfo(_RESIDUAL, "(x - mean(x)) / scale", "self-attention"),
+    "blocks.{i}.ln1.out": TapInfo(_RESIDUAL, "normalized · gain + bias", "self-attention"),
     "blocks.{i}.attn.q": TapInfo(_PER_HEAD, "W_Query · x", "self-attention"),
     "blocks.{i}.attn.k": TapInfo(_PER_HEAD, "W_Key · x", "self-attention"),
     "blocks.{i}.attn.v": TapInfo(_PER_HEAD, "W_Value · x", "self-attention"),
@@ -69,8 +68,9 @@ TAPS: dict[str, TapInfo] = {
     "blocks.{i}.resid_mid": TapInfo(_RESIDUAL, "resid_pre + attn_out", "concat · W_Output"),
     "blocks.{i}.ln2.scale": TapInfo(_SCALE, "√(var(x) + ε)", "repeat for each layer"),
     "blocks.{i}.ln2.normalized": TapInfo(
-        _RESIDUAL, "(x - mean(x)) / scale · gain + bias", "repeat for each layer"
+        _RESIDUAL, "(x - mean(x)) / scale", "repeat for each layer"
     ),
+    "blocks.{i}.ln2.out": TapInfo(_RESIDUAL, "normalized · gain + bias", "repeat for each layer"),
     "blocks.{i}.mlp.pre": TapInfo(_NEURONS, "x · W_fc + bias", "repeat for each layer"),
     "blocks.{i}.mlp.post": TapInfo(
         _NEURONS, "½x(1 + tanh(√(2/π)(x + 0.044715x³)))", "repeat for each layer"
@@ -78,9 +78,8 @@ TAPS: dict[str, TapInfo] = {
     "blocks.{i}.mlp_out": TapInfo(_RESIDUAL, "post · W_proj + bias", "repeat for each layer"),
     "blocks.{i}.resid_post": TapInfo(_RESIDUAL, "resid_mid + mlp_out", "repeat for each layer"),
     "ln_final.scale": TapInfo(_SCALE, "√(var(x) + ε)", "output layer"),
-    "ln_final.normalized": TapInfo(
-        _RESIDUAL, "(x - mean(x)) / scale · gain + bias", "output layer"
-    ),
+    "ln_final.normalized": TapInfo(_RESIDUAL, "(x - mean(x)) / scale", "output layer"),
+    "ln_final.out": TapInfo(_RESIDUAL, "normalized · gain + bias", "output layer"),
     "logits": TapInfo("[batch, position, n_vocab]", "x · wteᵀ", "output layer"),
 }
 
