@@ -28,7 +28,7 @@ def screen() -> Console:
 
 def picture() -> str:
     whole = screen()
-    walk(pellucid.load(), "The power clapper", whole)
+    walk(pellucid.load("talk"), "The power clapper", whole)
     lines = whole.export_text(styles=True).split("\n")
     first = next(i for i, line in enumerate(lines) if "√d_k =" in line)
     last = next(i for i, line in enumerate(lines) if "W_Output" in line and i > first)

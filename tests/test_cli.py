@@ -48,12 +48,14 @@ def test_generate_json():
 
 
 def test_tokens():
-    table = json.loads(run("tokens", "The power clapper 🎉", "--merges", "--json"))
+    table = json.loads(
+        run("tokens", "The power clapper 🎉", "--merges", "--json", "--model", "talk")
+    )
     parts = [bytes(token["bytes"]) for token in table["tokens"]]
     assert b"".join(parts).decode() == "The power clapper 🎉"
     assert parts[2:4] == [b" clap", b"per"]
     assert table["words"]
-    printed = run("tokens", "🎉", "--merges")
+    printed = run("tokens", "🎉", "--merges", "--model", "talk")
     assert "⟨F0" in printed
     assert "\ufffd" not in printed
 
@@ -71,7 +73,7 @@ def test_convert_keeps_the_model(tmp_path, form):
     target = tmp_path / "copy"
     run("convert", "talk", str(target), "--format", form)
     asked = ("generate", "The power", "--greedy", "--seed", "1", "--json")
-    assert run(*asked, "--model", str(target)) == run(*asked)
+    assert run(*asked, "--model", str(target)) == run(*asked, "--model", "talk")
     refused = CliRunner().invoke(pellucid, ["convert", "talk", str(target), "--format", form])
     assert refused.exit_code == 2
     assert "--force" in refused.output
@@ -81,9 +83,9 @@ def test_convert_keeps_the_model(tmp_path, form):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("generate", "The", "--n-ctx", "9"),
+        ("generate", "The", "--n-ctx", "9", "--model", "talk"),
         ("generate", "The", "--top-p", "2"),
-        ("generate", "The power clapper went straight to jail and on and on"),
+        ("generate", "The power clapper went straight to jail and on and on", "-m", "talk"),
         ("generate", "The", "--model", "/no/such/folder"),
         ("tokens", "The", "--model", "/no/such/folder"),
         ("nonsense",),
@@ -109,7 +111,7 @@ def test_interrupt_keeps_what_was_printed():
         "main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "generate", "The power", "--greedy"],
+        [sys.executable, "-c", code, "generate", "The power", "--greedy", "-m", "talk"],
         capture_output=True,
         text=True,
         timeout=60,

@@ -45,7 +45,9 @@ def tapped(gpt):
 def as_json(*options):
     from click.testing import CliRunner
 
-    result = CliRunner().invoke(command, [TEXT, "--json", *options], catch_exceptions=False)
+    result = CliRunner().invoke(
+        command, [TEXT, "--json", "--model", "talk", *options], catch_exceptions=False
+    )
     assert result.exit_code == 0
     return json.loads(result.stdout)
 
@@ -139,7 +141,9 @@ def test_refuses_before_it_computes(monkeypatch, tmp_path):
     for place in ("--layer", "--head", "--position"):
         for more in ([], ["--json"], ["--html", str(path)]):
             with pytest.raises(InputError, match=f"{place} must be between"):
-                CliRunner().invoke(command, [TEXT, place, "99", *more], catch_exceptions=False)
+                CliRunner().invoke(
+                    command, [TEXT, place, "99", "--model", "talk", *more], catch_exceptions=False
+                )
     assert not path.exists()
 
 
@@ -165,7 +169,9 @@ def test_html_is_the_view_s_page(gpt, tmp_path):
     from pellucid.inspect import page, view
 
     path = tmp_path / "page.html"
-    CliRunner().invoke(command, [TEXT, "--html", str(path)], catch_exceptions=False)
+    CliRunner().invoke(
+        command, [TEXT, "--html", str(path), "--model", "talk"], catch_exceptions=False
+    )
     assert path.read_text(encoding="utf-8") == page(view(gpt, TEXT), title=TEXT)
 
 

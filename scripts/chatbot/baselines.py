@@ -5,7 +5,7 @@
 WORK is the folder of make.py. The held-out stories and dialogues are measured in bits per byte
 and perplexity per token, every document for itself after the end-of-text token; of conversations
 the assistant's words. The Kneser-Ney 5-gram learns from the very rows that the runs in WORK took;
-so did the transformers model, where peer.py has made it.
+the transformers model, where peer.py has made it, from those of the pretraining.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ def seen(run: Path, n_ctx: int) -> np.ndarray:
     return rows.take(0, config.steps * config.batch)[0].ravel()
 
 
-def documents(gpt: GPT, path: Path) -> Iterator[tuple[list[int], list[bool], int]]:
+def documents(
+    gpt: GPT, held_out: list[dict[str, Any]]
+) -> Iterator[tuple[list[int], list[bool], int]]:
     """Each document's ids after an end-of-text token, which of them are scored, and the bytes
     of what is scored."""
     roles, end = TEMPLATES["roles"], gpt.tokenizer.end_of_text
-    for line in path.read_text(encoding="utf-8").splitlines():
-        document = json.loads(line)
+    for document in held_out:
         ids, scored, size = [end], [False], 0
         if "text" in document:
             encoded = gpt.tokenizer.encode(document["text"])
@@ -64,9 +65,11 @@ def documents(gpt: GPT, path: Path) -> Iterator[tuple[list[int], list[bool], int
         yield ids, scored, size
 
 
-def kneser_ney(gpt: GPT, model: ngram.KneserNey, path: Path) -> dict[str, float]:
+def kneser_ney(
+    gpt: GPT, model: ngram.KneserNey, held_out: list[dict[str, Any]]
+) -> dict[str, float]:
     nats, tokens, size = 0.0, 0, 0
-    for ids, scored, n_bytes in documents(gpt, path):
+    for ids, scored, n_bytes in documents(gpt, held_out):
         logprobs = model.logprobs(np.array(ids))
         mask = np.array(scored[1:])
         nats -= float(logprobs[mask].sum())
@@ -76,23 +79,43 @@ def kneser_ney(gpt: GPT, model: ngram.KneserNey, path: Path) -> dict[str, float]
 
 
 def measure(work: Path, model: str | Path) -> dict[str, Any]:
-    """Every measure of every model, as the card holds them."""
-    gpt = pellucid.load(model)
-    n_ctx = gpt.hparams.n_ctx
-    rows = np.concatenate([seen(work / f"run-{name}", n_ctx) for name in ("pretrain", "chat")])
-    baseline = ngram.train(rows, ORDER, gpt.hparams.n_vocab)
-    models = {"pellucid": gpt}
+    """Every measure of every model, as the card holds them: after pretraining, where all of them
+    saw the same tokens, and of the finetuned model that is shipped."""
+    base = {"pellucid": pellucid.load(work / "run-pretrain" / "model")}
     if (work / "peer" / "model" / "config.json").exists():
-        models["transformers"] = pellucid.load(work / "peer" / "model")
+        base["transformers"] = pellucid.load(work / "peer" / "model")
+    rows = seen(work / "run-pretrain", base["pellucid"].hparams.n_ctx)
+    more = np.concatenate([rows, seen(work / "run-chat", base["pellucid"].hparams.n_ctx)])
+    texts = work / "texts"
+    held_out = {
+        "stories": texts / "valid.stories.jsonl",
+        "dialogues": texts / "valid.dialogues.jsonl",
+        "chat": texts / "chat.valid.jsonl",
+    }
+    finetuned = {"pellucid": pellucid.load(model)}
+    return {
+        "pretrained": _stage(base, rows, {k: held_out[k] for k in ("stories", "dialogues")}),
+        "finetuned": _stage(finetuned, more, held_out),
+    }
+
+
+def _stage(models: dict[str, GPT], rows: np.ndarray, held_out: dict[str, Path]) -> dict[str, Any]:
+    gpt = models["pellucid"]
+    baseline = ngram.train(rows, ORDER, gpt.hparams.n_vocab)
     found: dict[str, Any] = {"tokens_seen": len(rows)}
-    for kind in ("stories", "dialogues"):
-        path = work / "texts" / f"valid.{kind}.jsonl"
-        held_out = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        found[kind] = {"documents": len(held_out)}
+    for kind, path in held_out.items():
+        texts = read(path, kind)
+        found[kind] = {"documents": len(texts)}
         for name, each in models.items():
-            found[kind][name] = gpt_scores(each, kind, held_out)
-        found[kind][f"kneser_ney_{ORDER}"] = kneser_ney(gpt, baseline, path)
+            found[kind][name] = gpt_scores(each, kind, texts)
+        found[kind][f"kneser_ney_{ORDER}"] = kneser_ney(gpt, baseline, texts)
     return found
+
+
+def read(path: Path, kind: str) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    field = "text" if kind == "stories" else "turns"
+    return [document for document in map(json.loads, lines) if field in document]
 
 
 def gpt_scores(gpt: GPT, kind: str, held_out: list[dict[str, Any]]) -> dict[str, float]:

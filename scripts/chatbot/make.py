@@ -28,6 +28,13 @@ from pellucid.train.trainer import Trainer
 HERE = Path(__file__).parent
 EMBEDDED = HERE.parents[1] / "src" / "pellucid" / "models" / "chat"
 TRY = ["Tell me a story about a dog.", "My name is Anna.", "What is a token?", "What can you do?"]
+SAMPLING = {
+    "temperature": 0.6,
+    "top_k": 40,
+    "top_p": 0.9,
+    "repetition_penalty": 1.05,
+    "frequency_penalty": 0.15,
+}
 LIMITS = (
     "A very small model: it holds simple conversations and writes simple stories, loses the "
     "thread after some sentences, knows few facts and makes things up. It saw only English. "
@@ -90,7 +97,7 @@ def ship(work: Path, out: Path, evaluation: dict[str, Any] | None = None) -> Non
         "data": sources(),
         "licence": "MIT, as Pellucid; see data for the texts it was trained on",
         "parameters": model.hparams.n_params,
-        "sampling": {"temperature": 0.7, "top_k": 40, "top_p": 0.95},
+        "sampling": SAMPLING,
         "try": TRY,
         "training": runs,
         "evaluation": {"see": "docs/chatbot.md", **(evaluation or {})},

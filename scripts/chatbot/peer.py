@@ -1,9 +1,9 @@
-"""A `transformers` GPT-2 of the same size, trained on the very tokens that the chatbot saw.
+"""A `transformers` GPT-2 of the same size, pretrained on the very tokens that the chatbot saw.
 
     python scripts/chatbot/peer.py WORK
 
-WORK is the folder of make.py, whose runs are finished. GPT2LMHeadModel (its own initialisation,
-dropout 0) takes the same rows in the same order: those of run-pretrain, then those of run-chat.
+WORK is the folder of make.py, whose pretraining is finished. GPT2LMHeadModel (its own
+initialisation, dropout 0) takes the same rows in the same order.
 AdamW with decay on matrices alone, warm-up and half a cosine; bfloat16 autocast and torch.compile,
 as the chatbot's run. WORK/peer/model is what it ends with, in the hub's layout; a checkpoint is
 kept every 200 steps, and the same command goes on from it.
@@ -29,7 +29,7 @@ from pellucid.train.config import TrainConfig
 from pellucid.train.corpus import open_corpus
 from pellucid.train.optimizer import groups
 
-RATES = {"pretrain": 2e-3, "chat": 5e-4}  # AdamW's; the chatbot's Muon takes others
+RATE = 2e-3  # AdamW's; the chatbot's Muon takes another
 SAVE_EVERY = 200
 
 
@@ -37,37 +37,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     given = parser.parse_args()
-    for name in ("pretrain", "chat"):
-        train(name, given.work)
+    train(given.work)
 
 
-def train(name: str, work: Path) -> None:
-    config = TrainConfig.read(work / f"run-{name}" / "config.toml")
+def train(work: Path) -> None:
+    config = TrainConfig.read(work / "run-pretrain" / "config.toml")
     corpus = open_corpus(config.corpus)
-    out = work / "peer" / ("model" if name == "chat" else name)
+    out = work / "peer" / "model"
     if (out / "config.json").exists():
         return
     torch.manual_seed(config.seed)
-    if name == "pretrain":
-        shape = {field: getattr(config, field) for field in ("n_embd", "n_head", "n_layer")}
-        end = corpus.tokenizer().end_of_text
-        shape |= {"vocab_size": corpus.card["n_vocab"], "n_positions": config.n_ctx}
-        ends = {"bos_token_id": end, "eos_token_id": end}
-        dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-        model = GPT2LMHeadModel(GPT2Config(**shape, **ends, **dropout))
-    else:
-        model = GPT2LMHeadModel.from_pretrained(work / "peer" / "pretrain")
+    end = corpus.tokenizer().end_of_text
+    shape = {field: getattr(config, field) for field in ("n_embd", "n_head", "n_layer")}
+    shape |= {"vocab_size": corpus.card["n_vocab"], "n_positions": config.n_ctx}
+    ends = {"bos_token_id": end, "eos_token_id": end}
+    dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    model = GPT2LMHeadModel(GPT2Config(**shape, **ends, **dropout))
     n_ctx = model.config.n_positions
     rows = Batches(corpus.train, n_ctx, config.seed, aligned=config.aligned)
     inner, rest = groups(model.named_parameters(), config.weight_decay)
     rest[0]["params"] += [parameter for _, parameter in inner]
     optimizer = torch.optim.AdamW(rest, betas=(config.beta1, config.beta2), fused=True)
-    first = resume(work, name, model, optimizer)
+    first = resume(work, model, optimizer)
     model.train()
     compiled = torch.compile(model)
     begin, began_at = time.perf_counter(), first
     for step in range(first, config.steps):
-        rate = config.rate(step) / config.learning_rate * RATES[name]
+        rate = config.rate(step) / config.learning_rate * RATE
         for group in optimizer.param_groups:
             group["lr"] = rate
         inputs, targets = map(torch.from_numpy, rows.take(step * config.batch, config.batch))
@@ -81,18 +77,16 @@ def train(name: str, work: Path) -> None:
         if (step + 1) % 20 == 0:
             seconds = time.perf_counter() - begin
             speed = (step + 1 - began_at) * targets.numel() / seconds
-            print(f"{name} {step + 1}: loss {loss.item():.3f}, {speed:.0f} tokens/s", flush=True)
+            print(f"{step + 1}: loss {loss.item():.3f}, {speed:.0f} tokens/s", flush=True)
         if (step + 1) % SAVE_EVERY == 0 and step + 1 < config.steps:
-            keep(work, name, model, optimizer, step + 1)
+            keep(work, model, optimizer, step + 1)
     model.save_pretrained(out)
     corpus.tokenizer().save(out)
 
 
-def keep(
-    work: Path, name: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int
-) -> None:
+def keep(work: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Weights and moments of this step; the folder of the step before goes afterwards."""
-    root = work / "peer" / f"{name}-steps"
+    root = work / "peer" / "steps"
     folder, half = root / f"{step:06}", root / "half"
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
@@ -110,9 +104,9 @@ def keep(
             shutil.rmtree(old)
 
 
-def resume(work: Path, name: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def resume(work: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """-> the step to go on from; 0 where nothing was kept."""
-    folders = sorted((work / "peer" / f"{name}-steps").glob("[0-9]*"))
+    folders = sorted((work / "peer" / "steps").glob("[0-9]*"))
     if not folders:
         return 0
     model.load_state_dict(load_file(folders[-1] / "model.safetensors"), strict=False)

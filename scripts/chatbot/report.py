@@ -22,7 +22,7 @@ from pellucid.gpt import GPT
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parents[1] / "docs" / "chatbot_samples.md"
-MOST = 160  # tokens of a reply
+MOST = 256  # tokens of a reply, as in `pellucid chat`
 
 
 def lines(name: str) -> list[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT", "EMBEDDED", "GPT", "load"]
 
-DEFAULT = "talk"
+DEFAULT = "chat"
 
 
 class GPT:
@@ -150,8 +150,8 @@ def load(
 ) -> GPT:
     """A GPT from the package, a folder, a file, or the Hugging Face hub.
 
-    source: None for the embedded default, the name of an embedded model ("talk"), a folder or
-    file in any format that `pellucid.checkpoint` reads, or a hub name such as "gpt2".
+    source: None for the embedded default, the name of an embedded model ("chat", "talk"), a
+    folder or file in any format that `pellucid.checkpoint` reads, or a hub name such as "gpt2".
     backend, device, dtype, threads: see `pellucid.backend.get_backend`.
     Raises CheckpointError when the files cannot be trusted or found, InputError otherwise.
     """
