@@ -188,8 +188,7 @@ class Generation:
         self.max_tokens = max_tokens
         self.stop = tuple(text for text in ([stop] if isinstance(stop, str) else stop) if text)
         if stop_tokens is None:
-            end = tokenizer.end_of_text
-            stop_tokens = () if end is None else (end,)
+            stop_tokens = tokenizer.special_tokens.values()
         self.stop_tokens = frozenset(stop_tokens)
         self.alternatives = alternatives
         self.window = window

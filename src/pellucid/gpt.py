@@ -114,7 +114,8 @@ class GPT:
         """Go on from a text (or ids), token by token; nothing runs until you iterate or look.
 
         max_tokens: at most so many (None: until the window is full). stop: texts that end it
-        and are not shown. stop_tokens: ids that end it (default: the end-of-text token).
+        and are not shown. stop_tokens: ids that end it (default: the special tokens, such
+        as <|endoftext|>).
         alternatives: how many likeliest tokens each step lists. n_ctx: a smaller window.
         seed: makes sampling repeatable. tap: sees, and may replace, every value of every step.
         record: keeps values of every step, such as `inspect.Recorder(gpt, "attn.pattern")`; its
