@@ -400,7 +400,7 @@ class TestTerminal:
             ["-c", "from pellucid.cli import main; main()", *arguments],
             env=environment,
             encoding="utf-8",
-            timeout=6,
+            timeout=30,
             dimensions=(40, 100),
         )
 
