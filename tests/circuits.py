@@ -20,6 +20,7 @@ class Letters:
     """A tokenizer whose tokens are single letters."""
 
     end_of_text = None
+    special_tokens: dict[str, int] = {}  # noqa: RUF012
     n_vocab = len(LETTERS)
 
     def encode(self, text: str) -> list[int]:
