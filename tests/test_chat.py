@@ -299,7 +299,7 @@ def folder(tmp_path):
     """A larger byte model on disk, slow enough to be interrupted."""
     from pellucid import checkpoint
 
-    hparams = HParams(n_vocab=256, n_ctx=1024, n_embd=256, n_head=2, n_layer=8)
+    hparams = HParams(n_vocab=256, n_ctx=1024, n_embd=256, n_head=2, n_layer=24)
     tensors = initialise(hparams, 3, "float32")
     # No special tokens: nothing but Ctrl-C ends a reply.
     tokenizer = Tokenizer({symbol: i for i, symbol in enumerate(byte_symbols())}, [], {})
