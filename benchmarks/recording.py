@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 TOLERANCE = 1e-3  # by which compared values may differ
 
@@ -221,7 +221,7 @@ def main() -> None:
         worker(args.worker, args.folder, ids, args.threads, args.repeats)
         return
 
-    from make_random_checkpoint import make
+    from support.random_checkpoint import make
 
     from pellucid.hparams import SIZES, HParams
 

@@ -16,7 +16,7 @@ from pellucid.cli import pellucid as command
 from pellucid.gpt import DEFAULT
 
 ROOT = Path(__file__).parents[1]
-CHATBOT = ROOT / "scripts" / "chatbot"
+CHATBOT = ROOT / "recipes" / "chatbot"
 
 
 @pytest.fixture(scope="module")

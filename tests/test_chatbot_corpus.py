@@ -1,4 +1,4 @@
-"""scripts/chatbot: the embedded chatbot's corpus, from a small folder made up here."""
+"""recipes/chatbot: the embedded chatbot's corpus, from a small folder made up here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[1] / "scripts" / "chatbot"
+SCRIPTS = Path(__file__).parents[1] / "recipes" / "chatbot"
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 FILES = (
     "pretrain.train",

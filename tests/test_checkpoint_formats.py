@@ -16,17 +16,16 @@ from pellucid.hparams import SIZES, HParams
 from pellucid.model import gpt2
 from pellucid.weights import shapes, unflatten
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SUPPORT = Path(__file__).parent / "support"
 FORMATS = ("pellucid", "hf", "hf-sharded", "openai", "gguf")
 TINY = HParams(n_vocab=300, n_ctx=16, n_embd=24, n_head=3, n_layer=2)
 
 
 @pytest.fixture
-def random_checkpoint(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import make_random_checkpoint
+def random_checkpoint():
+    from support import random_checkpoint
 
-    return make_random_checkpoint
+    return random_checkpoint
 
 
 def greedy(found: checkpoint.Checkpoint, prompt: list[int], count: int) -> list[int]:
@@ -79,7 +78,7 @@ def test_biases_and_gains_are_random_and_seeded(random_checkpoint) -> None:
 
 
 def test_the_script(tmp_path: Path) -> None:
-    script = SCRIPTS / "make_random_checkpoint.py"
+    script = SUPPORT / "random_checkpoint.py"
     command = [sys.executable, script, tmp_path / "model", "--size", "talk", "--format", "hf"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(tmp_path / "model")

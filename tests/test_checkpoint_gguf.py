@@ -18,11 +18,10 @@ from pellucid.checkpoint import gguf as reader
 from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
 from pellucid.weights import shapes
-from vocabulary import MERGES, VOCAB
+from support.vocabulary import MERGES, VOCAB
 
 gguf = pytest.importorskip("gguf")
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-writer = importlib.import_module("write_gguf")
+writer = importlib.import_module("support.write_gguf")
 
 TINY = HParams(n_vocab=258, n_ctx=8, n_embd=32, n_head=4, n_layer=2)
 

@@ -20,11 +20,10 @@ from pellucid.checkpoint import openai
 from pellucid.errors import CheckpointError
 from pellucid.hparams import SIZES, HParams
 from pellucid.weights import shapes
-from vocabulary import MERGES, VOCAB
+from support.vocabulary import MERGES, VOCAB
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-bundle = importlib.import_module("write_openai")
+bundle = importlib.import_module("support.write_openai")
 
 GENUINE = ROOT.parent / "shared" / "openai-gpt2-124M"
 genuine = pytest.mark.skipif(not GENUINE.is_dir(), reason="OpenAI's files are not at hand")

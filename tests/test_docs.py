@@ -20,7 +20,7 @@ def blocks(page: str) -> list[str]:
 
 
 def test_taps_page_is_what_its_generator_writes() -> None:
-    made = runpy.run_path(str(ROOT / "scripts" / "taps_page.py"))["page"]()
+    made = runpy.run_path(str(ROOT / "docs" / "generate" / "taps.py"))["page"]()
     assert (ROOT / "docs" / "taps.md").read_text(encoding="utf-8") == made
 
 

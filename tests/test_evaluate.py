@@ -17,7 +17,7 @@ from pellucid.hparams import HParams
 from pellucid.sampling import log_softmax
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise, unflatten
-from vocabulary import MERGES, VOCAB
+from support.vocabulary import MERGES, VOCAB
 
 SPECIAL = {"<|endoftext|>": 257}
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from circuits import DUPLICATE, FIRST, IDLE, INDUCTION, PREVIOUS, SELF, induction_gpt
+from support.circuits import DUPLICATE, FIRST, IDLE, INDUCTION, PREVIOUS, SELF, induction_gpt
 from pellucid.errors import InputError
 from pellucid.inspect import (
     ablate,

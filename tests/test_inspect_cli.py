@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import pellucid
-from circuits import random_gpt
+from support.circuits import random_gpt
 from pellucid import inspect
 from pellucid.backend import get_backend
 from pellucid.chat import Conversation

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from circuits import random_gpt
+from support.circuits import random_gpt
 from pellucid.errors import InputError
 from pellucid.inspect import Edits, gradient_times_input, integrated_gradients
 

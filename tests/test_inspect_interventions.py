@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from circuits import build, random_gpt
+from support.circuits import build, random_gpt
 from pellucid.errors import InputError
 from pellucid.inspect import (
     Edits,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from circuits import random_gpt
+from support.circuits import random_gpt
 from pellucid.errors import InputError
 from pellucid.inspect import attention, attribute, head_labels, logit_lens, neighbours, trace
 

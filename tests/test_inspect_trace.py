@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from circuits import random_gpt
+from support.circuits import random_gpt
 from pellucid.errors import ContextError, InputError
 from pellucid.inspect import (
     Recorder,

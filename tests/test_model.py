@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import oracle
+from support import oracle
 from pellucid.backend import get_backend
 from pellucid.cache import Cache
 from pellucid.errors import CheckpointError, ContextError, InputError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-import oracle
+from support import oracle
 import pellucid
 from pellucid.gpt import EMBEDDED
 
@@ -49,7 +49,7 @@ def percents(text: str) -> list[float]:
 
 
 def test_it_is_what_its_generator_writes() -> None:
-    assert runpy.run_path(str(ROOT / "scripts" / "tour_page.py"))["page"]() == PAGE
+    assert runpy.run_path(str(ROOT / "docs" / "generate" / "tour.py"))["page"]() == PAGE
 
 
 def test_embeddings_and_w_output(seen) -> None:
@@ -104,7 +104,7 @@ def test_float32_differs_by_less_than_it_says(gpt, seen) -> None:
 
 
 def test_an_equality_that_does_not_hold_is_refused() -> None:
-    checked = runpy.run_path(str(ROOT / "scripts" / "tour_page.py"))["checked"]
+    checked = runpy.run_path(str(ROOT / "docs" / "generate" / "tour.py"))["checked"]
     assert checked("one is one", np.ones(2), 1.0, exactly=True).endswith("(exactly).")
     with pytest.raises(AssertionError, match="one is two"):
         checked("one is two", np.ones(2), 2.0)

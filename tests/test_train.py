@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import small_corpus
+from support import small_corpus
 from pellucid import checkpoint, load
 from pellucid.errors import CheckpointError, InputError, TrainingError
 from pellucid.hparams import HParams

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import pellucid
-import small_corpus
+from support import small_corpus
 from pellucid.cli import pellucid as cli
 from pellucid.cli.train import HELP, command
 from pellucid.errors import InputError, PellucidError, TrainingError

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-import small_corpus
+from support import small_corpus
 from pellucid import checkpoint
 from pellucid.errors import InputError
 from pellucid.train.config import TrainConfig

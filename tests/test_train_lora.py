@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import small_corpus
+from support import small_corpus
 from pellucid import checkpoint
 from pellucid.backend.numpy import NumpyBackend
 from pellucid.checkpoint.safetensors_file import SafetensorsFile

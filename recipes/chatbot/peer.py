@@ -1,6 +1,6 @@
 """A `transformers` GPT-2 of the same size, pretrained on the very tokens that the chatbot saw.
 
-    python scripts/chatbot/peer.py WORK
+    python recipes/chatbot/peer.py WORK
 
 WORK is the folder of make.py, whose pretraining is finished. GPT2LMHeadModel (its own
 initialisation, dropout 0) takes the same rows in the same order.

@@ -1,6 +1,6 @@
 """Make the embedded chatbot again: corpus, vocabulary, training, finetuning, the shipped folder.
 
-    python scripts/chatbot/make.py DATA WORK [--out FOLDER] [--peer]
+    python recipes/chatbot/make.py DATA WORK [--out FOLDER] [--peer]
 
 DATA holds the texts that README.md names. Everything lies under WORK; a step that is done is not
 done again, and training goes on where it was stopped. --peer also trains the transformers model
@@ -93,7 +93,7 @@ def ship(work: Path, out: Path, evaluation: dict[str, Any] | None = None) -> Non
         "name": "chat",
         "about": f"A GPT-2 of {model.hparams.n_params / 1e6:.1f}M parameters, trained by Pellucid, "
         "for simple English stories and conversations.",
-        "command": "python scripts/chatbot/make.py DATA WORK",
+        "command": "python recipes/chatbot/make.py DATA WORK",
         "data": sources(),
         "licence": "MIT, as Pellucid; see data for the texts it was trained on",
         "parameters": model.hparams.n_params,

@@ -1,4 +1,4 @@
-"""Draw the README's picture from the live program: python scripts/walk_picture.py"""
+"""Draw the README's picture from the live program: python docs/generate/walk_picture.py"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 import pellucid
 from pellucid.cli.walk import walk
 
-PICTURE = Path(__file__).parents[1] / "docs" / "walk.svg"
+PICTURE = Path(__file__).parents[1] / "walk.svg"
 
 
 def screen() -> Console:

@@ -1,6 +1,6 @@
 """How good is the embedded chatbot, beside others that saw the same tokens?
 
-    python scripts/chatbot/baselines.py WORK [--model chat]
+    python recipes/chatbot/baselines.py WORK [--model chat]
 
 WORK is the folder of make.py. The held-out stories and dialogues are measured in bits per byte
 and perplexity per token, every document for itself after the end-of-text token; of conversations

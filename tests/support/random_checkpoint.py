@@ -1,6 +1,6 @@
 """Make a checkpoint of GPT-2's shape with random weights, for tests and benchmarks.
 
-    python scripts/make_random_checkpoint.py FOLDER --size gpt2 --format hf --seed 0
+    python tests/support/random_checkpoint.py FOLDER --size gpt2 --format hf --seed 0
 
 Formats: pellucid, hf, hf-sharded, openai (TensorFlow bundle), gguf (a file). The same size and
 seed give the same weights in every format, and biases and gains are random too, so that a reader
@@ -74,11 +74,11 @@ def make(target: Path, hparams: HParams, format: str, seed: int = 0, n_shards: i
     with tempfile.TemporaryDirectory() as made_up:
         encoder, bpe = vocabulary_files(Path(made_up), hparams.n_vocab)
         if format == "openai":
-            import write_openai
+            from support import write_openai
 
             write_openai.write(target, hparams, tensors, encoder, bpe)
         elif format == "gguf":
-            import write_gguf
+            from support import write_gguf
 
             vocab = json.loads(encoder.read_text("utf-8"))
             lines = bpe.read_text("utf-8").splitlines()[1:]
@@ -91,7 +91,7 @@ def make(target: Path, hparams: HParams, format: str, seed: int = 0, n_shards: i
                 tensors,
                 Tokenizer.from_files(encoder, bpe),
                 format="pellucid" if format == "pellucid" else "hf",
-                card={"made by": f"scripts/make_random_checkpoint.py --seed {seed}"},
+                card={"made by": f"tests/support/random_checkpoint.py --seed {seed}"},
             )
     if format == "hf-sharded":
         shard(target, n_shards)

@@ -1,6 +1,6 @@
 """What the embedded chatbot says, not picked: docs/chatbot_samples.md, and a check of openings.
 
-    python scripts/chatbot/report.py [--model chat] [--write]
+    python recipes/chatbot/report.py [--model chat] [--write]
 
 Completions of prompts.txt, the conversations of conversations.jsonl, and a count of what is wrong
 in the replies to the 200 openings of openings.txt. Each text has its own seed, its line number.
@@ -79,7 +79,7 @@ def samples(gpt: GPT) -> str:
     """The page: 50 completions and 20 conversations."""
     said = ["# What the embedded chatbot says\n"]
     said.append(
-        "Written by `python scripts/chatbot/report.py --write`; nothing is picked. Sampling: "
+        "Written by `python recipes/chatbot/report.py --write`; nothing is picked. Sampling: "
         f"`{json.dumps(sampling(gpt))}`, the seed of each text is its number less 1, at most "
         f"{MOST} tokens.\n\n## Completions\n"
     )
