@@ -16,6 +16,9 @@ SOURCE = Path(pellucid.__file__).parent
 # Room -> the rooms it may import. Arrows point down this list only.
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "visible": set(),
+    "web": set(),
+    "draw": {"errors", "visible", "web"},
     "hparams": {"errors"},
     "tokenizer": {"errors"},
     "weights": {"errors", "hparams"},
@@ -36,8 +39,8 @@ ROOMS: dict[str, set[str]] = {
         "sampling", "tokenizer", "weights",
     },
     "inspect": {
-        "backend", "cache", "errors", "generate", "gpt", "hparams", "model", "sampling", "taps",
-        "weights",
+        "backend", "cache", "draw", "errors", "generate", "gpt", "hparams", "model", "sampling",
+        "taps", "visible", "weights",
     },
     "train": {
         "backend", "chat", "checkpoint", "errors", "hparams", "model", "tokenizer", "weights",

@@ -35,4 +35,5 @@ def command(
     text = given_text(text, 'pellucid attention "The power clapper went straight to"')
     gpt = load_model(model, backend, device, dtype, threads)
     found = attention(gpt, text, layers=layers, heads=heads)
-    show(found, f"Attention: {text}", as_json=as_json, html=html, position=position)
+    sections = found.sections(position=position)
+    show(found, f"Attention: {text}", as_json=as_json, html=html, sections=sections)

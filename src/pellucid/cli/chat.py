@@ -272,11 +272,10 @@ class _Session:
         if self.conversation.last is None or not self.conversation.last.made:
             raise InputError("there is no reply to explain yet: say something first")
         from ..inspect import why
-        from ..inspect.terminal import Picture
 
         reply = self.conversation.last
         found = why(self.gpt, reply.prompt, [reply.made[0].token], labels=False)
-        self.screen.print(Picture(found))
+        self.screen.print(found)
 
     def steer(self, said: str) -> None:
         from ..inspect import direction, steer

@@ -16,6 +16,7 @@ from ..errors import InputError
 from .options import console
 
 if TYPE_CHECKING:
+    from ..draw.pictures import Section
     from ..inspect import Finding
 
 __all__ = [
@@ -160,25 +161,27 @@ def show(
     *,
     as_json: bool,
     html: str | None,
-    position: int = -1,
+    sections: list[Section] | None = None,
 ) -> None:
     """To the terminal, or as JSON, and to an HTML page.
 
-    position: whose row, where a picture shows one at a time.
+    sections: what to show of it, where that is not all that it shows by itself.
     """
+    if sections is None:
+        sections = finding.sections()
     if html is not None:
         from ..checkpoint.atomic import write_file
-        from ..inspect.page import page
+        from ..draw.document import document
 
-        whole = page(finding, title=title).encode()
+        whole = document(sections, title=title).encode()
         with new_file(html) as partial:
             write_file(partial, whole)
     if as_json:
         click.echo(json.dumps(finding.to_dict(), ensure_ascii=False))
         return
-    from ..inspect.terminal import Picture
+    from ..draw.terminal import Drawing
 
-    console().print(Picture(finding, position=position))
+    console().print(Drawing(sections))
     if html is not None:
         console(stderr=True).print(f"Wrote {html}", style="dim", markup=False)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..generate import Generation
     from ..gpt import GPT
-    from ..inspect import Finding
+    from ..draw.pictures import Section
 
 __all__ = ["command", "walk"]
 
@@ -205,10 +205,10 @@ class _View:
     def say(self, line: str) -> None:
         self.console.print(line, highlight=False)
 
-    def picture(self, finding: Finding) -> None:
-        from ..inspect.terminal import Picture
+    def picture(self, sections: list[Section]) -> None:
+        from ..draw.terminal import Drawing
 
-        self.console.print(Picture(finding, position=self.position))
+        self.console.print(Drawing(sections))
 
     def formula(self, line: str) -> None:
         self.console.print(f"   {line}", style="bold cyan", markup=False, highlight=False)
@@ -289,7 +289,8 @@ class _View:
         at = f"blocks.{self.layer}"
         self.heading(5, f"All {self.h.n_head} heads, in parallel")
         self.say("Each with weights of its own, so that each looks elsewhere.")
-        self.picture(attention(self.gpt, self.ids, layers=self.layer))
+        found = attention(self.gpt, self.ids, layers=self.layer)
+        self.picture(found.sections(position=self.position))
         self.heading(6, "concat · W_Output")
         self.say(
             "What the heads found lies side by side and is synthesized into a single set of "
@@ -316,10 +317,10 @@ class _View:
                 stream=norms.stream[:, window],
                 attention=norms.attention[:, window],
                 mlps=norms.mlps[:, window],
-            )
+            ).sections()
         )
         self.console.print()
-        self.picture(logit_lens(self.gpt, self.ids, positions=self.window))
+        self.picture(logit_lens(self.gpt, self.ids, positions=self.window).sections())
 
     def prediction(self) -> None:
         import numpy as np
@@ -397,7 +398,7 @@ class _View:
         """Queries down, keys across."""
         from rich.text import Text
 
-        from ..inspect.terminal import palette
+        from ..draw.terminal import palette
 
         table = self._table("query \\ key", [self.labels[key] for key in self.window])
         for query in self.window:

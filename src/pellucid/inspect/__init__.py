@@ -16,11 +16,10 @@ from .attention import (
 )
 from .attribution import Attribution, attribute
 from .edits import Edits, compose
-from .finding import Finding
+from .finding import Finding, fragment, page
 from .gradients import TokenGradients, gradient_times_input, integrated_gradients
 from .lens import LogitLens, logit_lens
 from .neighbours import Neighbours, neighbours
-from .page import fragment, page
 from .patching import Patching, patch, patch_each
 from .steering import Steered, direction, steer, steered
 from .trace import (

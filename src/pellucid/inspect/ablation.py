@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..draw.notation import head_name, percent, written
+from ..draw.pictures import Section
 from ..errors import InputError
 from ..generate import Alternative
 from ..sampling import log_softmax
+from ..visible import quoted
 from .edits import Edits, edited_copies
-from .finding import Finding, chosen, effect, likeliest, read, token_id
+from .finding import (
+    Finding,
+    chosen,
+    compared,
+    effect,
+    likeliest,
+    read,
+    text_until,
+    token_id,
+)
+from .sweep import Kind, Over, Sweep
 from .trace import Recorder
 
 if TYPE_CHECKING:
@@ -21,13 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Ablation", "Kind", "Over", "Sweep", "ablate", "ablate_each", "ablation"]
 
-Kind = Literal["zero", "mean", "resample"]
-Over = Literal["heads", "mlps", "positions"]
 _KINDS = ("zero", "mean", "resample")
 _Head = tuple[int, int]  # layer, head
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Ablation(Finding):
     """What ablating some parts did to the prediction after `position`.
 
@@ -54,36 +66,30 @@ class Ablation(Finding):
     logits_before: np.ndarray
     logits_after: np.ndarray
 
-
-@dataclass(frozen=True, eq=False)
-class Sweep(Finding):
-    """What ablating each part alone does to the prediction after `position`.
-
-    over: "heads", arrays are [layer, head]; "mlps": [layer]; "positions": [position].
-    divergence: KL(before ‖ after), nats. logit_change, logprob_change: of the target.
-    top_ids, top_tokens: the likeliest token after each ablation.
-    """
-
-    ids: tuple[int, ...]
-    tokens: tuple[str, ...]
-    position: int
-    over: Over
-    how: Kind
-    target_id: int
-    target: str
-    target_logprob: float
-    before: tuple[Alternative, ...]
-    divergence: np.ndarray
-    logit_change: np.ndarray
-    logprob_change: np.ndarray
-    top_ids: np.ndarray
-    top_tokens: tuple[str, ...]  # of top_ids, flattened
-
-    def strongest(self, n: int = 5) -> list[tuple[tuple[int, ...], float]]:
-        """The n parts whose ablation costs the target most: (index, logprob_change)."""
-        order = np.argsort(self.logprob_change, axis=None, kind="stable")[:n]
-        where = [np.unravel_index(int(i), self.logprob_change.shape) for i in order]
-        return [(tuple(int(i) for i in at), float(self.logprob_change[at])) for at in where]
+    def sections(self) -> list[Section]:
+        off = [head_name(layer, head) for layer, head in self.heads]
+        off += [f"MLP {layer}" for layer in self.mlps]
+        off += [f"{quoted(self.tokens[i])} at {i}" for i in self.positions]
+        named = f"{', '.join(off[:12])}{' …' if len(off) > 12 else ''}" or "nothing"
+        texts = {each.token: each.text for each in (*self.before, *self.after)}
+        texts[self.target_id] = self.target
+        was, now = (
+            percent(math.exp(logprob))
+            for logprob in (self.target_logprob, self.target_logprob + self.logprob_change)
+        )
+        return [
+            Section(
+                kind="Ablation",
+                title=f"Without {off[0] if len(off) == 1 else f'{len(off)} parts'}",
+                how=f"The prediction with and without {named} ({self.how} ablation). "
+                f"{quoted(self.target)}: {was} before, {now} after "
+                f"({written(self.logprob_change, 'signed')} nats, "
+                f"{written(self.logit_change, 'signed')} logits). "
+                f"KL {written(self.divergence)} nats.",
+                about=text_until(self.tokens, self.position),
+                pictures=(compared(texts, self.logits_before, self.logits_after),),
+            )
+        ]
 
 
 def ablation(
@@ -189,23 +195,23 @@ def ablate(
     target_id = int(before.argmax()) if target is None else token_id(gpt, target)
     divergence, logit_change, logprob_change = effect(before, after)
     return Ablation(
-        ids,
-        tokens,
-        here,
-        how,
-        pairs,
-        layers,
-        at,
-        target_id,
-        gpt.tokenizer.decode([target_id]),
-        float(log_softmax(before.astype(np.float64))[target_id]),
-        float(logit_change[target_id]),
-        float(logprob_change[target_id]),
-        float(divergence),
-        likeliest(gpt, before),
-        likeliest(gpt, after),
-        before,
-        after,
+        ids=ids,
+        tokens=tokens,
+        position=here,
+        how=how,
+        heads=pairs,
+        mlps=layers,
+        positions=at,
+        target_id=target_id,
+        target=gpt.tokenizer.decode([target_id]),
+        target_logprob=float(log_softmax(before.astype(np.float64))[target_id]),
+        logit_change=float(logit_change[target_id]),
+        logprob_change=float(logprob_change[target_id]),
+        divergence=float(divergence),
+        before=likeliest(gpt, before),
+        after=likeliest(gpt, after),
+        logits_before=before,
+        logits_after=after,
     )
 
 
@@ -268,20 +274,20 @@ def ablate_each(
     divergence, logit_change, logprob_change = effect(before, after)
     top = after.argmax(-1)
     return Sweep(
-        ids,
-        tokens,
-        here,
-        over,
-        how,
-        target_id,
-        gpt.tokenizer.decode([target_id]),
-        float(log_softmax(before.astype(np.float64))[target_id]),
-        likeliest(gpt, before),
-        divergence,
-        logit_change[..., target_id],
-        logprob_change[..., target_id],
-        top,
-        tuple(gpt.tokenizer.decode([int(i)]) for i in top.ravel()),
+        ids=ids,
+        tokens=tokens,
+        position=here,
+        over=over,
+        how=how,
+        target_id=target_id,
+        target=gpt.tokenizer.decode([target_id]),
+        target_logprob=float(log_softmax(before.astype(np.float64))[target_id]),
+        before=likeliest(gpt, before),
+        divergence=divergence,
+        logit_change=logit_change[..., target_id],
+        logprob_change=logprob_change[..., target_id],
+        top_ids=top,
+        top_tokens=tuple(gpt.tokenizer.decode([int(i)]) for i in top.ravel()),
     )
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..draw.pictures import Lens, Section
 from ..model import layer_norm, unembed
 from ..sampling import log_softmax
 from .edits import Edits, compose
-from .finding import Finding, chosen, highest, read
+from .finding import Finding, chosen, highest, read, text_until
 from .trace import Recorder
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ __all__ = ["LogitLens", "logit_lens"]
 _ROWS = 64  # positions whose distributions are held in float64 at a time
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LogitLens(Finding):
     """The residual stream read out at every layer and position.
 
@@ -51,6 +52,33 @@ class LogitLens(Finding):
     entropy: np.ndarray
     divergence: np.ndarray
     logits: np.ndarray | None = None
+
+    def sections(self) -> list[Section]:
+        texts = (text for layer in self.top_tokens for tops in layer for text in tops)
+        lens = Lens(
+            layers=self.layers,
+            positions=self.positions,
+            tokens=tuple(self.tokens[i] for i in self.positions),
+            targets=self.targets,
+            top=self.top_ids,
+            logprobs=self.top_logprobs,
+            target_logprobs=self.target_logprobs,
+            target_ranks=self.target_ranks,
+            entropy=self.entropy,
+            divergence=self.divergence,
+            texts={int(i): text for i, text in zip(self.top_ids.ravel(), texts, strict=True)},
+        )
+        last = self.positions[-1] if len(self.positions) == 1 else None
+        return [
+            Section(
+                kind="LogitLens",
+                title="Logit lens",
+                how="What the model would predict if it ended after each layer, and how likely: "
+                "layer by layer, for the tokens read so far.",
+                about=text_until(self.tokens, last),
+                pictures=(lens,),
+            )
+        ]
 
 
 def logit_lens(
@@ -109,18 +137,20 @@ def logit_lens(
 
     text_of = {int(i): gpt.tokenizer.decode([int(i)]) for i in np.unique(top_ids)}
     return LogitLens(
-        ids,
-        tokens,
-        ("embed", *(str(i) for i in range(hparams.n_layer))),
-        where,
-        top_ids,
-        tuple(tuple(tuple(text_of[int(i)] for i in p) for p in layer) for layer in top_ids),
-        top_logprobs,
-        tuple(int(i) for i in targets),
-        tuple(gpt.tokenizer.decode([int(i)]) for i in targets),
-        target_logprobs,
-        target_ranks,
-        entropy,
-        np.maximum(divergence, 0.0),
-        kept,
+        ids=ids,
+        tokens=tokens,
+        layers=("embed", *(str(i) for i in range(hparams.n_layer))),
+        positions=where,
+        top_ids=top_ids,
+        top_tokens=tuple(
+            tuple(tuple(text_of[int(i)] for i in p) for p in layer) for layer in top_ids
+        ),
+        top_logprobs=top_logprobs,
+        target_ids=tuple(int(i) for i in targets),
+        targets=tuple(gpt.tokenizer.decode([int(i)]) for i in targets),
+        target_logprobs=target_logprobs,
+        target_ranks=target_ranks,
+        entropy=entropy,
+        divergence=np.maximum(divergence, 0.0),
+        logits=kept,
     )

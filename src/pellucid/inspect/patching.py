@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..draw.notation import Form, head_name, written
+from ..draw.pictures import Bars, Heat, Picture, Section, Tabs
 from ..errors import InputError
+from ..visible import quoted, visible
 from .edits import Edits, edited_copies
-from .finding import Finding, chosen, read, token_id
+from .finding import Finding, chosen, head_names, layer_names, read, text_until, token_id
 from .trace import Recorder, select
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Patching", "patch", "patch_each"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Patching(Finding):
     """Values of `source` put one at a time into the run on `base`.
 
@@ -61,6 +64,75 @@ class Patching(Finding):
         order = np.argsort(-recovered, axis=None, kind="stable")[:n]
         where = [np.unravel_index(int(i), recovered.shape) for i in order]
         return [(tuple(int(i) for i in at), float(recovered[at])) for at in where]
+
+    def sections(self) -> list[Section]:
+        n_layer, n = self.metric.shape
+        over_heads = self.over == "heads"
+        columns = head_names(n)
+        if not over_heads:
+            pairs = zip(self.source_tokens, self.base_tokens, strict=True)
+            columns = tuple(b if s == b else f"{s}/{b}" for s, b in pairs)
+        over = "" if self.versus is None else f" over {quoted(self.versus)}"
+
+        def table(values: np.ndarray, form: Form, what: str, caption: str) -> Heat:
+            return Heat(
+                values=values,
+                rows=layer_names(n_layer),
+                columns=columns,
+                scale="diverging",
+                form=form,
+                tokens=not over_heads,
+                high=1.0 if form == "percent" else None,
+                what=what,
+                caption=caption,
+            )
+
+        metric = table(
+            self.metric,
+            "number",
+            "metric",
+            f"The logit of {quoted(self.target)}{over} itself.",
+        )
+        shown: tuple[Picture, ...] = (metric,)
+        notes: tuple[str, ...] = (
+            "The two prompts give the same answer: there is nothing to bring back.",
+        )
+        if self.source_metric != self.base_metric:
+            notes = ()
+            recovered = table(
+                self.recovered,
+                "percent",
+                "recovered",
+                "0%: as in the base. 100% (blue): the source's answer is back.",
+            )
+            tabs = Tabs(pictures={"recovered": recovered, "metric": metric}, caption="Show")
+            ranked = self.strongest()
+            strongest = Bars(
+                labels=tuple(
+                    head_name(at[0], at[1]) if over_heads else f"L{at[0]} {visible(columns[at[1]])}"
+                    for at, _ in ranked
+                ),
+                values=np.asarray([share for _, share in ranked]),
+                form="percent",
+                caption="Strongest",
+            )
+            shown = (tabs, strongest)
+        what = "each head's output" if over_heads else "the residual stream at each position"
+        source, base = text_until(self.source_tokens), text_until(self.base_tokens)
+        return [
+            Section(
+                kind="Patching",
+                title="Activation patching",
+                how=f"Into the run on the base, {what} is put as it was on the source, one place "
+                "at a time. Where that brings the source's answer back, there the model holds it. "
+                f"The logit of {quoted(self.target)}{over} is "
+                f"{written(self.source_metric, 'signed')} in the source, "
+                f"{written(self.base_metric, 'signed')} in the base.",
+                about=f"{source}  →  {base}",
+                pictures=shown,
+                notes=notes,
+            )
+        ]
 
 
 def patch(
@@ -152,18 +224,18 @@ def patch_each(
         found.append(metric(edited_copies(gpt.model, x, layer, name, n, put)))
     decode = gpt.tokenizer.decode
     return Patching(
-        source_ids,
-        tuple(decode([i]) for i in source_ids),
-        base_ids,
-        tuple(decode([i]) for i in base_ids),
-        over,
-        target_id,
-        decode([target_id]),
-        versus_id,
-        None if versus_id is None else decode([versus_id]),
-        float(metric(source_logits)),
-        float(metric(base_logits)),
-        np.stack(found),
+        source_ids=source_ids,
+        source_tokens=tuple(decode([i]) for i in source_ids),
+        base_ids=base_ids,
+        base_tokens=tuple(decode([i]) for i in base_ids),
+        over=over,
+        target_id=target_id,
+        target=decode([target_id]),
+        versus_id=versus_id,
+        versus=None if versus_id is None else decode([versus_id]),
+        source_metric=float(metric(source_logits)),
+        base_metric=float(metric(base_logits)),
+        metric=np.stack(found),
     )
 
 

@@ -6,15 +6,17 @@ Source: Turner et al., "Activation Addition", arXiv 2308.10248.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..draw.pictures import Lines, Section
 from ..errors import InputError
 from ..generate import Alternative
+from ..visible import on_one_line
 from .edits import Edits
-from .finding import Finding, chosen, likeliest, read
+from .finding import Finding, chosen, compared, likeliest, read
 from .trace import Recorder
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Steered", "direction", "steer", "steered"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Steered(Finding):
     """A text generated with a direction added, beside the same without (the same seed).
 
@@ -44,6 +46,26 @@ class Steered(Finding):
     direction: np.ndarray
     logits_before: np.ndarray
     logits_after: np.ndarray
+
+    def sections(self) -> list[Section]:
+        names = ("as it is", "steered")
+        lines = tuple(
+            f"{name.capitalize()}: {self.prompt}{text}"
+            for name, text in zip(names, (self.text_without, self.text), strict=True)
+        )
+        texts = {each.token: each.text for each in (*self.before, *self.after)}
+        first = compared(texts, self.logits_before, self.logits_after, names=names)
+        away, towards = (f"“{on_one_line(text)}”" for text in (self.away, self.towards))
+        return [
+            Section(
+                kind="Steered",
+                title="Steering",
+                how=f"The way from {away} to {towards} added to the residual stream at layer "
+                f"{self.layer}, {self.strength:g} times, beside the same without.",
+                about=self.prompt,
+                pictures=(Lines(lines=lines), replace(first, caption="The first token.")),
+            )
+        ]
 
 
 def direction(
@@ -115,16 +137,16 @@ def steered(
     before = to_numpy(gpt.forward([ids], last_only=True))[0, 0]
     after = to_numpy(gpt.forward([ids], tap=tap, last_only=True))[0, 0]
     return Steered(
-        said,
-        ends[0],
-        ends[1],
-        which,
-        float(strength),
-        other.text,
-        plain.text,
-        likeliest(gpt, before),
-        likeliest(gpt, after),
-        vector,
-        before,
-        after,
+        prompt=said,
+        towards=ends[0],
+        away=ends[1],
+        layer=which,
+        strength=float(strength),
+        text=other.text,
+        text_without=plain.text,
+        before=likeliest(gpt, before),
+        after=likeliest(gpt, after),
+        direction=vector,
+        logits_before=before,
+        logits_after=after,
     )

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..draw.notation import size
+from ..draw.pictures import Bars, Heat, Picture, Section, Value, Values
 from ..errors import InputError
 from ..generate import Generation
 from ..hparams import HParams
 from ..taps import TAPS, tap_names
-from .finding import Finding, chosen, read
+from .finding import Finding, chosen, read, text_until
 
 if TYPE_CHECKING:
     from ..backend import Array
@@ -29,7 +31,6 @@ __all__ = [
     "canonical_name",
     "estimate",
     "select",
-    "size",
     "trace",
     "transformer_lens_name",
 ]
@@ -115,13 +116,29 @@ def _position_axis(axes: list[str]) -> int:
 # What it costs
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cost(Finding):
     """What a trace takes. by_value: bytes per kind of value, all layers together, largest first."""
 
     n_values: int
     n_bytes: int
     by_value: dict[str, int]
+
+    def sections(self) -> list[Section]:
+        bars = Bars(
+            labels=tuple(self.by_value),
+            values=np.asarray(list(self.by_value.values()), float),
+            form="bytes",
+        )
+        return [
+            Section(
+                kind="Cost",
+                title="Cost of a trace",
+                how=f"What recording {self.n_values} values takes: {size(self.n_bytes)} "
+                f"({self.n_bytes:,} bytes).",
+                pictures=(bars,),
+            )
+        ]
 
     def check(self, budget_bytes: int) -> None:
         """Raises InputError when it is over the budget."""
@@ -179,23 +196,13 @@ def _cost(
         kind = _in_table(name).removeprefix("blocks.{i}.")
         by_value[kind] = by_value.get(kind, 0) + numbers * itemsize
     ranked = dict(sorted(by_value.items(), key=lambda item: -item[1]))
-    return Cost(len(names), sum(by_value.values()), ranked)
-
-
-def size(n_bytes: int) -> str:
-    """As people say it: 1.5 MiB."""
-    n, unit = float(n_bytes), "bytes"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if n < 1024:
-            break
-        n, unit = n / 1024, larger
-    return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
+    return Cost(n_values=len(names), n_bytes=sum(by_value.values()), by_value=ranked)
 
 
 # What is kept
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Trace(Finding, Mapping[str, np.ndarray]):
     """The values of one text, by name: ours or TransformerLens's.
 
@@ -231,6 +238,56 @@ class Trace(Finding, Mapping[str, np.ndarray]):
         """What the axes of a value are: ("head", "query", "key")."""
         return tuple(_axes(canonical_name(name))[1:])
 
+    def sections(self) -> list[Section]:
+        rows = tuple(
+            Value(
+                name=name,
+                axes=self.axes(name),
+                formula=TAPS[_in_table(name)].formula,
+                array=array,
+            )
+            for name, array in self.arrays.items()
+        )
+        tokens = tuple(self.tokens[i] for i in self.positions)
+        largest = max(self.arrays, key=lambda name: self.arrays[name].size)
+        values = Values(
+            rows=rows,
+            tokens=tokens,
+            keys=self.tokens,
+            heads=self.heads,
+            more="Trace fewer (names, layers, heads, positions), or read them in Python: "
+            f"trace[{largest!r}].",
+        )
+        n, whole = len(self.positions), len(self.ids)
+        return [
+            Section(
+                kind="Trace",
+                title="Trace",
+                how=f"{len(rows)} value{'s' * (len(rows) != 1)}, {size(self.n_bytes)}, of "
+                f"{'every position' if n == whole else f'{n} of {whole} positions'}, in the order "
+                "in which the model computes them.",
+                about=text_until(self.tokens),
+                pictures=(values, *self._norms(tokens)),
+            )
+        ]
+
+    def _norms(self, tokens: tuple[str, ...]) -> list[Picture]:
+        """How long the residual stream is, where it was recorded beside other values."""
+        streams = [name for name in self.arrays if name.endswith("resid_post")]
+        if not streams or len(self.arrays) == 1:
+            return []
+        lengths = [np.linalg.norm(self[name].astype(np.float64), axis=-1) for name in streams]
+        return [
+            Heat(
+                values=np.stack(lengths),
+                rows=tuple(f"L{name.split('.')[1]}" for name in streams),
+                columns=tokens,
+                tokens=True,
+                what="norm",
+                caption="How long the residual stream is after each layer.",
+            )
+        ]
+
     def narrowed(
         self,
         names: _Names = "*",
@@ -257,7 +314,7 @@ class Trace(Finding, Mapping[str, np.ndarray]):
                 kept[name] = value.take(which, axes.index("head")) if "head" in axes else value
         if not kept:
             raise InputError(f"none of these values was recorded; there are {', '.join(self)}")
-        return Trace(kept, self.ids, self.tokens, self.positions, tuple(wanted), self.hparams)
+        return replace(self, arrays=kept, heads=tuple(wanted))
 
     def save(self, path: str | Path) -> None:
         """To one safetensors file, names and tokens included."""
@@ -296,7 +353,14 @@ class Trace(Finding, Mapping[str, np.ndarray]):
             raise InputError(f"{path} is a damaged trace: {error}") from error
         order = [name for name in tap_names(hparams) if name in values]
         kept = {name: values[name] for name in order}
-        return cls(kept, ids, tokens, positions, heads, hparams)
+        return cls(
+            arrays=kept,
+            ids=ids,
+            tokens=tokens,
+            positions=positions,
+            heads=heads,
+            hparams=hparams,
+        )
 
     def to_activation_cache(self, model: Any = None) -> Any:
         """As TransformerLens's ActivationCache (torch tensors under its names, no batch axis).
@@ -415,9 +479,11 @@ class Recorder:
             self.n_bytes += kept.nbytes
             if self.n_bytes > self.budget_bytes:
                 self.n_bytes -= kept.nbytes
-                Cost(len(self.names), self.n_bytes + int(kept.nbytes), {name: kept.nbytes}).check(
-                    self.budget_bytes
-                )
+                Cost(
+                    n_values=len(self.names),
+                    n_bytes=self.n_bytes + int(kept.nbytes),
+                    by_value={name: kept.nbytes},
+                ).check(self.budget_bytes)
             self.passes[-1][name] = kept
         return value
 
@@ -465,12 +531,12 @@ class Recorder:
                 parts = [_widened(part, parts[-1].shape[-1], later) for part in parts]
             values[name] = np.concatenate(parts, _position_axis(axes)) if parts[1:] else parts[0]
         return Trace(
-            values,
-            tuple(ids),
-            tuple(self.gpt.tokenizer.decode([token]) for token in ids),
-            tuple(kept),
-            self.heads or tuple(range(self.gpt.hparams.n_head)),
-            self.gpt.hparams,
+            arrays=values,
+            ids=tuple(ids),
+            tokens=tuple(self.gpt.tokenizer.decode([token]) for token in ids),
+            positions=tuple(kept),
+            heads=self.heads or tuple(range(self.gpt.hparams.n_head)),
+            hparams=self.gpt.hparams,
         )
 
 
