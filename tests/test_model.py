@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support import oracle
 from pellucid.backend import get_backend
 from pellucid.cache import Cache
 from pellucid.errors import CheckpointError, ContextError, InputError
-from pellucid.generate import Model
 from pellucid.hparams import SIZES, HParams
+from pellucid.model import Model
 from pellucid.taps import TAPS, tap_names
 from pellucid.weights import initialise, shapes, unflatten
+from support import oracle
 
 
 def parameters(hparams: HParams, seed: int = 0) -> dict[str, np.ndarray]:
