@@ -34,7 +34,7 @@ def greedy(found: checkpoint.Checkpoint, prompt: list[int], count: int) -> list[
     weights = unflatten(tensors, found.hparams)
     ids = list(prompt)
     for _ in range(count):
-        logits = gpt2(np.array([ids]), weights, Pass(found.hparams, backend), last_only=True)
+        logits = gpt2(np.array([ids]), weights, Pass(found.hparams, backend, last_only=True))
         ids.append(int(backend.to_numpy(logits)[0, -1].argmax()))
     return ids
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from .backend import Array
 from .hparams import HParams
@@ -19,6 +20,7 @@ __all__ = [
     "axes",
     "canonical_name",
     "compose",
+    "last_names",
     "layer_of",
     "table_name",
     "tap_names",
@@ -131,6 +133,14 @@ def tap_names(hparams: HParams) -> list[str]:
     first, last = names.index(in_block[0]), names.index(in_block[-1]) + 1
     layers = [name.format(i=i) for i in range(hparams.n_layer) for name in in_block]
     return names[:first] + layers + names[last:]
+
+
+@cache
+def last_names(layer: int) -> tuple[str, ...]:
+    """The values that are computed from the last layer on, but for the logits."""
+    names = list(TAPS)
+    begin, end = names.index("blocks.{i}.resid_pre"), names.index("logits")
+    return tuple(name.format(i=layer) for name in names[begin:end])
 
 
 def layer_of(name: str) -> int | None:

@@ -12,7 +12,8 @@ __all__ = ["multi_head_attention", "self_attention"]
 
 
 def multi_head_attention(x: Array, w: Any, layer: int, run: Pass) -> Array:
-    """x [batch, position, n_embd] -> [batch, position, n_embd]
+    """x [batch, position, n_embd] -> [batch, position, n_embd], or the last position's row alone
+    (see `Pass.narrows`)
 
     concat(head_1, …, head_h) · W_Output, the heads in parallel (paper §3.2.2).
     """
@@ -24,6 +25,8 @@ def multi_head_attention(x: Array, w: Any, layer: int, run: Pass) -> Array:
     q = tap(f"{at}.q", qkv[:, :, 0])  # [batch, position, head, d_k]
     k = tap(f"{at}.k", qkv[:, :, 1])
     v = tap(f"{at}.v", qkv[:, :, 2])
+    if run.narrows(layer):
+        q = q[:, -1:]  # it sees every key
     q, k, v = q.swapaxes(1, 2), k.swapaxes(1, 2), v.swapaxes(1, 2)  # [batch, head, position, d_k]
 
     if run.wants(f"{at}.qk", f"{at}.scores", f"{at}.pattern"):
@@ -36,7 +39,7 @@ def multi_head_attention(x: Array, w: Any, layer: int, run: Pass) -> Array:
         w_output = backend.dense(w.c_proj).reshape(n_head, d_k, n_embd)
         result = tap(f"{at}.result", (z.swapaxes(1, 2) @ w_output).swapaxes(1, 2))
         return result.sum(2) + w.c_proj.bias
-    return backend.linear(z.reshape(batch, new, n_embd), w.c_proj)
+    return backend.linear(z.reshape(batch, -1, n_embd), w.c_proj)
 
 
 def self_attention(q: Array, k: Array, v: Array, layer: int, run: Pass) -> Array:

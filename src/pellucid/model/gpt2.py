@@ -23,15 +23,11 @@ __all__ = ["EPSILON", "block", "embed", "gpt2", "layer_norm", "mlp", "unembed"]
 EPSILON = 1e-5  # of every layer norm
 
 
-def gpt2(
-    tokens: Array, weights: Any, run: Pass, *, lengths: Any = None, last_only: bool = False
-) -> Array:
+def gpt2(tokens: Array, weights: Any, run: Pass) -> Array:
     """tokens [batch, position] -> logits [batch, position, n_vocab]
 
     run: where it runs, and what came before; the tokens follow that, and its cache grows by them.
-    lengths: tokens per row where rows differ; what lies behind a row's length is padding.
-    Padding at the end needs no mask: no earlier token sees it, and the cache drops it.
-    last_only: only each row's last logits, [batch, 1, n_vocab].
+    With run.last_only only each row's last logits, [batch, 1, n_vocab].
     Raises ContextError when more tokens come than n_ctx holds.
     """
     _check_room(tokens, run)
@@ -39,11 +35,11 @@ def gpt2(
     for layer, w in enumerate(weights.h):
         x = run.apply_block(block, x, w, layer, run)
     x = layer_norm(x, weights.ln_f, "ln_final", run)
-    if last_only:
-        x = _last(x, lengths, run)  # [batch, 1, n_embd]
+    if run.last_only:
+        x = _last(x, run)  # [batch, 1, n_embd]
     logits = unembed(x, weights, run)  # [batch, position, n_vocab]
     if run.cache is not None:
-        run.cache.advance(tokens.shape[1] if lengths is None else lengths)
+        run.cache.advance(tokens.shape[1] if run.lengths is None else run.lengths)
     return logits
 
 
@@ -61,7 +57,8 @@ def embed(tokens: Array, weights: Any, run: Pass) -> Array:
 
 
 def block(x: Array, w: Any, layer: int, run: Pass) -> Array:
-    """x [batch, position, n_embd] -> the same shape: one layer.
+    """x [batch, position, n_embd] -> the same shape: one layer. Where nothing else of the last
+    one is asked for, the last position's row alone.
 
     The tokens look at each other (attention), then each works for itself (MLP); both add their
     result to the residual stream. The norm comes before each: "pre-LayerNorm".
@@ -70,6 +67,7 @@ def block(x: Array, w: Any, layer: int, run: Pass) -> Array:
     x = tap(f"{at}.resid_pre", x)
     normed = layer_norm(x, w.ln_1, f"{at}.ln1", run)
     attended = multi_head_attention(normed, w.attn, layer, run)
+    x = x[:, -attended.shape[1] :]
     x = tap(f"{at}.resid_mid", x + tap(f"{at}.attn_out", dropout(attended)))
     normed = layer_norm(x, w.ln_2, f"{at}.ln2", run)
     output = mlp(normed, w.mlp, layer, run)
@@ -103,12 +101,12 @@ def unembed(x: Array, weights: Any, run: Pass) -> Array:
     return run.tap("logits", run.backend.unembed(x, weights.wte))
 
 
-def _last(x: Array, lengths: Any, run: Pass) -> Array:
+def _last(x: Array, run: Pass) -> Array:
     """[batch, position, n] -> [batch, 1, n]: each row's last position that is not padding"""
-    if lengths is None:
+    if run.lengths is None:
         return x[:, -1:]
     rows = run.backend.ids(list(range(x.shape[0])))
-    return x[rows, run.backend.ids(lengths) - 1][:, None]
+    return x[rows, run.backend.ids(run.lengths) - 1][:, None]
 
 
 def _check_room(tokens: Array, run: Pass) -> None:

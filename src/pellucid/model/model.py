@@ -67,10 +67,15 @@ class Model:
                 raise InputError(f"lengths must be one number from 1 to {batch.shape[1]} per row")
         backend = self.backend
         with backend.computing():
-            run = Pass(self.hparams, backend, cache, tap or untouched)
-            logits = gpt2(
-                backend.ids(batch), self.weights, run, lengths=lengths, last_only=last_only
+            run = Pass(
+                self.hparams,
+                backend,
+                cache,
+                tap or untouched,
+                lengths=lengths,
+                last_only=last_only,
             )
+            logits = gpt2(backend.ids(batch), self.weights, run)
         return logits if ids.ndim == 2 else logits[0]
 
     def new_cache(self, batch: int = 1) -> Cache:
@@ -85,7 +90,7 @@ class Model:
         The pass from there on, for edits that leave the layers below as they were.
         """
         with self.backend.computing():
-            run = Pass(self.hparams, self.backend, tap=tap or untouched)
+            run = Pass(self.hparams, self.backend, tap=tap or untouched, last_only=True)
             for i in range(layer, self.hparams.n_layer):
                 x = block(x, self.weights.h[i], i, run)
             x = layer_norm(x[:, -1:], self.weights.ln_f, "ln_final", run)
