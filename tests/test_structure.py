@@ -17,7 +17,8 @@ SOURCE = Path(pellucid.__file__).parent
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "hparams": {"errors"},
-    "tokenizer": {"errors"},
+    "visible": set(),
+    "tokenizer": {"errors", "visible"},
     "weights": {"errors", "hparams"},
     "backend": {"errors"},
     "cache": {"backend", "errors", "hparams"},
@@ -40,7 +41,8 @@ ROOMS: dict[str, set[str]] = {
         "weights",
     },
     "train": {
-        "backend", "chat", "checkpoint", "errors", "hparams", "model", "tokenizer", "weights",
+        "backend", "chat", "checkpoint", "errors", "hparams", "model", "tokenizer", "visible",
+        "weights",
     },
 }  # fmt: skip
 ROOMS["cli"] = set(ROOMS)
