@@ -359,7 +359,7 @@ def test_commands_of_a_session(talk):
     chat.handle("The power clapper")
     assert "The power clapper went straight to jail" in out.getvalue()
     chat.handle("/tokens")
-    assert "' straight'" in out.getvalue()
+    assert "'␣straight'" in out.getvalue()
     chat.handle("/walk")
     assert "softmax" in out.getvalue()
     chat.handle("/nonsense x")
