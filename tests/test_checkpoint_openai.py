@@ -7,7 +7,6 @@ import json
 import lzma
 import shutil
 import struct
-import sys
 from dataclasses import replace
 from pathlib import Path
 

@@ -101,12 +101,12 @@ def test_a_mistake_is_said_without_a_traceback(arguments):
 
 def test_interrupt_keeps_what_was_printed():
     code = (
-        "import pellucid.generate as g\n"
-        "whole = g.Generation._advance\n"
-        "def advance(self):\n"
-        "    if len(self.made) == 2: raise KeyboardInterrupt\n"
-        "    whole(self)\n"
-        "g.Generation._advance = advance\n"
+        "from pellucid.sequence import Sequence\n"
+        "whole = Sequence.take\n"
+        "def take(self, logits):\n"
+        "    if len(self.steps) == 2: raise KeyboardInterrupt\n"
+        "    return whole(self, logits)\n"
+        "Sequence.take = take\n"
         "from pellucid.cli import main\n"
         "main()"
     )

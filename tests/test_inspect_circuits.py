@@ -5,10 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from support.circuits import DUPLICATE, FIRST, IDLE, INDUCTION, PREVIOUS, SELF, induction_gpt
 from pellucid.errors import InputError
 from pellucid.inspect import (
-from pellucid.visible import quoted
     ablate,
     ablate_each,
     attention,
@@ -18,6 +16,8 @@ from pellucid.visible import quoted
     patch_each,
     why,
 )
+from pellucid.visible import quoted
+from support.circuits import DUPLICATE, FIRST, IDLE, INDUCTION, PREVIOUS, SELF, induction_gpt
 
 TEXT = "abcdefabc"  # → d
 PLANTED = {PREVIOUS, INDUCTION}
@@ -123,8 +123,8 @@ def test_why(gpt):
     assert f"would have said {quoted(found.without_heads.after[0].text)}" in named
     lead = found.attribution
     assert (
-        f"leads {quoted(lead.versus)} by {lead.logit:.1f}; most in its favour write head 2 of layer 1 (+"
-        in parts
+        f"leads {quoted(lead.versus)} by {lead.logit:.1f}; "
+        "most in its favour write head 2 of layer 1 (+" in parts
     )
     assert layers.endswith("“d” leads from layer 1 on.")
     assert found.text == " ".join(found.sentences)

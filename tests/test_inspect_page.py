@@ -17,8 +17,8 @@ import pellucid
 from pellucid import inspect as ask
 from pellucid.draw.document import FRAGMENT_BYTES, PAGE_BYTES
 from pellucid.inspect import fragment, page
-from pellucid.visible import visible
 from pellucid.sampling import Sampling
+from pellucid.visible import visible
 
 TEXT = "The power clapper went"
 HOSTILE = (

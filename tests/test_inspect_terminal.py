@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import re
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,11 +14,11 @@ from rich.console import Console
 import pellucid
 from pellucid import inspect
 from pellucid.backend import get_backend
-from pellucid.generate import Model
-from pellucid.gpt import GPT
 from pellucid.draw.notation import percent
-from pellucid.hparams import HParams
 from pellucid.draw.terminal import Drawing
+from pellucid.gpt import GPT
+from pellucid.hparams import HParams
+from pellucid.model import Model
 from pellucid.weights import initialise, unflatten
 
 TEXT = "The power clapper went straight to"
@@ -118,7 +117,10 @@ def test_every_finding_has_a_picture(gpt):
 
 
 def test_rich_prints_a_finding_as_its_picture(gpt):
-    for finding in (inspect.attention(gpt, TEXT), inspect.HeadLabel(layer=0, head=1, label="self", score=0.5)):
+    for finding in (
+        inspect.attention(gpt, TEXT),
+        inspect.HeadLabel(layer=0, head=1, label="self", score=0.5),
+    ):
         screen = Console(file=io.StringIO(), width=80, legacy_windows=False)
         screen.print(finding)
         assert screen.file.getvalue() == printed(finding)
@@ -178,8 +180,10 @@ def test_lens_prints_tokens_with_their_probabilities(gpt):
 
 def test_why_begins_with_its_sentences(gpt):
     found = inspect.why(gpt, TEXT, " jail")
-    assert " ".join(printed(found, 40).split()).partition("follow. ")[2].startswith(
-        " ".join(found.text.split())
+    assert (
+        " ".join(printed(found, 40).split())
+        .partition("follow. ")[2]
+        .startswith(" ".join(found.text.split()))
     )
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from support import oracle
 import pellucid
 from pellucid.gpt import EMBEDDED
+from support import oracle
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")

@@ -231,7 +231,7 @@ class _Session:
         from .findings import new_file
 
         recorder = reply.record
-        if self.record_to is None or not isinstance(recorder, Recorder) or not reply.made:
+        if self.record_to is None or not isinstance(recorder, Recorder) or not reply.steps_so_far:
             return
         with new_file(self.record_to) as partial:
             recorder.trace(reply).save(partial)
@@ -269,12 +269,12 @@ class _Session:
         walk(self.gpt, prompt, self.screen, max_tokens=few)
 
     def why(self, _: str) -> None:
-        if self.conversation.last is None or not self.conversation.last.made:
+        if self.conversation.last is None or not self.conversation.last.steps_so_far:
             raise InputError("there is no reply to explain yet: say something first")
         from ..inspect import why
 
         reply = self.conversation.last
-        found = why(self.gpt, reply.prompt, [reply.made[0].token], labels=False)
+        found = why(self.gpt, reply.prompt, [reply.steps_so_far[0].token], labels=False)
         self.screen.print(found)
 
     def steer(self, said: str) -> None:
@@ -323,7 +323,7 @@ class _Session:
         table = Table(box=None, header_style="bold")
         for name in ("position", "id", "token", "probability", "instead of"):
             table.add_column(name, justify="right" if name in ("position", "id") else "left")
-        for step in reply.made:
+        for step in reply.steps_so_far:
             rivals = [
                 f"{shown(other.token)!r} {math.exp(other.logprob):.1%}"
                 for other in step.alternatives

@@ -21,7 +21,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..generate import Generation, Step
+    from ..generate import Generation
+    from ..sequence import Step
 
 __all__ = ["command"]
 
@@ -104,11 +105,11 @@ def command(
             _run(text, out, as_json)
         except KeyboardInterrupt:
             stopped = True  # what was recorded until then is kept
-        if out.made:
+        if out.steps_so_far:
             recorder.trace(out).save(partial)
     if stopped:
         raise KeyboardInterrupt
-    if not out.made:
+    if not out.steps_so_far:
         raise InputError(f"no token was generated ({out.reason}): there is nothing to record")
     console(stderr=True).print(f"Wrote {record}", style="dim", markup=False)
 

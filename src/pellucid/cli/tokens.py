@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..visible import visible_bytes
 from .options import console, given_text
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def command(text: str | None, model: str | None, merges: bool, as_json: bool) ->
                 {
                     "text": word.text,
                     "merges": [
-                        {"rank": m.rank, "pair": list(map(shown, m.pair)),
-                         "parts": list(map(shown, m.parts))}
+                        {"rank": m.rank, "pair": list(map(visible_bytes, m.pair)),
+                         "parts": list(map(visible_bytes, m.parts))}
                         for m in word.merges
                     ],
                 }
@@ -61,16 +62,18 @@ def command(text: str | None, model: str | None, merges: bool, as_json: bool) ->
     screen = console()
     screen.print(coloured(pieces), soft_wrap=True)
     screen.print(f"{len(pieces)} tokens, {len(text)} characters", style="dim")
-    width = max((len(visible(piece)) for piece in pieces), default=0)
+    width = max((len(piece.shown) for piece in pieces), default=0)
     for piece in pieces:
-        screen.print(f"{piece.id:>7}  {visible(piece):<{width}}", markup=False, soft_wrap=True)
+        screen.print(f"{piece.id:>7}  {piece.shown:<{width}}", markup=False, soft_wrap=True)
     for word in work:
         screen.print()
         screen.print(f"{word.text!r}: {len(word.start)} bytes", style="bold", markup=False)
-        screen.print("         " + "·".join(map(shown, word.start)), markup=False, soft_wrap=True)
+        screen.print(
+            "         " + "·".join(map(visible_bytes, word.start)), markup=False, soft_wrap=True
+        )
         for merge in word.merges:
-            parts = "·".join(map(shown, merge.parts))
-            pair = " + ".join(map(shown, merge.pair))
+            parts = "·".join(map(visible_bytes, merge.parts))
+            pair = " + ".join(map(visible_bytes, merge.pair))
             line = f"{merge.rank:>7}  {parts}   ({pair})"
             screen.print(line, markup=False, soft_wrap=True)
     if work:
@@ -89,16 +92,3 @@ def coloured(pieces: list[Piece]) -> Text:
         else:
             line.append(piece.shown, style=f"black on {GROUNDS[number % len(GROUNDS)]}")
     return line
-
-
-def shown(value: bytes) -> str:
-    """Bytes as text where they are text, a space as ␣."""
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return f"⟨{value.hex(' ').upper()}⟩"
-    return text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
-
-
-def visible(piece: Piece) -> str:
-    return shown(piece.bytes)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from ..draw.pictures import Section
     from ..generate import Generation
     from ..gpt import GPT
-    from ..draw.pictures import Section
 
 __all__ = ["command", "walk"]
 
@@ -187,9 +187,7 @@ class _View:
         self.gpt, self.console, self.seen = gpt, console, seen
         self.h = gpt.hparams
         self.layer, self.head, self.position = layer, head, position
-        from .tokens import visible
-
-        self.labels = [visible(piece) for piece in gpt.tokenizer.pieces(ids)]
+        self.labels = [piece.shown for piece in gpt.tokenizer.pieces(ids)]
         # Long texts: only the positions around the one that is followed.
         most = max(2, min(8, (console.width - 14) // 8))
         low = max(0, min(position - most + 1, len(ids) - most))
@@ -326,7 +324,6 @@ class _View:
         import numpy as np
 
         from ..sampling import softmax
-        from .tokens import shown
 
         self.heading(8, "Output layer: predictToken")
         self.say(
@@ -341,7 +338,7 @@ class _View:
 
         for token in np.argsort(-probabilities, kind="stable")[:8]:
             share = float(probabilities[token])
-            name = shown(self.gpt.tokenizer.piece(int(token)).bytes)[:14]
+            name = self.gpt.tokenizer.piece(int(token)).shown[:14]
             line = Text(f"   {name:<14} {share:8.3%} ")
             line.append("█" * round(share * room) or "▏", style="cyan")
             line.append(f" {float(logits[token]):.2f}", style="dim")
@@ -355,11 +352,9 @@ class _View:
             "Each predicted token is fed back in, until the context window is full or a stop "
             "token comes."
         )
-        from .tokens import visible
-
         line = Text(f"   {text}", style="dim")
         for step in out:
-            piece = visible(self.gpt.tokenizer.piece(step.token))
+            piece = self.gpt.tokenizer.piece(step.token).shown
             self.console.print(line + Text(f" + {piece}", style="bold"))
             line.append(step.text)
         full = f"{len(out.tokens)} of {out.window} tokens"

@@ -14,9 +14,9 @@ from ..draw.document import document
 from ..draw.document import fragment as draw_fragment
 from ..draw.pictures import Bars, Lines, Section
 from ..errors import ContextError, InputError
-from ..generate import Alternative
 from ..hparams import HParams
 from ..sampling import log_softmax, softmax
+from ..sequence import Alternative
 
 if TYPE_CHECKING:
     from ..draw.terminal import Drawing

@@ -12,9 +12,8 @@ from ..backend import Array
 from ..draw.notation import written
 from ..draw.pictures import Section, Tokens
 from ..errors import InputError
-from ..generate import Model
+from ..model import Model
 from ..visible import quoted
-from ..weights import flatten, unflatten
 from .edits import Edits
 from .finding import Finding, chosen, read, text_until, token_id
 
@@ -119,7 +118,7 @@ def integrated_gradients(
         raise InputError(f"baseline must be zero or mean, not {baseline!r}")
     question = _Question(gpt, text, target, versus, position, dtype)
     end = question.embeddings
-    table = question.model.weights.wte.weight
+    table = question.model.unembedding()
     start = end * 0 + (table.mean(0) if baseline == "mean" else 0)
     ends, _ = question.differentiate(question.stacked([start, end]))
     total = end * 0
@@ -154,8 +153,7 @@ class _Question:
         else:
             self.target_id = token_id(gpt, target)
         self.model = _differentiable(gpt, dtype)
-        table = self.model.weights.wte.weight
-        self.embeddings = table[self.model.backend.ids(self.seen)]  # [position, n_embd]
+        self.embeddings = self.model.unembedding(self.seen)  # [position, n_embd]
 
     def stacked(self, points: list[Array]) -> Array:
         import torch
@@ -223,9 +221,4 @@ def _differentiable(gpt: GPT, dtype: str) -> Model:
         ) from error
     device: Any = getattr(gpt.model.backend, "device", "cpu")
     machine = TorchBackend(str(device), dtype, training=True)
-    named = flatten(gpt.model.weights, gpt.hparams)
-    tensors = {
-        name: machine.asarray(value.detach() if hasattr(value, "detach") else value)
-        for name, value in named.items()
-    }
-    return Model(gpt.hparams, unflatten(tensors, gpt.hparams), machine)
+    return Model.of(gpt.hparams, gpt.model.tensors(), machine)

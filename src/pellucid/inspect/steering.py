@@ -13,7 +13,7 @@ import numpy as np
 
 from ..draw.pictures import Lines, Section
 from ..errors import InputError
-from ..generate import Alternative
+from ..sequence import Alternative
 from ..visible import on_one_line
 from .edits import Edits
 from .finding import Finding, chosen, compared, likeliest, read

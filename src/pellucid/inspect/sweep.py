@@ -10,7 +10,7 @@ import numpy as np
 
 from ..draw.notation import head_name, percent
 from ..draw.pictures import Bars, Heat, Picture, Section, Tabs, Tokens
-from ..generate import Alternative
+from ..sequence import Alternative
 from ..visible import quoted
 from .finding import Finding, head_names, layer_names, text_until
 

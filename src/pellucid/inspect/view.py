@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..draw.pictures import Distribution, Heat, Section, Tabs
+from ..taps import compose
 from ..visible import quoted
 from .attention import AttentionSummary, HeadLabels, attention, head_labels
 from .attribution import Attribution, attribute
-from .edits import compose
 from .finding import Finding, chosen, highest, layer_names, read, text_until
 from .lens import LogitLens, logit_lens
 from .trace import BUDGET, Recorder

@@ -13,7 +13,7 @@ import numpy as np
 from ..draw.notation import percent
 from ..draw.pictures import Bars, Lines, Section, Tabs
 from ..errors import InputError
-from ..generate import Alternative
+from ..sequence import Alternative
 from ..visible import on_one_line, quoted
 from .ablation import Ablation, Sweep, ablate, ablate_each
 from .attention import HeadLabels, head_labels

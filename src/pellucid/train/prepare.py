@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..chat import TEMPLATES, Template
 from ..checkpoint.atomic import new_folder, sync, write_file
 from ..errors import InputError
+from ..template import TEMPLATES, Template
 from ..tokenizer import END_OF_TEXT, Tokenizer
 from .corpus import CARD, SPLITS, TOKENIZER, SplitWriter, id_type
 from .sources import Document, Sources, find_files
