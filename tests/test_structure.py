@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ SOURCE = Path(pellucid.__file__).parent
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "hparams": {"errors"},
+    "files": {"errors"},
+    "visible": set(),
     "tokenizer": {"errors"},
     "weights": {"errors", "hparams"},
     "backend": {"errors"},
@@ -43,7 +46,11 @@ ROOMS: dict[str, set[str]] = {
         "backend", "chat", "checkpoint", "errors", "hparams", "model", "tokenizer", "weights",
     },
 }  # fmt: skip
+ROOMS["session"] = {"chat", "errors", "files", "generate", "gpt", "inspect", "tokenizer", "visible"}
 ROOMS["cli"] = set(ROOMS)
+
+# Verbs that are still longer than a thin one.
+LONG_VERBS = {"data.py", "eval.py", "train.py", "walk.py"}
 
 
 def room(path: Path) -> str:
@@ -84,6 +91,33 @@ def test_rooms_import_only_what_they_may(path: Path) -> None:
 def test_every_room_is_in_the_table() -> None:
     there = {room(path) for path in SOURCE.rglob("*.py")} - {"__init__", "__main__"}
     assert there == set(ROOMS)
+
+
+def test_verbs_are_thin_and_so_is_the_session() -> None:
+    long = {path.name for path in (SOURCE / "cli").glob("*.py") if lines(path) > 120}
+    assert long == LONG_VERBS
+    assert all(lines(path) <= 200 for path in (SOURCE / "session").glob("*.py"))
+
+
+@pytest.mark.parametrize("room", ["cli", "session"])
+def test_no_circle_in_a_room(room: str) -> None:
+    folder = SOURCE / room
+    graph = {path.stem: siblings(path) for path in folder.glob("*.py")}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def siblings(path: Path) -> set[str]:
+    """The files of the same room that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found |= {str(name).split(".")[0] for name in names}
+    return found
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
 
 
 def run(code: str) -> str:
