@@ -91,7 +91,7 @@ def _options(max_tokens: int | None) -> list[Callable[[Command], Command]]:
         click.option("--seed", type=click.IntRange(0), help="Makes sampling repeatable."),
         click.option(
             "--max-tokens",
-            type=click.IntRange(0),
+            type=click.IntRange(0 if max_tokens is None else 1),
             default=max_tokens,
             show_default="until the window is full" if max_tokens is None else True,
             help="At most so many tokens.",

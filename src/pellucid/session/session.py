@@ -52,13 +52,14 @@ class Session:
 
     def handle(self, text: str) -> None:
         """One message or command. Raises EOFError where it ends the session."""
-        if not text.strip():
+        bare = text.strip()
+        if not bare:
             return
-        if not text.startswith("/") or text.startswith("//"):
-            text = text.removeprefix("/") if text.startswith("//") else text
+        if not bare.startswith("/") or bare.startswith("//"):
+            text = text.replace("//", "/", 1) if bare.startswith("//") else text
             self._exchange.stream(text, self.conversation.say(text))
             return
-        name, *rest = text.split(maxsplit=1)
+        name, *rest = bare.split(maxsplit=1)
         argument = rest[0].strip() if rest else ""
         command = COMMANDS.get(ALIASES.get(name, name))
         if command is None:
@@ -66,6 +67,6 @@ class Session:
             hint = f", did you mean {near[0]}?" if near else ";"
             self._writer.note(f"There is no {name}{hint} /help lists the commands.")
         elif argument and command.argument is None:
-            self._writer.note(f"{name} stands alone; to say this to the model, type /{text}")
+            self._writer.note(f"{name} stands alone; to say this to the model, type /{bare}")
         else:
             command.run(self._exchange, argument)
