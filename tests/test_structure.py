@@ -17,6 +17,8 @@ SOURCE = Path(pellucid.__file__).parent
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "hparams": {"errors"},
+    "embedded": set(),
+    "files": {"errors"},
     "tokenizer": {"errors"},
     "weights": {"errors", "hparams"},
     "backend": {"errors"},
@@ -25,10 +27,10 @@ ROOMS: dict[str, set[str]] = {
     "model": {"backend", "cache", "errors", "hparams", "taps"},
     "sampling": {"errors"},
     "generate": {"backend", "cache", "errors", "hparams", "model", "sampling", "taps", "tokenizer"},
-    "checkpoint": {"backend", "errors", "hparams", "model", "tokenizer", "weights"},
+    "checkpoint": {"embedded", "errors", "files", "hparams", "tokenizer", "weights"},
     "gpt": {
-        "backend", "cache", "checkpoint", "errors", "generate", "hparams", "sampling", "taps",
-        "tokenizer", "weights",
+        "backend", "cache", "checkpoint", "embedded", "errors", "generate", "hparams", "sampling",
+        "taps", "tokenizer", "weights",
     },
     "chat": {"errors", "generate", "gpt", "taps", "tokenizer"},
     "evaluate": {
@@ -40,7 +42,8 @@ ROOMS: dict[str, set[str]] = {
         "weights",
     },
     "train": {
-        "backend", "chat", "checkpoint", "errors", "hparams", "model", "tokenizer", "weights",
+        "backend", "chat", "checkpoint", "errors", "files", "hparams", "model", "tokenizer",
+        "weights",
     },
 }  # fmt: skip
 ROOMS["cli"] = set(ROOMS)

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import checkpoint
 from .backend import get_backend
-from .checkpoint import EMBEDDED
+from .embedded import DEFAULT
 from .errors import CheckpointError, InputError
 from .generate import Generation, Model, Record
 from .sampling import Sampling, Stage
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from .taps import Tap
     from .tokenizer import Tokenizer
 
-__all__ = ["DEFAULT", "EMBEDDED", "GPT", "load"]
-
-DEFAULT = "chat"
+__all__ = ["DEFAULT", "GPT", "load"]
 
 
 class GPT:
@@ -157,9 +155,8 @@ def load(
     Raises CheckpointError when the files cannot be trusted or found, InputError otherwise.
     """
     name = str(source or DEFAULT)
-    embedded = EMBEDDED / name if name in embedded_names() else None
     machine = get_backend(backend, device=device, dtype=dtype, threads=threads)
-    found = checkpoint.load(embedded or source or DEFAULT)
+    found = checkpoint.load(source or DEFAULT)
     if found.tokenizer is None:
         raise CheckpointError(
             f"{name} has weights but no tokenizer beside them: add vocab.json and merges.txt"
@@ -167,11 +164,6 @@ def load(
     tensors = {key: machine.asarray(value) for key, value in found.tensors.items()}
     model = Model(found.hparams, unflatten(tensors, found.hparams), machine)
     return GPT(model, found.tokenizer, card=found.card, template=found.template, name=name)
-
-
-def embedded_names() -> list[str]:
-    """The models that come with the package."""
-    return sorted(path.name for path in EMBEDDED.iterdir() if (path / "config.json").is_file())
 
 
 def _sampling(fields: Mapping[str, Any]) -> Sampling:

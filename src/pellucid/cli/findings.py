@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InputError
+from ..files import new_file, write_file
 from .options import console
 
 if TYPE_CHECKING:
@@ -167,12 +164,9 @@ def show(
     position: whose row, where a picture shows one at a time.
     """
     if html is not None:
-        from ..checkpoint.atomic import write_file
         from ..inspect.page import page
 
-        whole = page(finding, title=title).encode()
-        with new_file(html) as partial:
-            write_file(partial, whole)
+        write_file(html, page(finding, title=title).encode())
     if as_json:
         click.echo(json.dumps(finding.to_dict(), ensure_ascii=False))
         return
@@ -181,25 +175,3 @@ def show(
     console().print(Picture(finding, position=position))
     if html is not None:
         console(stderr=True).print(f"Wrote {html}", style="dim", markup=False)
-
-
-@contextmanager
-def new_file(path: str | Path) -> Iterator[Path]:
-    """A file beside `path` to write; it takes that name once the block ends well and it is not
-    empty.
-
-    Tried before the block runs, so that no work is lost for a folder that is not there.
-    """
-    target = Path(path).resolve()
-    if target.is_dir():
-        raise InputError(f"{path} is a folder: name a file")
-    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
-    try:
-        partial.touch()
-        yield partial
-        if partial.stat().st_size:
-            partial.replace(target)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -21,13 +21,13 @@ def command(name: str | None, as_json: bool) -> None:
     if name is not None:
         _card(name, as_json)
         return
+    from .. import embedded
     from ..checkpoint import hub
-    from ..gpt import DEFAULT, embedded_names
     from ..hparams import SIZES
 
     found = {
-        "embedded": embedded_names(),
-        "default": DEFAULT,
+        "embedded": embedded.names(),
+        "default": embedded.DEFAULT,
         "cached": hub.cached(),
         "sizes": {size: {**h.to_dict(), "parameters": h.n_params} for size, h in SIZES.items()},
     }
@@ -37,7 +37,7 @@ def command(name: str | None, as_json: bool) -> None:
     from rich.table import Table
 
     screen = console()
-    screen.print("Embedded (need no download): " + ", ".join(embedded_names()), highlight=False)
+    screen.print("Embedded (need no download): " + ", ".join(embedded.names()), highlight=False)
     cached = ", ".join(hub.cached()) or "none; --model gpt2 downloads it"
     screen.print(f"In the hub's cache: {cached}", markup=False)
     table = Table("size", "parameters", "n_vocab", "n_ctx", "n_embd", "n_head", "n_layer", box=None)

@@ -38,7 +38,6 @@ def command(
 
     The page opens anywhere, also offline.
     """
-    from ..checkpoint.atomic import write_file
     from ..inspect import page, view
 
     text = given_text(text, 'pellucid view "The power clapper" --html page.html')
@@ -46,5 +45,5 @@ def command(
     with new_file(html) as partial:
         found = view(gpt, text, target, versus=versus)
         title = text if len(text) <= 60 else f"{text[:59]}…"
-        write_file(partial, page(found, title=title).encode())
+        partial.write_bytes(page(found, title=title).encode())
     click.echo(f"Wrote {html}: open it in a browser.", err=True)

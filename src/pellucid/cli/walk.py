@@ -73,12 +73,11 @@ def command(
 
 def write_page(gpt: GPT, text: str, path: str) -> None:
     """The same text from every side, as one page for a browser."""
-    from ..checkpoint.atomic import write_file
     from ..inspect import page, view
 
     with new_file(path) as partial:
         title = text if len(text) <= 60 else f"{text[:59]}…"
-        write_file(partial, page(view(gpt, text), title=title).encode())
+        partial.write_bytes(page(view(gpt, text), title=title).encode())
 
 
 def generation(gpt: GPT, text: str, max_tokens: int | None) -> Generation:
