@@ -26,21 +26,28 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def print_models(*, as_json: bool) -> None:
+    from .. import embedded
     from ..checkpoint import hub
-    from ..gpt import DEFAULT, embedded_names
     from ..hparams import SIZES
 
-    embedded, cached = embedded_names(), hub.cached()
+    cached = hub.cached()
     if as_json:
         sizes = {size: {**h.to_dict(), "parameters": h.n_params} for size, h in SIZES.items()}
         click.echo(
-            to_json({"embedded": embedded, "default": DEFAULT, "cached": cached, "sizes": sizes})
+            to_json(
+                {
+                    "embedded": embedded.names(),
+                    "default": embedded.DEFAULT,
+                    "cached": cached,
+                    "sizes": sizes,
+                }
+            )
         )
         return
     from rich.table import Table
 
     screen = console()
-    screen.print("Embedded (need no download): " + ", ".join(embedded), markup=False)
+    screen.print("Embedded (need no download): " + ", ".join(embedded.names()), markup=False)
     listed = ", ".join(cached) or "none; --model gpt2 downloads it"
     screen.print(harmless(f"In the hub's cache: {listed}"), markup=False)
     table = Table("size", "parameters", "n_vocab", "n_ctx", "n_embd", "n_head", "n_layer", box=None)

@@ -58,12 +58,11 @@ def with_output(command: Command) -> Command:
 
 def write_page(path: str, find: Callable[[], Finding], title: str) -> None:
     """One HTML page. `find` runs only once the file can be written."""
-    from ..checkpoint.atomic import write_file
     from ..files import new_file
     from ..inspect.page import page
 
     with new_file(path) as partial:
-        write_file(partial, page(find(), title=title).encode())
+        partial.write_bytes(page(find(), title=title).encode())
 
 
 def to_json(value: Any) -> str:
