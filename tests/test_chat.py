@@ -348,10 +348,13 @@ def test_notices_of_a_pipe_go_to_standard_error():
 
 
 def session(gpt, **settings):
-    from pellucid.cli.chat import _Session
+    from pellucid.cli.walk import walk
+    from pellucid.session import Session
 
     screen = Console(file=io.StringIO(), width=100)
-    return _Session(gpt, Conversation(gpt, **settings), screen), screen.file
+    conversation = Conversation(gpt, **settings)
+    chat = Session(gpt, conversation, screen, walk=walk, greedy=bool(settings.get("greedy")))
+    return chat, screen.file
 
 
 def test_commands_of_a_session(talk):
@@ -359,7 +362,7 @@ def test_commands_of_a_session(talk):
     chat.handle("The power clapper")
     assert "The power clapper went straight to jail" in out.getvalue()
     chat.handle("/tokens")
-    assert "'␣straight'" in out.getvalue()
+    assert "␣straight" in out.getvalue()
     chat.handle("/walk")
     assert "softmax" in out.getvalue()
     chat.handle("/nonsense x")

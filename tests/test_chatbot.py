@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import pellucid
-from pellucid.checkpoint import EMBEDDED
+from pellucid import embedded
 from pellucid.cli import pellucid as command
 from pellucid.gpt import DEFAULT
 
@@ -36,7 +36,7 @@ def report():
 
 def test_what_is_shipped(gpt):
     assert DEFAULT == "chat"
-    assert sum(path.stat().st_size for path in (EMBEDDED / "chat").iterdir()) <= 20e6
+    assert sum(path.stat().st_size for path in (embedded.FOLDER / "chat").iterdir()) <= 20e6
     assert gpt.hparams.n_ctx >= 512
     assert gpt.template == "roles"
 

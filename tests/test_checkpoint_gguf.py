@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.checkpoint import gguf as reader
+from pellucid.checkpoint.gguf_file import GgufFile, tensor_type
 from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
 from pellucid.weights import shapes
@@ -36,6 +37,10 @@ def f32_file(tmp_path_factory, tensors):
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     writer.write(path, TINY, tensors, VOCAB, MERGES)
     return path
+
+
+def read_header(path):
+    return GgufFile(path).header
 
 
 def refused(path, match, read=reader.read):
@@ -82,7 +87,7 @@ def in_blocks(tensor, transposed):
 def test_narrow_kinds_within_their_bounds(tmp_path, tensors, kind):
     path = tmp_path / "narrow.gguf"
     writer.write(path, TINY, tensors, VOCAB, MERGES, kind)
-    header = reader.read_header(path)
+    header = read_header(path)
     found = reader.read(path).tensors
     for name, (other, transposed) in reader.gguf_names(TINY).items():
         assert found[name].dtype == np.float32
@@ -163,7 +168,7 @@ def test_mixed_kinds_as_llama_quantize_writes_them(tmp_path):
 
 def test_header_agrees_with_the_other_reader(f32_file):
     other = gguf.GGUFReader(f32_file)
-    header = reader.read_header(f32_file)
+    header = read_header(f32_file)
     assert header.alignment == other.alignment
     assert set(header.metadata) == {key for key in other.fields if not key.startswith("GGUF.")}
     for key, value in header.metadata.items():
@@ -183,10 +188,9 @@ def test_header_agrees_with_the_other_reader(f32_file):
     }
 
 
-def test_the_table_of_types_is_the_package_s():
-    for number, (name, per_block, block_bytes) in reader._TENSOR_TYPES.items():
-        kind = gguf.GGMLQuantizationType(number)
-        assert (kind.name, gguf.GGML_QUANT_SIZES[kind]) == (name, (per_block, block_bytes))
+def test_the_types_are_the_package_s():
+    for kind, sizes in gguf.GGML_QUANT_SIZES.items():
+        assert tensor_type(kind.value) == (kind.name, *sizes)
 
 
 def test_names():
@@ -380,14 +384,14 @@ GOOD = {
 def test_handcrafted_bad(tmp_path, name):
     contents, match = BAD[name]
     (tmp_path / "bad.gguf").write_bytes(contents)
-    refused(tmp_path / "bad.gguf", match, reader.read_header)
+    refused(tmp_path / "bad.gguf", match, read_header)
     refused(tmp_path / "bad.gguf", match)
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_handcrafted_good(tmp_path, name):
     (tmp_path / "good.gguf").write_bytes(GOOD[name])
-    header = reader.read_header(tmp_path / "good.gguf")
+    header = read_header(tmp_path / "good.gguf")
     n_tensors, n_metadata = struct.unpack_from("<QQ", GOOD[name], 8)
     assert (len(header.tensors), len(header.metadata)) == (n_tensors, n_metadata)
     refused(tmp_path / "good.gguf", "'general.architecture' is missing")  # but no GPT-2
@@ -395,7 +399,7 @@ def test_handcrafted_good(tmp_path, name):
 
 def test_values_of_every_kind(tmp_path):
     (tmp_path / "good.gguf").write_bytes(crafted(every_kind()))
-    values = reader.read_header(tmp_path / "good.gguf").metadata
+    values = read_header(tmp_path / "good.gguf").metadata
     assert values["one.4"] == 0x06050403
     assert values["one.7"] is True
     assert values["one.10"] == 0x0A09080706050403
@@ -530,7 +534,7 @@ def test_vocabulary_from_files(tmp_path, tensors):
 
 def test_tied_output_written_twice(tmp_path, tensors):
     path = written(tmp_path / "tied.gguf", tensors, output=True)
-    assert "output.weight" in reader.read_header(path).tensors
+    assert "output.weight" in read_header(path).tensors
     assert list(reader.read(path).tensors) == list(shapes(TINY))
 
 
@@ -563,7 +567,7 @@ def test_cut_short_anywhere(f32_file, tmp_path):
 
 @pytest.fixture(scope="module")
 def header_bytes(f32_file):
-    return min(info.offset for info in reader.read_header(f32_file).tensors.values())
+    return min(info.offset for info in read_header(f32_file).tensors.values())
 
 
 @settings(max_examples=500, deadline=None)

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from pellucid import checkpoint
 from pellucid.checkpoint import huggingface
-from pellucid.checkpoint.checkpoint import inside
+from pellucid.checkpoint.contents import inside
 from pellucid.errors import CheckpointError, InputError, PellucidError
 from pellucid.hparams import SIZES, HParams
 from pellucid.tokenizer import Tokenizer
@@ -559,12 +559,12 @@ def test_configuration_missing_or_not_utf8(folder: Path) -> None:
 def test_memory_is_asked_for_before_it_is_taken(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pellucid.checkpoint import checkpoint as common
+    from pellucid.checkpoint import contents
 
-    monkeypatch.setattr(common, "_available_bytes", lambda: 4 * HPARAMS.n_params - 1)
+    monkeypatch.setattr(contents, "available_memory", lambda: 4 * HPARAMS.n_params - 1)
     with pytest.raises(CheckpointError, match="is free"):
         checkpoint.load(folder)
-    monkeypatch.setattr(common, "_available_bytes", lambda: 4 * HPARAMS.n_params)
+    monkeypatch.setattr(contents, "available_memory", lambda: 4 * HPARAMS.n_params)
     checkpoint.load(folder)
 
 

@@ -16,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.checkpoint import openai
+from pellucid.checkpoint.bundle import TABLE_MAGIC, Entry, read_index
+from pellucid.checkpoint.checksum import crc32c, masked_crc32c
 from pellucid.errors import CheckpointError
 from pellucid.hparams import SIZES, HParams
 from pellucid.weights import shapes
@@ -45,7 +47,7 @@ def folder(tmp_path, tensors):
 
 def rewrite_index(folder, change):
     """Write the index again with its entries changed: checksums are right, contents are not."""
-    entries = change(openai.read_index(folder / INDEX))
+    entries = change(read_index(folder / INDEX))
     (folder / INDEX).write_bytes(bundle.table(bundle.index_pairs(entries)))
 
 
@@ -79,13 +81,13 @@ def bytewise(data):
     ],
 )
 def test_crc32c_known(data, crc):
-    assert openai.crc32c(data) == crc
+    assert crc32c(data) == crc
 
 
 @pytest.mark.parametrize("size", [1, 511, 512, 513, 519, 4096, 4097, 4103, 65537, 70001])
 def test_crc32c_of_every_fold(size):
     data = np.random.default_rng(size).integers(0, 256, size, dtype=np.uint8)
-    assert openai.crc32c(data) == bytewise(data.tobytes())
+    assert crc32c(data) == bytewise(data.tobytes())
 
 
 def test_crc32c_of_a_large_array():
@@ -94,7 +96,7 @@ def test_crc32c_of_a_large_array():
     crc = 0xFFFFFFFF
     for byte in data.tobytes():
         crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    assert openai.crc32c(data) == crc ^ 0xFFFFFFFF
+    assert crc32c(data) == crc ^ 0xFFFFFFFF
 
 
 def test_names_both_ways():
@@ -123,7 +125,7 @@ def genuine_folder(tmp_path_factory):
 
 @genuine
 def test_genuine_index_names_every_tensor():
-    entries = openai.read_index(GENUINE / INDEX)
+    entries = read_index(GENUINE / INDEX)
     assert {name: entry.shape for name, entry in entries.items()} == openai.openai_shapes(
         SIZES["gpt2"]
     )
@@ -135,7 +137,7 @@ def test_genuine_index_names_every_tensor():
 
 @genuine
 def test_our_writer_writes_the_genuine_index_byte_for_byte():
-    entries = openai.read_index(GENUINE / INDEX)
+    entries = read_index(GENUINE / INDEX)
     assert bundle.table(bundle.index_pairs(entries)) == (GENUINE / INDEX).read_bytes()
 
 
@@ -183,9 +185,9 @@ def test_several_data_files(tmp_path, tensors):
 
 @pytest.mark.parametrize("per_block", [1, 5, 16, 17])
 def test_index_of_many_blocks(folder, per_block):
-    entries = openai.read_index(folder / INDEX)
+    entries = read_index(folder / INDEX)
     (folder / INDEX).write_bytes(bundle.table(bundle.index_pairs(entries), per_block))
-    assert openai.read_index(folder / INDEX) == entries
+    assert read_index(folder / INDEX) == entries
 
 
 def test_other_prefix_with_and_without_the_file_that_names_it(folder):
@@ -288,11 +290,11 @@ def test_index_with_wrong_contents(folder, change, match):
 def test_malformed_records(tmp_path, pairs, match):
     (tmp_path / INDEX).write_bytes(bundle.table(pairs))
     with pytest.raises(CheckpointError, match=match):
-        openai.read_index(tmp_path / INDEX)
+        read_index(tmp_path / INDEX)
 
 
 def good_entry(shape=(3,), offset=0):
-    return bundle.entry_record(openai.Entry("float32", shape, 0, offset, 12, 0))
+    return bundle.entry_record(Entry("float32", shape, 0, offset, 12, 0))
 
 
 @pytest.mark.parametrize("per_block", [None, 1])
@@ -302,7 +304,7 @@ def test_unsorted_or_repeated_keys(tmp_path, per_block):
         pairs = [header, *((key, good_entry(offset=12 * i)) for i, key in enumerate(keys))]
         (tmp_path / INDEX).write_bytes(bundle.table(pairs, per_block))
         with pytest.raises(CheckpointError, match="not sorted or not unique"):
-            openai.read_index(tmp_path / INDEX)
+            read_index(tmp_path / INDEX)
 
 
 def varints(*numbers):
@@ -310,7 +312,7 @@ def varints(*numbers):
 
 
 def stored(block, kind=b"\0"):
-    return bytes(block) + kind + struct.pack("<I", openai.masked_crc32c(bytes(block) + kind))
+    return bytes(block) + kind + struct.pack("<I", masked_crc32c(bytes(block) + kind))
 
 
 def assembled(contents, index=None, meta=None):
@@ -318,7 +320,7 @@ def assembled(contents, index=None, meta=None):
     first, meta = stored(contents), stored(bundle.block([]) if meta is None else meta)
     index = bundle.block([(b"b", varints(0, len(contents)))] if index is None else index)
     footer = varints(len(first), len(meta) - 5, len(first) + len(meta), len(index))
-    footer = footer.ljust(40, b"\0") + struct.pack("<Q", openai.TABLE_MAGIC)
+    footer = footer.ljust(40, b"\0") + struct.pack("<Q", TABLE_MAGIC)
     return first + meta + stored(index) + footer
 
 
@@ -347,18 +349,18 @@ ONE = bundle.block([(b"", b"\x08\x01"), (b"a", good_entry())])
 )
 def test_malformed_tables(tmp_path, data, match):
     (tmp_path / INDEX).write_bytes(assembled(ONE))
-    assert list(openai.read_index(tmp_path / INDEX)) == ["a"]
+    assert list(read_index(tmp_path / INDEX)) == ["a"]
     (tmp_path / INDEX).write_bytes(data)
     with pytest.raises(CheckpointError, match=match):
-        openai.read_index(tmp_path / INDEX)
+        read_index(tmp_path / INDEX)
 
 
 def test_snappy_is_refused_by_name(folder):
     data = bytearray((folder / INDEX).read_bytes())
     # The only data block begins at 0; its handle is the last value of the index block.
-    size = len(bundle.block(bundle.index_pairs(openai.read_index(folder / INDEX))))
+    size = len(bundle.block(bundle.index_pairs(read_index(folder / INDEX))))
     data[size] = 1
-    data[size + 1 : size + 5] = struct.pack("<I", openai.masked_crc32c(data[: size + 1]))
+    data[size + 1 : size + 5] = struct.pack("<I", masked_crc32c(data[: size + 1]))
     (folder / INDEX).write_bytes(data)
     refused(folder, "compressed with Snappy")
 
@@ -372,7 +374,7 @@ def test_index_cut_short_anywhere(folder):
 
 def test_every_byte_of_the_index_counts(folder):
     whole = (folder / INDEX).read_bytes()
-    before = openai.read_index(folder / INDEX)
+    before = read_index(folder / INDEX)
     rng = np.random.default_rng(3)
     footer = range(len(whole) - 48, len(whole))
     for at in [*rng.integers(0, len(whole) - 48, 150).tolist(), *footer]:
@@ -380,7 +382,7 @@ def test_every_byte_of_the_index_counts(folder):
         changed[at] ^= 1 << int(rng.integers(8))
         (folder / INDEX).write_bytes(changed)
         try:
-            found = openai.read_index(folder / INDEX)
+            found = read_index(folder / INDEX)
         except CheckpointError:
             continue
         assert at in footer  # only the zeros that fill the footer up may differ
@@ -475,8 +477,8 @@ def test_unknown_tensor_name(folder):
 
 PAIRS = bundle.index_pairs(
     {
-        "a/b": openai.Entry("float32", (1, 3), 0, 0, 12, 9),
-        "a/w": openai.Entry("float32", (), 0, 12, 4, 8),
+        "a/b": Entry("float32", (1, 3), 0, 0, 12, 9),
+        "a/w": Entry("float32", (), 0, 12, 4, 8),
     }
 )
 
@@ -499,7 +501,7 @@ def test_mutations_under_right_checksums(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "fuzz.index"
     path.write_bytes(assembled(contents))
     try:
-        for entry in openai.read_index(path).values():
+        for entry in read_index(path).values():
             assert entry.size >= 0
             assert len(entry.shape) <= 8
     except CheckpointError:
@@ -510,6 +512,6 @@ def test_mutations_under_right_checksums(tmp_path_factory, data):
 @given(st.binary(max_size=200))
 def test_any_bytes_before_a_footer(tmp_path_factory, contents):
     path = tmp_path_factory.getbasetemp() / "noise.index"
-    path.write_bytes(contents.ljust(40, b"\0") + struct.pack("<Q", openai.TABLE_MAGIC))
+    path.write_bytes(contents.ljust(40, b"\0") + struct.pack("<Q", TABLE_MAGIC))
     with pytest.raises(CheckpointError):
-        openai.read_index(path)
+        read_index(path)

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from pellucid.checkpoint.checkpoint import check_finite
-from pellucid.checkpoint.json_file import MOST_BYTES
+from pellucid.checkpoint.contents import check_finite
 from pellucid.checkpoint.safetensors_file import SafetensorsFile, write
 from pellucid.errors import CheckpointError
+from pellucid.files import MOST_BYTES
 from pellucid.hparams import SIZES
 from pellucid.weights import shapes
 

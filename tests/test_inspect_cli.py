@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,15 +150,16 @@ def test_every_verb_writes_one_page_that_fetches_nothing(arguments, tmp_path):
 
 
 def test_a_page_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
-    import pellucid.checkpoint.atomic as atomic
     from pellucid.draw import document
 
+    write = Path.write_bytes
+
     def full(path, content):
-        path.write_bytes(content[:10])
+        write(path, content[:10])
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(document, "document", lambda sections, title: "<!doctype html>")
-    monkeypatch.setattr(atomic, "write_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     path = tmp_path / "page.html"
     path.write_text("what was there")
     with pytest.raises(InputError, match="No space left"):

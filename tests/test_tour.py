@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import pellucid
-from pellucid.gpt import EMBEDDED
+from pellucid import embedded
 from support import oracle
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ def gpt():
 @pytest.fixture(scope="module")
 def seen(gpt) -> dict[str, np.ndarray]:
     """Every value from the formulas alone; nothing of the package but its weights and tokens."""
-    tensors = load_file(EMBEDDED / "talk" / "model.safetensors")
+    tensors = load_file(embedded.FOLDER / "talk" / "model.safetensors")
     tensors = {name.removeprefix("transformer."): value for name, value in tensors.items()}
     return oracle.forward(gpt.encode(TEXT), tensors, 3, 2)
 

@@ -221,7 +221,7 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from pathlib import Path
-from pellucid.checkpoint.checkpoint import Checkpoint
+from pellucid.checkpoint import Checkpoint
 from pellucid.hparams import HParams
 from pellucid.train import state
 from pellucid.weights import initialise
@@ -244,7 +244,7 @@ for name in ("fsync", "rename", "open", "mkdir", "close"):
     setattr(os, name, counted(getattr(os, name)))
 Path.rename = counted(Path.rename)
 for step in range(int(sys.argv[3]), 100):
-    model = Checkpoint(hparams, initialise(hparams, step), None, {}, None, out)
+    model = Checkpoint(hparams=hparams, tensors=initialise(hparams, step), path=out)
     state.save(out, model, {"0.0.m": np.full(3, step, np.float32)}, {"step": step})
     state.prune(out, 2)
     print(step, flush=True)

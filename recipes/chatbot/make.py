@@ -26,7 +26,7 @@ from pellucid.train.prepare import prepare
 from pellucid.train.trainer import Trainer
 
 HERE = Path(__file__).parent
-EMBEDDED = HERE.parents[1] / "src" / "pellucid" / "models" / "chat"
+EMBEDDED = HERE.parents[1] / "src" / "pellucid" / "embedded" / "chat"
 TRY = ["Tell me a story about a dog.", "My name is Anna.", "What is a token?", "What can you do?"]
 SAMPLING = {
     "temperature": 0.6,

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import checkpoint
 from .backend import get_backend
-from .checkpoint import EMBEDDED
+from .embedded import DEFAULT
 from .errors import CheckpointError, InputError
 from .generate import Generation, Record
 from .model import Model
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from .taps import Tap
     from .tokenizer import Tokenizer
 
-__all__ = ["DEFAULT", "EMBEDDED", "GPT", "load"]
-
-DEFAULT = "chat"
+__all__ = ["DEFAULT", "GPT", "load"]
 
 
 class GPT:
@@ -146,17 +144,11 @@ def load(
     Raises CheckpointError when the files cannot be trusted or found, InputError otherwise.
     """
     name = str(source or DEFAULT)
-    embedded = EMBEDDED / name if name in embedded_names() else None
     machine = get_backend(backend, device=device, dtype=dtype, threads=threads)
-    found = checkpoint.load(embedded or source or DEFAULT)
+    found = checkpoint.load(source or DEFAULT)
     if found.tokenizer is None:
         raise CheckpointError(
             f"{name} has weights but no tokenizer beside them: add vocab.json and merges.txt"
         )
     model = Model.of(found.hparams, found.tensors, machine)
     return GPT(model, found.tokenizer, card=found.card, template=found.template, name=name)
-
-
-def embedded_names() -> list[str]:
-    """The models that come with the package."""
-    return sorted(path.name for path in EMBEDDED.iterdir() if (path / "config.json").is_file())

@@ -15,13 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pellucid.checkpoint.openai import (
-    TABLE_MAGIC,
-    Entry,
-    masked_crc32c,
-    openai_names,
-    openai_shapes,
-)
+from pellucid.checkpoint.bundle import TABLE_MAGIC, Entry
+from pellucid.checkpoint.checksum import masked_crc32c
+from pellucid.checkpoint.openai import openai_names, openai_shapes
 from pellucid.hparams import HParams
 
 PREFIX = "model.ckpt"

@@ -20,8 +20,8 @@ from typing import Any
 
 from ..errors import CheckpointError
 from ..weights import shapes
-from .atomic import write_file
-from .checkpoint import (
+from .contents import (
+    READER,
     Checkpoint,
     check_finite,
     check_memory,
@@ -30,7 +30,6 @@ from .checkpoint import (
     hparams_from,
     inside,
 )
-from .json_file import parse_object, read_bytes, read_object
 from .safetensors_file import SafetensorsFile, write
 
 __all__ = ["FORMAT", "MANIFEST", "fill", "read"]
@@ -52,14 +51,14 @@ def read(folder: Path) -> Checkpoint:
         if path.suffix in _READ and path.name not in expected and path.name != MANIFEST:
             raise CheckpointError(f"{path} is not in the manifest; it was added later: remove it")
     weights = SafetensorsFile(_whole(folder, WEIGHTS, expected))
-    config_bytes = read_bytes(_whole(folder, CONFIG, expected))
+    config_bytes = READER.read_bytes(_whole(folder, CONFIG, expected))
     for name, digest in expected.items():
         if name == WEIGHTS:
             found = hashlib.sha256(weights.data.data).hexdigest()
         elif name == CONFIG:
             found = hashlib.sha256(config_bytes).hexdigest()
         else:
-            content = read_bytes(_whole(folder, name, expected), _MOST_TOKENIZER_BYTES)
+            content = READER.read_bytes(_whole(folder, name, expected), _MOST_TOKENIZER_BYTES)
             found = hashlib.sha256(content).hexdigest()
         if found != digest:
             raise CheckpointError(
@@ -67,7 +66,7 @@ def read(folder: Path) -> Checkpoint:
                 f"the manifest says {digest[:12]}...): damaged or exchanged; take a fresh copy"
             )
 
-    config = parse_object(config_bytes, str(folder / CONFIG))
+    config = READER.parse_object(config_bytes, str(folder / CONFIG))
     if set(config) != {"format", "version", "hparams", "template", "card"}:
         raise CheckpointError(
             f"{folder / CONFIG} must hold format, version, hparams, template, card: no more"
@@ -91,12 +90,19 @@ def read(folder: Path) -> Checkpoint:
 
         tokenizer = Tokenizer.from_folder(folder)
         check_tokenizer(tokenizer, hparams, folder)
-    return Checkpoint(hparams, tensors, tokenizer, card, template, folder)
+    return Checkpoint(
+        hparams=hparams,
+        tensors=tensors,
+        tokenizer=tokenizer,
+        card=card,
+        template=template,
+        path=folder,
+    )
 
 
 def _read_manifest(path: Path) -> dict[str, str]:
     """name → sha256, as saved."""
-    manifest = read_object(path)
+    manifest = READER.read_object(path)
     if set(manifest) != {"format", "version", "files", "together"}:
         raise CheckpointError(f"{path} must hold format, version, files, together: no more")
     _check_version(manifest, path)
@@ -147,7 +153,7 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
     ordered = {name: checkpoint.tensors[name] for name in shapes(checkpoint.hparams)}
     write(folder / WEIGHTS, ordered, dtype=dtype)
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    write_file(folder / CONFIG, text.encode())
+    (folder / CONFIG).write_bytes(text.encode())
     if checkpoint.tokenizer is not None:
         checkpoint.tokenizer.save(folder)
     files = {}
@@ -160,4 +166,4 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
         "files": files,
         "together": _together(files),
     }
-    write_file(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+    (folder / MANIFEST).write_bytes((json.dumps(manifest, indent=2) + "\n").encode())

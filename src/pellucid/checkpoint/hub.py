@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ..errors import CheckpointError
+from .contents import READER
 
 __all__ = ["FILES", "SHORT_NAMES", "cached", "folder_of", "is_hub_name"]
 
@@ -58,19 +59,20 @@ def folder_of(name: str) -> Path:
 
 def cached() -> list[str]:
     """Names of the models in the hub's cache that are whole and of GPT-2's kind."""
-    from huggingface_hub import constants
+    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
 
-    from .json_file import read_object
-
+    try:
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except CacheNotFound:
+        return []
     names = []
-    for home in sorted(Path(constants.HF_HUB_CACHE).glob("models--*")):
-        name = home.name.removeprefix("models--").replace("--", "/")
+    for name in sorted(each.repo_id for each in repositories if each.repo_type == "model"):
         snapshot = _cached(name, "main", name) if _parse(name) else None
         try:
-            kind = None if snapshot is None else read_object(snapshot / "config.json")
+            config = None if snapshot is None else READER.read_object(snapshot / "config.json")
         except CheckpointError:
             continue
-        if kind is not None and kind.get("model_type") == "gpt2":
+        if config is not None and config.get("model_type") == "gpt2":
             names.append(name)
     return names
 
@@ -88,35 +90,26 @@ def _cached(model: str, revision: str, as_asked: str) -> Path | None:
 
     The same name gives the same weights until `hf download` brings newer ones.
     """
-    from huggingface_hub import constants
+    from huggingface_hub import constants, try_to_load_from_cache
 
     for repository in dict.fromkeys((model, as_asked)):  # older programs cached plain `gpt2`
-        home = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
-        commit = revision
-        reference = home / "refs" / revision
-        if reference.is_file():
-            commit = reference.read_text(encoding="ascii", errors="replace").strip()
-        snapshot = home / "snapshots" / commit
-        if re.fullmatch(r"[0-9a-zA-Z_-]+", commit) and _is_complete(snapshot):
-            return snapshot
+        config = try_to_load_from_cache(repository, "config.json", constants.HF_HUB_CACHE, revision)
+        if isinstance(config, str) and _is_complete(Path(config).parent):
+            return Path(config).parent
     return None
 
 
 def _is_complete(snapshot: Path) -> bool:
-    """Whether a download got as far as configuration, weights and tokenizer."""
-    if not (snapshot / "config.json").is_file():
-        return False
+    """Whether a download got as far as weights and tokenizer, its configuration being there."""
     tokenizer = all((snapshot / part).is_file() for part in ("vocab.json", "merges.txt"))
     if not (tokenizer or (snapshot / "tokenizer.json").is_file()):
         return False
     if (snapshot / "model.safetensors").is_file():
         return True
-    from .json_file import read_object
-
     index = snapshot / "model.safetensors.index.json"
     if not index.is_file():
         return False
-    shards = read_object(index).get("weight_map")
+    shards = READER.read_object(index).get("weight_map")
     return isinstance(shards, dict) and all(
         isinstance(shard, str) and (snapshot / Path(shard).name).is_file()
         for shard in shards.values()

@@ -18,8 +18,8 @@ import numpy as np
 from ..errors import CheckpointError
 from ..hparams import HParams
 from ..weights import shapes
-from .atomic import write_file
-from .checkpoint import (
+from .contents import (
+    READER,
     Checkpoint,
     check_finite,
     check_memory,
@@ -28,7 +28,6 @@ from .checkpoint import (
     hparams_from,
     inside,
 )
-from .json_file import read_object
 from .names import LM_HEAD, PREFIX, our_names
 from .safetensors_file import DTYPES, SafetensorsFile, write
 
@@ -162,7 +161,7 @@ def read_config(path: Path) -> tuple[HParams, str | None]:
 
     Raises CheckpointError naming the key whose value a GPT-2 of Pellucid's cannot have.
     """
-    config = read_object(path, 1 << 20)
+    config = READER.read_object(path, 1 << 20)
     for key, value in config.items():
         if key in _NEVER:
             raise CheckpointError(f"{path}: {key} is refused: {_NEVER[key]}")
@@ -227,13 +226,20 @@ def read(source: Path) -> Checkpoint:
     notes = next(iter(files.values())).metadata.get("pellucid")
     if notes is not None:
         template, card = _read_notes(notes, source)
-    return Checkpoint(hparams, tensors, _tokenizer(folder, hparams), card, template, folder)
+    return Checkpoint(
+        hparams=hparams,
+        tensors=tensors,
+        tokenizer=_tokenizer(folder, hparams),
+        card=card,
+        template=template,
+        path=folder,
+    )
 
 
 def _read_shards(folder: Path, index_name: str) -> dict[str, SafetensorsFile]:
     """The file of each tensor. Every shard holds what the index says, no more and no less."""
     path = inside(folder, index_name)
-    index = read_object(path)
+    index = READER.read_object(path)
     if set(index) - {"metadata"} != {"weight_map"} or not isinstance(index["weight_map"], dict):
         raise CheckpointError(f"{path} must hold a table weight_map, perhaps metadata, no more")
     where = index["weight_map"]
@@ -291,9 +297,7 @@ def _tokenizer(folder: Path, hparams: HParams) -> Tokenizer | None:
 
 def _read_notes(notes: str, source: Path) -> tuple[str | None, dict[str, Any]]:
     """What `fill` put beside the weights for Pellucid; other programs pass over it."""
-    from .json_file import parse_object
-
-    table = parse_object(notes.encode(), f"{source}: the metadata `pellucid`")
+    table = READER.parse_object(notes.encode(), f"{source}: the metadata `pellucid`")
     template, card = table.get("template"), table.get("card")
     if set(table) != {"template", "card"} or not _text(template) or not isinstance(card, dict):
         raise CheckpointError(f"{source}: the metadata `pellucid` must be a template and a card")
@@ -333,12 +337,12 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
         dtype=dtype,
         metadata={"format": "pt", "pellucid": json.dumps(notes, sort_keys=True)},
     )
-    write_file(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    (folder / CONFIG).write_bytes((json.dumps(config, indent=2) + "\n").encode())
     if tokenizer is None:
         return
     tokenizer.save(folder)
     # What the tokenizer wrote there (its special tokens), and what belongs to the model.
-    settings: dict[str, Any] = read_object(folder / "tokenizer_config.json") | {
+    settings: dict[str, Any] = READER.read_object(folder / "tokenizer_config.json") | {
         "tokenizer_class": "GPT2Tokenizer",
         "model_max_length": hparams.n_ctx,
         "add_prefix_space": False,
@@ -347,7 +351,7 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
     if end is not None:
         text = next(text for text, token in tokenizer.special_tokens.items() if token == end)
         settings |= dict.fromkeys(("bos_token", "eos_token", "unk_token"), text)
-    write_file(folder / "tokenizer_config.json", (json.dumps(settings, indent=2) + "\n").encode())
+    (folder / "tokenizer_config.json").write_bytes((json.dumps(settings, indent=2) + "\n").encode())
 
 
 def _short(value: Any) -> str:

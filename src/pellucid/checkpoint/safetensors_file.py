@@ -2,7 +2,9 @@
 
 A file is: 8 bytes, the length N of the header (little-endian); N bytes of JSON that give each
 tensor's dtype, shape and place; the numbers. (https://github.com/huggingface/safetensors, "Format")
-Nothing is trusted before it is checked, and the numbers are not copied but memory-mapped.
+Nothing is trusted before it is checked, and the numbers are not copied but memory-mapped: the
+package `safetensors` copies them (0.28 s for GPT-2's, and another 500 MB), and writes the same
+tensors as other bytes each time; it reads once more whatever was written here (saving.py).
 Stricter than the format where GPT-2 needs no more: a header of at most 1 MiB, no unknown keys.
 """
 
@@ -20,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError
-from .checkpoint import open_file, widen
-from .json_file import MOST_BYTES, parse_object
+from ..files import MOST_BYTES
+from .contents import READER, widen
 
 __all__ = ["DTYPES", "STORED", "SafetensorsFile", "TensorPlace", "write"]
 
@@ -51,7 +53,7 @@ DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "BF16": "<u2"}
 STORED = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorPlace:
     """Where one tensor lies: its bytes are data[start:end], counted from the file's begin."""
 
@@ -71,7 +73,7 @@ class SafetensorsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with open_file(path) as file:
+        with READER.open(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size < 8:
                 raise CheckpointError(f"{path} has {size} bytes: too short for a safetensors file")
@@ -124,7 +126,7 @@ def _parse_header(
     """begin: where the numbers begin. size: of the file. Raises CheckpointError."""
     if not header.startswith(b"{"):
         raise CheckpointError(f"{path}: the header does not begin with '{{'")
-    table = parse_object(header, f"{path}: the header")
+    table = READER.parse_object(header, f"{path}: the header")
     metadata = table.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise CheckpointError(f"{path}: the header's __metadata__ must map texts to texts")
@@ -167,7 +169,7 @@ def _place(name: str, entry: Any, begin: int, path: Path) -> TensorPlace:
         raise CheckpointError(
             f"{what} has {end - start} bytes; {dtype} of shape {shape} needs {n_bytes}"
         )
-    return TensorPlace(dtype, tuple(shape), begin + start, begin + end)
+    return TensorPlace(dtype=dtype, shape=tuple(shape), start=begin + start, end=begin + end)
 
 
 def _is_size(value: Any) -> bool:
@@ -185,7 +187,7 @@ def write(
     dtype: str = "float32",
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a safetensors file, one tensor in memory at a time, and wait until it is on disk.
+    """Write a safetensors file, one tensor in memory at a time.
 
     dtype: float32, float16 or bfloat16 (to nearest, ties to even). The same tensors always give
     the same bytes. Raises CheckpointError for a number that the dtype cannot hold, and OSError.
@@ -208,8 +210,6 @@ def write(
         file.write(text)
         for name, tensor in tensors.items():
             file.write(_narrow(tensor, stored, name).view(np.uint8).data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _narrow(tensor: np.ndarray, stored: str, name: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from ..train.config import TrainConfig
 from .options import console
 
 if TYPE_CHECKING:
-    from ..checkpoint.checkpoint import Checkpoint
+    from ..checkpoint import Checkpoint
     from ..hparams import HParams
     from ..train.trainer import Trainer
     from ..train.view import View

@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.atomic import new_folder, write_file
-from ..checkpoint.json_file import read_object
 from ..checkpoint.safetensors_file import SafetensorsFile, write
 from ..errors import CheckpointError, InputError
+from ..files import Reader, new_folder
 
 __all__ = [
     "TARGETS",
@@ -120,7 +119,7 @@ def save(folder: Path, adapter: Adapter) -> Path:
 
     Raises CheckpointError when it cannot be written, or holds something else.
     """
-    with new_folder(folder, _only(CONFIG)) as partial:
+    with new_folder(folder, _only(CONFIG), error=CheckpointError) as partial:
         write(partial / NUMBERS, adapter.tensors)
         config = {
             "format": _FORMAT,
@@ -130,7 +129,7 @@ def save(folder: Path, adapter: Adapter) -> Path:
             "base": adapter.base,
             "sha256": _sha256(partial / NUMBERS),
         }
-        write_file(partial / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+        (partial / CONFIG).write_bytes((json.dumps(config, indent=2) + "\n").encode())
     return folder
 
 
@@ -139,7 +138,7 @@ def load(folder: str | os.PathLike[str]) -> Adapter:
     path = Path(folder)
     if not (path / CONFIG).is_file():
         raise CheckpointError(f"{path} is no adapter: it has no {CONFIG}")
-    config = read_object(path / CONFIG)
+    config = Reader(error=CheckpointError).read_object(path / CONFIG)
     if set(config) != _KEYS or config["format"] != _FORMAT:
         raise CheckpointError(f"{path / CONFIG} must hold {', '.join(sorted(_KEYS))}: no more")
     kinds = {"rank": int, "alpha": (int, float), "targets": list, "base": str, "sha256": str}
@@ -190,9 +189,9 @@ def save_peft(folder: Path, adapter: Adapter, base: str = "") -> Path:
         f"base_model.model.transformer.{name[:-1]}lora_{name[-1]}.weight": np.ascontiguousarray(x.T)
         for name, x in adapter.tensors.items()
     }
-    with new_folder(folder, _only(PEFT_CONFIG)) as partial:
+    with new_folder(folder, _only(PEFT_CONFIG), error=CheckpointError) as partial:
         write(partial / PEFT_NUMBERS, tensors, metadata={"format": "pt"})
-        write_file(partial / PEFT_CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+        (partial / PEFT_CONFIG).write_bytes((json.dumps(config, indent=2) + "\n").encode())
     return folder
 
 

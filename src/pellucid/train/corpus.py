@@ -165,8 +165,6 @@ class SplitWriter:
     ) -> None:
         for file in (self._ids, self._documents, self._learn):
             if file is not None:
-                file.flush()
-                os.fsync(file.fileno())
                 file.close()
 
     def counts(self) -> dict[str, int]:

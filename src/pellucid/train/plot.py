@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.atomic import write_file
 from ..errors import InputError
+from ..files import write_file
 
 __all__ = ["plot", "read_log"]
 

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checkpoint.atomic import new_folder, sync, write_file
-from ..errors import InputError
+from ..errors import CheckpointError, InputError
+from ..files import new_folder
 from ..template import TEMPLATES, Template
 from ..tokenizer import END_OF_TEXT, Tokenizer
 from .corpus import CARD, SPLITS, TOKENIZER, SplitWriter, id_type
@@ -80,7 +80,7 @@ def prepare(
     special = _special_tokens(chosen)
     if given is None and n_vocab < 256 + len(special):
         raise InputError(f"n_vocab must be at least {256 + len(special)}, not {n_vocab}")
-    with new_folder(target, _check_replaceable) as partial:
+    with new_folder(target, _check_replaceable, error=CheckpointError) as partial:
         sample = None if given is not None else _Sample(seed)
         sources.on_read = _told("reading", sources, on_progress)
         split = _survey(sources, validation, seed, sample)
@@ -93,7 +93,6 @@ def prepare(
             chosen.check(given)
         (partial / TOKENIZER).mkdir()
         given.save(partial / TOKENIZER)
-        sync(partial / TOKENIZER)
         sources.on_read = _told("encoding", sources, on_progress)
         segments = _segments(sources, split, chosen, given)
         first_bad = sources.first_bad
@@ -136,7 +135,7 @@ def prepare(
             "notes": split.notes,
         }
         text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-        write_file(partial / CARD, text.encode())
+        (partial / CARD).write_bytes(text.encode())
     return card
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from .. import checkpoint
-from ..checkpoint.atomic import new_folder, write_file
-from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint import Checkpoint
 from ..errors import CheckpointError
+from ..files import new_folder
 
 __all__ = ["Saved", "newest", "prune", "save", "sweep"]
 
@@ -62,7 +61,7 @@ def save(
     from safetensors.numpy import save_file
 
     target = out / FOLDER / f"{progress['step']:08d}"
-    with new_folder(target, _only_checkpoints) as partial:
+    with new_folder(target, _only_checkpoints, error=CheckpointError) as partial:
         checkpoint.save(
             partial / "model",
             model.hparams,
@@ -79,11 +78,10 @@ def save(
             raise CheckpointError(
                 f"cannot write {target}: {error}; the checkpoints before it are unchanged"
             ) from error
-        with open(partial / OPTIMIZER, "rb+") as file:
+        with open(partial / OPTIMIZER, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            os.fsync(file.fileno())
         written = {**progress, "sha256": digest}
-        write_file(partial / PROGRESS, json.dumps(written, indent=2).encode())
+        (partial / PROGRESS).write_bytes(json.dumps(written, indent=2).encode())
     return target
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import checkpoint
-from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint import Checkpoint
 from ..errors import InputError
 from ..hparams import SIZES
 from ..model import Pass, gpt2
@@ -167,7 +167,13 @@ class TalkTrainer:
             ),
             "sentences": list(SENTENCES),
         }
-        return Checkpoint(self.hparams, tensors, self.tokenizer, card, "plain")
+        return Checkpoint(
+            hparams=self.hparams,
+            tensors=tensors,
+            tokenizer=self.tokenizer,
+            card=card,
+            template="plain",
+        )
 
     def save_model(self, folder: Path) -> None:
         model = self.checkpoint()

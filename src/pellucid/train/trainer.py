@@ -21,7 +21,7 @@ import torch
 
 from .. import checkpoint
 from ..backend.torch import TorchBackend
-from ..checkpoint.checkpoint import Checkpoint
+from ..checkpoint import Checkpoint
 from ..errors import InputError, TrainingError
 from ..hparams import HParams
 from ..weights import initialise, shapes
@@ -257,7 +257,12 @@ class Trainer:
             "config": self.config.to_dict(),
         }
         return Checkpoint(
-            self.hparams, self.module.tensors(), self.tokenizer, card, self.template, self.out
+            hparams=self.hparams,
+            tensors=self.module.tensors(),
+            tokenizer=self.tokenizer,
+            card=card,
+            template=self.template,
+            path=self.out,
         )
 
     def save(self) -> Path:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import CheckpointError, InputError
+from ..files import Reader
 from ..hparams import HParams
 from ..weights import shapes
 
@@ -20,22 +20,23 @@ if TYPE_CHECKING:
     from ..tokenizer import Tokenizer
 
 __all__ = [
+    "READER",
     "Checkpoint",
+    "available_memory",
     "check_finite",
     "check_memory",
     "check_shapes",
     "check_tokenizer",
     "hparams_from",
     "inside",
-    "open_file",
     "widen",
 ]
 
 
-_O_BINARY = getattr(os, "O_BINARY", 0)
+READER = Reader(error=CheckpointError)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """A model as it lies on disk.
 
@@ -61,24 +62,24 @@ def hparams_from(values: Mapping[str, Any], source: Path) -> HParams:
         raise CheckpointError(f"{source}: {error}") from error
 
 
-def check_shapes(found: Mapping[str, tuple[int, ...]], hparams: HParams, source: Path) -> None:
+def check_shapes(arrived: Mapping[str, tuple[int, ...]], hparams: HParams, source: Path) -> None:
     """Every tensor of this shape of GPT-2 and no other, before any number is read."""
     expected = shapes(hparams)
-    if missing := [name for name in expected if name not in found]:
+    if missing := [name for name in expected if name not in arrived]:
         raise CheckpointError(f"{source}: missing tensors: {_some(missing)}")
-    if extra := [name for name in found if name not in expected]:
+    if extra := [name for name in arrived if name not in expected]:
         raise CheckpointError(f"{source}: tensors that no GPT-2 of this shape has: {_some(extra)}")
     for name, shape in expected.items():
-        if tuple(found[name]) != shape:
+        if tuple(arrived[name]) != shape:
             raise CheckpointError(
-                f"{source}: tensor {name} has shape {list(found[name])}; "
+                f"{source}: tensor {name} has shape {list(arrived[name])}; "
                 f"the hyperparameters ask for {list(shape)}"
             )
 
 
 def check_memory(n_bytes: int, source: Path) -> None:
     """Refuse before allocating when the model cannot fit in this machine's free memory."""
-    available = _available_bytes()
+    available = available_memory()
     if available is not None and n_bytes > available:
         raise CheckpointError(
             f"{source}: needs about {n_bytes / 2**30:.1f} GiB of memory and "
@@ -126,35 +127,7 @@ def inside(root: Path, name: str) -> Path:
 
     The hub's cache is the one exception: there a snapshot is made of links to the blobs beside it.
     """
-    windows = PureWindowsPath(name)
-    if (
-        not name
-        or "\0" in name
-        or windows.anchor  # C:, C:\\, \\\\server, and the bare \\ that is_absolute passes over
-        or ".." in windows.parts  # takes / and \\ for separators: both are refused everywhere
-    ):
-        raise CheckpointError(f"{root}: file name {name!r} leads out of the model's folder")
-    path = root / name
-    try:
-        target, home = path.resolve(), root.resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name too long
-        raise CheckpointError(f"{root}: file name {name!r} cannot be followed: {error}") from error
-    if not (target.is_relative_to(home) or _is_hub_blob(target, home)):
-        raise CheckpointError(f"{path} is a link that leads out of the model's folder")
-    return path
-
-
-def open_file(path: Path) -> BinaryIO:
-    """Open a regular file for reading; a folder, a pipe or a device is a CheckpointError."""
-    try:
-        # Without O_NONBLOCK a pipe put in a file's place would wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _O_BINARY)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise CheckpointError(f"{path} is not a regular file")
-    return os.fdopen(descriptor, "rb")
+    return READER.inside(root, name, allows=_is_hub_blob)
 
 
 def check_tokenizer(tokenizer: Tokenizer, hparams: HParams, source: Path) -> None:
@@ -185,7 +158,8 @@ def _is_hub_blob(target: Path, snapshot: Path) -> bool:
     )
 
 
-def _available_bytes() -> int | None:
+def available_memory() -> int | None:
+    """Bytes that a program may still take; None where the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as meminfo:
             for line in meminfo:

@@ -1,0 +1,90 @@
+"""Which format a file or folder has, told by names and first bytes only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import CheckpointError
+from .contents import READER, inside
+
+__all__ = ["FORMATS", "detect", "only_gguf"]
+
+FORMATS = ("pellucid", "hf")  # what `save` writes; `load` reads "openai" and "gguf" too
+
+_CONVERT = (
+    "Pellucid never opens one, because that runs whatever program its author put there. If you "
+    'trust it, convert it where transformers is installed: python -c "from transformers import '
+    "AutoModelForCausalLM as M; M.from_pretrained('FOLDER').save_pretrained('out')\", and copy "
+    "the tokenizer's files into the folder out"
+)
+# How files begin that are, or may hold, pickles.
+_REFUSED = {
+    b"PK\x03\x04": "a zip archive (a PyTorch or NumPy file), which may hold a pickle",
+    b"PK\x05\x06": "an empty zip archive",
+    b"\x93NUMPY": "a NumPy file, which may hold a pickle",
+    b"\x89HDF": "an HDF5 file (Keras)",
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+    b"ustar": "a tar archive: unpack it first",
+    **{bytes([0x80, protocol]): "a pickle" for protocol in range(1, 6)},
+}
+_PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npz", ".npy", ".zip")
+
+
+def detect(path: str | os.PathLike[str]) -> str:
+    """Which format a file or folder has: "pellucid", "hf", "openai" or "gguf".
+
+    Raises CheckpointError for anything else, and says what to do with a pickle.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _detect_folder(path)
+    if path.name.endswith(".index.json"):
+        return "hf"
+    if path.name == "checkpoint" or path.name.startswith("model.ckpt."):
+        return "openai"
+    with READER.open(path) as file:
+        begin = file.read(264)
+    if begin.startswith(b"GGUF") or path.suffix == ".gguf":
+        return "gguf"
+    # A header of 640 bytes makes a sound file begin as a pickle does, 0x80 0x02: look at the brace.
+    sound = path.suffix == ".safetensors" and begin[8:9] == b"{"
+    for mark, what in () if sound else _REFUSED.items():
+        if begin.startswith(mark) or (mark == b"ustar" and begin[257:262] == mark):
+            raise CheckpointError(f"{path} is {what}. {_CONVERT}")
+    if path.suffix == ".safetensors":
+        return "pellucid" if (path.parent / "manifest.json").exists() else "hf"
+    if path.suffix in _PICKLE_ENDINGS:
+        raise CheckpointError(f"{path} has the ending of a pickle. {_CONVERT}")
+    raise CheckpointError(
+        f"{path} is no model file that Pellucid knows: give a folder, a .safetensors with its "
+        "config.json beside it, a .gguf, or a folder with OpenAI's model.ckpt.* files"
+    )
+
+
+def _detect_folder(path: Path) -> str:
+    names = {entry.name for entry in path.iterdir()}
+    if "manifest.json" in names:
+        return "pellucid"
+    if names & {"model.safetensors", "model.safetensors.index.json"}:
+        if "config.json" not in names:
+            raise CheckpointError(f"{path} has weights but no config.json beside them")
+        return "hf"
+    if "hparams.json" in names or any(name.startswith("model.ckpt.") for name in names):
+        return "openai"
+    if any(name.endswith(".gguf") for name in names):
+        return "gguf"
+    if pickles := sorted(name for name in names if name.endswith(_PICKLE_ENDINGS)):
+        raise CheckpointError(f"{path} has its weights in {pickles[0]}, a pickle. {_CONVERT}")
+    raise CheckpointError(
+        f"{path} holds no model that Pellucid knows: it needs model.safetensors and config.json, "
+        "OpenAI's model.ckpt.* and hparams.json, or a .gguf file"
+    )
+
+
+def only_gguf(folder: Path) -> Path:
+    """The one GGUF file of a folder. Raises CheckpointError where there are several."""
+    names = sorted(path.name for path in folder.iterdir() if path.name.endswith(".gguf"))
+    if len(names) > 1:
+        raise CheckpointError(f"{folder} holds {len(names)} GGUF files: give one, {names[0]}?")
+    return inside(folder, names[0])

@@ -1,0 +1,105 @@
+"""Writing a checkpoint: a folder that is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError, InputError
+from ..files import new_folder
+from . import folder as own
+from . import huggingface
+from .contents import Checkpoint, check_finite, check_shapes, check_tokenizer
+from .formats import FORMATS
+from .safetensors_file import STORED
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..hparams import HParams
+    from ..tokenizer import Tokenizer
+
+__all__ = ["save"]
+
+# All that `save` writes in either format.
+_OURS = frozenset(
+    {
+        "config.json",
+        "manifest.json",
+        "merges.txt",
+        "model.safetensors",
+        "special_tokens.json",
+        "tokenizer_config.json",
+        "vocab.json",
+    }
+)
+
+
+def save(
+    folder: str | os.PathLike[str],
+    hparams: HParams,
+    tensors: Mapping[str, np.ndarray],
+    tokenizer: Tokenizer | None = None,
+    *,
+    format: str = "pellucid",
+    dtype: str = "float32",
+    card: Mapping[str, Any] | None = None,
+    template: str | None = None,
+) -> Path:
+    """Write a folder that is there whole or not at all; an earlier checkpoint there is replaced.
+
+    tensors: names and shapes of `weights.shapes`. format: "pellucid" (with hashes) or "hf" (what
+    `transformers` loads). dtype: float32, float16 or bfloat16 on disk. card: plain JSON values.
+    Returns the folder. Raises InputError for an unknown format or dtype and CheckpointError when
+    a tensor is missing, extra, misshaped, not finite or too large for the dtype, when the folder
+    holds files that are not a checkpoint's, or when it cannot be written.
+    """
+    if format not in FORMATS:
+        raise InputError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
+    if dtype not in STORED:
+        raise InputError(f"dtype must be one of {', '.join(STORED)}, not {dtype!r}")
+    target = Path(folder)
+    check_shapes({name: tuple(t.shape) for name, t in tensors.items()}, hparams, target)
+    check_finite(tensors, target)
+    if tokenizer is not None:
+        check_tokenizer(tokenizer, hparams, target)
+    checkpoint = Checkpoint(
+        hparams=hparams,
+        tensors=tensors,
+        tokenizer=tokenizer,
+        card=dict(card or {}),
+        template=template,
+        path=target,
+    )
+    fill = own.fill if format == "pellucid" else huggingface.fill
+    with new_folder(target, _check_replaceable, error=CheckpointError) as partial:
+        fill(partial, checkpoint, dtype)
+        _check_written(partial / huggingface.WEIGHTS, len(tensors))
+    return target
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Only a folder that holds nothing but a checkpoint's files may be written over."""
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; give the name of a folder")
+    for path in folder.iterdir():
+        if path.name not in _OURS or path.is_dir():
+            raise CheckpointError(
+                f"{folder} holds {path.name}, which no checkpoint of ours has; "
+                "writing there would remove it: choose another folder"
+            )
+
+
+def _check_written(path: Path, n_tensors: int) -> None:
+    """An independent reader must accept what was written before it replaces anything."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            n_written = len(file.keys())
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} was not written whole: {error}") from error
+    if n_written != n_tensors:
+        raise CheckpointError(f"{path} was not written whole: {n_written} of {n_tensors} tensors")
