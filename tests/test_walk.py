@@ -153,13 +153,14 @@ def test_pictures_are_the_inspections(gpt):
 
     walked = printed(gpt, 80, layer=1, head=2, position=2)
     ids = gpt.encode(TEXT)
-    for sections in (
-        inspect.attention(gpt, ids, layers=1).sections(position=2),
+    (heads,) = inspect.attention(gpt, ids, layers=1).sections(position=2)
+    for content in (
+        heads.pictures[0],
         inspect.residual_norms(gpt, ids).sections(),
         inspect.logit_lens(gpt, ids).sections(),
     ):
         out = io.StringIO()
-        Console(file=out, width=80).print(Drawing(sections))
+        Console(file=out, width=80).print(Drawing(content))
         assert out.getvalue() in walked
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from ..draw.pictures import Section
+    from ..draw.pictures import Picture, Section
     from ..generate import Generation
     from ..gpt import GPT
 
@@ -197,10 +197,10 @@ class _View:
     def say(self, line: str) -> None:
         self.console.print(line, highlight=False)
 
-    def picture(self, sections: list[Section]) -> None:
+    def picture(self, content: list[Section] | Picture) -> None:
         from ..draw.terminal import Drawing
 
-        self.console.print(Drawing(sections))
+        self.console.print(Drawing(content))
 
     def formula(self, line: str) -> None:
         self.console.print(f"   {line}", style="bold cyan", markup=False, highlight=False)
@@ -282,7 +282,8 @@ class _View:
         self.heading(5, f"All {self.h.n_head} heads, in parallel")
         self.say("Each with weights of its own, so that each looks elsewhere.")
         found = attention(self.gpt, self.ids, layers=self.layer)
-        self.picture(found.sections(position=self.position))
+        (section,) = found.sections(position=self.position)
+        self.picture(section.pictures[0])
         self.heading(6, "concat · W_Output")
         self.say(
             "What the heads found lies side by side and is synthesized into a single set of "
