@@ -37,6 +37,8 @@ from pellucid.draw import (
 from pellucid.draw.document import document, fragment
 from pellucid.draw.notation import percent, written
 from pellucid.draw.terminal import Drawing, palette
+from pellucid.draw.terminal.canvas import Canvas
+from pellucid.draw.terminal.sections import drawn
 from pellucid.errors import InputError
 from pellucid.visible import as_seen, on_one_line, visible
 
@@ -164,6 +166,9 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_acts_on_it(name, width, 
         assert shown.strip()
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e]", shown)
         assert max(map(cell_len, shown.splitlines())) <= width
+    # Nothing had to be cropped: marks count their cells, prose is wrapped.
+    marks = list(drawn(PICTURES[name], Canvas(width=width, colour=colour)))
+    assert all(line.no_wrap is False or line.cell_len <= width for line in marks)
 
 
 def test_a_section_says_everything_but_what_is_aside():
@@ -254,6 +259,8 @@ def test_what_has_no_room_is_left_out_and_said():
     values = PICTURES["values"].to_dict(Little())
     assert ["values" in row for row in values["rows"]] == [True, False]
     assert "such as scores" in values["left_out"]
+    for name in ("heads", "values"):
+        assert "left_out" not in PICTURES[name].to_dict()
 
 
 @pytest.mark.parametrize(

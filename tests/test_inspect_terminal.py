@@ -138,6 +138,7 @@ def test_attribution_prints_its_shares(gpt):
     found = inspect.attribute(gpt, TEXT, " jail", versus=" court")
     out = printed(found, 120)
     table = np.column_stack([found.heads, found.mlps, found.attention_biases])
+    assert " ".join(f"H{i}" for i in range(3)) + " MLP bias" in " ".join(out.split())
     for layer, line in enumerate(rows(out, r"L\d  ")):
         np.testing.assert_allclose(numbers(line), table[layer], atol=0.051)
     assert numbers(rows(out, "sum ")[0]) == [round(found.total, 2)]

@@ -204,8 +204,8 @@ class Heads(Picture):
         no room for it: keys, weights [layer, head, query, k], of each query its largest, and
         `left_out`, which says so."""
         known = {name: value for name, value in vars(self).items() if name != "pattern"}
-        found = {"type": "heads", **{name: form(value, pack) for name, value in known.items()}}
-        found["labels"] = {
+        packed = {"type": "heads", **{name: form(value, pack) for name, value in known.items()}}
+        packed["labels"] = {
             f"{layer},{head}": list(names) for (layer, head), names in self.labels.items()
         }
         n_layer, n_head, n = self.pattern.shape[:3]
@@ -213,17 +213,17 @@ class Heads(Picture):
         itemsize = min(itemsize, 4) if n > 64 else itemsize
         if n_layer * n_head * n * (n + 1) // 2 * itemsize <= pack.room:
             query, key = np.tril_indices(n)
-            found["pattern"] = pack(self.pattern[..., query, key])
-            return found
+            packed["pattern"] = pack(self.pattern[..., query, key])
+            return packed
         k = min(n, max(1, int(pack.room) // (6 * n_layer * n_head * n)))
         keys, weights = self._largest(k)
-        found["keys"], found["weights"] = pack(keys), pack(weights)
+        packed["keys"], packed["weights"] = pack(keys), pack(weights)
         kept = float(weights.sum(-1, dtype=np.float64).mean())
-        found["left_out"] = (
+        packed["left_out"] = (
             f"{n} tokens in {n_layer * n_head} heads are too many weights for one page: of each "
             f"query only its {k} largest are here ({kept:.0%} of all attention). {self.more}"
         )
-        return found
+        return packed
 
     def _largest(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k largest weights of each query: (keys, weights), both [layer, head, query, k]."""
@@ -347,16 +347,16 @@ class Values(Picture):
                 fits.add(row.name)
                 room -= 4 * row.array.size
         known = {name: value for name, value in vars(self).items() if name != "rows"}
-        found = {"type": "values", **{name: form(value, pack) for name, value in known.items()}}
-        found["rows"] = [row.to_dict(pack, whole=row.name in fits) for row in self.rows]
+        packed = {"type": "values", **{name: form(value, pack) for name, value in known.items()}}
+        packed["rows"] = [row.to_dict(pack, whole=row.name in fits) for row in self.rows]
         if len(fits) < len(self.rows):
             first = next(row.name for row in self.rows if row.name not in fits)
-            found["left_out"] = (
+            packed["left_out"] = (
                 f"Statistics are here for all {len(self.rows)} values, the numbers themselves for "
                 f"{len(fits)}: the rest, such as {first}, would make the page too large. "
                 f"{self.more}"
             )
-        return found
+        return packed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -129,8 +129,8 @@ def ablation(
 
         return change
 
-    def some_heads(pool: Array, which: list[int]) -> Callable[[Array], Array]:
-        index = backend.ids(which)
+    def some_heads(pool: Array, some: list[int]) -> Callable[[Array], Array]:
+        index = backend.ids(some)
 
         def change(value: Array) -> Array:
             value = backend.copy(value)
@@ -149,8 +149,8 @@ def ablation(
         return change
 
     functions = {
-        f"blocks.{layer}.attn.z": some_heads(pools[f"blocks.{layer}.attn.z"], which)
-        for layer, which in by_layer.items()
+        f"blocks.{layer}.attn.z": some_heads(pools[f"blocks.{layer}.attn.z"], some)
+        for layer, some in by_layer.items()
     }
     functions |= {
         f"blocks.{layer}.mlp_out": all_of(pools[f"blocks.{layer}.mlp_out"]) for layer in layers
@@ -247,8 +247,8 @@ def ablate_each(
         pool = _rows(gpt, _pools(gpt, ["embed"], how, known)["embed"], n)
         replaced = pool + stream["pos_embed"][0]  # [position, n_embd]
 
-        def replace(value: Array, rows: Array, which: Array) -> None:
-            value[rows, which] = replaced[which]
+        def replace(value: Array, rows: Array, places: Array) -> None:
+            value[rows, places] = replaced[places]
 
         first = "blocks.0.resid_pre"
         after = edited_copies(model, stream[first], 0, first, n, replace)
@@ -256,19 +256,19 @@ def ablate_each(
         what, count = ("attn.z", hparams.n_head) if over == "heads" else ("mlp_out", 1)
         names = [f"blocks.{layer}.{what}" for layer in range(hparams.n_layer)]
         pools = _pools(gpt, names, how, known)
-        found = []
+        logits = []
         for layer, name in enumerate(names):
             pool = _rows(gpt, pools[name], n)
 
-            def change(value: Array, rows: Array, which: Array, pool: Array = pool) -> None:
+            def change(value: Array, rows: Array, places: Array, pool: Array = pool) -> None:
                 if over == "heads":
-                    value[rows, :, which] = pool[:, which].swapaxes(0, 1)
+                    value[rows, :, places] = pool[:, places].swapaxes(0, 1)
                 else:
                     value[:] = pool
 
             x = stream[f"blocks.{layer}.resid_pre"]
-            found.append(edited_copies(model, x, layer, name, count, change))
-        after = np.stack(found) if over == "heads" else np.concatenate(found)
+            logits.append(edited_copies(model, x, layer, name, count, change))
+        after = np.stack(logits) if over == "heads" else np.concatenate(logits)
 
     target_id = int(before.argmax()) if target is None else token_id(gpt, target)
     divergence, logit_change, logprob_change = effect(before, after)
@@ -292,15 +292,15 @@ def ablate_each(
 
 
 def _pairs(gpt: GPT, heads: Iterable[_Head]) -> tuple[_Head, ...]:
-    found = []
+    pairs = []
     for layer, head in heads:
-        found.append(
+        pairs.append(
             (
                 chosen(layer, gpt.hparams.n_layer, "layer")[0],
                 chosen(head, gpt.hparams.n_head, "head")[0],
             )
         )
-    return tuple(found)
+    return tuple(pairs)
 
 
 def _reference(
@@ -343,8 +343,10 @@ def _pools(
         raise InputError(f"how={how!r} needs a reference text to take the values from")
     recorder = Recorder(gpt, names, budget_bytes=1 << 62)
     gpt.forward([read(gpt, reference)[0]], tap=recorder, last_only=True)
-    found = {name: value[0] for name, value in recorder.passes[0].items()}
-    return {name: value.mean(0)[None] if how == "mean" else value for name, value in found.items()}
+    recorded = {name: value[0] for name, value in recorder.passes[0].items()}
+    return {
+        name: value.mean(0)[None] if how == "mean" else value for name, value in recorded.items()
+    }
 
 
 def _rows(gpt: GPT, pool: Array, n: int) -> Array:

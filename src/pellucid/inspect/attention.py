@@ -159,8 +159,8 @@ class HeadLabels(Finding):
             )
         }
         for kind, scores in self.scores.items():
-            where = HEAD_KINDS.get(kind, kind)
-            pictures[kind] = table(scores, f"Share of attention that goes to {where}.")
+            looked_at = HEAD_KINDS.get(kind, kind)
+            pictures[kind] = table(scores, f"Share of attention that goes to {looked_at}.")
         lines = tuple(self._line(kind) for kind in kinds)
         return [
             Section(
@@ -200,17 +200,17 @@ def attention(
 ) -> AttentionSummary:
     """The patterns of a text, all heads or some, within a budget (see `trace`)."""
     ids, tokens = read(gpt, text)
-    which = chosen(layers, gpt.hparams.n_layer, "layer")
+    numbers = chosen(layers, gpt.hparams.n_layer, "layer")
     some = chosen(heads, gpt.hparams.n_head, "head")
-    found = trace(gpt, ids, "attn.pattern", layers=which, heads=some, budget_bytes=budget_bytes)
-    pattern = np.stack([found[f"blocks.{layer}.attn.pattern"] for layer in which])
+    values = trace(gpt, ids, "attn.pattern", layers=numbers, heads=some, budget_bytes=budget_bytes)
+    pattern = np.stack([values[f"blocks.{layer}.attn.pattern"] for layer in numbers])
     positive = np.where(pattern > 0, pattern, 1).astype(np.float64)
     steps = np.arange(len(ids))
     back = steps[:, None] - steps
     return AttentionSummary(
         ids=ids,
         tokens=tokens,
-        layers=which,
+        layers=numbers,
         heads=some,
         pattern=pattern,
         strongest=pattern.argmax(-1),

@@ -74,12 +74,12 @@ class Attribution(Finding):
 
     def parts(self) -> list[tuple[str, float]]:
         """Every share with its name, in the order of the data."""
-        found = [("embed", self.embed), ("pos_embed", self.pos_embed)]
+        parts = [("embed", self.embed), ("pos_embed", self.pos_embed)]
         for layer, heads in enumerate(self.heads):
-            found += [(head_name(layer, head), float(value)) for head, value in enumerate(heads)]
-            found.append((f"L{layer} attention bias", float(self.attention_biases[layer])))
-            found.append((f"L{layer} MLP", float(self.mlps[layer])))
-        return [*found, ("final norm bias", self.norm_bias)]
+            parts += [(head_name(layer, head), float(value)) for head, value in enumerate(heads)]
+            parts.append((f"L{layer} attention bias", float(self.attention_biases[layer])))
+            parts.append((f"L{layer} MLP", float(self.mlps[layer])))
+        return [*parts, ("final norm bias", self.norm_bias)]
 
     def sections(self) -> list[Section]:
         n_layer, n_head = self.heads.shape

@@ -39,7 +39,7 @@ def select(hparams: HParams, names: Names = "*", layers: Indices = None) -> list
     """
     patterns = [names] if isinstance(names, str) else list(names)
     within = set(chosen(layers, hparams.n_layer, "layer"))
-    found: set[str] = set()
+    selected: set[str] = set()
     for pattern in patterns:
         matching = [name for name in tap_names(hparams) if _matches(name, pattern)]
         if not matching:
@@ -48,8 +48,8 @@ def select(hparams: HParams, names: Names = "*", layers: Indices = None) -> list
         for name in matching:
             layer = layer_of(name)
             if layers is None or layer in within or (layer is None and pattern == name):
-                found.add(name)
-    return [name for name in tap_names(hparams) if name in found]
+                selected.add(name)
+    return [name for name in tap_names(hparams) if name in selected]
 
 
 def _matches(name: str, pattern: str) -> bool:

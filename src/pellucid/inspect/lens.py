@@ -93,7 +93,7 @@ def logit_lens(
     positions: only these. keep_logits: keep all of them, layers × positions × n_vocab numbers.
     """
     ids, tokens = read(gpt, text)
-    where = chosen(positions, len(ids), "position")
+    places = chosen(positions, len(ids), "position")
     hparams, backend = gpt.hparams, gpt.model.backend
     k = min(k, hparams.n_vocab)
     recorder = Recorder(gpt, "resid_post", budget_bytes=1 << 62)
@@ -101,24 +101,24 @@ def logit_lens(
     output = backend.to_numpy(gpt.forward([ids], tap=compose(first, recorder)))[0]
     streams = [*first.passes[0].values(), *recorder.passes[0].values()]
     follow = [*ids[1:], int(output[-1].argmax())]
-    targets = np.asarray([follow[i] for i in where])
-    final = output[list(where)]
+    targets = np.asarray([follow[i] for i in places])
+    final = output[list(places)]
 
-    shape = (len(streams), len(where))
+    shape = (len(streams), len(places))
     top_ids = np.empty((*shape, k), np.int64)
     top_logprobs = np.empty((*shape, k))
     target_logprobs, entropy, divergence = np.empty(shape), np.empty(shape), np.empty(shape)
     target_ranks = np.empty(shape, np.int64)
     kept = np.empty((*shape, hparams.n_vocab), final.dtype) if keep_logits else None
-    rows = backend.ids(list(where))
+    rows = backend.ids(list(places))
     for layer, x in enumerate(streams):
         # All positions stay together where all are asked for: then the last layer's arithmetic
         # is the output's, bit for bit.
-        part = x if len(where) == len(ids) else x[:, rows]
+        part = x if len(places) == len(ids) else x[:, rows]
         logits = backend.to_numpy(gpt.model.readout(part))[0]
         if kept is not None:
             kept[layer] = logits
-        for low in range(0, len(where), _ROWS):
+        for low in range(0, len(places), _ROWS):
             some = slice(low, low + _ROWS)
             logprobs = log_softmax(logits[some].astype(np.float64))
             model = log_softmax(final[some].astype(np.float64))
@@ -136,7 +136,7 @@ def logit_lens(
         ids=ids,
         tokens=tokens,
         layers=("embed", *(str(i) for i in range(hparams.n_layer))),
-        positions=where,
+        positions=places,
         top_ids=top_ids,
         top_tokens=tuple(
             tuple(tuple(text_of[int(i)] for i in p) for p in layer) for layer in top_ids

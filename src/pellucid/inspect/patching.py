@@ -63,8 +63,8 @@ class Patching(Finding):
         """The n patches that move the metric furthest towards the source: (index, recovered)."""
         recovered = self.recovered
         order = np.argsort(-recovered, axis=None, kind="stable")[:n]
-        where = [np.unravel_index(int(i), recovered.shape) for i in order]
-        return [(tuple(int(i) for i in at), float(recovered[at])) for at in where]
+        places = [np.unravel_index(int(i), recovered.shape) for i in order]
+        return [(tuple(int(i) for i in at), float(recovered[at])) for at in places]
 
     def sections(self) -> list[Section]:
         n_layer, n = self.metric.shape
@@ -153,24 +153,24 @@ def patch(
     """
     source_ids, base_ids = _pair(gpt, source, base)
     backend, hparams = gpt.model.backend, gpt.hparams
-    found = select(hparams, names, layers)
-    where = backend.ids(chosen(positions, len(base_ids), "position"))
-    which = backend.ids(chosen(heads, hparams.n_head, "head"))
-    recorder = Recorder(gpt, found, budget_bytes=1 << 62)
+    patched = select(hparams, names, layers)
+    at = backend.ids(chosen(positions, len(base_ids), "position"))
+    of_heads = backend.ids(chosen(heads, hparams.n_head, "head"))
+    recorder = Recorder(gpt, patched, budget_bytes=1 << 62)
     gpt.forward([source_ids], tap=recorder)
     stored = recorder.passes[0]
 
     def put(name: str, value: Array) -> Array:
-        value, given = backend.copy(value), stored[name]
+        value, source_value = backend.copy(value), stored[name]
         if name.endswith(("attn.qk", "attn.scores", "attn.pattern")):
-            value[:, which[:, None], where] = given[:, which[:, None], where]
+            value[:, of_heads[:, None], at] = source_value[:, of_heads[:, None], at]
         elif name.split(".")[-1] in ("q", "k", "v", "z", "result"):
-            value[:, where[:, None], which] = given[:, where[:, None], which]
+            value[:, at[:, None], of_heads] = source_value[:, at[:, None], of_heads]
         else:
-            value[:, where] = given[:, where]
+            value[:, at] = source_value[:, at]
         return value
 
-    edits = Edits(gpt, {name: lambda value, name=name: put(name, value) for name in found})  # type: ignore[misc]
+    edits = Edits(gpt, {name: lambda value, name=name: put(name, value) for name in patched})  # type: ignore[misc]
     return np.asarray(backend.to_numpy(gpt.forward([base_ids], tap=edits))[0])
 
 
@@ -193,10 +193,10 @@ def patch_each(
     source_ids, base_ids = _pair(gpt, source, base)
     hparams, backend = gpt.hparams, gpt.model.backend
     what = "resid_pre" if over == "positions" else "attn.z"
-    given = Recorder(gpt, what, budget_bytes=1 << 62)
+    source_values = Recorder(gpt, what, budget_bytes=1 << 62)
     streams = Recorder(gpt, "resid_pre", budget_bytes=1 << 62)
     to_numpy = backend.to_numpy
-    source_logits = to_numpy(gpt.forward([source_ids], tap=given, last_only=True))[0, 0]
+    source_logits = to_numpy(gpt.forward([source_ids], tap=source_values, last_only=True))[0, 0]
     base_logits = to_numpy(gpt.forward([base_ids], tap=streams, last_only=True))[0, 0]
 
     target_id = int(source_logits.argmax()) if target is None else token_id(gpt, target)
@@ -209,20 +209,20 @@ def patch_each(
         other = 0.0 if versus_id is None else exact[..., versus_id]
         return np.asarray(exact[..., target_id] - other)
 
-    found = []
+    metrics = []
     for layer in range(hparams.n_layer):
         name = f"blocks.{layer}.{what}"
-        values = given.passes[0][name][0]  # [position, …]
+        values = source_values.passes[0][name][0]  # [position, …]
 
-        def put(value: Array, rows: Array, which: Array, values: Array = values) -> None:
+        def put(value: Array, rows: Array, places: Array, values: Array = values) -> None:
             if over == "positions":
-                value[rows, which] = values[which]
+                value[rows, places] = values[places]
             else:
-                value[rows, :, which] = values[:, which].swapaxes(0, 1)
+                value[rows, :, places] = values[:, places].swapaxes(0, 1)
 
         n = len(base_ids) if over == "positions" else hparams.n_head
         x = streams.passes[0][f"blocks.{layer}.resid_pre"]
-        found.append(metric(edited_copies(gpt.model, x, layer, name, n, put)))
+        metrics.append(metric(edited_copies(gpt.model, x, layer, name, n, put)))
     decode = gpt.tokenizer.decode
     return Patching(
         source_ids=source_ids,
@@ -236,7 +236,7 @@ def patch_each(
         versus=None if versus_id is None else decode([versus_id]),
         source_metric=float(metric(source_logits)),
         base_metric=float(metric(base_logits)),
-        metric=np.stack(found),
+        metric=np.stack(metrics),
     )
 
 

@@ -106,8 +106,8 @@ class Recorder:
         only the last one's logits are computed."""
         if self.positions is None:
             return list(range(n if size is None else size))
-        found = [i + n if i < 0 else i - start for i in self.positions]
-        rows = list(dict.fromkeys(i for i in found if 0 <= i < n))
+        asked = [i + n if i < 0 else i - start for i in self.positions]
+        rows = list(dict.fromkeys(i for i in asked if 0 <= i < n))
         if size is None or size == n:
             return rows
         return [0] if n - 1 in rows else []
@@ -210,10 +210,10 @@ def trace(
     runs (`estimate`); over the budget it raises InputError that says how to narrow it.
     """
     ids, _ = read(gpt, text)
-    where = None if positions is None else chosen(positions, len(ids), "position")
-    estimate(gpt, ids, names, layers=layers, heads=heads, positions=where).check(budget_bytes)
+    places = None if positions is None else chosen(positions, len(ids), "position")
+    estimate(gpt, ids, names, layers=layers, heads=heads, positions=places).check(budget_bytes)
     recorder = Recorder(
-        gpt, names, layers=layers, heads=heads, positions=where, budget_bytes=budget_bytes
+        gpt, names, layers=layers, heads=heads, positions=places, budget_bytes=budget_bytes
     )
     gpt.forward([ids], tap=recorder)
     return recorder._join(ids)

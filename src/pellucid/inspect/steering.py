@@ -73,10 +73,10 @@ def direction(
 ) -> np.ndarray:
     """[n_embd]: what sets one text apart from another in the residual stream as it enters
     `layer`, at their last positions."""
-    (which,) = chosen(layer, gpt.hparams.n_layer, "layer")
+    (at,) = chosen(layer, gpt.hparams.n_layer, "layer")
     ends = []
     for text in (towards, away):
-        recorder = Recorder(gpt, f"blocks.{which}.resid_pre", positions=-1)
+        recorder = Recorder(gpt, f"blocks.{at}.resid_pre", positions=-1)
         gpt.forward([read(gpt, text)[0]], tap=recorder, last_only=True)
         (value,) = recorder.passes[0].values()
         ends.append(gpt.model.backend.to_numpy(value)[0, 0])
@@ -89,7 +89,7 @@ def steer(gpt: GPT, vector: Any, layer: int, *, strength: float = 1.0) -> Edits:
 
     vector [n_embd]. Raises InputError when it has another shape or is not finite.
     """
-    (which,) = chosen(layer, gpt.hparams.n_layer, "layer")
+    (at,) = chosen(layer, gpt.hparams.n_layer, "layer")
     array = np.asarray(vector, np.float64)
     if array.shape != (gpt.hparams.n_embd,):
         raise InputError(
@@ -103,7 +103,7 @@ def steer(gpt: GPT, vector: Any, layer: int, *, strength: float = 1.0) -> Edits:
     def add(x: Array) -> Array:
         return x + added if strength else x
 
-    return Edits(gpt, {f"blocks.{which}.resid_pre": add})
+    return Edits(gpt, {f"blocks.{at}.resid_pre": add})
 
 
 def steered(
@@ -125,22 +125,22 @@ def steered(
     if towards is None and away is None:
         raise InputError("say where to steer: towards a text, away from one, or both")
     ids = list(read(gpt, prompt)[0])
-    where = gpt.hparams.n_layer // 2 if layer is None else layer
-    (which,) = chosen(where, gpt.hparams.n_layer, "layer")
-    said = gpt.tokenizer.decode(ids)
-    ends = [said if text is None else text for text in (towards, away)]
-    vector = direction(gpt, ends[0], ends[1], which)
-    tap = steer(gpt, vector, which, strength=strength)
+    middle = gpt.hparams.n_layer // 2
+    (at,) = chosen(middle if layer is None else layer, gpt.hparams.n_layer, "layer")
+    prompt_text = gpt.tokenizer.decode(ids)
+    ends = [prompt_text if text is None else text for text in (towards, away)]
+    vector = direction(gpt, ends[0], ends[1], at)
+    tap = steer(gpt, vector, at, strength=strength)
     plain = gpt.generate(ids, seed=seed, **generation)
     other = gpt.generate(ids, seed=seed, tap=tap, **generation)
     to_numpy = gpt.model.backend.to_numpy
     before = to_numpy(gpt.forward([ids], last_only=True))[0, 0]
     after = to_numpy(gpt.forward([ids], tap=tap, last_only=True))[0, 0]
     return Steered(
-        prompt=said,
+        prompt=prompt_text,
         towards=ends[0],
         away=ends[1],
-        layer=which,
+        layer=at,
         strength=float(strength),
         text=other.text,
         text_without=plain.text,

@@ -47,8 +47,8 @@ class Sweep(Finding):
     def strongest(self, n: int = 5) -> list[tuple[tuple[int, ...], float]]:
         """The n parts whose ablation costs the target most: (index, logprob_change)."""
         order = np.argsort(self.logprob_change, axis=None, kind="stable")[:n]
-        where = [np.unravel_index(int(i), self.logprob_change.shape) for i in order]
-        return [(tuple(int(i) for i in at), float(self.logprob_change[at])) for at in where]
+        places = [np.unravel_index(int(i), self.logprob_change.shape) for i in order]
+        return [(tuple(int(i) for i in at), float(self.logprob_change[at])) for at in places]
 
     def changes(self) -> tuple[str, ...]:
         """Of each part, flattened: what would be said without it, where that is not the target."""

@@ -127,12 +127,12 @@ class Trace(Finding, Mapping[str, np.ndarray]):
         wanted = self.heads if heads is None else chosen(heads, self.hparams.n_head, "head")
         if missing := [head for head in wanted if head not in self.heads]:
             raise InputError(f"head {missing[0]} was not recorded; there are {list(self.heads)}")
-        which = [self.heads.index(head) for head in wanted]
+        rows = [self.heads.index(head) for head in wanted]
         kept = {}
         for name, value in self.arrays.items():
             if name in named:
                 own = self.axes(name)
-                kept[name] = value.take(which, own.index("head")) if "head" in own else value
+                kept[name] = value.take(rows, own.index("head")) if "head" in own else value
         if not kept:
             raise InputError(f"none of these values was recorded; there are {', '.join(self)}")
         return replace(self, arrays=kept, heads=tuple(wanted))

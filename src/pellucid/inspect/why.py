@@ -211,10 +211,10 @@ def _prediction(
         if each.token != target_id
     ]
     place = "its first choice" if rank == 0 else f"number {rank + 1} on its list"
-    said = "".join(tokens)
-    said = said if len(said) <= 60 else f"…{said[-59:]}"
+    text = "".join(tokens)
+    text = text if len(text) <= 60 else f"…{text[-59:]}"
     return (
-        f"After “{on_one_line(said)}” the model gives {quoted(target)} a probability of "
+        f"After “{on_one_line(text)}” the model gives {quoted(target)} a probability of "
         f"{percent(probability)}, {place}; other candidates are {_listed(others[:_MOST])}."
     )
 
@@ -263,8 +263,8 @@ def _heads(
             f"head {head} of layer {layer} ({_times(float(sweep.logprob_change[layer, head]))}"
             f"{what}; {way})"
         )
-    which = "it" if len(heads) == 1 else "these"
-    return f"Among the attention heads it needs {_listed(named)}. Without {which} {instead}"
+    them = "it" if len(heads) == 1 else "these"
+    return f"Among the attention heads it needs {_listed(named)}. Without {them} {instead}"
 
 
 def _parts(attribution: Attribution) -> str:
@@ -295,10 +295,10 @@ def _layers(lens: LogitLens, target_id: int, target: str) -> str:
 
 def _spoken(part: str) -> str:
     """ "L1H2" -> "head 2 of layer 1" """
-    if found := re.fullmatch(r"L(\d+)H(\d+)", part):
-        return f"head {found[2]} of layer {found[1]}"
-    if found := re.fullmatch(r"L(\d+) (.+)", part):
-        return f"the {found[2]} of layer {found[1]}"
+    if match := re.fullmatch(r"L(\d+)H(\d+)", part):
+        return f"head {match[2]} of layer {match[1]}"
+    if match := re.fullmatch(r"L(\d+) (.+)", part):
+        return f"the {match[2]} of layer {match[1]}"
     spoken = {"embed": "the last token's embedding", "pos_embed": "its position's embedding"}
     return spoken.get(part, f"the {part}")
 

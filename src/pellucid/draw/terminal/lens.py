@@ -65,8 +65,8 @@ def _one(picture: Lens, names: Sequence[str], canvas: Canvas) -> Drawn:
     notes = []
     for ids, logprobs in zip(picture.top[:, 0], picture.logprobs[:, 0], strict=True):
         best = zip(ids[:n_named], logprobs[:n_named], strict=True)
-        said = [f"{visible(picture.texts[int(i)])} {percent(math.exp(p))}" for i, p in best]
-        notes.append("  ".join(said))
+        named = [f"{visible(picture.texts[int(i)])} {percent(math.exp(p))}" for i, p in best]
+        notes.append("  ".join(named))
     yield prose(f"The probability of {quoted(picture.targets[0])}, and the likeliest")
     yield from bars(
         Bars(

@@ -31,7 +31,7 @@ from .lens import lens
 from .tokens import tokens
 from .values import values
 
-__all__ = ["Drawing"]
+__all__ = ["Drawing", "drawn"]
 
 _LIKELIEST = 10  # tokens of a distribution
 
@@ -46,10 +46,10 @@ class Drawing:
         colour = console.color_system in ("256", "truecolor") and not console.no_color
         canvas = Canvas(width=max(20, options.max_width), colour=colour)
         if isinstance(self.content, Picture):
-            drawn = _picture(self.content, canvas)
+            lines = drawn(self.content, canvas)
         else:
-            drawn = _sections(self.content, canvas)
-        for line in drawn:
+            lines = _sections(self.content, canvas)
+        for line in lines:
             if line.no_wrap is None:  # marks, which count their cells themselves
                 line.no_wrap, line.overflow = True, "crop"
             yield line
@@ -70,13 +70,14 @@ def _sections(sections: Sequence[Section], canvas: Canvas) -> Drawn:
             yield prose(note)
         for picture in section.pictures:
             yield Text()
-            yield from _picture(picture, canvas)
+            yield from drawn(picture, canvas)
     if aside := [section.title for section in sections if section.aside]:
         yield Text()
         yield prose(f"On a page also: {'; '.join(aside)}.", "dim")
 
 
-def _picture(picture: Picture, canvas: Canvas) -> Drawn:
+def drawn(picture: Picture, canvas: Canvas) -> Drawn:
+    """The lines of one picture: marks within the canvas, and prose that is still to be wrapped."""
     if picture.caption and not isinstance(picture, Tabs):
         yield prose(picture.caption)
     yield from _PICTURES[type(picture)](picture, canvas)
@@ -87,7 +88,7 @@ def _tabs(picture: Tabs, canvas: Canvas) -> Drawn:
     for i, name in enumerate(picture.unfolded or tuple(picture.pictures)[:1]):
         if i:
             yield Text()
-        yield from _picture(picture.pictures[name], canvas)
+        yield from drawn(picture.pictures[name], canvas)
 
 
 def _lines(picture: Lines, canvas: Canvas) -> Drawn:

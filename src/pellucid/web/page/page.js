@@ -31,9 +31,9 @@ function section(spec, i) {
 function hostTheme() {
   try {
     const body = parent.document.body;
-    const said = body.dataset.jpThemeLight ?? body.dataset.vscodeThemeKind ?? body.dataset.theme ?? "";
-    if (/^false$|dark/.test(said) || body.classList.contains("dark")) return "dark";
-    if (/^true$|light/.test(said) || body.classList.contains("light")) return "light";
+    const theme = body.dataset.jpThemeLight ?? body.dataset.vscodeThemeKind ?? body.dataset.theme ?? "";
+    if (/^false$|dark/.test(theme) || body.classList.contains("dark")) return "dark";
+    if (/^true$|light/.test(theme) || body.classList.contains("light")) return "light";
   } catch {
     /* a frame that may not look out */
   }

@@ -14,12 +14,6 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-let made = 0;
-
-export function id(stem) {
-  return `${stem}-${++made}`;
-}
-
 /* Calls `draw` once, when the element comes near the screen. */
 export function whenSeen(element, draw) {
   const observer = new IntersectionObserver(
