@@ -172,6 +172,7 @@ class Conversation:
         self._follows: Generation | None = None
         self._tries = 0
         self.notice: str | None = None  # what the last `say` had to leave out, or None
+        self.lost = 0  # how many of the oldest turns that was
         gpt.generate([0], **{"max_tokens": 0, **generation})  # wrong settings fail here, not later
         self.system = system
 
@@ -325,10 +326,12 @@ class Conversation:
                 break
             room -= len(past)
             kept.append(past)
-        if (dropped := len(turns) - len(kept)) and notice is None:
+        self.lost = len(turns) - len(kept)
+        if self.lost and notice is None:
             notice = (
-                f"the window of {self.n_ctx} tokens is full: the model no longer sees the oldest "
-                f"{'turn' if dropped == 1 else f'{dropped} turns'}"
+                f"the window of {self.n_ctx} tokens is full, {reply} of them kept for the reply: "
+                f"the model no longer sees the oldest "
+                f"{'turn' if self.lost == 1 else f'{self.lost} turns'}"
             )
         past = [i for ids_of_turn in reversed(kept) for i in ids_of_turn]
         new = template.turn(tokenizer, "user", ids)
