@@ -305,7 +305,7 @@ def test_a_reader_that_leaves_a_table_ends_it_well(tmp_path):
         (("neighbors",), "did you mean neighbours?"),
         (("generate", "a", "--temprature", "1"), "--temperature"),
         (("qqqq",), "pellucid --help lists them"),
-        (("neighbours", "jail", "--model", "talk"), "such as ' jail'"),
+        (("neighbours", "jail", "--model", "talk"), "mind the space: ' jail' is another"),
     ],
 )
 def test_what_is_unknown_names_the_nearest(arguments, hint):

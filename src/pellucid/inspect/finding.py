@@ -70,7 +70,7 @@ def token_id(gpt: GPT, token: str | int) -> int:
         if len(ids) != 1:
             pieces = [gpt.tokenizer.decode([i]) for i in ids]
             spaced = f" {token}"
-            hint = f", such as {spaced!r}" if len(gpt.encode(spaced)) == 1 else ""
+            hint = "" if token[:1] in ("", " ") else f" (mind the space: {spaced!r} is another)"
             raise InputError(f"{token!r} is {len(ids)} tokens, {pieces}: name one token{hint}")
         return ids[0]
     if not 0 <= token < gpt.hparams.n_vocab:
