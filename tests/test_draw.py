@@ -40,7 +40,7 @@ from pellucid.draw.terminal import Drawing, palette
 from pellucid.draw.terminal.canvas import Canvas
 from pellucid.draw.terminal.sections import drawn
 from pellucid.errors import InputError
-from pellucid.visible import as_seen, on_one_line, visible
+from pellucid.visible import as_seen, harmless, on_one_line, visible
 
 ODD = ("The", " \x1b[31mred", "\u202e\u200b", "字字", "🎉", "\n", "\t", "", "</script>", " end")
 N = len(ODD)
@@ -429,17 +429,18 @@ def test_modules_import_what_there_is_and_only_downwards():
 
 
 def test_a_page_writes_tokens_as_the_terminal_does():
-    texts = [*ODD, "\u00a0", "\x7f", "a b"]
+    texts = [*ODD, "\u00a0", "\x7f", "a b\n", "क्\u200dष", "👩\u200d🍳"]
     script = (
         web.joined("picture/notation.js")
-        + '\nconst { onOneLine, useGlyphs, visible } = modules["picture/notation.js"];\n'
+        + '\nconst { harmless, onOneLine, useGlyphs, visible } = modules["picture/notation.js"];\n'
         + f"useGlyphs({json.dumps(as_seen())});\n"
         + f"const texts = {json.dumps(texts)};\n"
-        + "console.log(JSON.stringify([texts.map(visible), texts.map(onOneLine)]));"
+        + "console.log(JSON.stringify([visible, onOneLine, harmless].map((f) => texts.map(f))));"
     )
-    seen, lines = json.loads(node(script))
+    seen, lines, plain = json.loads(node(script))
     assert seen == [visible(text) for text in texts]
     assert lines == [on_one_line(text) for text in texts]
+    assert plain == [harmless(text) for text in texts]
 
 
 def test_a_page_reads_arrays_from_json_too():

@@ -13,7 +13,7 @@ from ..visible import harmless, visible_bytes
 from .options import with_model
 from .output import console as make_console
 from .output import note, to_json, write_page
-from .text import given_text
+from .text import read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ def command(
 
     Negative --layer, --head and --position count from the end.
     """
-    text = given_text(text)
+    text = read_text(text)
     out = generation(gpt, text, max_tokens)
     layer, head, position = places(gpt, len(out.prompt), layer, head, position)
     if html is not None:

@@ -11,21 +11,28 @@ export function useGlyphs(table) {
 
 export function visible(token) {
   if (token === "") return "∅";
-  return Array.from(token, (character) => glyphs[character] ?? character).join("");
+  return shown(token, "");
 }
 
 export function quoted(token) {
   return `“${visible(token)}”`;
 }
 
+/* Joiners shape letters and emoji, and turn nothing: they stay in a text. */
+const JOINERS = "\u200c\u200d";
+
+function shown(text, kept) {
+  return Array.from(text, (character) => (kept.includes(character) ? character : (glyphs[character] ?? character))).join("");
+}
+
 /* A text without its lines: their ends and tabs as glyphs, spaces as they are. */
 export function onOneLine(text) {
-  return Array.from(text, (character) => (character === " " ? " " : (glyphs[character] ?? character))).join("");
+  return shown(text, ` ${JOINERS}`);
 }
 
 /* A text with its lines. */
 export function harmless(text) {
-  return Array.from(text, (character) => (" \n\t".includes(character) ? character : (glyphs[character] ?? character))).join("");
+  return shown(text, ` \n\t${JOINERS}`);
 }
 
 /* L0H1; layers and heads count from 0. */
