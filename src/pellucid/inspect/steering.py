@@ -61,7 +61,7 @@ class Steered(Finding):
                 kind="Steered",
                 title="Steering",
                 how=f"The way from {away} to {towards} added to the residual stream at layer "
-                f"{self.layer}, {self.strength:g} times, beside the same without.",
+                f"{self.layer} with strength {self.strength:g}, beside the same without.",
                 about=self.prompt,
                 pictures=(Lines(lines=lines), replace(first, caption="The first token.")),
             )
