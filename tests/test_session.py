@@ -148,7 +148,6 @@ def test_walk_and_why_see_the_very_ids(chat, monkeypatch):
     talking.handle("/walk")
     asked = []
     monkeypatch.setattr(inspect, "why", lambda gpt, ids, *_, **__: asked.append(ids) or "why")
-    monkeypatch.setattr("pellucid.inspect.terminal.Picture", str)
     talking.handle("/why")
     assert walked == asked == [talking.conversation.last.prompt]
     assert chat.tokenizer.special_tokens["<|user|>"] in walked[0]
