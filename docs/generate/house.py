@@ -58,9 +58,7 @@ def place(rooms: dict[str, set[str]]) -> dict[str, tuple[float, float]]:
     for level in range(top + 1):
         row = [name for name in rooms if at[name] == level]
         middle = {
-            name: sum(places[b][0] for b in arrows[name]) / len(arrows[name])
-            if arrows[name]
-            else 0
+            name: sum(places[b][0] for b in arrows[name]) / len(arrows[name]) if arrows[name] else 0
             for name in row
         }
         row.sort(key=lambda name: (middle[name], name))
