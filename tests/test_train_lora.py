@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from support import small_corpus
 from pellucid import checkpoint
 from pellucid.backend.numpy import NumpyBackend
 from pellucid.checkpoint.safetensors_file import SafetensorsFile
@@ -19,6 +19,7 @@ from pellucid.model import gpt2
 from pellucid.train import adapter as adapters
 from pellucid.train.adapter import TARGETS, Adapter
 from pellucid.weights import initialise, unflatten
+from support import small_corpus
 
 torch = pytest.importorskip("torch")
 
@@ -193,7 +194,7 @@ def test_nothing_else_is_replaced_and_a_failed_write_leaves_the_old_adapter(tmp_
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(adapters, "write_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(CheckpointError, match="No space left"):
         adapters.save(tmp_path / "adapter", replace(learned, alpha=7.0))
     assert adapters.load(tmp_path / "adapter").alpha == 5.0
