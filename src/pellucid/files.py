@@ -7,7 +7,6 @@ and then changes the names: whatever happens meanwhile, the old content or the n
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
@@ -300,6 +299,8 @@ def _sync(path: Path) -> None:
 
 def _exchange(new: Path, old: Path) -> None:
     """Swap the names of two folders in one step, so that `old`'s name is never absent."""
+    import ctypes
+
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         if sys.platform == "darwin":

@@ -10,7 +10,6 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import CheckpointError
-from . import folder, gguf, huggingface, openai
 from .contents import Checkpoint
 from .formats import FORMATS, detect, only_gguf
 from .saving import save
@@ -31,12 +30,21 @@ def load(source: str | os.PathLike[str]) -> Checkpoint:
     path = find(source)
     format = detect(path)
     home = path if path.is_dir() else path.parent
+    # Each reader is imported when it is needed, so that a small model starts in a blink.
     if format == "pellucid":
+        from . import folder
+
         return folder.read(home)
     if format == "hf":
+        from . import huggingface
+
         return huggingface.read(path)
     if format == "openai":
+        from . import openai
+
         return openai.read(home)
+    from . import gguf
+
     return gguf.read(only_gguf(path) if path.is_dir() else path)
 
 
