@@ -43,7 +43,7 @@ class Pellucid:
     def __init__(self, folder: str, threads: int) -> None:
         from pellucid import checkpoint
         from pellucid.backend import get_backend
-        from pellucid.generate import Model
+        from pellucid.model import Model
         from pellucid.weights import unflatten
 
         found = checkpoint.load(folder)

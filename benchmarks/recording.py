@@ -221,9 +221,8 @@ def main() -> None:
         worker(args.worker, args.folder, ids, args.threads, args.repeats)
         return
 
-    from support.random_checkpoint import make
-
     from pellucid.hparams import SIZES, HParams
+    from support.random_checkpoint import make
 
     tiny = HParams(n_vocab=300, n_ctx=128, n_embd=32, n_head=4, n_layer=2)
     pythons = dict.fromkeys(PEERS, sys.executable)

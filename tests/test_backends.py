@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pellucid import inspect
 from pellucid.backend import get_backend
+from pellucid.backend.numpy import NumpyBackend
+from pellucid.gpt import GPT
+from pellucid.model import Model
+from pellucid.weights import Affine, Embedding
+from support.circuits import random_gpt
 
 
 @pytest.mark.parametrize("n_row", [1, 5, 64])
@@ -18,11 +24,11 @@ def test_products_divided(n_row: int, transposed: bool, threads: int) -> None:
     x, bias = rng.standard_normal((n_row, 1100)), rng.standard_normal(1000)
     if transposed:
         table = rng.standard_normal((1000, 1100))
-        got, exact = machine.unembed(x, table), x @ table.T
+        got, exact = machine.unembed(x, Embedding(table)), x @ table.T
     else:
         weight = rng.standard_normal((1100, 1000))
-        got, exact = machine.linear(x, weight, bias), x @ weight + bias
-    assert machine._pool is not None, "the work was not divided: the case is too small"
+        got, exact = machine.linear(x, Affine(weight, bias)), x @ weight + bias
+    assert machine.divides, "the work was not divided: the case is too small"
     np.testing.assert_allclose(got, exact, rtol=0, atol=1e-10)
 
 
@@ -30,13 +36,98 @@ def test_gelu_and_attention_divided() -> None:
     rng = np.random.default_rng(1)
     q, k, v = rng.standard_normal((3, 1, 4, 150, 16))
     x = rng.standard_normal((40, 3000))
-    past = np.array([0])
     one = get_backend("numpy", dtype="float64", threads=1)
     for threads in (2, 3):
-        for operation in ("gelu", "attention"):
+        for operation in ("gelu", "attend"):
             machine = get_backend("numpy", dtype="float64", threads=threads)
-            values = (x,) if operation == "gelu" else (q, k, v, past)
+            values = (x,) if operation == "gelu" else (q, k, v, None, 0)
             got = getattr(machine, operation)(*values)
-            assert machine._pool is not None, "the work was not divided: the case is too small"
+            assert machine.divides, "the work was not divided: the case is too small"
             exact = getattr(one, operation)(*values)
             np.testing.assert_allclose(got, exact, rtol=0, atol=1e-12)
+
+
+class Hidden:
+    """A weight that only its backend can read: transposed, as int16 with one scale a row."""
+
+    def __init__(self, numbers: np.ndarray, bias: np.ndarray | None) -> None:
+        rows = numbers.T
+        self.scale = np.abs(rows).max(1, keepdims=True) / 32767
+        self.packed = np.round(rows / self.scale).astype(np.int16)
+        self.bias = bias
+
+
+class OpaqueBackend(NumpyBackend):
+    """Its weights are no arrays: what the model and the inspection may rely on."""
+
+    def prepare(self, w):
+        bias = None if isinstance(w, Embedding) else self.asarray(w.bias)
+        return Hidden(np.asarray(w.weight, np.float64), bias)
+
+    def dense(self, w):
+        return self.asarray((w.packed * w.scale).T)
+
+    def embedding(self, w, ids):
+        return self.dense(w)[ids]
+
+    def linear(self, x, w):
+        return x @ self.dense(w) + w.bias
+
+    def unembed(self, x, w):
+        return x @ self.dense(w).T
+
+
+def test_weights_may_be_anything_a_backend_likes() -> None:
+    """Everything that looks inside works on weights that only their backend can read, and gives
+    what the plain backend gives on the numbers that they stand for."""
+    plain = random_gpt("float64")
+    machine = OpaqueBackend("float64")
+    opaque = GPT(Model.of(plain.hparams, plain.model.tensors(), machine), plain.tokenizer)
+    rounded = opaque.model.tensors()
+    assert all(np.abs(rounded[n] - v).max() < 1e-3 for n, v in plain.model.tensors().items())
+    same = GPT(Model.of(plain.hparams, rounded, get_backend(dtype="float64")), plain.tokenizer)
+    text = "abcabcab"
+
+    def close(a, b) -> None:
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
+
+    close(opaque.logits(text), same.logits(text))
+    seen, expected = inspect.trace(opaque, text, "*result*"), inspect.trace(same, text, "*result*")
+    for name in expected:
+        close(seen[name], expected[name])
+    for question in (
+        lambda g: inspect.attribute(g, text).heads,
+        lambda g: inspect.logit_lens(g, text).target_logprobs,
+        lambda g: inspect.ablate_each(g, text, how="mean").logit_change,
+        lambda g: inspect.ablate_each(g, text, "positions", how="mean").logit_change,
+        lambda g: inspect.patch_each(g, "abcabcab", "abdabdab").recovered,
+        lambda g: inspect.gradient_times_input(g, text).scores,
+        lambda g: inspect.neighbours(g, "a").similarity,
+    ):
+        close(question(opaque), question(same))
+    greedy = [g.generate(text, greedy=True, max_tokens=8).text for g in (opaque, same)]
+    assert greedy[0] == greedy[1]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_parts_of_the_pass_equal_the_whole(backend: str) -> None:
+    gpt = random_gpt("float64", backend=backend)
+    model, ids = gpt.model, gpt.encode("abcabcab")
+    seen = inspect.trace(gpt, ids)
+    to_numpy = model.backend.to_numpy
+    for layer in range(gpt.hparams.n_layer):
+        x = model.backend.asarray(seen[f"blocks.{layer}.resid_pre"][None])
+        np.testing.assert_allclose(
+            to_numpy(model.resume(x, layer))[0], seen["logits"][-1], atol=1e-10
+        )
+        z, result = seen[f"blocks.{layer}.attn.z"], seen[f"blocks.{layer}.attn_out"]
+        heads = np.einsum("phd,hde->pe", z, to_numpy(model.w_output(layer)))
+        np.testing.assert_allclose(heads + to_numpy(model.b_output(layer)), result, atol=1e-10)
+    last = model.backend.asarray(seen[f"blocks.{gpt.hparams.n_layer - 1}.resid_post"])
+    np.testing.assert_allclose(to_numpy(model.readout(last)), seen["logits"], atol=1e-10)
+    normed = seen["ln_final.out"]
+    np.testing.assert_allclose(normed @ to_numpy(model.unembedding()).T, seen["logits"], atol=1e-10)
+    gain, bias = map(to_numpy, model.final_norm())
+    np.testing.assert_allclose(seen["ln_final.normalized"] * gain + bias, normed, atol=1e-10)
+    again = Model.of(gpt.hparams, model.tensors(), model.backend)
+    np.testing.assert_array_equal(to_numpy(again.forward(ids)), to_numpy(model.forward(ids)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pellucid.generate import Model
 from pellucid.hparams import HParams
+from pellucid.model import Model
 from test_model import Reader, model, parameters, run
 
 HPARAMS = HParams(n_vocab=40, n_ctx=24, n_embd=12, n_head=3, n_layer=2)

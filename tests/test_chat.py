@@ -15,11 +15,12 @@ from rich.console import Console
 
 import pellucid
 from pellucid.backend import get_backend
-from pellucid.chat import TEMPLATES, Conversation, Message, choose_template
+from pellucid.chat import Conversation, choose_template
 from pellucid.errors import InputError
-from pellucid.generate import Model
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
+from pellucid.model import Model
+from pellucid.template import TEMPLATES, Message
 from pellucid.tokenizer import Tokenizer, byte_symbols
 from pellucid.weights import initialise, unflatten
 
@@ -347,10 +348,13 @@ def test_notices_of_a_pipe_go_to_standard_error():
 
 
 def session(gpt, **settings):
-    from pellucid.cli.chat import _Session
+    from pellucid.cli.walk import walk
+    from pellucid.session import Session
 
     screen = Console(file=io.StringIO(), width=100)
-    return _Session(gpt, Conversation(gpt, **settings), screen), screen.file
+    conversation = Conversation(gpt, **settings)
+    chat = Session(gpt, conversation, screen, walk=walk, greedy=bool(settings.get("greedy")))
+    return chat, screen.file
 
 
 def test_commands_of_a_session(talk):
@@ -358,7 +362,7 @@ def test_commands_of_a_session(talk):
     chat.handle("The power clapper")
     assert "The power clapper went straight to jail" in out.getvalue()
     chat.handle("/tokens")
-    assert "' straight'" in out.getvalue()
+    assert "␣straight" in out.getvalue()
     chat.handle("/walk")
     assert "softmax" in out.getvalue()
     chat.handle("/nonsense x")
@@ -378,7 +382,7 @@ def test_tokens_of_a_reply_broken_off_do_not_run_it_on(gpt):
     for _ in islice(chat.conversation.say("hello"), 3):
         pass
     chat.handle("/tokens")
-    assert len(chat.conversation.last.made) == 3
+    assert len(chat.conversation.last.steps_so_far) == 3
     assert "instead of" in out.getvalue()
 
 

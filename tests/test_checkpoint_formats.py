@@ -13,7 +13,7 @@ from pellucid import checkpoint
 from pellucid.backend import get_backend
 from pellucid.errors import InputError
 from pellucid.hparams import SIZES, HParams
-from pellucid.model import gpt2
+from pellucid.model import Pass, gpt2
 from pellucid.weights import shapes, unflatten
 
 SUPPORT = Path(__file__).parent / "support"
@@ -34,7 +34,7 @@ def greedy(found: checkpoint.Checkpoint, prompt: list[int], count: int) -> list[
     weights = unflatten(tensors, found.hparams)
     ids = list(prompt)
     for _ in range(count):
-        logits = gpt2(np.array([ids]), weights, found.hparams, backend, last_only=True)
+        logits = gpt2(np.array([ids]), weights, Pass(found.hparams, backend, last_only=True))
         ids.append(int(backend.to_numpy(logits)[0, -1].argmax()))
     return ids
 

@@ -56,11 +56,8 @@ def offences(source: str) -> list[str]:
 
 
 def test_no_source_file_opens_a_pickle() -> None:
-    files = [
-        p
-        for room in ("src", "recipes", "docs", "benchmarks")
-        for p in (SOURCES / room).rglob("*.py")
-    ]
+    rooms = ("src", "recipes", "docs", "benchmarks")
+    files = [path for room in rooms for path in (SOURCES / room).rglob("*.py")]
     assert len(files) > 10
     assert {str(p): o for p in files if (o := offences(p.read_text("utf-8")))} == {}
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 from click.testing import CliRunner
 
-from pellucid.cli import pellucid
+from pellucid import checkpoint
+from pellucid.cli import VERBS, pellucid
+from pellucid.cli.verbs import EXAMPLES
+from pellucid.gpt import GPT
+from pellucid.visible import harmless
+
+HOSTILE = "\x1b]0;title\x07 \x9b31m \u202e red"  # what a terminal would obey
 
 
 def run(*arguments, text=None):
@@ -101,12 +111,12 @@ def test_a_mistake_is_said_without_a_traceback(arguments):
 
 def test_interrupt_keeps_what_was_printed():
     code = (
-        "import pellucid.generate as g\n"
-        "whole = g.Generation._advance\n"
-        "def advance(self):\n"
-        "    if len(self.made) == 2: raise KeyboardInterrupt\n"
-        "    whole(self)\n"
-        "g.Generation._advance = advance\n"
+        "from pellucid.sequence import Sequence\n"
+        "whole = Sequence.take\n"
+        "def take(self, logits):\n"
+        "    if len(self.steps) == 2: raise KeyboardInterrupt\n"
+        "    return whole(self, logits)\n"
+        "Sequence.take = take\n"
         "from pellucid.cli import main\n"
         "main()"
     )
@@ -129,3 +139,202 @@ def test_input_that_is_no_text_is_refused(verb: str) -> None:
     assert done.returncode == 2
     assert b"byte 0xff at 1" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+# Sampling: a flag changes that one setting
+
+CARD = {
+    "temperature": 0.6,
+    "top_k": 40,
+    "top_p": 0.9,
+    "repetition_penalty": 1.05,
+    "frequency_penalty": 0.15,
+}  # of the embedded chat model
+
+
+@pytest.mark.parametrize(
+    ("flags", "changed"),
+    [
+        ([], {}),
+        (["--temperature", "0.9"], {"temperature": 0.9}),
+        (["--top-k", "3", "--seed", "5"], {"top_k": 3, "seed": 5}),
+        (["--greedy"], {"greedy": True}),
+        (["--no-greedy"], {"greedy": False}),
+        (["--stop", "x", "--stop-token", "#7"], {"stop": ("x",), "stop_tokens": (7,)}),
+        (["--stop-token", "<|user|>"], {"stop_tokens": (4093,)}),
+    ],
+)
+@pytest.mark.parametrize("verb", ["generate", "steer"])
+def test_a_flag_changes_one_setting(verb, flags, changed, monkeypatch):
+    settings = {}
+    whole = GPT.generate
+
+    def generate(self, prompt, **arguments):
+        settings.update(arguments)
+        return whole(self, prompt, **{**arguments, "max_tokens": 0})
+
+    monkeypatch.setattr(GPT, "generate", generate)
+    run(verb, "The", *(["--towards", " a"] if verb == "steer" else []), *flags)
+    for name in ("alternatives", "max_tokens", "tap"):
+        settings.pop(name, None)
+    if verb == "steer":
+        changed = {"seed": 0, **changed}
+    assert settings == CARD | changed
+
+
+def test_drawing_overrides_a_greedy_card():
+    from pellucid.cli.settings import recommended
+
+    class Greedy:
+        card = {"sampling": {"greedy": True, "repetition_penalty": 1.1}}  # noqa: RUF012
+
+    assert recommended(Greedy(), {"temperature": 0.5}) == {"repetition_penalty": 1.1}
+    assert recommended(Greedy(), {"seed": 1})["greedy"]
+
+
+def test_help_says_where_defaults_come_from():
+    for verb in ("chat", "generate", "steer"):
+        printed = " ".join(run(verb, "--help").split())
+        assert "(the model's own, else 1.0)" in printed
+
+
+def test_special_tokens_in_a_prompt_and_as_a_stop():
+    asked = ("generate", "<|user|>Hello<|end|><|assistant|>", "--seed", "1", "--json")
+    *_, letters = map(json.loads, run(*asked, "--max-tokens", "1").splitlines())
+    *steps, tokens = map(json.loads, run(*asked, "--special").splitlines())
+    assert tokens["n_prompt"] < letters["n_prompt"]
+    assert tokens["reason"] == "stop token"
+    some = steps[2]["token"]
+    *_, stopped = map(json.loads, run(*asked, "--special", "--stop-token", f"#{some}").splitlines())
+    assert stopped["reason"] == "stop token"
+    assert stopped["n_tokens"] <= 3
+
+
+# What a terminal must not obey, and a pipe must get
+
+
+def test_a_card_is_shown_and_never_obeyed(tmp_path):
+    talk = checkpoint.load("talk")
+    card = {"name": HOSTILE, HOSTILE: [HOSTILE], "data": {"a": {"b": HOSTILE}, "c": {HOSTILE: 1}}}
+    checkpoint.save(tmp_path / "m", talk.hparams, talk.tensors, talk.tokenizer, card=card)
+    for printed in (
+        run("models", str(tmp_path / "m")),
+        run("models", str(tmp_path / "m"), "--json"),
+    ):
+        assert harmless(printed) == printed
+    assert json.loads(printed)["card"] == card
+
+
+def test_a_card_is_no_python():
+    printed = run("models", "chat")
+    assert "{" not in printed
+    assert "  temperature: 0.6" in printed or "temperature: 0.6; top_k: 40" in printed
+
+
+def test_a_pipe_gets_the_text_as_it_is():
+    text = f"a\r\n\tb{HOSTILE}\x00"
+    command = [sys.executable, "-m", "pellucid", "generate", "-", "--max-tokens", "0"]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, check=True)
+    assert done.stdout == text.encode() + b"\n"
+    as_json = subprocess.run(
+        [*command, "--json"], input=text.encode(), capture_output=True, check=True
+    )
+    assert harmless(as_json.stdout.decode()) == as_json.stdout.decode()
+    assert json.loads(as_json.stdout)["prompt"] == text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("generate", HOSTILE, "--max-tokens", "1"),
+        ("tokens", HOSTILE, "--merges"),
+        ("walk", HOSTILE, "--max-tokens", "1"),
+        ("models", HOSTILE),
+        ("lens", "a", "--model", HOSTILE),
+        (HOSTILE,),
+    ],
+    ids=lambda arguments: arguments[0][:4].strip("\x1b"),
+)
+def test_a_terminal_shows_what_it_would_obey(arguments):
+    import pexpect
+
+    program = ["-c", "from pellucid.cli import main; main()", *arguments]
+    environment = {**os.environ, "NO_COLOR": "1", "TERM": "dumb"}
+    printed = pexpect.run(shlex.join([sys.executable, *program]), env=environment, timeout=60)
+    text = printed.decode().replace("\r\n", "\n")
+    assert "title" in text
+    assert harmless(text) == text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX pipe")
+@pytest.mark.parametrize("more", [[], ["--json"], ["--record", "kept.safetensors"]])
+def test_a_reader_that_leaves_ends_it_well(more, tmp_path):
+    command = [sys.executable, "-m", "pellucid", "generate", "Once upon a time\n", *more]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    running.stdout.readline()
+    running.stdout.close()
+    said = running.stderr.read().decode()
+    assert running.wait(60) == 0, said
+    assert "Error" not in said
+    assert "Traceback" not in said
+    assert (tmp_path / "kept.safetensors").exists() == ("--record" in more)
+
+
+def test_a_reader_that_leaves_a_table_ends_it_well(tmp_path):
+    command = [sys.executable, "-m", "pellucid", "tokens", "-", "-m", "talk"]
+    running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    running.stdin.write(b"The power " * 9999)
+    running.stdin.close()
+    running.stdout.read(1)
+    running.stdout.close()
+    assert running.wait(60) == 0
+
+
+# The nearest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("lenz",), "did you mean lens?"),
+        (("gen",), "did you mean generate?"),
+        (("neighbors",), "did you mean neighbours?"),
+        (("generate", "a", "--temprature", "1"), "--temperature"),
+        (("qqqq",), "pellucid --help lists them"),
+    ],
+)
+def test_what_is_unknown_names_the_nearest(arguments, hint):
+    done = process(*arguments)
+    assert done.returncode == 2
+    assert hint in done.stderr
+    assert done.stderr.count("Error: ") == 1
+
+
+@pytest.mark.parametrize("size", ["1..5", "much", ".", "", "1 PiB", "9" * 400, "-1"])
+def test_no_size_is_a_mistake(size):
+    done = CliRunner().invoke(pellucid, ["trace", "a", "--budget", size])
+    assert done.exit_code == 2
+    assert "is no size" in done.output
+
+
+# Examples
+
+NEEDS_FILES = {"data", "eval", "merge", "plot", "prefer", "train"}
+
+
+def test_every_verb_has_an_example():
+    assert list(EXAMPLES) == list(VERBS)
+    for verb, example in EXAMPLES.items():
+        assert re.match(rf"pellucid {verb}\b", example)
+        assert example in run(verb, "--help")
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in NEEDS_FILES])
+def test_every_example_runs(verb, tmp_path, monkeypatch):
+    if verb == "gradients" and not find_spec("torch"):
+        pytest.skip("needs PyTorch")
+    monkeypatch.chdir(tmp_path)
+    run(*shlex.split(EXAMPLES[verb])[1:])

@@ -19,9 +19,10 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 
-def test_taps_page_is_what_its_generator_writes() -> None:
-    made = runpy.run_path(str(ROOT / "docs" / "generate" / "taps.py"))["page"]()
-    assert (ROOT / "docs" / "taps.md").read_text(encoding="utf-8") == made
+@pytest.mark.parametrize("name", ["cli", "taps"])
+def test_a_page_is_what_its_generator_writes(name: str) -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "generate" / f"{name}.py"))["page"]()
+    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == made
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/inspect.md", "docs/taps.md"])

@@ -11,9 +11,9 @@ import pellucid
 from pellucid.backend import get_backend
 from pellucid.errors import InputError
 from pellucid.evaluate import conversation_perplexity, perplexity
-from pellucid.generate import Model
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
+from pellucid.model import Model
 from pellucid.sampling import log_softmax
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise, unflatten

@@ -10,22 +10,23 @@ from hypothesis import strategies as st
 import pellucid
 from pellucid.backend import get_backend
 from pellucid.errors import ContextError, InputError
-from pellucid.generate import Model
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
-from pellucid.weights import initialise, unflatten
+from pellucid.model import Model
+from pellucid.weights import initialise
 
 
 @pytest.fixture(scope="module")
 def gpt():
     """The talk's tokenizer with random, lively weights and a longer window."""
-    tokenizer = pellucid.load("talk").tokenizer
+    return random_gpt(pellucid.load("talk").tokenizer, seed=1)
+
+
+def random_gpt(tokenizer, seed):
     hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=24, n_embd=8, n_head=2, n_layer=2)
-    tensors = initialise(hparams, seed=1, dtype="float64")
+    tensors = initialise(hparams, seed=seed, dtype="float64")
     tensors = {n: v * 8 if n.endswith("weight") and v.ndim == 2 else v for n, v in tensors.items()}
-    backend = get_backend(dtype="float64")
-    arrays = {name: backend.asarray(value) for name, value in tensors.items()}
-    return GPT(Model(hparams, unflatten(arrays, hparams), backend), tokenizer)
+    return GPT(Model.of(hparams, tensors, get_backend(dtype="float64")), tokenizer)
 
 
 PROMPT = [5, 9, 2]
@@ -127,6 +128,34 @@ def test_taking_over_a_cache_changes_nothing(gpt, prompt):
     again = gpt.generate(prompt, seed=2, stop_tokens=(), follows=first)
     fresh = gpt.generate(prompt, seed=2, stop_tokens=())
     assert [s.token for s in again.steps] == [s.token for s in fresh.steps]
+
+
+def test_who_is_followed_can_go_on(gpt):
+    """The cache has one owner: whoever gave it away computes anew, also in a branch."""
+    settings = {"seed": 1, "stop_tokens": (), "max_tokens": 8}
+    alone, first = gpt.generate(PROMPT, **settings), gpt.generate(PROMPT, **settings)
+    assert alone.text is not None
+    steps = iter(first)
+    for _ in range(3):
+        next(steps)
+    second = gpt.generate([*first.tokens, 4], seed=2, stop_tokens=(), follows=first)
+    fresh = gpt.generate([*first.tokens, 4], seed=2, stop_tokens=())
+    twin = first.branch(1, 11)
+    assert ids(second) == ids(fresh)
+    assert ids(twin) == ids(alone.branch(1, 11))
+    np.testing.assert_allclose(
+        [s.logprob for s in twin.steps], [s.logprob for s in alone.branch(1, 11).steps], atol=1e-10
+    )
+    assert ids(first) == ids(alone)
+    assert ids(second) == ids(fresh)
+
+
+def test_the_cache_of_another_model_is_not_taken_over(gpt):
+    other = random_gpt(gpt.tokenizer, seed=2)
+    first = gpt.generate(PROMPT, seed=1, stop_tokens=())
+    assert first.text is not None
+    second = other.generate(PROMPT, seed=1, stop_tokens=(), follows=first)
+    assert ids(second) == ids(other.generate(PROMPT, seed=1, stop_tokens=()))
 
 
 def test_the_prompt_and_the_window(gpt):

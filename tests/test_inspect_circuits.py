@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from support.circuits import DUPLICATE, FIRST, IDLE, INDUCTION, PREVIOUS, SELF, induction_gpt
 from pellucid.errors import InputError
 from pellucid.inspect import (
     ablate,
@@ -17,6 +16,7 @@ from pellucid.inspect import (
     patch_each,
     why,
 )
+from support.circuits import DUPLICATE, FIRST, IDLE, INDUCTION, PREVIOUS, SELF, induction_gpt
 
 TEXT = "abcdefabc"  # → d
 PLANTED = {PREVIOUS, INDUCTION}

@@ -21,8 +21,8 @@ from pellucid.chat import Conversation
 from pellucid.cli import SECTIONS, VERBS
 from pellucid.cli import pellucid as program
 from pellucid.errors import InputError
-from pellucid.generate import Model
 from pellucid.gpt import GPT
+from pellucid.model import Model
 from pellucid.weights import initialise, unflatten
 from support.circuits import random_gpt
 
@@ -382,12 +382,12 @@ def test_saving_a_trace(gpt, tmp_path):
 def test_what_was_recorded_until_ctrl_c_is_kept(tmp_path):
     path = tmp_path / "values.safetensors"
     code = (
-        "import pellucid.generate as g\n"
-        "whole = g.Generation._advance\n"
-        "def advance(self):\n"
-        "    if len(self.made) == 2: raise KeyboardInterrupt\n"
-        "    whole(self)\n"
-        "g.Generation._advance = advance\n"
+        "from pellucid.sequence import Sequence\n"
+        "whole = Sequence.take\n"
+        "def take(self, logits):\n"
+        "    if len(self.steps) == 2: raise KeyboardInterrupt\n"
+        "    return whole(self, logits)\n"
+        "Sequence.take = take\n"
         "from pellucid.cli import main\n"
         "main()"
     )

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from support.circuits import random_gpt
 from pellucid.errors import InputError
 from pellucid.inspect import Edits, gradient_times_input, integrated_gradients
+from support.circuits import random_gpt
 
 pytest.importorskip("torch")
 TEXT = "abcahg"

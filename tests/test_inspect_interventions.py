@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from support.circuits import build, random_gpt
 from pellucid.errors import InputError
 from pellucid.inspect import (
     Edits,
@@ -20,6 +19,7 @@ from pellucid.inspect import (
     trace,
 )
 from pellucid.weights import flatten
+from support.circuits import build, random_gpt
 
 TEXT, OTHER = "abcahgfa", "dbeahcfp"
 N = len(TEXT)

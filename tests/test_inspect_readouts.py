@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from support.circuits import random_gpt
 from pellucid.errors import InputError
 from pellucid.inspect import attention, attribute, head_labels, logit_lens, neighbours, trace
+from support.circuits import random_gpt
 
 TEXT = "abcahgfa"
 N = len(TEXT)

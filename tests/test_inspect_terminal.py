@@ -15,10 +15,10 @@ from rich.console import Console
 import pellucid
 from pellucid import inspect
 from pellucid.backend import get_backend
-from pellucid.generate import Model
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
 from pellucid.inspect.terminal import Picture, marks, palette
+from pellucid.model import Model
 from pellucid.weights import initialise, unflatten
 
 TEXT = "The power clapper went straight to"

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from support.circuits import random_gpt
 from pellucid.errors import ContextError, InputError
 from pellucid.inspect import (
     Recorder,
@@ -19,6 +18,7 @@ from pellucid.inspect import (
 )
 from pellucid.taps import tap_names
 from pellucid.weights import flatten
+from support.circuits import random_gpt
 
 TEXT = "abcahgfa"
 N = len(TEXT)

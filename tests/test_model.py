@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support import oracle
 from pellucid.backend import get_backend
 from pellucid.cache import Cache
 from pellucid.errors import CheckpointError, ContextError, InputError
-from pellucid.generate import Model
 from pellucid.hparams import SIZES, HParams
+from pellucid.model import Model
 from pellucid.taps import TAPS, tap_names
 from pellucid.weights import initialise, shapes, unflatten
+from support import oracle
 
 
 def parameters(hparams: HParams, seed: int = 0) -> dict[str, np.ndarray]:
@@ -155,6 +155,42 @@ def test_cache_in_chunks(pair, backend: str, chunk: int, tapped: bool) -> None:
         parts = [run(m, tokens[i : i + chunk], cache=cache, tap=tap) for i in range(0, n, chunk)]
         np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=1e-4)
         assert cache.length == n
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("known", [0, 7])
+def test_the_last_logits_alone(pair, backend: str, known: int) -> None:
+    """Of the last layer only the last position is computed; with a tap that wants more, all."""
+    _, hparams, p = pair
+    m = model(hparams, p, backend, "float64")
+    tokens = np.random.default_rng(8).integers(0, hparams.n_vocab, (2, 30))
+    whole, layer = run(m, tokens), hparams.n_layer - 1
+
+    class Some(Reader):
+        def __init__(self, wanted: str) -> None:
+            super().__init__(m)
+            self.wanted = wanted
+
+        def wants(self, name):
+            return name == self.wanted
+
+    for tap, rows in (
+        (None, 1), (Some("blocks.0.resid_post"), 1), (Some("logits"), 1),
+        (Some(f"blocks.{layer}.mlp_out"), 30 - known),
+        (Some(f"blocks.{layer}.attn.pattern"), 30 - known),
+        (Some("ln_final.out"), 30 - known), (Reader(m), 30 - known),
+    ):  # fmt: skip
+        cache = m.new_cache(2)
+        if known:
+            run(m, tokens[:, :known], cache=cache, last_only=True)
+        last = run(m, tokens[:, known:], cache=cache, last_only=True, tap=tap)
+        np.testing.assert_allclose(last[:, 0], whole[:, -1], rtol=0, atol=1e-10)
+        if tap is not None:
+            assert tap.seen[f"blocks.{layer}.mlp_out"].shape[1] == rows
+            assert tap.seen[f"blocks.{layer}.attn.k"].shape[1] == 30 - known
+        more = run(m, tokens[:, :3], cache=cache)  # keys and values of all positions are there
+        expected = run(m, np.concatenate([tokens, tokens[:, :3]], 1))[:, 30:]
+        np.testing.assert_allclose(more, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])

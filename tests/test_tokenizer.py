@@ -8,6 +8,8 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from pellucid.errors import InputError, TokenizerError
 from pellucid.tokenizer import END_OF_TEXT, SPLIT, Tokenizer, byte_symbols, split
+from pellucid.tokenizer.learn import learn_merges
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +37,8 @@ def references(gpt2_files):
 
 def check(tokenizer: Tokenizer, references, text: str) -> None:
     """Both of our paths, both references, and back again."""
-    own = [
-        tokenizer._ids[part]
-        for word in split(text)
-        for part in tokenizer._parts(word.encode(), None)
-    ]
-    bulk = tokenizer._bulk.encode_ordinary(text)
+    own = tokenizer._bulk._by_heap(text)
+    bulk = tokenizer._bulk.tiktoken.encode_ordinary(text)
     assert own == bulk == tokenizer.encode(text)
     for reference in references:
         assert own == reference(text), repr(text[:200])
@@ -142,6 +141,7 @@ def test_every_single_token_and_its_piece(gpt2_tokenizer) -> None:
         assert gpt2_tokenizer.decode_bytes([token]) == piece.bytes
         assert piece.text is None or piece.text.encode() == piece.bytes
     assert gpt2_tokenizer.pieces("👍")[0].shown.startswith("⟨F0 9F")
+    assert [piece.shown for piece in gpt2_tokenizer.pieces(" a\n\x1b")] == ["␣a", "⏎", "␛"]
 
 
 def test_surrogates(gpt2_tokenizer) -> None:
@@ -230,6 +230,27 @@ def test_streaming_whole_characters(gpt2_tokenizer, text: str) -> None:
     assert stream.flush() == ""
 
 
+@settings(max_examples=300)
+@given(st.text(max_size=60))
+def test_the_fast_path_is_the_plain_loop(gpt2_tokenizer, text: str) -> None:
+    """The merge loop of bpe.py is the reference; heap and tiktoken come to the same."""
+    plain = [part for word in gpt2_tokenizer.merges(text) for part in word.parts]
+    ids = [gpt2_tokenizer._ids[part] for part in plain]
+    assert gpt2_tokenizer._bulk._by_heap(text) == ids
+    assert gpt2_tokenizer._bulk._by_tiktoken(text.encode("utf-8", "replace").decode()) == ids
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 10**6), st.lists(st.text("abc", min_size=1, max_size=24), max_size=8))
+def test_the_fast_path_is_the_plain_loop_on_any_vocabulary(seed: int, texts: list[str]) -> None:
+    ours = Tokenizer(*random_vocabulary(random.Random(seed)))
+    for text in texts:
+        ids = [ours._ids[part] for word in ours.merges(text) for part in word.parts]
+        assert ours._bulk._by_heap(text) == ids
+        if ours._bulk.tiktoken is not None:
+            assert ours._bulk._by_tiktoken(text) == ids
+
+
 def test_merges_of_a_word_without_end(gpt2_tokenizer) -> None:
     with pytest.raises(InputError, match="shorten it"):
         gpt2_tokenizer.merges("The " + "x" * 5000)
@@ -311,19 +332,19 @@ def test_any_vocabulary_gives_the_ids_of_tokenizers() -> None:
         for text in [*texts, *(left + right for left, right in merges)]:
             ids = theirs.encode(text).ids
             assert ours.encode(text) == ids, (merges, text)
-            if ours._bulk is not None:
-                assert ours._encode_bulk(text) == ids, (merges, text)
-        whole = all(ours._parts(token, []) == [token] for token in ours._ids)
+            if ours._bulk.tiktoken is not None:
+                assert ours._bulk._by_tiktoken(text) == ids, (merges, text)
+        whole = all(ours._bulk._heap(token) == [token] for token in ours._ids)
         ids = [vocab[left + right] for left, right in merges]
-        assert (ours._bulk is not None) == (whole and ids == sorted(ids))
-        by_tiktoken += ours._bulk is not None
+        assert (ours._bulk.tiktoken is not None) == (whole and ids == sorted(ids))
+        by_tiktoken += ours._bulk.tiktoken is not None
         text = " ".join(texts) * 40
         assert ours.encode(text) == theirs.encode(text).ids
     assert 50 < by_tiktoken < 400
 
 
 def test_gpt2_goes_to_tiktoken(gpt2_tokenizer) -> None:
-    assert gpt2_tokenizer._merges_as_tiktoken()
+    assert gpt2_tokenizer._bulk.tiktoken is not None
 
 
 # Vocabularies that cannot be trusted (A7)
@@ -547,10 +568,81 @@ def test_training_needs_room() -> None:
         Tokenizer.train(TEXTS, 300, special=END_OF_TEXT)
 
 
-def test_training_without_the_library(monkeypatch) -> None:
+def learned_by_tokenizers(texts: list[str], n: int) -> list[tuple[bytes, bytes]]:
+    """The merges that Hugging Face's `tokenizers` learns."""
+    import tokenizers
+
+    learner = tokenizers.Tokenizer(tokenizers.models.BPE())
+    byte_level = tokenizers.pre_tokenizers.ByteLevel
+    learner.pre_tokenizer = byte_level(add_prefix_space=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=256 + n,
+        min_frequency=2,
+        initial_alphabet=byte_level.alphabet(),
+        show_progress=False,
+    )
+    learner.train_from_iterator(texts, trainer)
+    value = {symbol: bytes([byte]) for byte, symbol in enumerate(byte_symbols())}
+    merges = json.loads(learner.to_str())["model"]["merges"]
+    return [tuple(b"".join(map(value.get, part)) for part in pair) for pair in merges]
+
+
+def learned_plainly(texts: list[str], n: int) -> list[tuple[bytes, bytes]]:
+    """Count all pairs, merge the most frequent one everywhere, again."""
+    symbols = byte_symbols()
+    order = sorted(range(256), key=lambda byte: symbols[byte])
+    age = {bytes([byte]): i for i, byte in enumerate(order)}
+    words = [[bytes([b]) for b in word.encode()] for text in texts for word in split(text)]
+    merges: list[tuple[bytes, bytes]] = []
+    while len(merges) < n:
+        counts = Counter(pair for word in words for pair in pairwise(word))
+        if not counts:
+            break
+        pair = min(counts, key=lambda pair: (-counts[pair], age[pair[0]], age[pair[1]]))
+        if counts[pair] < 2:
+            break
+        merges.append(pair)
+        age.setdefault(pair[0] + pair[1], len(age))
+        for word in words:
+            at = 0
+            while at < len(word) - 1:
+                if (word[at], word[at + 1]) == pair:
+                    word[at : at + 2] = [pair[0] + pair[1]]
+                at += 1
+    return merges
+
+
+@settings(max_examples=200)
+@given(st.lists(st.text("ab é\n'"), max_size=12), st.integers(0, 40))
+def test_what_is_learned(texts: list[str], n: int) -> None:
+    learned = learn_merges(texts, n)
+    assert learned == learned_plainly(texts, n)
+    assert learned == learned_by_tokenizers(texts, n)
+
+
+def test_a_story_is_learned_as_tokenizers_learns_it() -> None:
+    rng = random.Random(2)
+    words = ["".join(rng.choices("etaoinsh", k=rng.randrange(1, 12))) for _ in range(500)]
+    texts = [" ".join(rng.choices(words, k=4000)) for _ in range(3)]
+    assert learn_merges(texts, 900) == learned_by_tokenizers(texts, 900)
+
+
+def test_learning_from_text_without_spaces_is_linear() -> None:
+    """DNA on one line, Chinese: one word, as long as the text."""
+    rng = random.Random(3)
+    text = "".join(rng.choices("ACGT", k=200_000))
+    seconds = []
+    for part in (text[:50_000], text[:100_000], text):
+        start = time.perf_counter()
+        assert len(learn_merges([part], 1000)) == 1000
+        seconds.append(time.perf_counter() - start)
+    assert seconds[2] < 5
+    assert seconds[2] < 2.5 * seconds[1] + 0.2  # wide, because machines are shared
+
+
+def test_training_needs_no_library(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(InputError, match=r'pip install "pellucid\[train\]"'):
-        Tokenizer.train(TEXTS, 300)
+    assert Tokenizer.train(TEXTS, 280).n_vocab == 280
 
 
 def test_import_is_light() -> None:

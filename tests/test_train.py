@@ -72,7 +72,7 @@ def test_the_module_computes_what_the_model_does():
     module = GPTModule(hparams, tensors, TorchBackend(training=True))
     ids = np.random.default_rng(0).integers(0, 50, (2, 9))
     from pellucid.backend import get_backend
-    from pellucid.generate import Model
+    from pellucid.model import Model
     from pellucid.weights import unflatten
 
     backend = get_backend("numpy")
@@ -124,13 +124,12 @@ def test_gradients_equal_those_of_transformers():
 def test_bfloat16_attention_equals_the_fused_one():
     backend = TorchBackend(training=True)
     q, k, v = torch.randn(3, 2, 3, 10, 8, generator=torch.Generator().manual_seed(0))
-    past = backend.ids([0])
-    narrow = backend.attention(*(x.bfloat16() for x in (q, k, v)), past)
-    wide = backend.attention(q, k, v, past)
+    narrow = backend.attend(*(x.bfloat16() for x in (q, k, v)), None, 0)
+    wide = backend.attend(q, k, v, None, 0)
     assert narrow.dtype == torch.bfloat16
     assert (narrow.float() - wide).abs().max() < 0.03
     v[:, :, 6:] = 100.0  # no query sees a later key
-    later = backend.attention(*(x.bfloat16() for x in (q, k, v)), past)
+    later = backend.attend(*(x.bfloat16() for x in (q, k, v)), None, 0)
     assert torch.equal(later[:, :, :6], narrow[:, :, :6])
 
 

@@ -14,7 +14,6 @@ import pytest
 from click.testing import CliRunner
 
 import pellucid
-from support import small_corpus
 from pellucid.cli import pellucid as cli
 from pellucid.cli.train import HELP, command
 from pellucid.errors import InputError, PellucidError, TrainingError
@@ -22,6 +21,7 @@ from pellucid.hparams import HParams
 from pellucid.train.config import TrainConfig
 from pellucid.train.corpus import open_corpus
 from pellucid.train.plot import read_log
+from support import small_corpus
 
 torch = pytest.importorskip("torch")
 

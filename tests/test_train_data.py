@@ -20,8 +20,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pellucid.chat import TEMPLATES, Message
 from pellucid.errors import CheckpointError, InputError
+from pellucid.template import TEMPLATES, Message
 from pellucid.tokenizer import END_OF_TEXT, Tokenizer
 from pellucid.train import prepare as preparing
 from pellucid.train import sources as reading

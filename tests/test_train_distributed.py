@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from support import small_corpus
 from pellucid import checkpoint
 from pellucid.errors import InputError
 from pellucid.train.config import TrainConfig
+from support import small_corpus
 
 torch = pytest.importorskip("torch")
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pellucid import checkpoint
-from pellucid.chat import TEMPLATES
 from pellucid.errors import InputError, TrainingError
 from pellucid.hparams import HParams
+from pellucid.template import TEMPLATES
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise
 

@@ -171,7 +171,7 @@ def test_without_a_terminal_lines_come_now_and_then():
     assert "outlier: 7.0 deviations above" in held_out
     assert "5,120 tokens/s  0:10 left" in held_out
     assert lines[-2].startswith("step 100/100")
-    assert lines[-1] == "step 100 writes: Once�[2J upon"
+    assert lines[-1] == "step 100 writes: Once␛[2J upon"
 
 
 def test_a_terminal_gets_the_last_picture_and_its_notes():

@@ -99,9 +99,9 @@ def test_no_line_is_wider_than_the_terminal(gpt, width):
 
 def test_many_heads_and_a_long_text_fit_too(gpt):
     from pellucid.backend import get_backend
-    from pellucid.generate import Model
     from pellucid.gpt import GPT
     from pellucid.hparams import HParams
+    from pellucid.model import Model
     from pellucid.weights import initialise, unflatten
 
     hparams = HParams(gpt.hparams.n_vocab, 128, 24, 12, 12)

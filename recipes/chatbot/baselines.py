@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 import pellucid
-from pellucid.chat import TEMPLATES
 from pellucid.errors import PellucidError
 from pellucid.evaluate import conversation_perplexity, ngram, perplexity
 from pellucid.gpt import GPT
+from pellucid.template import TEMPLATES
 from pellucid.train.batches import Batches
 from pellucid.train.config import TrainConfig
 from pellucid.train.corpus import open_corpus

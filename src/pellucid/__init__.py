@@ -22,10 +22,12 @@ if TYPE_CHECKING:
         PellucidError,
         TokenizerError,
     )
-    from .generate import Generation, Model, Step
+    from .generate import Generation
     from .gpt import GPT, load
     from .hparams import SIZES, HParams
+    from .model import Model
     from .sampling import Sampling
+    from .sequence import Settings, Step
     from .taps import TAPS
     from .tokenizer import Tokenizer
 
@@ -42,6 +44,7 @@ __all__ = [
     "Model",
     "PellucidError",
     "Sampling",
+    "Settings",
     "Step",
     "Tokenizer",
     "TokenizerError",
@@ -61,10 +64,11 @@ _ROOMS = {
     "Generation": "generate",
     "HParams": "hparams",
     "InputError": "errors",
-    "Model": "generate",
+    "Model": "model",
     "PellucidError": "errors",
     "Sampling": "sampling",
-    "Step": "generate",
+    "Settings": "sequence",
+    "Step": "sequence",
     "Tokenizer": "tokenizer",
     "TokenizerError": "errors",
     "load": "gpt",

@@ -1,123 +1,30 @@
-"""Talk with a GPT: turns become one sequence of tokens, and the model goes on from there.
-
-A chat template says which special tokens stand before and after each turn. What a person (or a
-system text, or an earlier reply) says is always ordinary text between them: a `<|endoftext|>`
-typed by a user is those letters, never the token.
-"""
+"""Talk with a GPT: turns become one sequence of tokens, and the model goes on from there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
-from .tokenizer import END_OF_TEXT
+from .sequence import Settings
+from .template import Exchange, Message, Template, fit, look_up, own_name
 
 if TYPE_CHECKING:
     from .generate import Generation, Record
     from .gpt import GPT
     from .taps import Tap
-    from .tokenizer import Tokenizer
 
-__all__ = ["TEMPLATES", "Conversation", "Message", "Role", "Template", "choose_template"]
-
-Role = Literal["system", "user", "assistant"]
+__all__ = ["TINY_WINDOW", "Conversation", "choose_template"]
 
 TINY_WINDOW = 64  # tokens; below it the plain template has room for the newest message only
-_LONGEST_TOKEN = 128  # characters; GPT-2's longest token is as long
-
-
-class Message(NamedTuple):
-    role: Role
-    text: str
-
-
-class Frame(NamedTuple):
-    """What stands before and after a turn: special tokens by name, or a line break."""
-
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """frames: what surrounds a turn of each role. The model's turn is left open at its end."""
-
-    name: str
-    frames: Mapping[Role, Frame]
-
-    def check(self, tokenizer: Tokenizer) -> None:
-        """Raises InputError when the tokenizer lacks a token that the template needs."""
-        needed = {part for frame in self.frames.values() for side in frame for part in side}
-        if missing := sorted(needed - {"\n"} - set(tokenizer.special_tokens)):
-            raise InputError(
-                f"the chat template {self.name!r} needs {', '.join(missing)}, which this model's "
-                'tokenizer has not; choose another, such as "plain"'
-            )
-
-    def turn(self, tokenizer: Tokenizer, role: Role, text: str | Sequence[int]) -> list[int]:
-        """One closed turn -> ids. Special tokens in a text stay text; ids are taken as they are."""
-        frame = self.frames[role]
-        ids = tokenizer.encode(text) if isinstance(text, str) else list(text)
-        return [*_ids(tokenizer, frame.before), *ids, *_ids(tokenizer, frame.after)]
-
-    def cue(self, tokenizer: Tokenizer) -> list[int]:
-        """The ids that open the model's turn."""
-        return _ids(tokenizer, self.frames["assistant"].before)
-
-    def render(self, tokenizer: Tokenizer, messages: Iterable[Message]) -> list[int]:
-        """A conversation -> the ids that the model goes on from."""
-        ids = [i for role, text in messages for i in self.turn(tokenizer, role, text)]
-        return ids + self.cue(tokenizer)
-
-
-def _ids(tokenizer: Tokenizer, parts: Iterable[str]) -> list[int]:
-    special = tokenizer.special_tokens
-    return [
-        i for part in parts for i in ([special[part]] if part != "\n" else tokenizer.encode(part))
-    ]
-
-
-_ENDS = Frame(after=(END_OF_TEXT,))
-
-TEMPLATES: dict[str, Template] = {
-    template.name: template
-    for template in (
-        # A language model without a chat format: the conversation is a text, and it goes on.
-        Template(
-            "plain",
-            {"system": Frame(after=("\n",)), "user": Frame(), "assistant": Frame(after=("\n",))},
-        ),
-        # DialoGPT (arXiv 1911.00536): every turn ends in <|endoftext|>, nobody is named.
-        Template("dialogpt", {"system": _ENDS, "user": _ENDS, "assistant": _ENDS}),
-        # Models trained here: each turn opens with its role's token.
-        Template(
-            "roles",
-            {
-                "system": Frame(("<|system|>",), ("<|end|>",)),
-                "user": Frame(("<|user|>",), ("<|end|>",)),
-                "assistant": Frame(("<|assistant|>",), ("<|end|>",)),
-            },
-        ),
-    )
-}
 
 
 def choose_template(gpt: GPT, name: str | None = None) -> Template:
-    """The template named; else the model's own; else dialogpt for a DialoGPT; else plain.
+    """The template named, else the one that the model is talked to with (`template.own_name`).
 
     Raises InputError for an unknown name, or when the tokenizer lacks the template's tokens.
     """
-    wanted = name or gpt.template
-    if wanted is None:
-        is_dialogpt = "dialogpt" in gpt.name.lower() and END_OF_TEXT in gpt.tokenizer.special_tokens
-        wanted = "dialogpt" if is_dialogpt else "plain"
-    if wanted not in TEMPLATES:
-        raise InputError(f"no chat template {wanted!r}; there are {', '.join(TEMPLATES)}")
-    template = TEMPLATES[wanted]
-    template.check(gpt.tokenizer)
-    return template
+    return look_up(name or own_name(gpt.template, gpt.name, gpt.tokenizer), gpt.tokenizer)
 
 
 @dataclass(slots=True)
@@ -126,30 +33,34 @@ class _Turn:
 
     text: str
     generation: Generation
-    frozen: tuple[str, list[int] | str] | None = None  # text and ids, once the next turn began
+    frozen: Exchange | None = None  # once the next turn began
 
     @property
-    def answered(self) -> bool:
-        return bool(self.reply[1]) or self.generation.finished
-
-    @property
-    def reply(self) -> tuple[str, list[int] | str]:
-        """-> (text, its ids as generated; or the text again, when its ids say more than it)"""
+    def exchange(self) -> Exchange:
         if self.frozen is not None:
             return self.frozen
-        made = self.generation
-        text = made.so_far
-        ids = [i for i in made.tokens[len(made.prompt) :] if i not in made.stop_tokens]
-        cut = made.stop and made.tokenizer.decode(ids) != text
-        return text, (text if cut else ids)
+        sequence = self.generation.sequence
+        ids = [step.token for step in sequence.steps if step.token not in sequence.stop_tokens]
+        if not ids and not self.generation.finished:
+            return Exchange(self.text, None)
+        cut = sequence.settings.stop and sequence.tokenizer.decode(ids) != sequence.text
+        return Exchange(self.text, sequence.text if cut else ids)
+
+    @property
+    def reply_text(self) -> str | None:
+        """None where there is no reply yet."""
+        return None if self.exchange.reply is None else self.generation.so_far
 
 
 class Conversation:
     """Turn by turn with a model.
 
     template: the name of a chat template (None: see `choose_template`). system: a text that
-    stays at the beginning. generation: the arguments of `GPT.generate`, such as greedy=True,
-    temperature=0.8, seed=1, max_tokens=100, n_ctx=512, for every reply.
+    stays at the beginning. settings, and changes to them by name: how every reply is generated
+    (see `GPT.generate`), such as greedy=True, temperature=0.8, seed=1, max_tokens=100, n_ctx=512.
+    tap: sees and may change every value of the replies, such as `inspect.steer`.
+    record: keeps the values of the replies, such as `inspect.Recorder`: of each reply those that
+    its prompt did not share with the one before.
 
     When the window is full the oldest turns are left out, never the system text; a newest
     message that is too long by itself loses its beginning. `notice` says so.
@@ -161,18 +72,23 @@ class Conversation:
         gpt: GPT,
         template: str | None = None,
         system: str | None = None,
-        **generation: Any,
+        settings: Settings | None = None,
+        *,
+        tap: Tap | None = None,
+        record: Record | None = None,
+        **changes: Any,
     ) -> None:
         self.gpt = gpt
         self.template = choose_template(gpt, template)
-        self.n_ctx: int = generation.get("n_ctx") or gpt.hparams.n_ctx
-        self._settings = generation
+        self.settings = (settings or Settings()).changed(**changes)
+        self.n_ctx = self.settings.window(gpt.hparams)
+        self.record = record
+        self.notice: str | None = None  # what the last `say` had to leave out, or None
+        self._tap = tap
         self._turns: list[_Turn] = []
         self._system: str | None = None
         self._follows: Generation | None = None
         self._tries = 0
-        self.notice: str | None = None  # what the last `say` had to leave out, or None
-        gpt.generate([0], **{"max_tokens": 0, **generation})  # wrong settings fail here, not later
         self.system = system
 
     @property
@@ -191,7 +107,7 @@ class Conversation:
                 f"a window of {self.n_ctx} tokens has no room for a system text: it holds the "
                 "newest message and the reply to it"
             )
-        n = len(self._system_ids(text))
+        n = len(self.template.turn(self.gpt.tokenizer, "system", text)) if text else 0
         if n > self.n_ctx // 2:
             raise InputError(
                 f"the system text has {n} tokens; at most half the window of {self.n_ctx} is for it"
@@ -200,35 +116,22 @@ class Conversation:
 
     @property
     def tap(self) -> Tap | None:
-        """What sees and may change every value of the replies, such as `inspect.steer`."""
-        tap: Tap | None = self._settings.get("tap")
-        return tap
+        return self._tap
 
     @tap.setter
     def tap(self, tap: Tap | None) -> None:
-        self._settings["tap"] = tap
+        self._tap = tap
         self._follows = None  # what was computed without it, or with another, is no good now
-
-    @property
-    def record(self) -> Record | None:
-        """What keeps the values of the replies, such as `inspect.Recorder`: of each reply those
-        that its prompt did not share with the one before."""
-        record: Record | None = self._settings.get("record")
-        return record
-
-    @record.setter
-    def record(self, record: Record | None) -> None:
-        self._settings["record"] = record
 
     @property
     def messages(self) -> list[Message]:
         """Everything said, also what the window no longer holds."""
-        said = [Message("system", self._system)] if self._system else []
+        messages = [Message("system", self._system)] if self._system else []
         for turn in self._turns:
-            said.append(Message("user", turn.text))
-            if turn.answered:
-                said.append(Message("assistant", turn.reply[0]))
-        return said
+            messages.append(Message("user", turn.text))
+            if (reply := turn.reply_text) is not None:
+                messages.append(Message("assistant", reply))
+        return messages
 
     @property
     def last(self) -> Generation | None:
@@ -238,12 +141,11 @@ class Conversation:
     def say(self, text: str) -> Generation:
         """Say something; iterate over what is returned to stream the reply.
 
-        A reply that is broken off stays as far as it was generated. An earlier generation
-        cannot be continued any more: its cached work is taken over.
+        A reply that is broken off stays as far as it was generated.
         Raises InputError for an empty message.
         """
         self._tries = 0
-        return self._say(text, self._settings.get("seed"))
+        return self._say(text, self.settings.seed)
 
     def undo(self) -> str:
         """Take back the newest message and its reply; returns the message.
@@ -263,7 +165,7 @@ class Conversation:
         if not self._turns:
             raise InputError("there is nothing to retry: nothing was said yet")
         tries = self._tries + 1
-        if seed is None and (first := self._settings.get("seed")) is not None:
+        if seed is None and (first := self.settings.seed) is not None:
             seed = first + tries
         turn = self._turns.pop()
         try:
@@ -278,58 +180,39 @@ class Conversation:
         if not text:
             raise InputError("the message is empty")
         if self._turns and self._turns[-1].frozen is None:
-            self._turns[-1].frozen = self._turns[-1].reply
-        prompt, notice = self._prompt(text)
-        generation = self.gpt.generate(
-            prompt,
-            **{
-                "stop_tokens": self.gpt.tokenizer.special_tokens.values(),
-                **self._settings,
-                "seed": seed,
-                "follows": self._follows,
-            },
+            self._turns[-1].frozen = self._turns[-1].exchange
+        longest = self.settings.max_tokens or self.n_ctx
+        fitted = fit(
+            self.template,
+            self.gpt.tokenizer,
+            text,
+            [] if self.newest_only else [turn.exchange for turn in self._turns],
+            system=self._system,
+            window=self.n_ctx,
+            reply=max(1, min(longest, self.n_ctx // 4)),
         )
-        self._follows, self.notice = generation, notice
+        generation = self.gpt.generate(
+            fitted.ids,
+            replace(self.settings, seed=seed),
+            tap=self._tap,
+            record=self.record,
+            follows=self._follows,
+        )
+        self._follows = generation
+        self.notice = self._notice(fitted.n_dropped, fitted.n_kept_of_message)
         self._turns.append(_Turn(text, generation))
         return generation
 
-    def _system_ids(self, text: str | None) -> list[int]:
-        return self.template.turn(self.gpt.tokenizer, "system", text) if text else []
-
-    def _prompt(self, text: str) -> tuple[list[int], str | None]:
-        """The ids to go on from, with the new message at their end, and what was left out."""
-        template, tokenizer = self.template, self.gpt.tokenizer
-        longest = self._settings.get("max_tokens") or self.n_ctx
-        reply = max(1, min(longest, self.n_ctx // 4))  # tokens kept free for the reply
-        system = self._system_ids(self._system)
-        around = len(template.turn(tokenizer, "user", [])) + len(template.cue(tokenizer))
-        room = self.n_ctx - reply - len(system) - around
-        if room < 1:
-            raise InputError(
-                f"a window of {self.n_ctx} tokens is too small for the {template.name!r} template"
+    def _notice(self, n_dropped: int, n_kept_of_message: int | None) -> str | None:
+        if n_kept_of_message is not None:
+            return (
+                "the message is too long for the window: only its last "
+                f"{n_kept_of_message} tokens are used"
             )
-        # Text that cannot fit is dropped before it is encoded.
-        ids = tokenizer.encode(text[-_LONGEST_TOKEN * self.n_ctx :])
-        notice = None
-        if len(ids) > room:
-            ids = ids[-room:]
-            notice = f"the message is too long for the window: only its last {room} tokens are used"
-        room -= len(ids)
-        kept: list[list[int]] = []
-        turns = [] if self.newest_only else self._turns
-        for turn in reversed(turns):
-            past = template.turn(tokenizer, "user", turn.text[-_LONGEST_TOKEN * self.n_ctx :])
-            if turn.answered:
-                past += template.turn(tokenizer, "assistant", turn.reply[1])
-            if len(past) > room:
-                break
-            room -= len(past)
-            kept.append(past)
-        if (dropped := len(turns) - len(kept)) and notice is None:
-            notice = (
-                f"the window of {self.n_ctx} tokens is full: the model no longer sees the oldest "
-                f"{'turn' if dropped == 1 else f'{dropped} turns'}"
-            )
-        past = [i for ids_of_turn in reversed(kept) for i in ids_of_turn]
-        new = template.turn(tokenizer, "user", ids)
-        return [*system, *past, *new, *template.cue(tokenizer)], notice
+        if not n_dropped:
+            return None
+        oldest = "turn" if n_dropped == 1 else f"{n_dropped} turns"
+        return (
+            f"the window of {self.n_ctx} tokens is full: the model no longer sees the oldest "
+            f"{oldest}"
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence as Ids
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ from . import checkpoint
 from .backend import get_backend
 from .embedded import DEFAULT
 from .errors import CheckpointError, InputError
-from .generate import Generation, Model, Record
-from .sampling import Sampling, Stage
-from .weights import unflatten
+from .generate import Generation, Record
+from .model import Model
+from .sampling import Stage
+from .sequence import Settings
 
 if TYPE_CHECKING:
     from .backend import Array
@@ -61,7 +63,7 @@ class GPT:
     def __repr__(self) -> str:
         return f"GPT({self.name!r}, {self.hparams}, backend={self.model.backend.name!r})"
 
-    def encode(self, text: str | Sequence[int]) -> list[int]:
+    def encode(self, text: str | Ids[int]) -> list[int]:
         """Text to ids; ids stay what they are."""
         if isinstance(text, str):
             return self.tokenizer.encode(text)
@@ -79,60 +81,47 @@ class GPT:
         """tokens [position] or [batch, position] -> logits [(batch,) position, n_vocab]"""
         return self.model.forward(tokens, cache, tap, lengths=lengths, last_only=last_only)
 
-    def logits(self, text: str | Sequence[int]) -> np.ndarray:
+    def logits(self, text: str | Ids[int]) -> np.ndarray:
         """Text or ids -> [position, n_vocab]: what follows each position, before softmax."""
         ids = self.encode(text)
         if not ids:
             raise InputError("the text is empty: there is no position to predict from")
         return self.model.backend.to_numpy(self.forward(ids))
 
-    def stages(self, text: str | Sequence[int], **sampling: Any) -> list[Stage]:
+    def stages(self, text: str | Ids[int], **sampling: Any) -> list[Stage]:
         """Every distribution between the model's logits for the next token and the choice.
 
         sampling: the fields of `Sampling`, such as temperature=0.8, top_k=40.
         """
         ids = self.encode(text)
-        return _sampling(sampling).stages(self.logits(ids)[-1], ids)
+        return Settings.of(**sampling).sampling.stages(self.logits(ids)[-1], ids)
 
     def generate(
         self,
-        prompt: str | Sequence[int],
+        prompt: str | Ids[int],
+        settings: Settings | None = None,
         *,
-        max_tokens: int | None = None,
-        stop: str | Iterable[str] = (),
-        stop_tokens: Iterable[int] | None = None,
-        alternatives: int = 5,
-        n_ctx: int | None = None,
-        seed: int | None = None,
         tap: Tap | None = None,
         record: Record | None = None,
         follows: Generation | None = None,
-        **sampling: Any,
+        **changes: Any,
     ) -> Generation:
         """Go on from a text (or ids), token by token; nothing runs until you iterate or look.
 
-        max_tokens: at most so many (None: until the window is full). stop: texts that end it
-        and are not shown. stop_tokens: ids that end it (default: the special tokens, such
-        as <|endoftext|>).
-        alternatives: how many likeliest tokens each step lists. n_ctx: a smaller window.
-        seed: makes sampling repeatable. tap: sees, and may replace, every value of every step.
+        settings, and changes to them by name: the fields of `Settings` (max_tokens=40,
+        stop="\n", seed=1, n_ctx=8, …) and of `Sampling` (greedy=True, temperature=0.8, …).
+        tap: sees, and may replace, every value of every step.
         record: keeps values of every step, such as `inspect.Recorder(gpt, "attn.pattern")`; its
         `trace(generation)` puts them together.
         follows: an earlier generation whose cached work is taken over.
-        sampling: the fields of `Sampling`, such as greedy=True or temperature=0.8.
         Raises InputError and ContextError at once, before anything is computed.
         """
+        settings = (settings or Settings()).changed(**changes)
         return Generation(
             self.model,
             self.tokenizer,
             self.encode(prompt),
-            _sampling(sampling),
-            max_tokens=max_tokens,
-            stop=stop,
-            stop_tokens=stop_tokens,
-            alternatives=min(alternatives, self.hparams.n_vocab),
-            n_ctx=n_ctx,
-            seed=seed,
+            settings,
             tap=tap,
             record=record,
             follows=follows,
@@ -162,13 +151,5 @@ def load(
         raise CheckpointError(
             f"{name} has weights but no tokenizer beside them: add vocab.json and merges.txt"
         )
-    tensors = {key: machine.asarray(value) for key, value in found.tensors.items()}
-    model = Model(found.hparams, unflatten(tensors, found.hparams), machine)
+    model = Model.of(found.hparams, found.tensors, machine)
     return GPT(model, found.tokenizer, card=found.card, template=found.template, name=name)
-
-
-def _sampling(fields: Mapping[str, Any]) -> Sampling:
-    known = Sampling.__dataclass_fields__
-    if unknown := sorted(set(fields) - set(known)):
-        raise InputError(f"no such setting: {', '.join(unknown)}; there are {', '.join(known)}")
-    return Sampling(**fields)

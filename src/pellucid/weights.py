@@ -7,14 +7,17 @@ The torch modules that train have the same paths, so both trees fit the same mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import CheckpointError
 from .hparams import HParams
+
+if TYPE_CHECKING:
+    from .backend import Backend
 
 __all__ = [
     "Affine",
@@ -25,6 +28,7 @@ __all__ = [
     "Weights",
     "flatten",
     "initialise",
+    "prepared",
     "shapes",
     "unflatten",
 ]
@@ -136,16 +140,49 @@ def unflatten(tensors: Mapping[str, Array], hparams: HParams) -> Weights:
     )
 
 
-def flatten(weights: Weights, hparams: HParams) -> dict[str, Array]:
-    """Tree → names, in the order of `shapes`; the inverse of `unflatten`."""
+def prepared(weights: Weights, backend: Backend) -> Weights:
+    """The same tree as a backend computes with it: tables and linear maps are its own business,
+    norms stay arrays."""
 
-    def follow(path: str) -> Array:
-        value: Any = weights
-        for step in path.split("."):
-            value = value[int(step)] if step.isdigit() else getattr(value, step)
-        return value
+    def norm(w: Affine) -> Affine:
+        return Affine(backend.asarray(w.weight), backend.asarray(w.bias))
 
-    return {name: follow(name) for name in shapes(hparams)}
+    return Weights(
+        wte=backend.prepare(weights.wte),
+        wpe=backend.prepare(weights.wpe),
+        h=tuple(
+            BlockWeights(
+                ln_1=norm(w.ln_1),
+                attn=AttentionWeights(
+                    backend.prepare(w.attn.c_attn), backend.prepare(w.attn.c_proj)
+                ),
+                ln_2=norm(w.ln_2),
+                mlp=MLPWeights(backend.prepare(w.mlp.c_fc), backend.prepare(w.mlp.c_proj)),
+            )
+            for w in weights.h
+        ),
+        ln_f=norm(weights.ln_f),
+    )
+
+
+def flatten(
+    weights: Weights, hparams: HParams, dense: Callable[[Any], Array] | None = None
+) -> dict[str, Array]:
+    """Tree → names, in the order of `shapes`; the inverse of `unflatten`.
+
+    dense: the numbers of a weight that a backend prepared (`Backend.dense`).
+    """
+    tensors: dict[str, Array] = {}
+    for name in shapes(hparams):
+        *path, leaf = name.split(".")
+        w: Any = weights
+        for step in path:
+            w = w[int(step)] if step.isdigit() else getattr(w, step)
+        if dense is None or leaf == "bias" or path[-1].startswith("ln_"):
+            tensors[name] = getattr(w, leaf)
+        else:
+            tensors[name] = dense(w)
+    return tensors
 
 
 def initialise(

@@ -8,9 +8,9 @@ import math
 import numpy as np
 
 from pellucid.backend import get_backend
-from pellucid.generate import Model
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
+from pellucid.model import Model
 from pellucid.weights import initialise, shapes, unflatten
 
 LETTERS = "abcdefghijklmnop"

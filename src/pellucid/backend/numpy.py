@@ -11,17 +11,20 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from .protocol import KeyValues
 
 __all__ = ["NumpyBackend"]
 
 _SMALL = 1 << 20  # multiplications below which handing work to a thread costs more than it saves
 _CHUNK = 1 << 15  # numbers worked on at a time, so that they stay in a core's cache
 _QUERY_BLOCK = 128  # queries per block of attention: later keys are masked, so never computed
+_NOTHING = np.zeros(1, np.int64)  # tokens before a pass without a cache
 
 
 class NumpyBackend:
@@ -31,9 +34,14 @@ class NumpyBackend:
         if dtype not in ("float32", "float64"):
             raise InputError(f"the numpy backend computes in float32 or float64, not {dtype!r}")
         self.dtype = np.dtype(dtype)
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or _cores()
         self._pool: ThreadPoolExecutor | None = None
         self._blas: Any = None
+
+    @property
+    def divides(self) -> bool:
+        """Whether there was work yet that was large enough to be divided between threads."""
+        return self._pool is not None
 
     # Arrays in and out
 
@@ -52,15 +60,23 @@ class NumpyBackend:
     def copy(self, x: np.ndarray) -> np.ndarray:
         return x.copy()
 
+    # Weights: here, the plain arrays
+
+    def prepare(self, w: Any) -> Any:
+        return type(w)(*(self.asarray(getattr(w, field.name)) for field in fields(w)))
+
+    def dense(self, w: Any) -> np.ndarray:
+        return np.asarray(w.weight)
+
     # The model's operations
 
-    def embedding(self, table: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        return np.asarray(table[ids])
+    def embedding(self, w: Any, ids: np.ndarray) -> np.ndarray:
+        return np.asarray(w.weight[ids])
 
-    def linear(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        rows = x.reshape(-1, weight.shape[0])
-        out = self._matmul(rows, weight, bias)
-        return out.reshape(*x.shape[:-1], weight.shape[1])
+    def linear(self, x: np.ndarray, w: Any) -> np.ndarray:
+        n_in, n_out = w.weight.shape
+        out = self._matmul(x.reshape(-1, n_in), w.weight, w.bias)
+        return out.reshape(*x.shape[:-1], n_out)
 
     def matmul(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         n_batch, n_head, n_row, n = x.shape
@@ -72,9 +88,10 @@ class NumpyBackend:
         self._divide(heads, n_head, cost=n_batch * n_row * n * y.shape[3])
         return out
 
-    def unembed(self, x: np.ndarray, table: np.ndarray) -> np.ndarray:
-        out = self._matmul(x.reshape(-1, table.shape[1]), table.T)
-        return out.reshape(*x.shape[:-1], table.shape[0])
+    def unembed(self, x: np.ndarray, w: Any) -> np.ndarray:
+        n_row, n = w.weight.shape
+        out = self._matmul(x.reshape(-1, n), w.weight.T)
+        return out.reshape(*x.shape[:-1], n_row)
 
     def layer_norm(
         self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float
@@ -132,9 +149,12 @@ class NumpyBackend:
     def hide(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return np.where(mask, scores, np.array(-np.inf, scores.dtype))
 
-    def attention(
-        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, past: np.ndarray
+    def attend(
+        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
     ) -> np.ndarray:
+        past = _NOTHING if cache is None else cache.past
+        if cache is not None:
+            k, v = cache.append(layer, k, v)  # [batch, head, key, d_k]
         n_batch, n_head, n_query, d_k = q.shape
         scale = 1 / math.sqrt(d_k)
         if n_query == 1 and past.size == 1:  # one new token sees every key: no mask
@@ -168,11 +188,6 @@ class NumpyBackend:
 
     def dropout(self, x: np.ndarray) -> np.ndarray:
         return x
-
-    def apply(
-        self, function: Callable[..., np.ndarray], weights: Any, x: np.ndarray, *rest: Any
-    ) -> np.ndarray:
-        return function(x, weights, *rest)
 
     def computing(self) -> AbstractContextManager[Any]:
         """BLAS on one thread, once there is work that is divided here."""
@@ -252,6 +267,15 @@ class NumpyBackend:
         self._blas = ThreadpoolController()
         _keep_freed_memory()
         return self._pool
+
+
+def _cores() -> int:
+    """The cores that this process may run on."""
+    if hasattr(os, "process_cpu_count"):  # Python 3.13
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _keep_freed_memory() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
+from .protocol import KeyValues
 
 __all__ = ["TorchBackend"]
 
@@ -19,6 +20,8 @@ _DTYPES = {
     "float64": torch.float64,
     "bfloat16": torch.bfloat16,
 }
+
+_NOTHING = np.zeros(1, np.int64)  # tokens before a pass without a cache
 
 Tensor = Any  # torch.Tensor; torch is an extra, so the type checker does not follow it
 
@@ -70,20 +73,29 @@ class TorchBackend:
     def copy(self, x: Tensor) -> Tensor:
         return x.clone()
 
+    # Weights: tensors, or while training the parameters of a module
+
+    def prepare(self, w: Any) -> Any:
+        return type(w)(*(self.asarray(getattr(w, field.name)) for field in fields(w)))
+
+    def dense(self, w: Any) -> Tensor:
+        return w.weight
+
     # The model's operations
 
-    def embedding(self, table: Tensor, ids: Tensor) -> Tensor:
-        return F.embedding(ids, table)
+    def embedding(self, w: Any, ids: Tensor) -> Tensor:
+        return F.embedding(ids, w.weight)
 
-    def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        rows = torch.addmm(bias, x.reshape(-1, weight.shape[0]), weight)
+    def linear(self, x: Tensor, w: Any) -> Tensor:
+        weight = w.weight  # once: under LoRA it is computed
+        rows = torch.addmm(w.bias, x.reshape(-1, weight.shape[0]), weight)
         return rows.view(*x.shape[:-1], weight.shape[1])
 
     def matmul(self, x: Tensor, y: Tensor) -> Tensor:
         return x @ y
 
-    def unembed(self, x: Tensor, table: Tensor) -> Tensor:
-        return F.linear(x, table)
+    def unembed(self, x: Tensor, w: Any) -> Tensor:
+        return F.linear(x, w.weight)
 
     def layer_norm(self, x: Tensor, gain: Tensor, bias: Tensor, epsilon: float) -> Tensor:
         return F.layer_norm(x, x.shape[-1:], gain, bias, epsilon)
@@ -107,15 +119,20 @@ class TorchBackend:
     def hide(self, scores: Tensor, mask: Tensor) -> Tensor:
         return scores.masked_fill(~mask, float("-inf"))
 
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, past: Tensor) -> Tensor:
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, cache: KeyValues | None, layer: int
+    ) -> Tensor:
+        past = _NOTHING if cache is None else cache.past
+        if cache is not None:
+            k, v = cache.append(layer, k, v)  # [batch, head, key, d_k]
         dropout = self.dropout_rate if self.training else 0.0
         if q.shape[2] == k.shape[2]:  # nothing cached: the plain lower triangle
             if self.training and q.device.type == "cpu" and q.dtype == torch.bfloat16:
                 return self._explicit(q, k, v, dropout)
             return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
-        if q.shape[2] == 1 and past.numel() == 1:
+        if q.shape[2] == 1 and len(past) == 1:
             return F.scaled_dot_product_attention(q, k, v)
-        mask = self.causal_mask(past, q.shape[2], k.shape[2])
+        mask = self.causal_mask(self.ids(past), q.shape[2], k.shape[2])
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
 
     def _explicit(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
@@ -131,12 +148,6 @@ class TorchBackend:
 
     def dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout_rate, self.training)
-
-    def apply(self, function: Callable[..., Tensor], weights: Any, x: Tensor, *rest: Any) -> Tensor:
-        # A module is called, so that its hooks run (FSDP gathers a block's weights in one).
-        if isinstance(weights, torch.nn.Module):
-            return weights(function, x, *rest)
-        return function(x, weights, *rest)
 
     def computing(self) -> AbstractContextManager[Any]:
         if self.training:

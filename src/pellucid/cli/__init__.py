@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from importlib import import_module
+from typing import Any
 
 import click
 
-__all__ = ["main", "pellucid"]
+from .verbs import EXAMPLES, SECTIONS, VERBS
 
-# section -> verb -> (module, one line for --help); a module's `command` is imported when needed
-SECTIONS = {
-    "Talk and generate": {
-        "chat": ("chat", "Talk with a model; see every token if you like."),
-        "generate": ("generate", "Go on from a text, token by token."),
-        "talk": ("talk", "The chatbot on the embedded model; the walk where there is no terminal."),
-    },
-    "See inside": {
-        "walk": ("walk", "The whole way from text to predicted token, with live numbers."),
-        "view": ("view", "One text from every side, on one page for a browser."),
-        "tokens": ("tokens", "Show how a text is split into tokens."),
-        "trace": ("trace", "Every value of a pass, or of a generation that was recorded."),
-        "lens": ("lens", "What it would say if it ended after each layer."),
-        "attention": ("attention", "Who looks where."),
-        "heads": ("heads", "What each head does, measured."),
-        "neighbours": ("neighbours", "The tokens nearest to a token."),
-    },
-    "Ask why": {
-        "why": ("why", "Which tokens and heads made it say that, in plain words."),
-        "attribute": ("attribute", "A logit as the sum of what each part wrote."),
-        "gradients": ("gradients", "Which tokens the prediction is sensitive to (needs PyTorch)."),
-    },
-    "Change and watch": {
-        "ablate": ("ablate", "Switch parts off and see what it says then."),
-        "sweep": ("sweep", "Every head, MLP or token off, each alone."),
-        "patch": ("patch", "Put values of one prompt's run into another's."),
-        "steer": ("steer", "Generate with a direction added."),
-    },
-    "Learn": {
-        "data": ("data", "Turn texts and conversations into token files to train on."),
-        "train": ("train", "Make a model from your texts; `train talk` learns in seconds."),
-        "prefer": ("prefer", "Make the better of two replies likelier (DPO)."),
-        "plot": ("plot", "Draw a training run's losses."),
-    },
-    "Models": {
-        "eval": ("eval", "How well a model predicts a text it has not seen."),
-        "models": ("models", "List the models at hand, or show one's card."),
-        "convert": ("convert", "Write a checkpoint in another format."),
-        "merge": ("merge", "Put a LoRA adapter into the model it was trained on."),
-    },
-}
-VERBS = {verb: entry for verbs in SECTIONS.values() for verb, entry in verbs.items()}
+__all__ = ["SECTIONS", "VERBS", "main", "pellucid"]
 
 
 class Verbs(click.Group):
@@ -62,16 +27,34 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = import_module(f".{VERBS[cmd_name][0]}", __name__)
-        command: click.Command = module.command
+        command: click.Command = import_module(f".{cmd_name}", __name__).command
+        command.epilog = f"\b\nExample:\n  {EXAMPLES[cmd_name]}"
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = [verb for verb in VERBS if verb.startswith(name)]
+            near = near or get_close_matches(name, VERBS, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "pellucid --help lists them."
+            ctx.fail(f"There is no command {name!r}: {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         widest = max(map(len, VERBS))
         for section, verbs in SECTIONS.items():
             with formatter.section(section):
-                rows = [(f"{verb:<{widest}}", line) for verb, (_, line) in verbs.items()]
-                formatter.write_dl(rows)
+                formatter.write_dl([(f"{verb:<{widest}}", line) for verb, line in verbs.items()])
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _reader_may_leave():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader_may_leave():
+            return super().invoke(ctx)
 
 
 @click.group(
@@ -90,21 +73,36 @@ def main() -> None:
 
     try:
         pellucid.main(prog_name="pellucid", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("\nStopped.", err=True)
-        sys.exit(130)
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("\nStopped.", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        _complain(shown.getvalue().rstrip("\n"))
         sys.exit(error.exit_code)
-    except PellucidError as error:
-        click.echo(f"Error: {error}", err=True)
+    except (PellucidError, OSError) as error:
+        _complain(f"Error: {error}")
         sys.exit(2)
-    except BrokenPipeError:  # `pellucid ... | head`
-        sys.stderr.close()
-        sys.exit(0)
-    except OSError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+
+
+def _complain(text: str) -> None:
+    """What a file or a person wrote may stand in it: shown, not obeyed."""
+    from ..visible import harmless
+
+    click.echo(harmless(text), err=True)
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """`pellucid … | head` ends well: whoever reads has seen enough."""
+    try:
+        yield
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:  # what is still held would fail again at the very end
+                with suppress(OSError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise click.exceptions.Exit(0) from None

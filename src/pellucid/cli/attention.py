@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from .findings import output_options, places, show
-from .options import given_text, load_model, model_options
+from .options import places, with_model
+from .output import Output, with_output
+from .text import with_text
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
 
 __all__ = ["command"]
 
 
 @click.command("attention")
-@click.argument("text", required=False)
+@with_text
 @places("layer", "head")
 @click.option("--position", type=int, default=-1, help="Whose look (default: the last).")
-@model_options
-@output_options
+@with_model
+@with_output
 def command(
-    text: str | None,
+    text: str,
     layers: list[int] | None,
     heads: list[int] | None,
     position: int,
-    model: str | None,
-    backend: str,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
-    as_json: bool,
-    html: str | None,
+    gpt: GPT,
+    output: Output,
 ) -> None:
     """Show where each head looks in TEXT; with one --layer and one --head every number."""
     from ..inspect import attention
 
-    text = given_text(text, 'pellucid attention "The power clapper went straight to"')
-    gpt = load_model(model, backend, device, dtype, threads)
-    found = attention(gpt, text, layers=layers, heads=heads)
-    show(found, f"Attention: {text}", as_json=as_json, html=html, position=position)
+    patterns = attention(gpt, text, layers=layers, heads=heads)
+    output.show(patterns, f"Attention: {text}", position=position)

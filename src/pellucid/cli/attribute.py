@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from .findings import output_options, show, target_options
-from .options import given_text, load_model, model_options
+from .options import with_model, with_target
+from .output import Output, with_output
+from .text import with_text
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
 
 __all__ = ["command"]
 
 
 @click.command("attribute")
-@click.argument("text", required=False)
-@target_options
-@model_options
-@output_options
+@with_text
+@with_target
+@with_model
+@with_output
 def command(
-    text: str | None,
+    text: str,
     target: str | int | None,
     versus: str | int | None,
     position: int,
-    model: str | None,
-    backend: str,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
-    as_json: bool,
-    html: str | None,
+    gpt: GPT,
+    output: Output,
 ) -> None:
     """Divide the logit of the token after TEXT among heads, MLPs, embeddings and tokens.
 
@@ -34,7 +35,5 @@ def command(
     """
     from ..inspect import attribute
 
-    text = given_text(text, 'pellucid attribute "The power clapper went straight to"')
-    gpt = load_model(model, backend, device, dtype, threads)
-    found = attribute(gpt, text, target, versus=versus, position=position)
-    show(found, f"Attribution: {text}", as_json=as_json, html=html)
+    shares = attribute(gpt, text, target, versus=versus, position=position)
+    output.show(shares, f"Attribution: {text}")

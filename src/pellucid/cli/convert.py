@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import console
+from ..visible import harmless
+from .output import console
 
 __all__ = ["command"]
 
@@ -32,22 +33,25 @@ __all__ = ["command"]
 @click.option("--force", is_flag=True, help="Replace a checkpoint that is there.")
 def command(source: str, target: Path, form: str, dtype: str, force: bool) -> None:
     """Read the model SOURCE, of any format that loads, and write the folder TARGET."""
+    from rich.text import Text
+
     from .. import checkpoint
 
     if target.exists() and not force:
         raise click.UsageError(f"{target} exists; choose another name, or --force to replace it")
     screen = console(stderr=True)
-    with screen.status(f"reading {source}"):
-        found = checkpoint.load(source)
-    with screen.status(f"writing {target}"):
+    with screen.status(Text(harmless(f"reading {source}"))):
+        model = checkpoint.load(source)
+    with screen.status(Text(harmless(f"writing {target}"))):
         checkpoint.save(
             target,
-            found.hparams,
-            found.tensors,
-            found.tokenizer,
+            model.hparams,
+            model.tensors,
+            model.tokenizer,
             format=form,
             dtype=dtype,
-            card=found.card,
-            template=found.template,
+            card=model.card,
+            template=model.template,
         )
-    click.echo(f"Wrote {target} ({form}, {dtype}, {found.hparams.n_params:,} parameters).")
+    n_params = model.hparams.n_params
+    click.echo(harmless(f"Wrote {target} ({form}, {dtype}, {n_params:,} parameters)."))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import console, load_model, model_options
+from .options import console, with_loader
 
 if TYPE_CHECKING:
     from ..evaluate import Perplexity, TaskScore
@@ -22,7 +22,7 @@ KINDS = ("perplexity", "lambada", "hellaswag", "blimp")
 
 @click.command("eval")
 @click.argument("arguments", nargs=-1, metavar="[perplexity|lambada|hellaswag|blimp] FILE")
-@model_options
+@with_loader
 @click.option("--stride", type=click.IntRange(1), help="Tokens scored per window (default: all).")
 @click.option("--window", type=click.IntRange(1), help="Tokens read per window (default: n_ctx).")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
@@ -30,11 +30,7 @@ KINDS = ("perplexity", "lambada", "hellaswag", "blimp")
 @click.option("--json", "as_json", is_flag=True, help="One object with every number.")
 def command(
     arguments: tuple[str, ...],
-    model: str | None,
-    backend: str,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
+    load: Callable[[], GPT],
     stride: int | None,
     window: int | None,
     limit: int | None,
@@ -53,7 +49,7 @@ def command(
     kind = arguments[0] if len(arguments) == 2 else guess_kind(path)
     if kind != "perplexity" and (stride or window):
         raise click.UsageError(f"--stride and --window belong to perplexity, not to {kind}")
-    gpt = load_model(model, backend, device, dtype, threads)
+    gpt = load()
     best: list[Any] = []  # the score so far
     from rich.progress import Progress
 

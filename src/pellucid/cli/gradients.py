@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from .findings import output_options, show, target_options
-from .options import given_text, load_model, model_options
+from .options import with_model, with_target
+from .output import Output, with_output
+from .text import with_text
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
 
 __all__ = ["command"]
 
 
 @click.command("gradients")
-@click.argument("text", required=False)
-@target_options
+@with_text
+@with_target
 @click.option("--integrated", is_flag=True, help="Along the way from a baseline: sums exactly.")
 @click.option("--steps", type=click.IntRange(1), default=64, show_default=True, help="On that way.")
 @click.option(
@@ -24,39 +28,23 @@ __all__ = ["command"]
     show_default=True,
     help="Where it begins.",
 )
-@model_options
-@output_options
+@with_model
+@with_output
 def command(
-    text: str | None,
+    text: str,
     target: str | int | None,
-    versus: str | int | None,
-    position: int,
     integrated: bool,
     steps: int,
     baseline: Literal["zero", "mean"],
-    model: str | None,
-    backend: str,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
-    as_json: bool,
-    html: str | None,
+    gpt: GPT,
+    output: Output,
+    **logit: Any,
 ) -> None:
     """Gradient × input, or integrated gradients, for each token of TEXT. Needs PyTorch."""
     from ..inspect import gradient_times_input, integrated_gradients
 
-    text = given_text(text, 'pellucid gradients "The power clapper went straight to"')
-    gpt = load_model(model, backend, device, dtype, threads)
     if integrated:
-        found = integrated_gradients(
-            gpt,
-            text,
-            target,
-            versus=versus,
-            position=position,
-            baseline=baseline,
-            steps=steps,
-        )
+        gradients = integrated_gradients(gpt, text, target, baseline=baseline, steps=steps, **logit)
     else:
-        found = gradient_times_input(gpt, text, target, versus=versus, position=position)
-    show(found, f"Gradients: {text}", as_json=as_json, html=html)
+        gradients = gradient_times_input(gpt, text, target, **logit)
+    output.show(gradients, f"Gradients: {text}")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from .findings import output_options, show
-from .options import load_model, model_options
+from .options import with_model
+from .output import Output, with_output
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
 
 __all__ = ["command"]
 
@@ -20,25 +25,13 @@ __all__ = ["command"]
 )
 @click.option("--period", type=click.IntRange(2), help="Random tokens before the repetition.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="For the random tokens.")
-@model_options
-@output_options
-def command(
-    threshold: float,
-    period: int | None,
-    seed: int,
-    model: str | None,
-    backend: str,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
-    as_json: bool,
-    html: str | None,
-) -> None:
+@with_model
+@with_output
+def command(threshold: float, period: int | None, seed: int, gpt: GPT, output: Output) -> None:
     """Label the heads by what they do on random tokens that are repeated: previous-token,
     duplicate-token, induction, first-token, self.
     """
     from ..inspect import head_labels
 
-    gpt = load_model(model, backend, device, dtype, threads)
-    found = head_labels(gpt, threshold=threshold, period=period, seed=seed)
-    show(found, f"Heads of {gpt.name}", as_json=as_json, html=html)
+    labels = head_labels(gpt, threshold=threshold, period=period, seed=seed)
+    output.show(labels, f"Heads of {gpt.name}")

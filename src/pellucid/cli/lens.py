@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from .findings import output_options, places, show
-from .options import given_text, load_model, model_options
+from .options import places, with_model
+from .output import Output, with_output
+from .text import with_text
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
 
 __all__ = ["command"]
 
 
 @click.command("lens")
-@click.argument("text", required=False)
+@with_text
 @places("position")
 @click.option(
     "--top", type=click.IntRange(1), default=5, show_default=True, help="How many tokens."
 )
-@model_options
-@output_options
-def command(
-    text: str | None,
-    positions: list[int] | None,
-    top: int,
-    model: str | None,
-    backend: str,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
-    as_json: bool,
-    html: str | None,
-) -> None:
+@with_model
+@with_output
+def command(text: str, positions: list[int] | None, top: int, gpt: GPT, output: Output) -> None:
     """Read TEXT out after each layer: the logit lens. TEXT - reads standard input.
 
     With one --position, how the token that follows rises from layer to layer.
     """
     from ..inspect import logit_lens
 
-    text = given_text(text, 'pellucid lens "The power clapper went straight to"')
-    gpt = load_model(model, backend, device, dtype, threads)
-    found = logit_lens(gpt, text, positions=positions, k=top)
-    show(found, f"Lens: {text}", as_json=as_json, html=html)
+    output.show(logit_lens(gpt, text, positions=positions, k=top), f"Lens: {text}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
-from .options import console
+from ..visible import harmless
+from .output import console, to_json
 
 __all__ = ["command"]
 
@@ -19,27 +20,36 @@ def command(name: str | None, as_json: bool) -> None:
     """List the embedded models, the known sizes, and what the hub's cache holds; or show the
     card of the model NAME."""
     if name is not None:
-        _card(name, as_json)
-        return
+        print_card(name, as_json=as_json)
+    else:
+        print_models(as_json=as_json)
+
+
+def print_models(*, as_json: bool) -> None:
     from .. import embedded
     from ..checkpoint import hub
     from ..hparams import SIZES
 
-    found = {
-        "embedded": embedded.names(),
-        "default": embedded.DEFAULT,
-        "cached": hub.cached(),
-        "sizes": {size: {**h.to_dict(), "parameters": h.n_params} for size, h in SIZES.items()},
-    }
+    cached = hub.cached()
     if as_json:
-        click.echo(json.dumps(found))
+        sizes = {size: {**h.to_dict(), "parameters": h.n_params} for size, h in SIZES.items()}
+        click.echo(
+            to_json(
+                {
+                    "embedded": embedded.names(),
+                    "default": embedded.DEFAULT,
+                    "cached": cached,
+                    "sizes": sizes,
+                }
+            )
+        )
         return
     from rich.table import Table
 
     screen = console()
-    screen.print("Embedded (need no download): " + ", ".join(embedded.names()), highlight=False)
-    cached = ", ".join(hub.cached()) or "none; --model gpt2 downloads it"
-    screen.print(f"In the hub's cache: {cached}", markup=False)
+    screen.print("Embedded (need no download): " + ", ".join(embedded.names()), markup=False)
+    listed = ", ".join(cached) or "none; --model gpt2 downloads it"
+    screen.print(harmless(f"In the hub's cache: {listed}"), markup=False)
     table = Table("size", "parameters", "n_vocab", "n_ctx", "n_embd", "n_head", "n_layer", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -49,24 +59,52 @@ def command(name: str | None, as_json: bool) -> None:
     screen.print(table)
 
 
-def _card(name: str, as_json: bool) -> None:
+def print_card(name: str, *, as_json: bool) -> None:
+    from rich.text import Text
+
     from .. import checkpoint
 
-    found = checkpoint.load(name)
-    card: dict[str, Any] = {
-        **found.hparams.to_dict(),
-        "parameters": found.hparams.n_params,
-        "template": found.template,
-        "card": found.card,
+    model = checkpoint.load(name)
+    own = {
+        **model.hparams.to_dict(),
+        "parameters": model.hparams.n_params,
+        "template": model.template,
     }
     if as_json:
-        click.echo(json.dumps(card, ensure_ascii=False))
+        click.echo(to_json({**own, "card": model.card}))
         return
     screen = console()
-    own = {key: value for key, value in card.items() if key != "card"}
-    for key, value in {**found.card, **own}.items():
-        screen.print(f"{key.replace('_', ' ')}: ", end="", style="bold", markup=False)
-        if isinstance(value, list):
-            screen.print("\n  " + "\n  ".join(map(str, value)), markup=False)
+    for depth, key, value in lines({**model.card, **own}):
+        line = Text("  " * depth)
+        line.append(harmless(key), style="bold" if depth == 0 else "")
+        screen.print(line + harmless(value), soft_wrap=True)
+
+
+def lines(table: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[int, str, str]]:
+    """A card -> (depth, key, value) line by line, as a person reads it."""
+    for key, value in table.items():
+        name = str(key).replace("_", " ") + ":"
+        if isinstance(value, Mapping) and any(map(_nested, value.values())):
+            yield depth, name, ""
+            yield from lines(value, depth + 1)
+        elif isinstance(value, list) and value:
+            yield depth, name, ""
+            yield from ((depth + 1, "", _plain(each)) for each in value)
         else:
-            screen.print(str(value), markup=False)
+            yield depth, name, f" {_plain(value)}"
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, Mapping | list)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_plain(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return {None: "none", True: "yes", False: "no"}[value] if _is_word(value) else str(value)
+
+
+def _is_word(value: Any) -> bool:
+    return value is None or isinstance(value, bool)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from .findings import TOKEN, output_options, show
-from .options import load_model, model_options
+from .options import with_model
+from .output import Output, with_output
+from .types import TOKEN
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
 
 __all__ = ["command"]
 
@@ -22,23 +26,12 @@ __all__ = ["command"]
     show_default=True,
     help="How nearness is measured.",
 )
-@model_options
-@output_options
+@with_model
+@with_output
 def command(
-    token: str | int,
-    top: int,
-    by: Literal["cosine", "dot"],
-    model: str | None,
-    backend: str,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
-    as_json: bool,
-    html: str | None,
+    token: str | int, top: int, by: Literal["cosine", "dot"], gpt: GPT, output: Output
 ) -> None:
     """List the tokens whose embeddings lie nearest to that of TOKEN (its text, or #id)."""
     from ..inspect import neighbours
 
-    gpt = load_model(model, backend, device, dtype, threads)
-    found = neighbours(gpt, token, top, by=by)
-    show(found, f"Neighbours of {token}", as_json=as_json, html=html)
+    output.show(neighbours(gpt, token, top, by=by), f"Neighbours of {token}")

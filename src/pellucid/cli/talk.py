@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from .options import console
+from .output import console
+from .settings import recommended
 
 __all__ = ["command"]
 
@@ -14,16 +15,14 @@ __all__ = ["command"]
 @click.command("talk")
 def command() -> None:
     """Chat with the embedded model; where there is no terminal, walk through one prediction."""
-    from ..chat import Conversation
     from ..gpt import load
-    from .chat import converse, default_sampling
+    from .chat import converse
+    from .walk import TALK, walk
 
     gpt = load()
     screen = console()
     if sys.stdin.isatty() and sys.stdout.isatty():
         screen.print("[bold]Pellucid[/bold]: a GPT you can see through.\n")
-        converse(gpt, Conversation(gpt, **default_sampling(gpt)), screen)
-        return
-    from .walk import TALK, walk
-
-    walk(gpt, TALK, screen)
+        converse(gpt, recommended(gpt))
+    else:
+        walk(gpt, TALK, screen)

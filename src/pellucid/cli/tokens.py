@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import console, given_text
+from ..visible import harmless, visible_bytes
+from .output import console, to_json
+from .text import with_text
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from ..tokenizer import Piece
+    from ..tokenizer import MergedWord, Piece
 
 __all__ = ["coloured", "command"]
 
@@ -21,11 +22,11 @@ GROUNDS = ("#cfe3ff", "#ffe1b3", "#d6f0d0", "#f3d3e8", "#e3dcf7")
 
 
 @click.command("tokens")
-@click.argument("text", required=False)
+@with_text
 @click.option("--model", "-m", metavar="M", help="Whose tokenizer (default: the embedded model's).")
 @click.option("--merges", is_flag=True, help="Also each merge that formed the pieces.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def command(text: str | None, model: str | None, merges: bool, as_json: bool) -> None:
+def command(text: str, model: str | None, merges: bool, as_json: bool) -> None:
     """Show the pieces of TEXT and their ids. TEXT - reads standard input.
 
     Bytes that are no character by themselves are shown as bytes: ⟨F0 9F⟩.
@@ -33,48 +34,55 @@ def command(text: str | None, model: str | None, merges: bool, as_json: bool) ->
     from ..checkpoint import load_tokenizer
     from ..gpt import DEFAULT
 
-    text = given_text(text, 'pellucid tokens "The power clapper"')
     tokenizer = load_tokenizer(model or DEFAULT)
     pieces = tokenizer.pieces(text)
-    work = tokenizer.merges(text) if merges else []
+    words = tokenizer.merges(text) if merges else None
     if as_json:
-        table: dict[str, object] = {
-            "text": text,
-            "tokens": [
-                {"id": piece.id, "text": piece.text, "bytes": list(piece.bytes)} for piece in pieces
-            ],
-        }
-        if merges:
-            table["words"] = [
-                {
-                    "text": word.text,
-                    "merges": [
-                        {"rank": m.rank, "pair": list(map(shown, m.pair)),
-                         "parts": list(map(shown, m.parts))}
-                        for m in word.merges
-                    ],
-                }
-                for word in work
-            ]  # fmt: skip
-        click.echo(json.dumps(table, ensure_ascii=False))
+        click.echo(to_json(as_object(text, pieces, words)))
         return
     screen = console()
     screen.print(coloured(pieces), soft_wrap=True)
     screen.print(f"{len(pieces)} tokens, {len(text)} characters", style="dim")
-    width = max((len(visible(piece)) for piece in pieces), default=0)
     for piece in pieces:
-        screen.print(f"{piece.id:>7}  {visible(piece):<{width}}", markup=False, soft_wrap=True)
-    for word in work:
-        screen.print()
-        screen.print(f"{word.text!r}: {len(word.start)} bytes", style="bold", markup=False)
-        screen.print("         " + "·".join(map(shown, word.start)), markup=False, soft_wrap=True)
-        for merge in word.merges:
-            parts = "·".join(map(shown, merge.parts))
-            pair = " + ".join(map(shown, merge.pair))
-            line = f"{merge.rank:>7}  {parts}   ({pair})"
-            screen.print(line, markup=False, soft_wrap=True)
-    if work:
+        line = f"{piece.id:>7}  {visible_bytes(piece.bytes)}"
+        screen.print(line, markup=False, soft_wrap=True)
+    for word in words or ():
+        print_merges(word)
+    if words:
         screen.print("\nThe number is the merge's rank: the lowest goes first.", style="dim")
+
+
+def print_merges(word: MergedWord) -> None:
+    """The bytes that a word begins as, and each merge with what it leaves."""
+    screen = console()
+    screen.print(f"\n{word.text!r}: {len(word.start)} bytes", style="bold", markup=False)
+    start = "·".join(map(visible_bytes, word.start))
+    screen.print(f"         {start}", markup=False, soft_wrap=True)
+    for merge in word.merges:
+        parts = "·".join(map(visible_bytes, merge.parts))
+        pair = " + ".join(map(visible_bytes, merge.pair))
+        screen.print(f"{merge.rank:>7}  {parts}   ({pair})", markup=False, soft_wrap=True)
+
+
+def as_object(text: str, pieces: list[Piece], words: list[MergedWord] | None) -> dict[str, Any]:
+    tokens = [{"id": piece.id, "text": piece.text, "bytes": list(piece.bytes)} for piece in pieces]
+    if words is None:
+        return {"text": text, "tokens": tokens}
+    merged = [
+        {
+            "text": word.text,
+            "merges": [
+                {
+                    "rank": merge.rank,
+                    "pair": [visible_bytes(part) for part in merge.pair],
+                    "parts": [visible_bytes(part) for part in merge.parts],
+                }
+                for merge in word.merges
+            ],
+        }
+        for word in words
+    ]
+    return {"text": text, "tokens": tokens, "words": merged}
 
 
 def coloured(pieces: list[Piece]) -> Text:
@@ -84,21 +92,9 @@ def coloured(pieces: list[Piece]) -> Text:
     plain = not console().is_terminal
     line = Text()
     for number, piece in enumerate(pieces):
+        shown = harmless(piece.shown)
         if plain:
-            line.append(("|" if number else "") + piece.shown)
+            line.append(("|" if number else "") + shown)
         else:
-            line.append(piece.shown, style=f"black on {GROUNDS[number % len(GROUNDS)]}")
+            line.append(shown, style=f"black on {GROUNDS[number % len(GROUNDS)]}")
     return line
-
-
-def shown(value: bytes) -> str:
-    """Bytes as text where they are text, a space as ␣."""
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return f"⟨{value.hex(' ').upper()}⟩"
-    return text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
-
-
-def visible(piece: Piece) -> str:
-    return shown(piece.bytes)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from .findings import BYTES, new_file, output_options, places, show
-from .options import console, given_text, load_model, model_options
+from .options import places, with_loader
+from .output import Output, note, with_output
+from .text import with_text
+from .types import BYTES
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
 
 __all__ = ["command"]
 
 
 @click.command("trace")
-@click.argument("text", required=False)
+@with_text
 @click.option(
     "--names",
     multiple=True,
@@ -25,10 +32,10 @@ __all__ = ["command"]
 )
 @click.option("--cost", is_flag=True, help="Only what it would take; nothing is run.")
 @click.option("--save", type=click.Path(dir_okay=False), help="Also keep it, as safetensors.")
-@model_options
-@output_options
+@with_loader
+@with_output
 def command(
-    text: str | None,
+    text: str,
     names: tuple[str, ...],
     layers: list[int] | None,
     heads: list[int] | None,
@@ -36,33 +43,27 @@ def command(
     budget: int,
     cost: bool,
     save: str | None,
-    model: str | None,
-    backend: str,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
-    as_json: bool,
-    html: str | None,
+    load: Callable[[], GPT],
+    output: Output,
 ) -> None:
     """Show the values of a pass over TEXT, or those in FILE.safetensors, which --save or
     `pellucid generate --record` wrote. One value alone is drawn whole.
     """
+    from ..files import new_file
     from ..inspect import Trace, estimate, trace
 
-    text = given_text(text, 'pellucid trace "The power clapper"')
     if text.endswith(".safetensors") and Path(text).is_file():
-        found = Trace.load(text).narrowed(names or "*", layers=layers, heads=heads)
-        show(found, text, as_json=as_json, html=html)
+        recorded = Trace.load(text).narrowed(names or "*", layers=layers, heads=heads)
+        output.show(recorded, text)
         return
-    gpt = load_model(model, backend, device, dtype, threads)
+    gpt = load()
     chosen = {"layers": layers, "heads": heads, "positions": positions}
     if cost:
-        taken = estimate(gpt, text, names or "*", **chosen)
-        show(taken, f"Cost: {text}", as_json=as_json, html=html)
+        output.show(estimate(gpt, text, names or "*", **chosen), f"Cost: {text}")
         return
-    found = trace(gpt, text, names or "*", **chosen, budget_bytes=budget)
+    values = trace(gpt, text, names or "*", **chosen, budget_bytes=budget)
     if save is not None:
         with new_file(save) as partial:
-            found.save(partial)
-        console(stderr=True).print(f"Wrote {save}", style="dim", markup=False)
-    show(found, f"Trace: {text}", as_json=as_json, html=html)
+            values.save(partial)
+        note(f"Wrote {save}")
+    output.show(values, f"Trace: {text}")

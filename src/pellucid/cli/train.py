@@ -323,8 +323,8 @@ def _sample(model: Checkpoint, prompt: str, seed: int | None) -> str:
     """What the model makes of a prompt, by the same code that chats. seed None: greedily."""
     from ..backend import get_backend
     from ..errors import PellucidError
-    from ..generate import Model
     from ..gpt import GPT
+    from ..model import Model
     from ..weights import unflatten
 
     assert model.tokenizer is not None

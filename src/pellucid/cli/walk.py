@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .findings import new_file
-from .options import console as make_console
-from .options import load_model, model_options
+from ..visible import harmless, visible_bytes
+from .options import with_model
+from .output import console as make_console
+from .output import note, to_json, write_page
+from .text import given_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ TALK = "The power clapper"
 
 @click.command("walk")
 @click.argument("text", default=TALK)
-@model_options
+@with_model
 @click.option("--layer", type=int, default=0, show_default=True, help="Which layer to open.")
 @click.option("--head", type=int, default=0, show_default=True, help="Which of its heads.")
 @click.option("--position", type=int, default=-1, show_default=True, help="Whose row to follow.")
@@ -40,11 +41,7 @@ TALK = "The power clapper"
 @click.option("--json", "as_json", is_flag=True, help="Every number of the walk, as JSON.")
 def command(
     text: str,
-    model: str | None,
-    backend: str,
-    device: str | None,
-    dtype: str | None,
-    threads: int | None,
+    gpt: GPT,
     layer: int,
     head: int,
     position: int,
@@ -52,35 +49,30 @@ def command(
     html: str | None,
     as_json: bool,
 ) -> None:
-    """Walk TEXT through the model, step by step, with live numbers and pictures.
+    """Walk TEXT through the model, step by step, with live numbers and pictures. TEXT - reads
+    standard input.
 
     Negative --layer, --head and --position count from the end.
     """
-    gpt = load_model(model, backend, device, dtype, threads)
+    text = given_text(text)
     out = generation(gpt, text, max_tokens)
     layer, head, position = places(gpt, len(out.prompt), layer, head, position)
     if html is not None:
-        write_page(gpt, text, html)
+        from ..inspect import view
+
+        title = text if len(text) <= 60 else f"{text[:59]}…"
+        write_page(html, lambda: view(gpt, text), title)
     if as_json:
         seen = gather(gpt, out.prompt)
-        click.echo(json.dumps(as_object(gpt, text, seen, out, layer, head, position)))
+        click.echo(to_json(as_object(gpt, text, seen, out, layer, head, position)))
         return
     screen = make_console()
     walk(gpt, text, screen, layer=layer, head=head, position=position, max_tokens=max_tokens)
     if html is not None:
-        make_console(stderr=True).print(f"Wrote {html}", style="dim", markup=False)
+        note(f"Wrote {html}")
 
 
-def write_page(gpt: GPT, text: str, path: str) -> None:
-    """The same text from every side, as one page for a browser."""
-    from ..inspect import page, view
-
-    with new_file(path) as partial:
-        title = text if len(text) <= 60 else f"{text[:59]}…"
-        partial.write_bytes(page(view(gpt, text), title=title).encode())
-
-
-def generation(gpt: GPT, text: str, max_tokens: int | None) -> Generation:
+def generation(gpt: GPT, text: str | Sequence[int], max_tokens: int | None) -> Generation:
     """The greedy generation, not yet run. Where the window is large, 8 tokens are enough."""
     if max_tokens is None and gpt.hparams.n_ctx > 64:
         max_tokens = 8
@@ -124,7 +116,7 @@ def as_object(
     head: int,
     position: int,
 ) -> dict[str, Any]:
-    from .generate import step_object
+    from .stream import step_object
 
     inside = f"blocks.{layer}."
     wanted = [name for name in seen if not name.startswith("blocks.") or name.startswith(inside)]
@@ -147,7 +139,7 @@ def as_object(
 
 def walk(
     gpt: GPT,
-    text: str,
+    text: str | Sequence[int],
     console: Console,
     *,
     layer: int = 0,
@@ -155,8 +147,10 @@ def walk(
     position: int = -1,
     max_tokens: int | None = None,
 ) -> None:
-    """Print the walk. Raises InputError for a layer, head or position that is not there."""
+    """Print the walk through a text or ids. Raises InputError for a layer, head or position that
+    is not there."""
     out = generation(gpt, text, max_tokens)
+    text = harmless(text if isinstance(text, str) else gpt.tokenizer.decode(text))
     layer, head, position = places(gpt, len(out.prompt), layer, head, position)
     seen = gather(gpt, out.prompt)
     view = _View(gpt, console, seen, list(out.prompt), layer, head, position)
@@ -186,9 +180,8 @@ class _View:
         self.gpt, self.console, self.seen = gpt, console, seen
         self.h = gpt.hparams
         self.layer, self.head, self.position = layer, head, position
-        from .tokens import visible
 
-        self.labels = [visible(piece) for piece in gpt.tokenizer.pieces(ids)]
+        self.labels = [visible_bytes(piece.bytes) for piece in gpt.tokenizer.pieces(ids)]
         # Long texts: only the positions around the one that is followed.
         most = max(2, min(8, (console.width - 14) // 8))
         low = max(0, min(position - most + 1, len(ids) - most))
@@ -324,7 +317,6 @@ class _View:
         import numpy as np
 
         from ..sampling import softmax
-        from .tokens import shown
 
         self.heading(8, "Output layer: predictToken")
         self.say(
@@ -339,7 +331,7 @@ class _View:
 
         for token in np.argsort(-probabilities, kind="stable")[:8]:
             share = float(probabilities[token])
-            name = shown(self.gpt.tokenizer.piece(int(token)).bytes)[:14]
+            name = visible_bytes(self.gpt.tokenizer.piece(int(token)).bytes)[:14]
             line = Text(f"   {name:<14} {share:8.3%} ")
             line.append("█" * round(share * room) or "▏", style="cyan")
             line.append(f" {float(logits[token]):.2f}", style="dim")
@@ -353,17 +345,16 @@ class _View:
             "Each predicted token is fed back in, until the context window is full or a stop "
             "token comes."
         )
-        from .tokens import visible
 
         line = Text(f"   {text}", style="dim")
         for step in out:
-            piece = visible(self.gpt.tokenizer.piece(step.token))
+            piece = visible_bytes(self.gpt.tokenizer.piece(step.token).bytes)
             self.console.print(line + Text(f" + {piece}", style="bold"))
-            line.append(step.text)
+            line.append(harmless(step.text))
         full = f"{len(out.tokens)} of {out.window} tokens"
         self.say(f"   ends: [bold]{out.reason}[/] ({full})")
         self.console.print()
-        self.console.print(Text(text, style="dim") + Text(out.text, style="bold"))
+        self.console.print(Text(text, style="dim") + Text(harmless(out.text), style="bold"))
 
     # Numbers
 

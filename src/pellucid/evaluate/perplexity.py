@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..chat import Message, choose_template
+from ..chat import choose_template
 from ..errors import InputError
+from ..template import Message
 from .scoring import Row, loglikelihoods
 
 if TYPE_CHECKING:

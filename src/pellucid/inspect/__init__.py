@@ -5,6 +5,7 @@ All take a GPT first, work on every backend and leave nothing behind in the mode
 gradients need torch.
 """
 
+from ..taps import canonical_name, compose, transformer_lens_name
 from .ablation import Ablation, Sweep, ablate, ablate_each, ablation
 from .attention import (
     HEAD_KINDS,
@@ -15,7 +16,7 @@ from .attention import (
     head_labels,
 )
 from .attribution import Attribution, attribute
-from .edits import Edits, compose
+from .edits import Edits
 from .finding import Finding
 from .gradients import TokenGradients, gradient_times_input, integrated_gradients
 from .lens import LogitLens, logit_lens
@@ -28,11 +29,9 @@ from .trace import (
     Cost,
     Recorder,
     Trace,
-    canonical_name,
     estimate,
     select,
     trace,
-    transformer_lens_name,
 )
 from .view import (
     Prediction,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..errors import InputError
-from ..generate import Alternative
 from ..sampling import log_softmax
+from ..sequence import Alternative
 from .edits import Edits, edited_copies
 from .finding import Finding, chosen, effect, likeliest, read, token_id
 from .trace import Recorder
@@ -322,7 +322,7 @@ def _pools(
     gpt: GPT, names: list[str], how: Kind, reference: str | Sequence[int] | None
 ) -> dict[str, Array]:
     """Name → what to put in its place, [n, …]: row i is for position i modulo n."""
-    hparams, backend, weights = gpt.hparams, gpt.model.backend, gpt.model.weights
+    hparams, backend = gpt.hparams, gpt.model.backend
     if how not in _KINDS:
         raise InputError(f"how must be one of {', '.join(_KINDS)}, not {how!r}")
     if how == "zero":
@@ -333,7 +333,7 @@ def _pools(
         }
     if reference is None:
         if how == "mean" and names == ["embed"]:
-            return {"embed": backend.mean(weights.wte.weight.swapaxes(0, 1)).swapaxes(0, 1)}
+            return {"embed": backend.mean(gpt.model.unembedding().swapaxes(0, 1)).swapaxes(0, 1)}
         raise InputError(f"how={how!r} needs a reference text to take the values from")
     recorder = Recorder(gpt, names, budget_bytes=1 << 62)
     gpt.forward([read(gpt, reference)[0]], tap=recorder, last_only=True)

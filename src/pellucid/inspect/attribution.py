@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .edits import compose
+from ..taps import compose
 from .finding import Finding, chosen, read, token_id
 from .trace import Recorder
 
@@ -92,7 +92,7 @@ def attribute(
     """
     ids, tokens = read(gpt, text)
     (here,) = chosen(position, len(ids), "position")
-    hparams, backend, weights = gpt.hparams, gpt.model.backend, gpt.model.weights
+    hparams, model = gpt.hparams, gpt.model
     budget = 1 << 62
     one_row = Recorder(
         gpt,
@@ -105,32 +105,32 @@ def attribute(
     gpt.forward([ids[: here + 1]], tap=compose(one_row, all_rows))
 
     def exact(x: object) -> np.ndarray:
-        return np.asarray(backend.to_numpy(x), np.float64)
+        return np.asarray(model.backend.to_numpy(x), np.float64)
 
     row = {name: exact(value) for name, value in one_row.passes[0].items()}
     logits = row["logits"][0, 0]
     target_id = int(logits.argmax()) if target is None else token_id(gpt, target)
     versus_id = None if versus is None else token_id(gpt, versus)
-    u = exact(weights.wte.weight[target_id])
+    u = exact(model.unembedding(target_id))
     logit = float(logits[target_id])
     if versus_id is not None:
-        u = u - exact(weights.wte.weight[versus_id])
+        u = u - exact(model.unembedding(versus_id))
         logit -= float(logits[versus_id])
-    direction = exact(weights.ln_f.weight) * u
+    gain, bias = map(exact, model.final_norm())
+    direction = gain * u
     direction = (direction - direction.mean()) / row["ln_final.scale"].item()  # [n_embd]
 
     shape = (hparams.n_layer, hparams.n_head)
     heads, sources = np.empty(shape), np.zeros((*shape, len(ids)))
     attention_biases, mlps = np.empty(hparams.n_layer), np.empty(hparams.n_layer)
-    for layer, w in enumerate(weights.h):
+    for layer in range(hparams.n_layer):
         at = f"blocks.{layer}"
-        w_output = exact(w.attn.c_proj.weight).reshape(hparams.n_head, hparams.d_k, -1)
-        readout = w_output @ direction  # [head, d_k]
+        readout = exact(model.w_output(layer)) @ direction  # [head, d_k]
         heads[layer] = (row[f"{at}.attn.z"][0, 0] * readout).sum(-1)
         v = exact(all_rows.passes[0][f"{at}.attn.v"])[0]  # [key, head, d_k]
         pattern = row[f"{at}.attn.pattern"][0, :, 0]  # [head, key]
         sources[layer, :, : here + 1] = pattern * (v * readout).sum(-1).T
-        attention_biases[layer] = exact(w.attn.c_proj.bias) @ direction
+        attention_biases[layer] = exact(model.b_output(layer)) @ direction
         mlps[layer] = row[f"{at}.mlp_out"][0, 0] @ direction
     return Attribution(
         ids,
@@ -146,6 +146,6 @@ def attribute(
         heads,
         attention_biases,
         mlps,
-        float(exact(weights.ln_f.bias) @ u),
+        float(bias @ u),
         sources,
     )

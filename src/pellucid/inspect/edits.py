@@ -1,4 +1,4 @@
-"""Taps that change values, several taps as one, and many edited copies of a pass at once."""
+"""Taps that change values, and many edited copies of a pass at once."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import numpy as np
 
 from ..backend import Array
 from ..errors import InputError
-from ..generate import Model
-from ..model import block, layer_norm, unembed
-from ..taps import Tap, tap_names, untouched, wants
-from .trace import canonical_name
+from ..model import Model
+from ..taps import canonical_name, tap_names
 
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["Edits", "compose", "edited_copies", "resume"]
+__all__ = ["Edits", "edited_copies"]
 
 _TOKENS_AT_ONCE = 2048  # of all copies together: keeps the memory of a sweep small
 
@@ -44,37 +42,6 @@ class Edits:
     def __call__(self, name: str, value: Array) -> Array:
         function = self.functions.get(name)
         return value if function is None else function(value)
-
-
-class compose:
-    """Several taps as one: each sees what the one before it returned."""
-
-    def __init__(self, *taps: Tap) -> None:
-        self.taps = taps
-
-    def wants(self, name: str) -> bool:
-        return any(wants(tap, name) for tap in self.taps)
-
-    def __call__(self, name: str, value: Array) -> Array:
-        for tap in self.taps:
-            value = tap(name, value)
-        return value
-
-
-def resume(model: Model, x: Array, layer: int, tap: Tap | None = None) -> Array:
-    """x [batch, position, n_embd] as it enters `layer` -> the last position's logits
-    [batch, n_vocab]; layer = n_layer goes straight to the final norm.
-
-    The pass from there on, for edits that leave the layers below as they were.
-    """
-    tap = tap or untouched
-    backend, weights, hparams = model.backend, model.weights, model.hparams
-    with backend.computing():
-        past = backend.ids([0])
-        for i in range(layer, hparams.n_layer):
-            x = backend.apply(block, weights.h[i], x, i, hparams, backend, None, past, tap)
-        x = layer_norm(x[:, -1:], weights.ln_f, backend, tap, "ln_final")
-        return unembed(x, weights, backend, tap)[:, 0]
 
 
 def edited_copies(
@@ -105,5 +72,5 @@ def edited_copies(
             return value
 
         same = x[backend.ids([0] * count)]
-        found.append(backend.to_numpy(resume(model, same, layer, Edits(model, {name: change}))))
+        found.append(backend.to_numpy(model.resume(same, layer, Edits(model, {name: change}))))
     return np.concatenate(found)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ContextError, InputError
-from ..generate import Alternative
 from ..hparams import HParams
 from ..sampling import log_softmax
+from ..sequence import Alternative
 
 if TYPE_CHECKING:
     from ..gpt import GPT

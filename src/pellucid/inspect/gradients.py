@@ -10,8 +10,7 @@ import numpy as np
 
 from ..backend import Array
 from ..errors import InputError
-from ..generate import Model
-from ..weights import flatten, unflatten
+from ..model import Model
 from .edits import Edits
 from .finding import Finding, chosen, read, token_id
 
@@ -91,7 +90,7 @@ def integrated_gradients(
         raise InputError(f"baseline must be zero or mean, not {baseline!r}")
     question = _Question(gpt, text, target, versus, position, dtype)
     end = question.embeddings
-    table = question.model.weights.wte.weight
+    table = question.model.unembedding()
     start = end * 0 + (table.mean(0) if baseline == "mean" else 0)
     ends, _ = question.differentiate(question.stacked([start, end]))
     total = end * 0
@@ -126,8 +125,7 @@ class _Question:
         else:
             self.target_id = token_id(gpt, target)
         self.model = _differentiable(gpt, dtype)
-        table = self.model.weights.wte.weight
-        self.embeddings = table[self.model.backend.ids(self.seen)]  # [position, n_embd]
+        self.embeddings = self.model.unembedding(self.seen)  # [position, n_embd]
 
     def stacked(self, points: list[Array]) -> Array:
         import torch
@@ -195,9 +193,4 @@ def _differentiable(gpt: GPT, dtype: str) -> Model:
         ) from error
     device: Any = getattr(gpt.model.backend, "device", "cpu")
     machine = TorchBackend(str(device), dtype, training=True)
-    named = flatten(gpt.model.weights, gpt.hparams)
-    tensors = {
-        name: machine.asarray(value.detach() if hasattr(value, "detach") else value)
-        for name, value in named.items()
-    }
-    return Model(gpt.hparams, unflatten(tensors, gpt.hparams), machine)
+    return Model.of(gpt.hparams, gpt.model.tensors(), machine)

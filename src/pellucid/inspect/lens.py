@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..model import layer_norm, unembed
 from ..sampling import log_softmax
-from .edits import Edits, compose
+from ..taps import compose
 from .finding import Finding, chosen, highest, read
 from .trace import Recorder
 
@@ -67,7 +66,7 @@ def logit_lens(
     """
     ids, tokens = read(gpt, text)
     where = chosen(positions, len(ids), "position")
-    hparams, backend, weights = gpt.hparams, gpt.model.backend, gpt.model.weights
+    hparams, backend = gpt.hparams, gpt.model.backend
     k = min(k, hparams.n_vocab)
     recorder = Recorder(gpt, "resid_post", budget_bytes=1 << 62)
     first = Recorder(gpt, "blocks.0.resid_pre", budget_bytes=1 << 62)
@@ -84,14 +83,11 @@ def logit_lens(
     target_ranks = np.empty(shape, np.int64)
     kept = np.empty((*shape, hparams.n_vocab), final.dtype) if keep_logits else None
     rows = backend.ids(list(where))
-    reading = Edits(gpt, {})  # a pass that is watched may norm in other steps than one that is not
     for layer, x in enumerate(streams):
         # All positions stay together where all are asked for: then the last layer's arithmetic
         # is the output's, bit for bit.
         part = x if len(where) == len(ids) else x[:, rows]
-        with backend.computing():
-            seen = layer_norm(part, weights.ln_f, backend, reading, "ln_final")
-            logits = backend.to_numpy(unembed(seen, weights, backend, reading))[0]
+        logits = backend.to_numpy(gpt.model.readout(part))[0]
         if kept is not None:
             kept[layer] = logits
         for low in range(0, len(where), _ROWS):

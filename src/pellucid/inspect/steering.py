@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from ..generate import Alternative
+from ..sequence import Alternative
 from .edits import Edits
 from .finding import Finding, chosen, likeliest, read
 from .trace import Recorder

@@ -14,7 +14,15 @@ import numpy as np
 from ..errors import InputError
 from ..generate import Generation
 from ..hparams import HParams
-from ..taps import TAPS, tap_names
+from ..taps import (
+    TAPS,
+    axes,
+    canonical_name,
+    layer_of,
+    table_name,
+    tap_names,
+    transformer_lens_name,
+)
 from .finding import Finding, chosen, read
 
 if TYPE_CHECKING:
@@ -26,12 +34,10 @@ __all__ = [
     "Cost",
     "Recorder",
     "Trace",
-    "canonical_name",
     "estimate",
     "select",
     "size",
     "trace",
-    "transformer_lens_name",
 ]
 
 BUDGET = 1 << 30  # bytes that a trace may take unless another budget is given
@@ -45,21 +51,6 @@ _Indices = int | Iterable[int] | None
 
 
 # Names
-
-
-def transformer_lens_name(name: str) -> str | None:
-    """Our name → TransformerLens's full name; None where it has no such value."""
-    *path, last = name.split(".")
-    if last in ("qk", "logits"):
-        return None
-    last = "attn_scores" if last == "scores" else last
-    return ".".join([*path, f"hook_{last}"])
-
-
-def canonical_name(name: str) -> str:
-    """Our name of a value, from ours or TransformerLens's ("blocks.0.attn.hook_q")."""
-    name = name.replace("hook_", "")
-    return f"{name[: -len('attn_scores')]}scores" if name.endswith("attn.attn_scores") else name
 
 
 def select(hparams: HParams, names: _Names = "*", layers: _Indices = None) -> list[str]:
@@ -80,35 +71,21 @@ def select(hparams: HParams, names: _Names = "*", layers: _Indices = None) -> li
             known = ", ".join(name.removeprefix("blocks.{i}.") for name in TAPS)
             raise InputError(f"no value is called {pattern!r}; there are {known}")
         for name in matching:
-            layer = _layer(name)
+            layer = layer_of(name)
             if layers is None or layer in within or (layer is None and pattern == name):
                 found.add(name)
     return [name for name in tap_names(hparams) if name in found]
 
 
-def _layer(name: str) -> int | None:
-    return int(name.split(".")[1]) if name.startswith("blocks.") else None
-
-
-def _in_table(name: str) -> str:
-    layer = _layer(name)
-    return name if layer is None else name.replace(f"blocks.{layer}.", "blocks.{i}.", 1)
-
-
 def _matches(name: str, pattern: str) -> bool:
-    within_layer = _in_table(name).removeprefix("blocks.{i}.")
+    within_layer = table_name(name).removeprefix("blocks.{i}.")
     if within_layer in _ON_REQUEST and "result" not in pattern:
         return False
     known = (name, within_layer, transformer_lens_name(name) or name)
     return any(fnmatchcase(each, pattern) for each in known)
 
 
-def _axes(name: str) -> list[str]:
-    """The axes of a value, batch first, as the table of taps writes them."""
-    return TAPS[_in_table(name)].shape.strip("[]").split(", ")
-
-
-def _position_axis(axes: list[str]) -> int:
+def _position_axis(axes: tuple[str, ...]) -> int:
     return axes.index("query" if "query" in axes else "position")
 
 
@@ -173,10 +150,10 @@ def _cost(
     by_value: dict[str, int] = {}
     for name in names:
         numbers = 1
-        for axis in _axes(name)[1:]:
+        for axis in axes(name)[1:]:
             many = n_logits if name == "logits" and axis == "position" else lengths.get(axis, 1)
             numbers *= many
-        kind = _in_table(name).removeprefix("blocks.{i}.")
+        kind = table_name(name).removeprefix("blocks.{i}.")
         by_value[kind] = by_value.get(kind, 0) + numbers * itemsize
     ranked = dict(sorted(by_value.items(), key=lambda item: -item[1]))
     return Cost(len(names), sum(by_value.values()), ranked)
@@ -229,7 +206,7 @@ class Trace(Finding, Mapping[str, np.ndarray]):
 
     def axes(self, name: str) -> tuple[str, ...]:
         """What the axes of a value are: ("head", "query", "key")."""
-        return tuple(_axes(canonical_name(name))[1:])
+        return axes(canonical_name(name))[1:]
 
     def narrowed(
         self,
@@ -253,8 +230,8 @@ class Trace(Finding, Mapping[str, np.ndarray]):
         kept = {}
         for name, value in self.arrays.items():
             if name in named:
-                axes = self.axes(name)
-                kept[name] = value.take(which, axes.index("head")) if "head" in axes else value
+                own = self.axes(name)
+                kept[name] = value.take(which, own.index("head")) if "head" in own else value
         if not kept:
             raise InputError(f"none of these values was recorded; there are {', '.join(self)}")
         return Trace(kept, self.ids, self.tokens, self.positions, tuple(wanted), self.hparams)
@@ -423,11 +400,11 @@ class Recorder:
 
     def _narrow(self, name: str, value: Array) -> Array:
         """Only the heads and positions asked for, copied, so that the rest can be freed."""
-        axes, ids = _axes(name), self.gpt.model.backend.ids
-        if self.heads is not None and "head" in axes:
-            value = value[(slice(None),) * axes.index("head") + (ids(self.heads),)]
+        own, ids = axes(name), self.gpt.model.backend.ids
+        if self.heads is not None and "head" in own:
+            value = value[(slice(None),) * own.index("head") + (ids(self.heads),)]
         if self.positions is not None:
-            axis = _position_axis(axes)
+            axis = _position_axis(own)
             here = self._rows(self._starts[-1], self._n_tokens[-1], value.shape[axis])
             value = value[(slice(None),) * axis + (ids(here),)]
         return value
@@ -459,11 +436,11 @@ class Recorder:
         values = {}
         for name in self.passes[0]:
             parts = [to_numpy(one[name])[0] for one in self.passes]
-            axes = _axes(name)[1:]
-            if "key" in axes and len(parts) > 1:
+            own = axes(name)[1:]
+            if "key" in own and len(parts) > 1:
                 later = _LATER_KEYS[name.split(".")[-1]]
                 parts = [_widened(part, parts[-1].shape[-1], later) for part in parts]
-            values[name] = np.concatenate(parts, _position_axis(axes)) if parts[1:] else parts[0]
+            values[name] = np.concatenate(parts, _position_axis(own)) if parts[1:] else parts[0]
         return Trace(
             values,
             tuple(ids),

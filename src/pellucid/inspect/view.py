@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..taps import compose
 from .attention import AttentionSummary, HeadLabels, attention, head_labels
 from .attribution import Attribution, attribute
-from .edits import compose
 from .finding import Finding, chosen, highest, read
 from .lens import LogitLens, logit_lens
 from .trace import BUDGET, Recorder

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from ..generate import Alternative
+from ..sequence import Alternative
 from .ablation import Ablation, Sweep, ablate, ablate_each
 from .attention import HeadLabels, head_labels
 from .attribution import Attribution, attribute

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..backend.torch import TorchBackend
 from ..hparams import HParams
-from ..model import gpt2
+from ..model import Pass, gpt2
 from ..weights import shapes
 from .batches import IGNORE
 from .distributed import gathered
@@ -32,6 +32,12 @@ class Weights(nn.Module):  # type: ignore[misc]
         return function(x, self, *rest)
 
 
+def _called(block: Callable[..., Tensor], x: Tensor, w: Weights, layer: int, run: Pass) -> Tensor:
+    """A block through its module, whose hooks then run: FSDP gathers its weights there."""
+    result: Tensor = w(block, x, layer, run)
+    return result
+
+
 class GPTModule(Weights):
     """The whole tree: `wte.weight`, `h.0.attn.c_attn.weight`, ... as in `weights.shapes`.
 
@@ -44,6 +50,7 @@ class GPTModule(Weights):
         super().__init__()
         self.hparams = hparams
         self.backend = backend
+        self.run = Pass(hparams, backend, apply_block=_called)
         self.h = nn.ModuleList(Weights() for _ in range(hparams.n_layer))
         for name in shapes(hparams):
             *path, leaf = name.split(".")
@@ -58,7 +65,7 @@ class GPTModule(Weights):
     def forward(self, tokens: Tensor, targets: Tensor | None = None, *_: Any) -> Tensor:
         """tokens [batch, position] -> logits [batch, position, n_vocab]; with targets
         [batch, position] -> the sum of -log p(target) in nats, over all but IGNORE."""
-        logits = gpt2(tokens, self, self.hparams, self.backend)
+        logits = gpt2(tokens, self, self.run)
         if targets is None:
             return logits
         rows = logits.reshape(-1, self.hparams.n_vocab)

@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 
 from .. import checkpoint
-from ..chat import TEMPLATES, Message, Template
 from ..errors import InputError, PellucidError
+from ..template import TEMPLATES, Message, Template
 from ..tokenizer import Tokenizer
 from .batches import IGNORE
 from .config import TrainConfig

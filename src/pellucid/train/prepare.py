@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..chat import TEMPLATES, Template
 from ..errors import CheckpointError, InputError
 from ..files import new_folder
+from ..template import TEMPLATES, Template
 from ..tokenizer import END_OF_TEXT, Tokenizer
 from .corpus import CARD, SPLITS, TOKENIZER, SplitWriter, id_type
 from .sources import Document, Sources, find_files

@@ -18,7 +18,7 @@ from .. import checkpoint
 from ..checkpoint import Checkpoint
 from ..errors import InputError
 from ..hparams import SIZES
-from ..model import gpt2
+from ..model import Pass, gpt2
 from ..tokenizer import Tokenizer
 from ..weights import flatten, initialise, unflatten
 
@@ -127,7 +127,7 @@ class TalkTrainer:
 
         for step in range(self.steps):
             start = time.perf_counter()
-            logits = gpt2(self.x, self.weights, self.hparams, self.backend)
+            logits = gpt2(self.x, self.weights, Pass(self.hparams, self.backend))
             rows = logits.reshape(-1, self.hparams.n_vocab)
             mean = F.cross_entropy(rows, self.y, ignore_index=-100)
             self.optimizer.zero_grad()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ..visible import GLYPHS, harmless
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
@@ -313,5 +315,5 @@ def _perplexity(loss: float) -> str:
 
 def _one_line(text: str) -> str:
     """Line ends as ⏎; no other control character reaches the terminal."""
-    shown = text.replace("\n", " ⏎ ")
-    return "".join(char if char.isprintable() else "�" for char in shown)
+    in_line = text.replace("\n", " " + GLYPHS["\n"] + " ").replace("\t", GLYPHS["\t"])
+    return harmless(in_line)

@@ -1,0 +1,99 @@
+"""What the model asks of a machine: the few operations that machines do differently.
+
+A backend's arrays need only the operators and methods that numpy and torch share (`+ * / @`,
+indexing, `reshape`, `swapaxes`, `shape`); everything else goes through the operations named here.
+Weights are whatever a backend makes of them once, when the model is loaded (`prepare`): only the
+backend itself looks into them. Norms' gains, and biases, stay arrays.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+
+__all__ = ["Array", "Backend", "KeyValues", "Prepared"]
+
+Array = Any  # numpy.ndarray or torch.Tensor
+Prepared = Any  # a linear map or a table of embeddings, as `Backend.prepare` returned it
+
+
+class KeyValues(Protocol):
+    """What a backend asks of a cache: `cache.Cache` is one."""
+
+    @property
+    def past(self) -> np.ndarray:
+        """Tokens before the next one: [1] where all rows agree, else [batch]."""
+
+    def append(self, layer: int, k: Array, v: Array) -> tuple[Array, Array]:
+        """k, v [batch, head, new, d_k] -> all so far, [batch, head, key, d_k]"""
+
+
+class Backend(Protocol):
+    """The operations. `...` stands for any leading axes."""
+
+    name: str
+
+    def asarray(self, values: Any) -> Array:
+        """Numbers in this backend's floating dtype and place; no copy where none is needed."""
+
+    def ids(self, values: Any) -> Array:
+        """Integers, for indexing."""
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """The same values as numpy sees them (bfloat16 comes out as float32)."""
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        """Room for numbers. Not merely reserved: what is masked is still multiplied, by 0."""
+
+    def copy(self, x: Array) -> Array: ...
+
+    def prepare(self, w: Any) -> Prepared:
+        """A `weights.Affine` or `weights.Embedding` of any arrays -> as this backend computes
+        with it, once, at load. A linear map keeps its `bias`, an array."""
+
+    def dense(self, w: Prepared) -> Array:
+        """The numbers of a prepared weight, to look at: [in, out], or a table's [row, n]."""
+
+    def embedding(self, w: Prepared, ids: Array) -> Array:
+        """A table [row, n], ids [...] -> [..., n]: look each id up in the dictionary."""
+
+    def linear(self, x: Array, w: Prepared) -> Array:
+        """x [..., in] · weight [in, out] + bias [out] -> [..., out]"""
+
+    def matmul(self, x: Array, y: Array) -> Array:
+        """x [batch, head, row, n] · y [batch, head, n, out] -> [batch, head, row, out]"""
+
+    def unembed(self, x: Array, w: Prepared) -> Array:
+        """x [..., n] · tableᵀ [n, row] -> [..., row]"""
+
+    def layer_norm(self, x: Array, gain: Array, bias: Array, epsilon: float) -> Array:
+        """x [..., n] -> [..., n]: mean 0, deviation 1, then gain and bias."""
+
+    def mean(self, x: Array) -> Array:
+        """[..., n] -> [..., 1]"""
+
+    def sqrt(self, x: Array) -> Array: ...
+
+    def gelu(self, x: Array) -> Array:
+        """GPT-2's tanh form: ½x(1 + tanh(√(2/π)(x + 0.044715x³)))"""
+
+    def softmax(self, x: Array) -> Array:
+        """Along the last axis."""
+
+    def causal_mask(self, past: Array, n_query: int, n_key: int) -> Array:
+        """past [batch or 1] -> [batch or 1, 1, query, key]; True where key ≤ past + query."""
+
+    def hide(self, scores: Array, mask: Array) -> Array:
+        """Scores where the mask is True, -∞ elsewhere."""
+
+    def attend(self, q: Array, k: Array, v: Array, cache: KeyValues | None, layer: int) -> Array:
+        """Fused softmax(q·kᵀ/√d_k + mask)·v over what the cache holds of this layer and the new
+        keys and values, which it takes in. q, k, v [batch, head, new, d_k] -> the same shape."""
+
+    def dropout(self, x: Array) -> Array:
+        """The identity, except while training."""
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Held around a forward pass: thread limits, gradients off."""

@@ -1,0 +1,90 @@
+"""Where output goes: the terminal, one page for a browser, JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..visible import harmless
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..inspect import Finding
+
+__all__ = ["Output", "console", "note", "to_json", "with_output", "write_page"]
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """as_json: every number instead of a picture. html: also a page in this file, or None."""
+
+    as_json: bool
+    html: str | None
+
+    def show(self, finding: Finding, title: str, *, position: int = -1) -> None:
+        """position: whose row, where a picture shows one at a time."""
+        if self.html is not None:
+            write_page(self.html, lambda: finding, title)
+        if self.as_json:
+            click.echo(to_json(finding.to_dict()))
+            return
+        from ..inspect.terminal import Picture
+
+        console().print(Picture(finding, position=position))
+        if self.html is not None:
+            note(f"Wrote {self.html}")
+
+
+def with_output(command: Command) -> Command:
+    """--json and --html; hands on `output`."""
+
+    @wraps(command)
+    def run(*, as_json: bool, html: str | None, **rest: Any) -> Any:
+        return command(output=Output(as_json=as_json, html=html), **rest)
+
+    run = click.option(
+        "--html", type=click.Path(dir_okay=False), help="Also one page for a browser."
+    )(run)
+    return click.option("--json", "as_json", is_flag=True, help="Every number, as JSON.")(run)
+
+
+def write_page(path: str, find: Callable[[], Finding], title: str) -> None:
+    """One HTML page. `find` runs only once the file can be written."""
+    from ..files import new_file
+    from ..inspect.page import page
+
+    with new_file(path) as partial:
+        partial.write_bytes(page(find(), title=title).encode())
+
+
+def to_json(value: Any) -> str:
+    """One line of JSON, in UTF-8, that no terminal obeys: what would act on one is escaped."""
+    line = json.dumps(value, ensure_ascii=False)
+    for character in set(line):
+        if harmless(character) != character:
+            line = line.replace(character, f"\\u{ord(character):04x}")
+    return line
+
+
+def note(text: str) -> None:
+    """To standard error, beside the output."""
+    console(stderr=True).print(harmless(text), style="dim", markup=False, soft_wrap=True)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Colour in a terminal, plain text in a pipe."""
+    from rich.console import Console
+
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # `main` ends the program well; rich would end it with 1
+
+    return Terminal(stderr=stderr, highlight=False, soft_wrap=False)

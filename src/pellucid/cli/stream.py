@@ -1,0 +1,70 @@
+"""A generation, printed as it comes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..visible import harmless
+from .output import console, note, to_json
+
+if TYPE_CHECKING:
+    from ..generate import Generation
+    from ..sequence import Step
+
+__all__ = ["print_generation", "step_object"]
+
+
+def print_generation(prompt: str, generation: Generation, *, as_json: bool) -> None:
+    """Print it as it comes, and then why it ended."""
+    start = time.perf_counter()
+    if as_json:
+        for step in generation:
+            click.echo(to_json(step_object(step)))
+        end = {
+            "prompt": prompt,
+            "text": generation.text,
+            "reason": generation.reason,
+            "seed": generation.seed,
+            "n_prompt": len(generation.prompt),
+            "n_tokens": len(generation.steps),
+        }
+        click.echo(to_json(end))
+        return
+    stream(prompt, generation)
+    n, seconds = len(generation.steps), time.perf_counter() - start
+    rate = f", {n / seconds:.0f} tokens/s" if seconds > 0 and n else ""
+    note(f"[{generation.reason}; {n} tokens{rate}]")
+
+
+def stream(prompt: str, generation: Generation) -> None:
+    """The text as it comes. In a terminal the prompt is set back, and nothing acts on it."""
+    screen = console()
+
+    def write(text: str, style: str) -> None:
+        if sys.stdout.isatty():
+            screen.print(harmless(text), end="", style=style, markup=False, soft_wrap=True)
+        else:
+            click.echo(text.encode(), nl=False)
+
+    write(prompt, "dim")
+    try:
+        for step in generation:
+            write(step.text, "bold")
+    finally:
+        click.echo()
+
+
+def step_object(step: Step) -> dict[str, Any]:
+    """One step as JSON holds it."""
+    return {
+        "position": step.position,
+        "token": step.token,
+        "text": step.text,
+        "logprob": step.logprob,
+        "alternatives": [alternative._asdict() for alternative in step.alternatives],
+        "reason": step.reason,
+    }

@@ -1,0 +1,59 @@
+"""Self-attention: softmax(Q·Kᵀ / √d_k) · V, several heads in parallel (arXiv 1706.03762, §3.2)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backend import Array
+from .one_pass import Pass
+
+__all__ = ["multi_head_attention", "self_attention"]
+
+
+def multi_head_attention(x: Array, w: Any, layer: int, run: Pass) -> Array:
+    """x [batch, position, n_embd] -> [batch, position, n_embd], or the last position's row alone
+    (see `Pass.narrows`)
+
+    concat(head_1, …, head_h) · W_Output, the heads in parallel (paper §3.2.2).
+    """
+    at, tap, backend = f"blocks.{layer}.attn", run.tap, run.backend
+    batch, new, n_embd = x.shape
+    n_head, d_k = run.hparams.n_head, run.hparams.d_k
+    # W_Query, W_Key, W_Value of all heads in one product: [batch, position, 3, head, d_k]
+    qkv = backend.linear(x, w.c_attn).reshape(batch, new, 3, n_head, d_k)
+    q = tap(f"{at}.q", qkv[:, :, 0])  # [batch, position, head, d_k]
+    k = tap(f"{at}.k", qkv[:, :, 1])
+    v = tap(f"{at}.v", qkv[:, :, 2])
+    if run.narrows(layer):
+        q = q[:, -1:]  # it sees every key
+    q, k, v = q.swapaxes(1, 2), k.swapaxes(1, 2), v.swapaxes(1, 2)  # [batch, head, position, d_k]
+
+    if run.wants(f"{at}.qk", f"{at}.scores", f"{at}.pattern"):
+        z = self_attention(q, k, v, layer, run)
+    else:
+        z = backend.attend(q, k, v, run.cache, layer)  # the same, fused
+    z = tap(f"{at}.z", z.swapaxes(1, 2))  # [batch, position, head, d_k]
+
+    if run.wants(f"{at}.result"):  # the same product, one head at a time
+        w_output = backend.dense(w.c_proj).reshape(n_head, d_k, n_embd)
+        result = tap(f"{at}.result", (z.swapaxes(1, 2) @ w_output).swapaxes(1, 2))
+        return result.sum(2) + w.c_proj.bias
+    return backend.linear(z.reshape(batch, -1, n_embd), w.c_proj)
+
+
+def self_attention(q: Array, k: Array, v: Array, layer: int, run: Pass) -> Array:
+    """q, k, v [batch, head, position, d_k] -> [batch, head, position, d_k]
+
+    softmax(Q·Kᵀ / √d_k) · V (paper, equation 1), where no query sees a later key. Keys and values
+    of earlier tokens come from the cache.
+    """
+    at, tap, backend = f"blocks.{layer}.attn", run.tap, run.backend
+    if run.cache is not None:
+        k, v = run.cache.append(layer, k, v)  # [batch, head, key, d_k]
+    # [batch, head, query, key]
+    qk = tap(f"{at}.qk", backend.matmul(q / math.sqrt(q.shape[3]), k.swapaxes(2, 3)))
+    mask = backend.causal_mask(run.past, q.shape[2], k.shape[2])
+    scores = tap(f"{at}.scores", backend.hide(qk, mask))
+    pattern = tap(f"{at}.pattern", backend.softmax(scores))  # each row sums to 1
+    return backend.matmul(pattern, v)

@@ -1,0 +1,133 @@
+"""Weights with the hyperparameters and the backend that make them run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, Backend
+from ..cache import Cache
+from ..errors import InputError
+from ..hparams import HParams
+from ..taps import Tap, untouched
+from ..weights import flatten, prepared, unflatten
+from .gpt2 import block, gpt2, layer_norm, unembed
+from .one_pass import Pass
+
+__all__ = ["Model"]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """hparams: the shape. weights: the tree that `gpt2` reads, as the backend prepared it; only
+    the methods here look into it. backend: what computes.
+    """
+
+    hparams: HParams
+    weights: Any
+    backend: Backend
+
+    @classmethod
+    def of(cls, hparams: HParams, tensors: Mapping[str, Array], backend: Backend) -> Model:
+        """From tensors by the names of `weights.shapes`, prepared for the backend.
+
+        Raises CheckpointError for a missing, extra or wrongly shaped tensor.
+        """
+        return cls(hparams, prepared(unflatten(tensors, hparams), backend), backend)
+
+    def forward(
+        self,
+        tokens: Any,
+        cache: Cache | None = None,
+        tap: Tap | None = None,
+        *,
+        lengths: Any = None,
+        last_only: bool = False,
+    ) -> Array:
+        """tokens [position] or [batch, position] -> logits [(batch,) position, n_vocab]
+
+        Logits are the backend's array. See `pellucid.model.gpt2` for the rest.
+        Raises InputError for a token id outside 0…n_vocab-1, ContextError beyond n_ctx.
+        """
+        ids = np.asarray(tokens)
+        if ids.size == 0 or ids.ndim not in (1, 2) or not np.issubdtype(ids.dtype, np.integer):
+            raise InputError("tokens must be whole numbers, [position] or [batch, position]")
+        if ids.min() < 0 or ids.max() >= self.hparams.n_vocab:
+            wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
+            raise InputError(f"token {wrong} is not in the vocabulary 0…{self.hparams.n_vocab - 1}")
+        batch = ids if ids.ndim == 2 else ids[None]
+        if lengths is not None:
+            counts = np.asarray(lengths)
+            if counts.shape != (batch.shape[0],) or not (
+                (counts >= 1).all() and (counts <= batch.shape[1]).all()
+            ):
+                raise InputError(f"lengths must be one number from 1 to {batch.shape[1]} per row")
+        backend = self.backend
+        with backend.computing():
+            run = Pass(
+                self.hparams,
+                backend,
+                cache,
+                tap or untouched,
+                lengths=lengths,
+                last_only=last_only,
+            )
+            logits = gpt2(backend.ids(batch), self.weights, run)
+        return logits if ids.ndim == 2 else logits[0]
+
+    def new_cache(self, batch: int = 1) -> Cache:
+        return Cache(self.hparams, self.backend, batch)
+
+    # Parts of the pass, and the weights to look at: so that nobody else walks their tree
+
+    def resume(self, x: Array, layer: int, tap: Tap | None = None) -> Array:
+        """x [batch, position, n_embd] as it enters `layer` -> the last position's logits
+        [batch, n_vocab]; layer = n_layer goes straight to the final norm.
+
+        The pass from there on, for edits that leave the layers below as they were.
+        """
+        with self.backend.computing():
+            run = Pass(self.hparams, self.backend, tap=tap or untouched, last_only=True)
+            for i in range(layer, self.hparams.n_layer):
+                x = block(x, self.weights.h[i], i, run)
+            x = layer_norm(x[:, -1:], self.weights.ln_f, "ln_final", run)
+            return unembed(x, self.weights, run)[:, 0]
+
+    def readout(self, x: Array) -> Array:
+        """x [..., n_embd], the residual stream -> logits [..., n_vocab] if the model ended here:
+        the final norm and the output layer."""
+        with self.backend.computing():
+            run = Pass(self.hparams, self.backend)
+            return unembed(layer_norm(x, self.weights.ln_f, "ln_final", run), self.weights, run)
+
+    def w_output(self, layer: int) -> Array:
+        """W_Output of a layer's heads, [head, d_k, n_embd]."""
+        h = self.hparams
+        dense = self.backend.dense(self.weights.h[layer].attn.c_proj)
+        return dense.reshape(h.n_head, h.d_k, h.n_embd)
+
+    def b_output(self, layer: int) -> Array:
+        """What a layer's attention adds whatever its heads do, [n_embd]."""
+        return self.weights.h[layer].attn.c_proj.bias
+
+    def unembedding(self, tokens: int | Iterable[int] | None = None) -> Array:
+        """The output layer's rows, which are the token embeddings: [n_vocab, n_embd], or those
+        of some tokens [token, n_embd], of one [n_embd]."""
+        table = self.backend.dense(self.weights.wte)
+        if tokens is None:
+            return table
+        return table[tokens if isinstance(tokens, int) else self.backend.ids(list(tokens))]
+
+    def final_norm(self) -> tuple[Array, Array]:
+        """(gain, bias) of the last layer norm, [n_embd] each."""
+        return self.weights.ln_f.weight, self.weights.ln_f.bias
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Every parameter by its name in `weights.shapes`, as numpy sees it."""
+        return {
+            name: self.backend.to_numpy(value)
+            for name, value in flatten(self.weights, self.hparams, self.backend.dense).items()
+        }

@@ -1,0 +1,58 @@
+"""What stays the same from the first step of a forward pass to its last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..backend import Array, Backend
+from ..cache import Cache
+from ..hparams import HParams
+from ..taps import Tap, last_names, untouched, wants
+
+__all__ = ["ApplyBlock", "Pass", "plainly"]
+
+# (block, x, w, layer, run) -> x. Training puts its wrapping of a block here, once.
+ApplyBlock = Callable[[Callable[..., Array], Array, Any, int, "Pass"], Array]
+
+
+def plainly(block: Callable[..., Array], x: Array, w: Any, layer: int, run: Pass) -> Array:
+    """A block as it is: no sharding, no recomputation."""
+    return block(x, w, layer, run)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """backend: what computes. cache: what came before, and room for what is new. tap: sees every
+    value, and what it returns is what the pass goes on with. apply_block: how a block is called.
+    lengths: tokens per row where rows differ; what lies behind a row's length is padding. Padding
+    at the end needs no mask: no earlier token sees it, and the cache drops it.
+    last_only: only each row's last logits are asked for.
+
+    past: tokens before the new ones, [1] or [batch], as the backend's ids.
+    """
+
+    hparams: HParams
+    backend: Backend
+    cache: Cache | None = None
+    tap: Tap = untouched
+    apply_block: ApplyBlock = plainly
+    lengths: Any = None
+    last_only: bool = False
+    past: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        past = [0] if self.cache is None else self.cache.past
+        object.__setattr__(self, "past", self.backend.ids(past))
+
+    def wants(self, *names: str) -> bool:
+        """Whether the tap must see one of these values, which the pass could do without."""
+        return any(wants(self.tap, name) for name in names)
+
+    def narrows(self, layer: int) -> bool:
+        """Whether only the last position goes through the rest of this layer: it is the last one,
+        only the last logits are asked for, and nobody watches the others."""
+        if not self.last_only or self.lengths is not None or layer < self.hparams.n_layer - 1:
+            return False
+        return not self.wants(*last_names(layer))

@@ -1,0 +1,85 @@
+"""One message and its reply in a terminal, and what a person asked to see with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from .editor import silent_keyboard
+from .tokens import print_tokens
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..chat import Conversation
+    from ..generate import Generation
+    from ..gpt import GPT
+
+__all__ = ["Exchange", "Walk"]
+
+
+class Walk(Protocol):
+    """Prints the whole way from a prompt to the next token."""
+
+    def __call__(
+        self, gpt: GPT, text: Sequence[int], console: Console, *, max_tokens: int | None
+    ) -> None: ...
+
+
+class Exchange:
+    """What the commands of a session change: the conversation, and what is shown and kept of it.
+
+    walk: what /walk prints. greedy: whether every reply takes the likeliest token. show_tokens:
+    after each reply. record_to: the file that each reply's values go to, or None.
+    """
+
+    def __init__(
+        self, gpt: GPT, conversation: Conversation, screen: Console, *, walk: Walk, greedy: bool
+    ) -> None:
+        self.gpt = gpt
+        self.conversation = conversation
+        self.screen = screen
+        self.writer = Writer(screen)
+        self.walk = walk
+        self.greedy = greedy
+        self.show_tokens = False
+        self.record_to: str | None = None
+
+    def stream(self, message: str, reply: Generation) -> None:
+        """The reply as it comes; a plain model's after the text that it goes on from."""
+        writer = self.writer
+        if self.conversation.notice:
+            writer.note(f"Note: {self.conversation.notice}")
+        try:
+            with silent_keyboard():
+                if self.conversation.template.name == "plain":
+                    writer.write(message.rpartition("\n")[2], style="dim")
+                for step in reply:
+                    writer.write(step.text)
+        except KeyboardInterrupt:
+            writer.end()
+            writer.note("Stopped; what was said so far stays. /undo takes it back.")
+            return
+        writer.end()
+        if not reply.so_far.strip():
+            writer.note(f"The model had nothing to say ({reply.reason}).")
+        elif reply.reason in ("context window full", "length"):
+            writer.note(f"({reply.reason})")
+        if self.show_tokens:
+            self.print_tokens(reply)
+        self._keep_record(reply)
+
+    def _keep_record(self, reply: Generation) -> None:
+        from ..files import new_file
+        from ..inspect import Recorder
+
+        recorder = reply.record
+        if self.record_to is None or not isinstance(recorder, Recorder) or not reply.steps_so_far:
+            return
+        with new_file(self.record_to) as partial:
+            recorder.trace(reply).save(partial)
+        self.writer.note(f"The values of this reply are in {self.record_to}.")
+
+    def print_tokens(self, reply: Generation) -> None:
+        print_tokens(self.screen, self.gpt.tokenizer, reply)

@@ -1,0 +1,38 @@
+"""What answers, how large it is, and what to expect of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+
+__all__ = ["greet"]
+
+
+def greet(exchange: Exchange) -> None:
+    gpt, conversation, writer = exchange.gpt, exchange.conversation, exchange.writer
+    n = gpt.hparams.n_params
+    size = f"{n / 1e6:.0f}M" if n >= 1e6 else f"{n:,}"
+    writer.line(
+        f"{gpt.name or 'model'} · {size} parameters · window of {conversation.n_ctx} tokens · "
+        f"template {conversation.template.name}",
+        style="bold",
+    )
+    if gpt.card.get("name") == "talk":
+        writer.line(
+            f"It knows {len(gpt.card.get('sentences', ())) or 'a few'} sentences by heart and "
+            "nothing else. Begin one of them: The power clapper"
+        )
+    elif suggestions := gpt.card.get("try"):
+        writer.line(
+            "Small and made from scratch: it talks in simple English and makes things up. Try: "
+            + " · ".join(map(str, suggestions))
+        )
+    elif conversation.template.name == "plain":
+        writer.line(
+            "It was not made for conversation: it goes on from your text as it thinks likely."
+        )
+    if exchange.greedy:
+        writer.line("It always takes the likeliest token.")
+    writer.note("/help lists the commands, Ctrl-D leaves.\n")

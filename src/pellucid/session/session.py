@@ -1,0 +1,72 @@
+"""A conversation in a terminal: what was typed is a message, or a command of the table."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from ..errors import PellucidError
+from .commands import ALIASES, COMMANDS
+from .editor import editor, unquoted
+from .exchange import Exchange, Walk
+from .greeting import greet
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..chat import Conversation
+    from ..gpt import GPT
+
+__all__ = ["Session"]
+
+
+class Session:
+    """walk: what /walk prints. greedy: whether every reply takes the likeliest token."""
+
+    def __init__(
+        self,
+        gpt: GPT,
+        conversation: Conversation,
+        screen: Console,
+        *,
+        walk: Walk,
+        greedy: bool = False,
+    ) -> None:
+        self.conversation = conversation
+        self._exchange = Exchange(gpt, conversation, screen, walk=walk, greedy=greedy)
+        self._writer = self._exchange.writer
+
+    def run(self) -> None:
+        """The greeting, and then one line after another, until Ctrl-D or /quit."""
+        greet(self._exchange)
+        lines = editor()
+        while True:
+            try:
+                self.handle(unquoted(lines.prompt("> ")))
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                self._writer.note("Stopped. Ctrl-D leaves.")
+            except PellucidError as error:
+                self._writer.line(f"Error: {error}", style="red")
+
+    def handle(self, text: str) -> None:
+        """One message or command. Raises EOFError where it ends the session."""
+        bare = text.strip()
+        if not bare:
+            return
+        if not bare.startswith("/") or bare.startswith("//"):
+            text = text.replace("//", "/", 1) if bare.startswith("//") else text
+            self._exchange.stream(text, self.conversation.say(text))
+            return
+        name, *rest = bare.split(maxsplit=1)
+        argument = rest[0].strip() if rest else ""
+        command = COMMANDS.get(ALIASES.get(name, name))
+        if command is None:
+            near = get_close_matches(name, COMMANDS, n=1, cutoff=0.7)
+            hint = f", did you mean {near[0]}?" if near else ";"
+            self._writer.note(f"There is no {name}{hint} /help lists the commands.")
+        elif argument and command.argument is None:
+            self._writer.note(f"{name} stands alone; to say this to the model, type /{bare}")
+        else:
+            command.run(self._exchange, argument)

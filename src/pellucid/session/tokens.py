@@ -1,0 +1,51 @@
+"""The tokens of a reply with their probabilities, and what else was likely."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ..visible import visible_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..generate import Generation
+    from ..sequence import Step
+    from ..tokenizer import Tokenizer
+
+__all__ = ["print_tokens"]
+
+PROMPT_SHOWN = 64  # tokens
+RIVALS_SHOWN = 3
+
+
+def print_tokens(screen: Console, tokenizer: Tokenizer, reply: Generation) -> None:
+    """The last exchange: the prompt's tokens, then each one predicted and its rivals."""
+    from rich.table import Table
+    from rich.text import Text
+
+    def shown(token: int) -> str:
+        return visible_bytes(tokenizer.piece(token).bytes)
+
+    def rivals(step: Step) -> str:
+        others = [other for other in step.alternatives if other.token != step.token]
+        return ", ".join(
+            f"{shown(other.token)} {math.exp(other.logprob):.1%}" for other in others[:RIVALS_SHOWN]
+        )
+
+    prompt = "|".join(shown(token) for token in reply.prompt[-PROMPT_SHOWN:])
+    left_out = "… " if len(reply.prompt) > PROMPT_SHOWN else ""
+    screen.print(f"prompt: {left_out}{prompt}", style="dim", markup=False)
+    table = Table(box=None, header_style="bold")
+    for name in ("position", "id", "token", "probability", "instead of"):
+        table.add_column(name, justify="right" if name in ("position", "id") else "left")
+    for step in reply.steps_so_far:
+        table.add_row(
+            str(step.position),
+            str(step.token),
+            Text(shown(step.token)),
+            f"{math.exp(step.logprob):.1%}",
+            Text(rivals(step)),
+        )
+    screen.print(table)

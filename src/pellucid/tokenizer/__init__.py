@@ -1,0 +1,24 @@
+"""Text ↔ tokens: GPT-2's byte-level byte-pair encoding, with the merges behind each token.
+
+`bpe.py` is the idea, on one page. `tokenizer.py` is the class over it, `bulk.py` the same encoding
+fast, `learn.py` how a vocabulary is found, `files.py` how it is kept, `stream.py` the way back to
+text, token by token.
+"""
+
+from __future__ import annotations
+
+from .bpe import SPLIT, Merge, MergedWord, byte_symbols, split
+from .stream import StreamDecoder
+from .tokenizer import END_OF_TEXT, Piece, Tokenizer
+
+__all__ = [
+    "END_OF_TEXT",
+    "SPLIT",
+    "Merge",
+    "MergedWord",
+    "Piece",
+    "StreamDecoder",
+    "Tokenizer",
+    "byte_symbols",
+    "split",
+]

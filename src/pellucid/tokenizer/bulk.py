@@ -1,0 +1,140 @@
+"""Byte-pair encoding, fast: what `bpe.py` says, by a heap for short texts, by tiktoken for long.
+
+Tests hold both to the plain loop's tokens.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+from .bpe import Ranks, compiled, split
+
+__all__ = ["Bulk"]
+
+# SPLIT's words by possessive quantifiers, which tiktoken's matcher does not go back into.
+_SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+_LONG_SPACE = r"(?<!\s)\s{1000,}+(?=\S)"  # such a run, a million long, would overflow its stack
+_SHORT = 4096  # characters below which the heap answers before tiktoken has started
+
+
+class Bulk:
+    """Text -> ids. ids: of each token that is no special one. ranks: of the merges."""
+
+    def __init__(self, ids: Mapping[bytes, int], ranks: Ranks) -> None:
+        self._ids, self._ranks = ids, ranks
+        self._reachable: dict[bytes, bool] = {}
+
+    def encode(self, text: str) -> list[int]:
+        if len(text) > _SHORT and self.tiktoken is not None:
+            return self._by_tiktoken(text)
+        return self._by_heap(text)
+
+    def encode_all(self, text: str) -> list[int]:
+        """As `encode`, by tiktoken however short the text is: for many texts, on many threads."""
+        return self._by_heap(text) if self.tiktoken is None else self._by_tiktoken(text)
+
+    def _by_heap(self, text: str) -> list[int]:
+        ids, parts = self._ids, self.parts
+        return [ids[part] for word in split(text) for part in parts(word.encode())]
+
+    def _by_tiktoken(self, text: str) -> list[int]:
+        """Cut where a long run of spaces gives its last one to the next word."""
+        ids: list[int] = []
+        start = 0
+        for run in compiled(_LONG_SPACE).finditer(text):
+            ids += self.tiktoken.encode_ordinary(text[start : run.end() - 1])
+            start = run.end() - 1
+        ids += self.tiktoken.encode_ordinary(text[start:])
+        return ids
+
+    def parts(self, word: bytes) -> list[bytes]:
+        """The tokens of a word, as `merge_loop` leaves them."""
+        return [word] if self._is_whole(word) else self._heap(word)
+
+    def _is_whole(self, word: bytes) -> bool:
+        """Whether the word is a token into which its bytes do merge: all of a trained
+        vocabulary's do, but one from elsewhere may hold a token that an earlier merge breaks."""
+        if word not in self._ids:
+            return False
+        known = self._reachable.get(word)
+        if known is None:
+            known = self._reachable[word] = self._heap(word) == [word]
+        return known
+
+    def _heap(self, word: bytes) -> list[bytes]:
+        """The merge loop with a heap of candidates over a linked list: n·log n."""
+        parts: list[bytes | None] = [word[i : i + 1] for i in range(len(word))]
+        after = list(range(1, len(parts) + 1))
+        before = list(range(-1, len(parts) - 1))
+        ranks = self._ranks
+        heap: list[tuple[int, int, bytes, bytes]] = []
+
+        def consider(at: int) -> None:
+            second = after[at]
+            if second < len(parts):
+                left, right = parts[at], parts[second]
+                assert left is not None
+                assert right is not None
+                rank = ranks.get((left, right))
+                if rank is not None:
+                    heapq.heappush(heap, (rank, at, left, right))
+
+        for at in range(len(parts) - 1):
+            consider(at)
+        while heap:
+            _, at, left, right = heapq.heappop(heap)
+            second = after[at]
+            if parts[at] != left or second >= len(parts) or parts[second] != right:
+                continue  # one of the two has been merged since
+            parts[at], parts[second] = left + right, None
+            after[at] = after[second]
+            if after[at] < len(parts):
+                before[after[at]] = at
+            if before[at] >= 0:
+                consider(before[at])
+            consider(at)
+        return [part for part in parts if part is not None]
+
+    @cached_property
+    def tiktoken(self) -> Any:
+        """tiktoken with the same ranks, or None where its rule would give other ids."""
+        if not merges_as_tiktoken(self._ids, self._ranks):
+            return None
+        import tiktoken
+
+        return tiktoken.Encoding(
+            "pellucid", pat_str=_SPLIT, mergeable_ranks=dict(self._ids), special_tokens={}
+        )
+
+
+def merges_as_tiktoken(ids: Mapping[bytes, int], ranks: Ranks) -> bool:
+    """Whether merging any two neighbours that spell a token, lowest id first, is the same.
+
+    tiktoken does that, and takes a word that is a token as it is. It comes to the same where
+    the products' ids rise with the ranks and the bytes of each token do merge into it: no
+    earlier merge across the border between its two halves takes them apart. All trained
+    vocabularies are so; one from elsewhere need not be.
+    """
+    products = [ids[left + right] for left, right in ranks]
+    if any(a >= b for a, b in pairwise(products)):
+        return False
+    halves = {left + right: (left, right) for left, right in ranks}
+    rank_of = {left + right: rank for (left, right), rank in ranks.items()}
+    for left, right in ranks:
+        # Undo both sides' merges, the latest first, and look at who meets at the border.
+        while True:
+            if rank_of.get(left, -1) > rank_of.get(right, -1):
+                until = rank_of[left]
+                left = halves[left][1]
+            elif right in halves:
+                until = rank_of[right] + 1  # at equal rank the one to the left comes first
+                right = halves[right][0]
+            else:
+                break
+            if ranks.get((left, right), until) < until:
+                return False
+    return True
