@@ -188,7 +188,7 @@ def test_a_file_is_replaced_and_nothing_stays_beside_it(tmp_path: Path) -> None:
 
 def test_only_files_are_written_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, what in ((".", "is a folder: name a file"), ("pipe", "a device or a pipe")):
+    for name, what in ((".", "it is a folder: name a file"), ("pipe", "a device or a pipe")):
         with pytest.raises(InputError, match=what):
             write_file(tmp_path / name, b"x")
     with pytest.raises(InputError, match="a device or a pipe"):
