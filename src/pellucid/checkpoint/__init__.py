@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CheckpointError
 from .contents import Checkpoint
-from .formats import FORMATS, detect, only_gguf
+from .formats import FORMATS, detect, has_tokenizer, only_gguf
 from .saving import save
 from .source import find
 
@@ -49,13 +49,16 @@ def load(source: str | os.PathLike[str]) -> Checkpoint:
 
 
 def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
-    """Only the tokenizer of a model, without its weights; what a name means is as for `load`.
+    """Only the tokenizer of a model; what a name means is as for `load`. A folder with a tokenizer
+    and no weights will do.
 
     Raises CheckpointError or TokenizerError.
     """
     from ..tokenizer import Tokenizer
 
     path = find(source)
+    if path.is_dir() and has_tokenizer(path):
+        return Tokenizer.from_folder(path)
     if detect(path) == "gguf":  # it lies inside the file
         tokenizer = load(path).tokenizer
         if tokenizer is None:
