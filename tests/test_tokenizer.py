@@ -457,11 +457,11 @@ def test_broken_merges(tmp_path, content: bytes) -> None:
 def test_a_pipe_and_a_giant_are_no_files(tmp_path) -> None:
     for name in ("vocab.json", "merges.txt"):
         os.mkfifo(tmp_path / name)
-    with pytest.raises(TokenizerError, match="there is no file"):
+    with pytest.raises(TokenizerError, match="is not a regular file but a pipe"):
         Tokenizer.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
     with (tmp_path / "giant").open("wb") as file:
         file.truncate(65 << 20)
-    with pytest.raises(TokenizerError, match="larger than any"):
+    with pytest.raises(TokenizerError, match="is longer than"):
         Tokenizer.from_files(tmp_path / "giant", tmp_path / "giant")
 
 

@@ -282,7 +282,7 @@ def kill_often(out: Path, points: list[int]) -> None:
 
 
 def test_killed_while_it_saves(tmp_path):
-    kill_often(tmp_path, [1, 3, 7, 12, 20, 33, 54, 61, 75, 88])
+    kill_often(tmp_path, [1, 3, 7, 12, 20, 33, 54, 61, 75, 88, 117, 149, 202])
 
 
 @pytest.mark.slow

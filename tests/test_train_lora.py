@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,7 +194,7 @@ def test_nothing_else_is_replaced_and_a_failed_write_leaves_the_old_adapter(tmp_
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(adapters, "write_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(CheckpointError, match="No space left"):
         adapters.save(tmp_path / "adapter", replace(learned, alpha=7.0))
     assert adapters.load(tmp_path / "adapter").alpha == 5.0

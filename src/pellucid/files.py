@@ -7,7 +7,6 @@ and then changes the names: whatever happens meanwhile, the old content or the n
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
@@ -191,30 +190,34 @@ _RENAME_SWAP = 2  # macOS sys/stdio.h
 
 
 def write_file(
-    path: str | os.PathLike[str], data: bytes, *, error: type[PellucidError] = InputError
+    path: str | os.PathLike[str], data: bytes, *, error: type[PellucidError] | None = InputError
 ) -> None:
-    """Write a file that is there whole or not at all; an earlier one there is replaced."""
+    """Write a file that is there whole or not at all, as `new_file` does; an earlier one there is
+    replaced."""
     with new_file(path, error=error) as partial:
         partial.write_bytes(data)
 
 
 @contextmanager
 def new_file(
-    path: str | os.PathLike[str], *, error: type[PellucidError] = InputError
+    path: str | os.PathLike[str], *, error: type[PellucidError] | None = InputError
 ) -> Iterator[Path]:
     """Yields an empty file beside `path` to write; when the block ends well, and wrote something,
     it takes the place of `path`.
 
     Tried before the block runs, so that no work is lost for a folder that is not there. When the
     block fails, or the machine stops, what `path` was stays what it was. Raises `error` when the
-    file cannot be written (disk full, no permission, not a file).
+    file cannot be written (disk full, no permission, not a file). error: None lets OSErrors pass,
+    for a file inside `new_folder`, which names the folder that the person asked for.
     """
     try:
         target = Path(path).resolve()  # a link to a file stays a link
         if target.is_dir():
-            raise error(f"{path} is a folder: name a file")
+            raise IsADirectoryError(errno.EISDIR, "it is a folder: name a file")
         if target.exists() and not target.is_file():
-            raise error(f"{path} is a device or a pipe, and would be replaced: name a file")
+            raise FileExistsError(
+                errno.EEXIST, "it is a device or a pipe, and would be replaced: name a file"
+            )
         partial = _partial(target)
         _sweep(target)
         try:
@@ -229,6 +232,8 @@ def new_file(
         finally:
             partial.unlink(missing_ok=True)
     except OSError as problem:
+        if error is None:
+            raise
         raise error(_unwritten(path, problem)) from problem
 
 
@@ -300,6 +305,8 @@ def _sync(path: Path) -> None:
 
 def _exchange(new: Path, old: Path) -> None:
     """Swap the names of two folders in one step, so that `old`'s name is never absent."""
+    import ctypes
+
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         if sys.platform == "darwin":

@@ -140,6 +140,7 @@ def load(
 
     source: None for the embedded default, the name of an embedded model ("chat", "talk"), a
     folder or file in any format that `pellucid.checkpoint` reads, or a hub name such as "gpt2".
+    "chat" always means the embedded model; "./chat" and Path("chat") mean the folder.
     backend, device, dtype, threads: see `pellucid.backend.get_backend`.
     Raises CheckpointError when the files cannot be trusted or found, InputError otherwise.
     """

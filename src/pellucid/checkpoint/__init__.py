@@ -10,9 +10,8 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import CheckpointError
-from . import folder, gguf, huggingface, openai
 from .contents import Checkpoint
-from .formats import FORMATS, detect, only_gguf
+from .formats import FORMATS, detect, has_tokenizer, only_gguf
 from .saving import save
 from .source import find
 
@@ -31,23 +30,35 @@ def load(source: str | os.PathLike[str]) -> Checkpoint:
     path = find(source)
     format = detect(path)
     home = path if path.is_dir() else path.parent
+    # Each reader is imported when it is needed, so that a small model starts in a blink.
     if format == "pellucid":
+        from . import folder
+
         return folder.read(home)
     if format == "hf":
+        from . import huggingface
+
         return huggingface.read(path)
     if format == "openai":
+        from . import openai
+
         return openai.read(home)
+    from . import gguf
+
     return gguf.read(only_gguf(path) if path.is_dir() else path)
 
 
 def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
-    """Only the tokenizer of a model, without its weights; what a name means is as for `load`.
+    """Only the tokenizer of a model; what a name means is as for `load`. A folder with a tokenizer
+    and no weights will do.
 
     Raises CheckpointError or TokenizerError.
     """
     from ..tokenizer import Tokenizer
 
     path = find(source)
+    if path.is_dir() and has_tokenizer(path):
+        return Tokenizer.from_folder(path)
     if detect(path) == "gguf":  # it lies inside the file
         tokenizer = load(path).tokenizer
         if tokenizer is None:

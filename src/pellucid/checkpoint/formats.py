@@ -8,8 +8,10 @@ from pathlib import Path
 from ..errors import CheckpointError
 from .contents import READER, inside
 
-__all__ = ["FORMATS", "detect", "only_gguf"]
+__all__ = ["FORMATS", "TOKENIZERS", "detect", "has_tokenizer", "only_gguf"]
 
+# The files of a tokenizer, of which one set is enough.
+TOKENIZERS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"), ("tokenizer.json",))
 FORMATS = ("pellucid", "hf")  # what `save` writes; `load` reads "openai" and "gguf" too
 
 _CONVERT = (
@@ -17,6 +19,14 @@ _CONVERT = (
     'trust it, convert it where transformers is installed: python -c "from transformers import '
     "AutoModelForCausalLM as M; M.from_pretrained('FOLDER').save_pretrained('out')\", and copy "
     "the tokenizer's files into the folder out"
+)
+_NANOGPT = (
+    ". What nanoGPT or another program of your own saved, load there, put its weights into a "
+    "transformers GPT2LMHeadModel (nanoGPT's linear layers transposed) and save_pretrained that"
+)
+_ADAPTER = (
+    "{} is a LoRA adapter, a change to another model's weights: merge it into that model "
+    "(`pellucid merge` for Pellucid's own, merge_and_unload() and save_pretrained() in peft)"
 )
 # How files begin that are, or may hold, pickles.
 _REFUSED = {
@@ -28,6 +38,7 @@ _REFUSED = {
     b"ustar": "a tar archive: unpack it first",
     **{bytes([0x80, protocol]): "a pickle" for protocol in range(1, 6)},
 }
+_GGML = {b"lmgg", b"tjgg", b"algg", b"fmgg"}  # llama.cpp's formats before GGUF: ggml, ggjt, ...
 _PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npz", ".npy", ".zip")
 
 
@@ -47,15 +58,22 @@ def detect(path: str | os.PathLike[str]) -> str:
         begin = file.read(264)
     if begin.startswith(b"GGUF") or path.suffix == ".gguf":
         return "gguf"
+    if begin[:4] in _GGML:
+        raise CheckpointError(
+            f"{path} is a GGML file, llama.cpp's format before GGUF: convert the original model "
+            "again with a newer llama.cpp (convert_hf_to_gguf.py), or give the original"
+        )
     # A header of 640 bytes makes a sound file begin as a pickle does, 0x80 0x02: look at the brace.
     sound = path.suffix == ".safetensors" and begin[8:9] == b"{"
     for mark, what in () if sound else _REFUSED.items():
         if begin.startswith(mark) or (mark == b"ustar" and begin[257:262] == mark):
-            raise CheckpointError(f"{path} is {what}. {_CONVERT}")
+            raise CheckpointError(f"{path} is {what}. {_CONVERT}{_NANOGPT}")
+    if path.name in ("adapter_model.safetensors", "adapter.safetensors"):
+        raise CheckpointError(_ADAPTER.format(path))
     if path.suffix == ".safetensors":
         return "pellucid" if (path.parent / "manifest.json").exists() else "hf"
     if path.suffix in _PICKLE_ENDINGS:
-        raise CheckpointError(f"{path} has the ending of a pickle. {_CONVERT}")
+        raise CheckpointError(f"{path} has the ending of a pickle. {_CONVERT}{_NANOGPT}")
     raise CheckpointError(
         f"{path} is no model file that Pellucid knows: give a folder, a .safetensors with its "
         "config.json beside it, a .gguf, or a folder with OpenAI's model.ckpt.* files"
@@ -74,12 +92,30 @@ def _detect_folder(path: Path) -> str:
         return "openai"
     if any(name.endswith(".gguf") for name in names):
         return "gguf"
+    if names & {"adapter_config.json", "adapter.json"}:
+        raise CheckpointError(_ADAPTER.format(path))
+    if others := sorted(name for name in names if name.endswith(".safetensors")):
+        raise CheckpointError(
+            f"{path} has no model.safetensors, but {', '.join(others[:3])}: if that is the whole "
+            f"model, give the file: {path / others[0]}"
+        )
     if pickles := sorted(name for name in names if name.endswith(_PICKLE_ENDINGS)):
-        raise CheckpointError(f"{path} has its weights in {pickles[0]}, a pickle. {_CONVERT}")
+        raise CheckpointError(
+            f"{path} has its weights in {pickles[0]}, a pickle. {_CONVERT}{_NANOGPT}"
+        )
+    if has_tokenizer(path):
+        raise CheckpointError(
+            f"{path} holds a tokenizer and no weights: it needs model.safetensors and config.json"
+        )
     raise CheckpointError(
         f"{path} holds no model that Pellucid knows: it needs model.safetensors and config.json, "
         "OpenAI's model.ckpt.* and hparams.json, or a .gguf file"
     )
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds the files of a tokenizer."""
+    return any(all((folder / name).exists() for name in names) for names in TOKENIZERS)
 
 
 def only_gguf(folder: Path) -> Path:

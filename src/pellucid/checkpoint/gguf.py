@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from math import isclose, prod
 from pathlib import Path
@@ -21,7 +22,7 @@ from .contents import (
     check_tokenizer,
     hparams_from,
 )
-from .gguf_file import GgufFile, Header
+from .gguf_file import GgufFile, Header, TensorInfo
 
 if TYPE_CHECKING:
     from ..tokenizer import Tokenizer
@@ -41,6 +42,7 @@ _BLOCK = {
     "mlp.c_proj": ("ffn_down", True),
 }
 _OUTER = {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm"}
+_EMBEDDINGS = "token_embd.weight"
 _OUTPUT = "output.weight"  # the tied output layer, which older converters wrote a second time
 
 # Kinds of token (tokenizer.ggml.token_type) that text does not simply spell.
@@ -176,6 +178,44 @@ def _tokenizer(metadata: _Metadata) -> Tokenizer:
         raise CheckpointError(f"{source}: {error}") from error
 
 
+def _finer_output(file: GgufFile, output: TensorInfo, wte: TensorInfo) -> np.ndarray | None:
+    """The output layer, where it is the embeddings in a finer kind of numbers: what to take for
+    both. (llama-quantize leaves it at Q6_K where it makes the embeddings Q4_0.)
+
+    Raises CheckpointError where a row differs by more than the two kinds' rounding.
+    """
+    tied, finer = output.shape == wte.shape, None
+    if tied and output.type == wte.type:
+        tied = np.array_equal(file.stored(_OUTPUT), file.stored(_EMBEDDINGS))
+    elif tied:
+        check_memory(8 * prod(wte.shape), file.path)
+        ours, theirs = file.tensor(_EMBEDDINGS), file.tensor(_OUTPUT)
+        check_finite({_EMBEDDINGS: ours, _OUTPUT: theirs}, file.path)
+        most = _rounding(wte.type) + _rounding(output.type)
+        apart = np.linalg.norm(ours - theirs, axis=1)
+        tied = bool((apart <= most * np.linalg.norm(theirs, axis=1) + 1e-6).all())
+        finer = theirs if _rounding(output.type) < _rounding(wte.type) else None
+    if not tied:
+        raise CheckpointError(
+            f"{file.path}: {_OUTPUT} differs from token_embd.weight; GPT-2's output layer is tied "
+            "to its embeddings"
+        )
+    return finer
+
+
+def _rounding(kind: str) -> float:
+    """The largest error of a row stored as this kind, as a share of its norm.
+
+    Of numbers spread as a normal distribution, b bits with one scale for 32 numbers leave an error
+    of about 0.08 * 2^(4 - b); twice that is allowed.
+    """
+    floats = {"F64": 0.0, "F32": 2.0**-24, "F16": 2.0**-10, "BF16": 2.0**-7}
+    if kind in floats:
+        return floats[kind]
+    bits = re.search(r"[1-9]", kind)
+    return min(0.5, 0.16 * 2.0 ** (4 - int(bits[0]))) if bits else 0.5
+
+
 def read(path: str | os.PathLike[str]) -> Checkpoint:
     """A GPT-2 in a GGUF file, as llama.cpp's `convert_hf_to_gguf.py` and `llama-quantize` write it.
 
@@ -198,20 +238,14 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         name, transposed = ours.get(other, (other, False))
         arrived[name] = info.shape[::-1] if transposed else info.shape
     check_shapes(arrived, hparams, path)
-    embeddings = stored["token_embd.weight"]
-    if output is not None and not (
-        (output.type, output.shape) == (embeddings.type, embeddings.shape)
-        and np.array_equal(file.stored(_OUTPUT), file.stored("token_embd.weight"))
-    ):
-        raise CheckpointError(
-            f"{path}: {_OUTPUT} differs from token_embd.weight; GPT-2's output layer is tied to "
-            "its embeddings"
-        )
+    finer = None
+    if output is not None:
+        finer = _finer_output(file, output, stored["token_embd.weight"])
     check_memory(sum(4 * prod(info.shape) for info in stored.values() if info.type != "F32"), path)
 
     tensors = {}
     for name, (other, transposed) in names.items():
-        numbers = file.tensor(other)
+        numbers = finer if finer is not None and name == "wte.weight" else file.tensor(other)
         check_finite({other: numbers}, path)
         tensors[name] = numbers.T if transposed else numbers
     tokenizer = _tokenizer(metadata)

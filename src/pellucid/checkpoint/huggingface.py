@@ -1,22 +1,17 @@
-"""Hugging Face's GPT-2: `config.json`, `model.safetensors` (or shards with an index), tokenizer.
-
-The configuration is a closed table: each key that a GPT-2 is shipped with is known, those that
-would change the maths must have the value that Pellucid computes, and any other key is an error.
-"""
+"""Hugging Face's GPT-2: `config.json`, `model.safetensors` (or shards with an index), tokenizer."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import CheckpointError
-from ..hparams import HParams
 from ..weights import shapes
 from .contents import (
     READER,
@@ -25,171 +20,29 @@ from .contents import (
     check_memory,
     check_shapes,
     check_tokenizer,
-    hparams_from,
     inside,
+    widen,
 )
-from .names import LM_HEAD, PREFIX, our_names
+from .formats import TOKENIZERS
+from .huggingface_config import read_config
+from .names import LM_HEAD, PREFIX, common_prefix, our_names
 from .safetensors_file import DTYPES, SafetensorsFile, write
 
 if TYPE_CHECKING:
     from ..tokenizer import Tokenizer
 
-__all__ = ["CONFIG", "INDEX", "WEIGHTS", "fill", "read", "read_config"]
+__all__ = ["CONFIG", "INDEX", "WEIGHTS", "fill", "read"]
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 MOST_SHARDS = 256
+_OTHER_TOKENIZERS = {
+    "spiece.model": "a SentencePiece tokenizer",
+    "tokenizer.model": "a SentencePiece tokenizer",
+    "vocab.txt": "a WordPiece vocabulary (BERT's kind)",
+}
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.safetensors")
-_TOKENIZERS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"), ("tokenizer.json",))
-_CHAT = "dialogpt"  # the template of models that were trained on conversations
-
-Check = Callable[[Any], bool]
-
-
-def _one_of(*values: Any) -> Check:
-    # `1 == True` in Python, so the kinds are compared too.
-    return lambda value: any(value == v and type(value) is type(v) for v in values)
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _share(value: Any) -> bool:
-    return _number(value) and 0 <= value <= 1
-
-
-def _count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 31
-
-
-def _id(value: Any) -> bool:
-    return value is None or _count(value)
-
-
-def _flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _table(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
-
-
-_SIZES = {
-    "n_vocab": "vocab_size",
-    "n_ctx": "n_positions",
-    "n_embd": "n_embd",
-    "n_head": "n_head",
-    "n_layer": "n_layer",
-}
-# The five sizes are checked by HParams, n_ctx and n_inner against them.
-_SIZE_KEYS = frozenset({*_SIZES.values(), "n_ctx", "n_inner"})
-
-# key → the check on its value. What GPT-2, its larger sizes, DistilGPT2 and DialoGPT ship, and
-# what transformers 4 and 5 write (GPT2Config.to_dict).
-_KNOWN: dict[str, tuple[Check, str]] = {
-    # These change the maths.
-    "activation_function": (_one_of("gelu_new", "gelu_pytorch_tanh"), "gelu_new"),
-    "add_cross_attention": (_one_of(False), "false"),
-    "architectures": (
-        _one_of(None, ["GPT2LMHeadModel"], ["GPT2Model"]),
-        "GPT2LMHeadModel: other heads have weights that Pellucid does not compute with",
-    ),
-    "is_decoder": (_flag, "true or false"),
-    "is_encoder_decoder": (_one_of(False), "false"),
-    "layer_norm_epsilon": (_one_of(1e-5), "1e-05"),
-    "model_type": (_one_of("gpt2"), "gpt2"),
-    "prune_heads": (_one_of({}), "empty"),
-    "pruned_heads": (_one_of({}), "empty"),
-    "scale_attn_by_inverse_layer_idx": (_one_of(False), "false"),
-    "scale_attn_weights": (_one_of(True), "true"),
-    "tie_word_embeddings": (_one_of(True), "true"),
-    "chunk_size_feed_forward": (_one_of(0), "0"),
-    # These matter to training or to other programs only.
-    "_from_model_config": (_flag, "true or false"),
-    "_name_or_path": (_text, "text"),
-    "_num_labels": (_count, "a count"),
-    "attn_pdrop": (_share, "between 0 and 1"),
-    "bos_token_id": (_id, "a token id"),
-    "dtype": (_text, "text"),
-    "embd_pdrop": (_share, "between 0 and 1"),
-    "eos_token_id": (_id, "a token id"),
-    "finetuning_task": (_text, "text"),
-    "gradient_checkpointing": (_flag, "true or false"),
-    "id2label": (_table, "a table"),
-    "initializer_range": (_number, "a number"),
-    "label2id": (_table, "a table"),
-    "n_special": (_one_of(0), "0"),
-    "num_labels": (_count, "a count"),
-    "output_attentions": (_flag, "true or false"),
-    "output_hidden_states": (_flag, "true or false"),
-    "output_past": (_flag, "true or false"),
-    "pad_token_id": (_id, "a token id"),
-    "predict_special_tokens": (_flag, "true or false"),
-    "problem_type": (_text, "text"),
-    "reorder_and_upcast_attn": (_flag, "true or false"),  # the order of two roundings
-    "resid_pdrop": (_share, "between 0 and 1"),
-    "return_dict": (_flag, "true or false"),
-    "summary_activation": (_text, "text"),
-    "summary_first_dropout": (_share, "between 0 and 1"),
-    "summary_proj_to_labels": (_flag, "true or false"),
-    "summary_type": (_text, "text"),
-    "summary_use_proj": (_flag, "true or false"),
-    "task_specific_params": (_table, "a table"),
-    "torch_dtype": (_text, "text"),
-    "torchscript": (_flag, "true or false"),
-    "transformers_version": (_text, "text"),
-    "use_bfloat16": (_flag, "true or false"),
-    "use_cache": (_flag, "true or false"),
-}
-
-_NEVER = {
-    "auto_map": "it names Python code to run",
-    "_attn_implementation_internal": "it names code to download and run",
-    "_attn_implementation": "it names code to download and run",
-    "quantization_config": "quantised safetensors are not read; take the unquantised model or GGUF",
-}
-
-
-def read_config(path: Path) -> tuple[HParams, str | None]:
-    """The hyperparameters, and the chat template's name where the model was trained on chats.
-
-    Raises CheckpointError naming the key whose value a GPT-2 of Pellucid's cannot have.
-    """
-    config = READER.read_object(path, 1 << 20)
-    for key, value in config.items():
-        if key in _NEVER:
-            raise CheckpointError(f"{path}: {key} is refused: {_NEVER[key]}")
-        if key in _SIZE_KEYS:
-            continue
-        if key not in _KNOWN:
-            raise CheckpointError(
-                f"{path}: unknown key {key[:60]!r}: a GPT-2 has none such, and it might change "
-                "what the model computes; remove it if you know that it does not"
-            )
-        check, wanted = _KNOWN[key]
-        if not check(value):
-            raise CheckpointError(f"{path}: {key} is {_short(value)}; it must be {wanted}")
-    if config.get("model_type") != "gpt2":
-        raise CheckpointError(f"{path}: model_type is missing; it must be gpt2")
-    sizes = {ours: config[theirs] for ours, theirs in _SIZES.items() if theirs in config}
-    hparams = hparams_from(sizes, path)
-    if config.get("n_ctx", hparams.n_ctx) != hparams.n_ctx:
-        raise CheckpointError(
-            f"{path}: n_ctx is {_short(config['n_ctx'])} and n_positions {hparams.n_ctx}; "
-            "they must be equal"
-        )
-    if config.get("n_inner") not in (None, 4 * hparams.n_embd):
-        raise CheckpointError(
-            f"{path}: n_inner is {_short(config['n_inner'])}; it must be 4 * n_embd or null"
-        )
-    chats = "conversational" in (config.get("task_specific_params") or {})
-    return hparams, _CHAT if chats else None
 
 
 def read(source: Path) -> Checkpoint:
@@ -215,10 +68,10 @@ def read(source: Path) -> Checkpoint:
                 f"{source}: tensor {name} has dtype {dtype}; "
                 f"parameters may be {', '.join(sorted(DTYPES))}"
             )
-    found = {ours: files[theirs].places[theirs].shape for ours, theirs in table.items()}
-    check_shapes(found, hparams, source)
-    if head is not None:
-        _check_tied(files[head].stored(head), files[table["wte.weight"]], table, source)
+    arrived = {ours: files[theirs].places[theirs].shape for ours, theirs in table.items()}
+    check_shapes(arrived, hparams, source)
+    if head is not None and _finer_head(files, head, table["wte.weight"], source):
+        table["wte.weight"] = head
     tensors = {ours: files[table[ours]].tensor(table[ours]) for ours in shapes(hparams)}
     check_finite(tensors, source)
 
@@ -226,14 +79,32 @@ def read(source: Path) -> Checkpoint:
     notes = next(iter(files.values())).metadata.get("pellucid")
     if notes is not None:
         template, card = _read_notes(notes, source)
+    if prefix := common_prefix(files):
+        card["prefix"] = f"{prefix!r} stands before every name in the file, and was taken off"
+    tokenizer = _tokenizer(folder)
+    if tokenizer is not None:
+        if _is_padding(hparams.n_vocab, tokenizer.n_vocab):
+            card["padding"] = (
+                f"the file has {hparams.n_vocab} embeddings for {tokenizer.n_vocab} tokens; those "
+                "that stand for no token are left out"
+            )
+            hparams = replace(hparams, n_vocab=tokenizer.n_vocab)
+            tensors["wte.weight"] = tensors["wte.weight"][: hparams.n_vocab]
+        check_tokenizer(tokenizer, hparams, folder)
     return Checkpoint(
         hparams=hparams,
         tensors=tensors,
-        tokenizer=_tokenizer(folder, hparams),
+        tokenizer=tokenizer,
         card=card,
         template=template,
         path=folder,
     )
+
+
+def _is_padding(n_rows: int, n_vocab: int) -> bool:
+    """Whether n_rows is n_vocab rounded up to a multiple of 8, 16, ... 1024, as transformers'
+    `pad_to_multiple_of` and training programs do for speed."""
+    return n_rows > n_vocab and any(-n_vocab % 2**i == n_rows - n_vocab for i in range(3, 11))
 
 
 def _read_shards(folder: Path, index_name: str) -> dict[str, SafetensorsFile]:
@@ -242,10 +113,10 @@ def _read_shards(folder: Path, index_name: str) -> dict[str, SafetensorsFile]:
     index = READER.read_object(path)
     if set(index) - {"metadata"} != {"weight_map"} or not isinstance(index["weight_map"], dict):
         raise CheckpointError(f"{path} must hold a table weight_map, perhaps metadata, no more")
-    where = index["weight_map"]
+    homes = index["weight_map"]
     shards: dict[str, SafetensorsFile] = {}
     names: set[str] = set()
-    for name in where.values():
+    for name in homes.values():
         if not isinstance(name, str) or not _SHARD.fullmatch(name):
             raise CheckpointError(
                 f"{path}: {_short(name)} is not the name of a safetensors file in this folder"
@@ -255,43 +126,67 @@ def _read_shards(folder: Path, index_name: str) -> dict[str, SafetensorsFile]:
         raise CheckpointError(f"{path} names {len(names)} files; at most {MOST_SHARDS} are read")
     for name in sorted(names):
         shards[name] = shard = SafetensorsFile(inside(folder, name))
-        listed = {tensor for tensor, home in where.items() if home == name}
+        listed = {tensor for tensor, home in homes.items() if home == name}
         if listed != set(shard.places):
             odd = sorted(listed ^ set(shard.places))[0]
             raise CheckpointError(
                 f"{path} and {name} disagree about tensor {_short(odd)}: "
                 "is a file of another model among them?"
             )
-    return {tensor: shards[name] for tensor, name in where.items()}
+    return {tensor: shards[name] for tensor, name in homes.items()}
 
 
-def _check_tied(
-    head: np.ndarray, file: SafetensorsFile, table: Mapping[str, str], source: Path
-) -> None:
-    wte = file.stored(table["wte.weight"])
-    same = head.shape == wte.shape and head.dtype == wte.dtype
-    rows = max(1, (1 << 20) // max(1, wte.shape[-1]))  # compared in pieces that fit the cache
-    if not same or any(
-        not np.array_equal(head[i : i + rows], wte[i : i + rows]) for i in range(0, len(wte), rows)
-    ):
-        # NaN differs from itself: name it rather than the tie.
-        check_finite({"lm_head.weight": head}, source)
+# dtype → the largest error of storing a number in it, as a share of the number. Finest first.
+_ROUNDING = {"F64": 0.0, "F32": 2.0**-24, "F16": 2.0**-11, "BF16": 2.0**-7}
+
+
+def _finer_head(
+    files: Mapping[str, SafetensorsFile], head: str, embeddings: str, source: Path
+) -> bool:
+    """Whether the output layer is the embeddings in a finer dtype, and so to be taken for both.
+
+    Raises CheckpointError where they differ by more than the coarser of their dtypes rounds.
+    """
+    ours, theirs = files[embeddings].stored(embeddings), files[head].stored(head)
+    kinds = [files[name].places[name].dtype for name in (embeddings, head)]
+    rounding = max(_ROUNDING[kind] for kind in kinds)
+    rows = max(1, (1 << 20) // max(1, ours.shape[-1]))  # compared in pieces that fit the cache
+    tied = ours.shape == theirs.shape
+    for i in range(0, len(ours) if tied else 0, rows):
+        if kinds[0] == kinds[1]:
+            tied = np.array_equal(ours[i : i + rows], theirs[i : i + rows])
+        else:
+            one, other = widen(ours[i : i + rows], kinds[0]), widen(theirs[i : i + rows], kinds[1])
+            with np.errstate(invalid="ignore"):  # NaN is never close, and is named below
+                close = np.abs(one - other) <= rounding * np.abs(other) + 2.0**-24
+            tied = bool(close.all())
+        if not tied:
+            # NaN differs from itself: name it rather than the tie.
+            check_finite({LM_HEAD: files[head].tensor(head)}, source)
+            break
+    if not tied:
         raise CheckpointError(
             f"{source}: lm_head.weight differs from wte.weight; GPT-2's output layer is the "
             "token embeddings themselves (tied), so this is another kind of model"
         )
+    finest = list(_ROUNDING)
+    return finest.index(kinds[1]) < finest.index(kinds[0])
 
 
-def _tokenizer(folder: Path, hparams: HParams) -> Tokenizer | None:
-    for names in _TOKENIZERS:
+def _tokenizer(folder: Path) -> Tokenizer | None:
+    for names in TOKENIZERS:
         if all((folder / name).exists() for name in names):
             for name in names:
                 inside(folder, name)
             from ..tokenizer import Tokenizer
 
-            tokenizer = Tokenizer.from_folder(folder)
-            check_tokenizer(tokenizer, hparams, folder)
-            return tokenizer
+            return Tokenizer.from_folder(folder)
+    for name, kind in _OTHER_TOKENIZERS.items():
+        if (folder / name).exists():
+            raise CheckpointError(
+                f"{folder / name} is {kind}; Pellucid reads GPT-2's byte-level BPE (vocab.json and "
+                "merges.txt, or tokenizer.json): add the tokenizer that the model learned with"
+            )
     return None
 
 
@@ -299,7 +194,9 @@ def _read_notes(notes: str, source: Path) -> tuple[str | None, dict[str, Any]]:
     """What `fill` put beside the weights for Pellucid; other programs pass over it."""
     table = READER.parse_object(notes.encode(), f"{source}: the metadata `pellucid`")
     template, card = table.get("template"), table.get("card")
-    if set(table) != {"template", "card"} or not _text(template) or not isinstance(card, dict):
+    if set(table) != {"template", "card"} or not (
+        isinstance(template, str | None) and isinstance(card, dict)
+    ):
         raise CheckpointError(f"{source}: the metadata `pellucid` must be a template and a card")
     return template, card
 

@@ -71,7 +71,7 @@ def _prefix(folder: Path) -> str:
         if not re.fullmatch(r"[\w][\w.\-]*", prefix, re.ASCII):
             raise CheckpointError(
                 f"{path}: model_checkpoint_path is {prefix!r}; it must be a plain file name "
-                'in the same folder, such as "model.ckpt"'
+                'in the same folder, such as "model.ckpt": write that there, or remove the file'
             )
         return prefix
     found = sorted(path.name for path in folder.glob("*.index"))

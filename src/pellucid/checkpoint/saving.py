@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, InputError
 from ..files import new_folder
-from . import folder as own
-from . import huggingface
 from .contents import Checkpoint, check_finite, check_shapes, check_tokenizer
 from .formats import FORMATS
 from .safetensors_file import STORED
@@ -56,6 +54,9 @@ def save(
     a tensor is missing, extra, misshaped, not finite or too large for the dtype, when the folder
     holds files that are not a checkpoint's, or when it cannot be written.
     """
+    from . import folder as own
+    from . import huggingface
+
     if format not in FORMATS:
         raise InputError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
     if dtype not in STORED:
@@ -76,7 +77,7 @@ def save(
     fill = own.fill if format == "pellucid" else huggingface.fill
     with new_folder(target, _check_replaceable, error=CheckpointError) as partial:
         fill(partial, checkpoint, dtype)
-        _check_written(partial / huggingface.WEIGHTS, len(tensors))
+        _check_written(partial / own.WEIGHTS, len(tensors))
     return target
 
 

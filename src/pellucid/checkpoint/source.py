@@ -19,6 +19,9 @@ from . import hub
 __all__ = ["find"]
 
 
+_ENDINGS = {".bin", ".ckpt", ".gguf", ".json", ".pt", ".pth", ".safetensors", ".zip"}
+
+
 def find(source: str | os.PathLike[str]) -> Path:
     """The file or folder that a person means; a hub model is downloaded where it is not cached.
 
@@ -35,6 +38,11 @@ def find(source: str | os.PathLike[str]) -> Path:
             return path
     except OSError as error:  # a name too long
         raise CheckpointError(f"cannot read {text[:60]!r}...: {error.strerror}") from error
+    if path.suffix in _ENDINGS:  # a file mistyped, not a model of the hub
+        near = _near(path)
+        raise CheckpointError(
+            f"there is no file or folder {text[:200]!r}" + (f"; is {near} meant?" if near else "")
+        )
     if isinstance(source, str) and hub.is_hub_name(text):
         return hub.folder_of(text)
     raise CheckpointError(
@@ -42,3 +50,15 @@ def find(source: str | os.PathLike[str]) -> Path:
         f"an embedded model ({', '.join(embedded.names())}), or a hub name such as gpt2, "
         "distilgpt2, openai-community/gpt2"
     )
+
+
+def _near(path: Path) -> Path | None:
+    """The path beside it that is spelled most like it."""
+    from difflib import get_close_matches
+
+    try:
+        names = [each.name for each in path.parent.iterdir()]
+    except OSError:
+        return None
+    matches = get_close_matches(path.name, names, n=1)
+    return path.with_name(matches[0]) if matches else None

@@ -7,17 +7,18 @@ Files that would split or spell text otherwise than GPT-2 are refused. Formats: 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ..errors import TokenizerError
+from ..files import Reader, write_file
 from .bpe import SPLIT, byte_symbols
 
 __all__ = ["Tables", "read_folder", "read_vocabulary", "write_folder"]
 
+_READER = Reader(error=TokenizerError)
 _MOST_BYTES = 64 << 20  # of a tokenizer file; GPT-2's have 1 MB
 
 
@@ -41,7 +42,10 @@ def read_vocabulary(vocab: Path, merges: Path, special: Mapping[str, int] | None
     <|like this|>, which are taken from the vocabulary.
     """
     table = _read_json(vocab)
-    lines = _read(merges).split("\n")
+    try:
+        lines = _read(merges).decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"{merges} is not UTF-8 text: {error}") from error
     if lines and lines[0].startswith("#version"):
         del lines[0]
     pairs = []
@@ -208,50 +212,15 @@ def _check_tokenizer_json(path: Path, table: Mapping[str, Any]) -> dict[str, Any
     return {_content(path, entry): entry.get("id") for entry in added}
 
 
-def _read(path: Path) -> str:
-    if not path.is_file():  # opening a pipe would wait for ever
+def _read(path: Path) -> bytes:
+    if not path.exists():
         raise TokenizerError(f"there is no file {path}")
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise TokenizerError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > _MOST_BYTES:
-        raise TokenizerError(f"{path} is larger than any tokenizer: over {_MOST_BYTES >> 20} MiB")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise TokenizerError(f"{path} is not UTF-8 text: {error}") from error
+    return _READER.read_bytes(path, _MOST_BYTES)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(items)
-        if len(table) != len(items):
-            raise TokenizerError(f"{path}: a key occurs twice")
-        return table
-
-    def constant(name: str) -> NoReturn:
-        raise TokenizerError(f"{path}: {name} is not a JSON number")
-
-    try:
-        table = json.loads(_read(path), object_pairs_hook=pairs, parse_constant=constant)
-    except TokenizerError:
-        raise
-    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
-        raise TokenizerError(f"{path} is not JSON: {error}") from error
-    if not isinstance(table, dict):
-        raise TokenizerError(f"{path} must hold a JSON object")
-    return table
+    return _READER.parse_object(_read(path), str(path))
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_file(path, text.encode(), error=None)

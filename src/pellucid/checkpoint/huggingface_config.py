@@ -1,0 +1,235 @@
+"""Hugging Face's `config.json` of a GPT-2.
+
+A closed table: each key that a GPT-2 is shipped with is known, those that would change the maths
+must have the value that Pellucid computes, and any other key is an error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+from ..hparams import HParams
+from .contents import READER, hparams_from
+
+__all__ = ["KNOWN", "SIZE_KEYS", "read_config"]
+
+_CHAT = "dialogpt"  # the template of models that were trained on conversations
+
+Check = Callable[[Any], bool]
+
+
+def _one_of(*values: Any) -> Check:
+    # `1 == True` in Python, so the kinds are compared too.
+    return lambda value: any(value == v and type(value) is type(v) for v in values)
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _share(value: Any) -> bool:
+    return _number(value) and 0 <= value <= 1
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 31
+
+
+def _id(value: Any) -> bool:
+    return value is None or _count(value)
+
+
+def _ids(value: Any) -> bool:
+    return _id(value) or (isinstance(value, list) and all(map(_count, value)))
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _table(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+def _anything(_: Any) -> bool:
+    return True
+
+
+# Ours → theirs: GPT-2's own name, then the one that transformers takes for it (attribute_map).
+_SIZES = {
+    "n_vocab": ("vocab_size",),
+    "n_ctx": ("n_positions", "max_position_embeddings"),
+    "n_embd": ("n_embd", "hidden_size"),
+    "n_head": ("n_head", "num_attention_heads"),
+    "n_layer": ("n_layer", "num_hidden_layers"),
+}
+# The five sizes are checked by HParams, n_ctx and n_inner against them.
+SIZE_KEYS = frozenset({*(name for names in _SIZES.values() for name in names), "n_ctx", "n_inner"})
+
+# key → the check on its value. What GPT-2, its larger sizes, DistilGPT2 and DialoGPT ship, and
+# what transformers 3, 4 and 5 write (GPT2Config.to_dict, which holds PretrainedConfig's).
+KNOWN: dict[str, tuple[Check, str]] = {
+    # These change the maths.
+    "activation_function": (_one_of("gelu_new", "gelu_pytorch_tanh"), "gelu_new"),
+    "add_cross_attention": (_one_of(False), "false"),
+    "architectures": (
+        _one_of(None, ["GPT2LMHeadModel"], ["GPT2Model"]),
+        "GPT2LMHeadModel: other heads have weights that Pellucid does not compute with",
+    ),
+    "is_decoder": (_flag, "true or false"),
+    "is_encoder_decoder": (_one_of(False), "false"),
+    "layer_norm_epsilon": (_one_of(1e-5), "1e-05"),
+    "cross_attention_hidden_size": (_one_of(None), "null"),
+    "model_type": (_one_of("gpt2"), "gpt2"),
+    "prune_heads": (_one_of({}), "empty"),
+    "pruned_heads": (_one_of({}), "empty"),
+    "scale_attn_by_inverse_layer_idx": (_one_of(False), "false"),
+    "scale_attn_weights": (_one_of(True), "true"),
+    "tie_encoder_decoder": (_one_of(False), "false"),
+    "tie_word_embeddings": (_flag, "true or false"),  # a head that differs is refused as a tensor
+    "chunk_size_feed_forward": (_one_of(0), "0"),
+    # These matter to training or to other programs only.
+    "_from_model_config": (_flag, "true or false"),
+    "_name_or_path": (_text, "text"),
+    "_num_labels": (_count, "a count"),
+    "attn_pdrop": (_share, "between 0 and 1"),
+    "bos_token_id": (_id, "a token id"),
+    "dtype": (_text, "text"),
+    "embd_pdrop": (_share, "between 0 and 1"),
+    "eos_token_id": (_ids, "a token id, or a list of them"),
+    "finetuning_task": (_text, "text"),
+    "gradient_checkpointing": (_flag, "true or false"),
+    "id2label": (_table, "a table"),
+    "initializer_range": (_number, "a number"),
+    "label2id": (_table, "a table"),
+    "n_special": (_one_of(0), "0"),
+    "num_labels": (_count, "a count"),
+    "output_attentions": (_flag, "true or false"),
+    "output_hidden_states": (_flag, "true or false"),
+    "output_past": (_flag, "true or false"),
+    "pad_token_id": (_id, "a token id"),
+    "predict_special_tokens": (_flag, "true or false"),
+    "problem_type": (_text, "text"),
+    "reorder_and_upcast_attn": (_flag, "true or false"),  # the order of two roundings
+    "resid_pdrop": (_share, "between 0 and 1"),
+    "return_dict": (_flag, "true or false"),
+    "summary_activation": (_text, "text"),
+    "summary_first_dropout": (_share, "between 0 and 1"),
+    "summary_proj_to_labels": (_flag, "true or false"),
+    "summary_type": (_text, "text"),
+    "summary_use_proj": (_flag, "true or false"),
+    "task_specific_params": (_table, "a table"),
+    "torch_dtype": (_text, "text"),
+    "torchscript": (_flag, "true or false"),
+    "transformers_version": (_text, "text"),
+    "use_bfloat16": (_flag, "true or false"),
+    "use_cache": (_flag, "true or false"),
+}
+
+# These tell how text is generated, padded or summed up elsewhere: no value of theirs matters here.
+_ELSEWHERE = (
+    "_attn_implementation_autoset",
+    "_commit_hash",
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
+    "early_stopping",
+    "encoder_no_repeat_ngram_size",
+    "eos_token_ids",
+    "exponential_decay_length_penalty",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "length_penalty",
+    "mask_token_id",
+    "max_length",
+    "max_new_tokens",
+    "min_length",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
+    "output_scores",
+    "prefix",
+    "remove_invalid_values",
+    "repetition_penalty",
+    "return_dict_in_generate",
+    "sep_token_id",
+    "suppress_tokens",
+    "temperature",
+    "tf_legacy_loss",
+    "tokenizer_class",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "unk_token_id",
+    "xla_device",
+)
+KNOWN |= dict.fromkeys(_ELSEWHERE, (_anything, "anything"))
+
+_NEVER = {
+    "auto_map": "it names Python code to run",
+    "_attn_implementation_internal": "it names code to download and run",
+    "_attn_implementation": "it names code to download and run",
+    "quantization_config": "quantised safetensors are not read; take the unquantised model or GGUF",
+}
+
+
+def read_config(path: Path) -> tuple[HParams, str | None]:
+    """The hyperparameters, and the chat template's name where the model was trained on chats.
+
+    Raises CheckpointError naming the key whose value a GPT-2 of Pellucid's cannot have.
+    """
+    config = READER.read_object(path)
+    kind = config.get("model_type")
+    if kind != "gpt2":
+        holds = f"it holds a {_short(kind)}" if isinstance(kind, str) else "model_type is missing"
+        raise CheckpointError(
+            f"{path}: {holds}; it must be gpt2: Pellucid computes GPT-2 and no other model"
+        )
+    for key, value in config.items():
+        if key in _NEVER:
+            raise CheckpointError(f"{path}: {key} is refused: {_NEVER[key]}")
+        if key in SIZE_KEYS:
+            continue
+        if key not in KNOWN:
+            raise CheckpointError(
+                f"{path}: unknown key {key[:60]!r}: a GPT-2 has none such, and it might change "
+                "what the model computes; remove it if you know that it does not"
+            )
+        check, wanted = KNOWN[key]
+        if not check(value):
+            raise CheckpointError(f"{path}: {key} is {_short(value)}; it must be {wanted}")
+    sizes: dict[str, Any] = {}
+    for ours, names in _SIZES.items():
+        values = {name: config[name] for name in names if name in config}
+        if len({repr(value) for value in values.values()}) > 1:
+            raise CheckpointError(f"{path}: {_short(values)} must be equal")
+        if values:
+            sizes[ours] = next(iter(values.values()))
+    hparams = hparams_from(sizes, path)
+    if config.get("n_ctx", hparams.n_ctx) != hparams.n_ctx:
+        raise CheckpointError(
+            f"{path}: n_ctx is {_short(config['n_ctx'])} and n_positions {hparams.n_ctx}; "
+            "they must be equal"
+        )
+    if config.get("n_inner") not in (None, 4 * hparams.n_embd):
+        raise CheckpointError(
+            f"{path}: n_inner is {_short(config['n_inner'])}; it must be 4 * n_embd or null"
+        )
+    chats = "conversational" in (config.get("task_specific_params") or {})
+    return hparams, _CHAT if chats else None
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,406 @@
+"""Model files as people have them: what other programs write that is still GPT-2 is read, and a
+refusal says what the file is (the trials of 2026-11-25, rows W4 to P11)."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from pellucid import checkpoint
+from pellucid.backend import get_backend
+from pellucid.checkpoint.huggingface_config import read_config
+from pellucid.errors import CheckpointError
+from pellucid.hparams import HParams
+from pellucid.model import Pass, gpt2
+from pellucid.tokenizer import Tokenizer
+from pellucid.weights import shapes, unflatten
+from support.vocabulary import MERGES, VOCAB
+
+HPARAMS = HParams(n_vocab=258, n_ctx=8, n_embd=32, n_head=4, n_layer=2)
+IDS = [5, 250, 257, 0, 31]
+
+
+def random_tensors(hparams: HParams = HPARAMS) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {n: rng.standard_normal(s, dtype=np.float32) for n, s in shapes(hparams).items()}
+
+
+def logits(loaded: checkpoint.Checkpoint) -> np.ndarray:
+    backend = get_backend("numpy")
+    weights = unflatten({n: backend.asarray(t) for n, t in loaded.tensors.items()}, loaded.hparams)
+    return backend.to_numpy(gpt2(np.array([IDS]), weights, Pass(loaded.hparams, backend)))
+
+
+@pytest.fixture
+def tokenizer() -> Tokenizer:
+    return Tokenizer(VOCAB, MERGES, {"<|endoftext|>": VOCAB["<|endoftext|>"]})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return checkpoint.save(tmp_path / "model", HPARAMS, random_tensors(), format="hf")
+
+
+def reconfigure(folder: Path, **values: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | values), "utf-8")
+
+
+def rewrite(folder: Path, change: Any) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    save_file(change(tensors) or tensors, path, metadata={"format": "pt"})
+
+
+# --- config.json ---------------------------------------------------------------------------------
+
+# What transformers 4.17 and 4.48 write of PretrainedConfig beyond what a GPT-2 has by itself.
+WRITTEN_BY_4 = {
+    "_attn_implementation_autoset": True, "_commit_hash": None, "add_cross_attention": False,
+    "bad_words_ids": None, "begin_suppress_tokens": None, "chunk_size_feed_forward": 0,
+    "cross_attention_hidden_size": None, "decoder_start_token_id": None, "diversity_penalty": 0.0,
+    "do_sample": None, "early_stopping": False, "encoder_no_repeat_ngram_size": 0,
+    "exponential_decay_length_penalty": None, "finetuning_task": None,
+    "forced_bos_token_id": None, "forced_eos_token_id": None, "is_decoder": False,
+    "is_encoder_decoder": False, "length_penalty": 1.0, "max_length": 20, "min_length": 0,
+    "no_repeat_ngram_size": 0, "num_beam_groups": 1, "num_beams": 1, "num_return_sequences": 1,
+    "output_attentions": False, "output_hidden_states": False, "output_scores": False,
+    "pad_token_id": None, "prefix": None, "problem_type": None, "pruned_heads": {},
+    "remove_invalid_values": False, "repetition_penalty": 1.0, "return_dict": True,
+    "return_dict_in_generate": False, "sep_token_id": None, "suppress_tokens": None,
+    "temperature": 1.0, "tf_legacy_loss": False, "tie_encoder_decoder": False,
+    "tie_word_embeddings": True, "tokenizer_class": None, "top_k": 50, "top_p": 1.0,
+    "torch_dtype": "float32", "torchscript": False, "typical_p": 1.0, "use_bfloat16": False,
+}  # fmt: skip
+
+
+def test_all_that_transformers_4_writes_is_read(folder: Path) -> None:
+    reconfigure(folder, **WRITTEN_BY_4)
+    assert checkpoint.load(folder).hparams == HPARAMS
+    reconfigure(folder, eos_token_id=[257, 198], do_sample=True, sep_token_id=3)
+    assert checkpoint.load(folder).hparams == HPARAMS
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cross_attention_hidden_size": 32}, "cross_attention_hidden_size is 32; it must be null"),
+        ({"tie_encoder_decoder": True}, "tie_encoder_decoder"),
+        ({"eos_token_id": ["a"]}, "a token id, or a list of them"),
+        ({"hidden_size": 16}, r"'n_embd': 32, 'hidden_size': 16.* must be equal"),
+    ],
+)
+def test_what_changes_the_maths_is_refused_by_name(
+    folder: Path, values: dict[str, Any], message: str
+) -> None:
+    reconfigure(folder, **values)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(folder)
+
+
+def test_sizes_by_the_names_that_other_models_use(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    for ours, theirs in {
+        "n_positions": "max_position_embeddings",
+        "n_embd": "hidden_size",
+        "n_head": "num_attention_heads",
+        "n_layer": "num_hidden_layers",
+    }.items():
+        config[theirs] = config.pop(ours)
+    del config["n_ctx"]
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    hparams, _ = read_config(folder / "config.json")
+    assert hparams == HPARAMS
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.GPT2Config.from_pretrained(folder)
+    assert (theirs.n_embd, theirs.n_head, theirs.n_layer, theirs.n_positions) == (32, 4, 2, 8)
+
+
+@pytest.mark.parametrize("kind", ["gpt_neo", "llama", "GPT2"])
+def test_another_model_is_named(folder: Path, kind: str) -> None:
+    reconfigure(folder, model_type=kind, attention_layers=["global"])
+    with pytest.raises(CheckpointError, match=f"it holds a {kind}; it must be gpt2"):
+        checkpoint.load(folder)
+
+
+# --- tensors -------------------------------------------------------------------------------------
+
+
+def test_one_of_two_tied_tensors_is_enough(tmp_path: Path) -> None:
+    """safetensors' save_model keeps one name of shared weights: here lm_head.weight."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from safetensors.torch import save_model
+
+    config = transformers.GPT2Config(
+        vocab_size=258, n_positions=8, n_embd=32, n_head=4, n_layer=2, bos_token_id=257
+    )
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(config).eval()
+    model.config.save_pretrained(tmp_path)
+    save_model(model, str(tmp_path / "model.safetensors"))
+    assert "transformer.wte.weight" not in load_file(tmp_path / "model.safetensors")
+    with torch.no_grad():
+        wanted = model(torch.tensor([IDS])).logits.numpy()
+    np.testing.assert_allclose(logits(checkpoint.load(tmp_path)), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("tie", [True, False])
+@pytest.mark.parametrize("head", [True, False])
+def test_untied_in_name_only(folder: Path, tie: bool, head: bool) -> None:
+    reconfigure(folder, tie_word_embeddings=tie)
+    wte = "transformer.wte.weight"
+    if head:
+        rewrite(folder, lambda t: t | {"lm_head.weight": t[wte].copy()})
+    np.testing.assert_array_equal(
+        checkpoint.load(folder).tensors["wte.weight"], random_tensors()["wte.weight"]
+    )
+    if head:
+        rewrite(folder, lambda t: t | {"lm_head.weight": t[wte] + np.float32(0.1)})
+        with pytest.raises(CheckpointError, match=r"lm_head\.weight differs"):
+            checkpoint.load(folder)
+
+
+@pytest.mark.parametrize("coarse", ["wte", "head"])
+def test_tied_in_two_dtypes(folder: Path, coarse: str) -> None:
+    wte = random_tensors()["wte.weight"]
+    names = ("transformer.wte.weight", "lm_head.weight")
+    narrow, wide = names if coarse == "wte" else names[::-1]
+    rewrite(folder, lambda t: t | {narrow: wte.astype(np.float16), wide: wte.copy()})
+    np.testing.assert_array_equal(checkpoint.load(folder).tensors["wte.weight"], wte)
+    other = wte.copy()
+    other[200, 3] *= 1.01
+    rewrite(folder, lambda t: t | {narrow: other.astype(np.float16)})
+    with pytest.raises(CheckpointError, match=r"lm_head\.weight differs"):
+        checkpoint.load(folder)
+    other[200, 3] = np.nan
+    rewrite(folder, lambda t: t | {narrow: other.astype(np.float16)})
+    with pytest.raises(CheckpointError, match=r"differs|nan at index \[200, 3\]"):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["_orig_mod.", "module.", "module._orig_mod.", "base_model.model.", "model."]
+)
+def test_a_common_prefix_is_taken_off_and_said(folder: Path, prefix: str) -> None:
+    wanted = logits(checkpoint.load(folder))
+    rewrite(folder, lambda t: {prefix + name: tensor for name, tensor in t.items()})
+    loaded = checkpoint.load(folder)
+    np.testing.assert_array_equal(logits(loaded), wanted)
+    assert repr(prefix) in loaded.card["prefix"]
+    rewrite(folder, lambda t: t | {"ln_f.bias": t.pop(f"{prefix}transformer.ln_f.bias")})
+    with pytest.raises(CheckpointError, match="missing tensors"):  # not all: not a wrapper's
+        checkpoint.load(folder)
+
+
+def test_an_adapter_that_was_not_merged(folder: Path) -> None:
+    name = "transformer.h.0.attn.c_attn"
+    added = {f"{name}.lora_A.default.weight": np.ones((4, 32), np.float32)}
+    rewrite(folder, lambda t: t | added | {f"{name}.base_layer.weight": t.pop(f"{name}.weight")})
+    with pytest.raises(CheckpointError, match=r"LoRA adapter that is not merged.*merge_and_unload"):
+        checkpoint.load(folder)
+
+
+# --- vocabularies --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("multiple", "rows"), [(8, 264), (64, 320), (128, 384)])
+def test_a_padded_vocabulary(
+    tmp_path: Path, tokenizer: Tokenizer, multiple: int, rows: int
+) -> None:
+    """transformers' resize_token_embeddings(pad_to_multiple_of=…): no token stands for the rest."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(
+        vocab_size=258, n_positions=8, n_embd=32, n_head=4, n_layer=2, bos_token_id=257
+    )
+    model = transformers.GPT2LMHeadModel(config).eval()
+    model.resize_token_embeddings(258, pad_to_multiple_of=multiple)
+    model.save_pretrained(tmp_path)
+    padded = checkpoint.load(tmp_path)
+    assert padded.hparams.n_vocab == rows  # without a tokenizer nothing tells what is padding
+    tokenizer.save(tmp_path)
+    loaded = checkpoint.load(tmp_path)
+    assert loaded.hparams == HPARAMS
+    assert f"{rows} embeddings for 258 tokens" in loaded.card["padding"]
+    with torch.no_grad():
+        wanted = model(torch.tensor([IDS])).logits.numpy()[..., :258]
+    np.testing.assert_allclose(logits(loaded), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [257, 259, 272, 288, 2048])
+def test_other_sizes_are_another_models(tmp_path: Path, tokenizer: Tokenizer, rows: int) -> None:
+    hparams = HParams(n_vocab=rows, n_ctx=8, n_embd=32, n_head=4, n_layer=2)
+    checkpoint.save(tmp_path / "model", hparams, random_tensors(hparams), format="hf")
+    tokenizer.save(tmp_path / "model")
+    if rows in (272, 288):  # multiples of 16 and 32: such is padding
+        assert checkpoint.load(tmp_path / "model").hparams.n_vocab == 258
+        return
+    with pytest.raises(CheckpointError, match="do not belong together"):
+        checkpoint.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "spiece.model", "tokenizer.model"])
+def test_a_tokenizer_of_another_kind_is_named(folder: Path, name: str) -> None:
+    (folder / name).write_text("[PAD]\n[UNK]\n")
+    with pytest.raises(CheckpointError, match=f"{name} is a .*GPT-2's byte-level BPE"):
+        checkpoint.load(folder)
+
+
+def test_a_tokenizer_needs_no_weights(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    tokenizer.save(tmp_path)
+    assert checkpoint.load_tokenizer(tmp_path).encode("the") == tokenizer.encode("the")
+    with pytest.raises(CheckpointError, match="a tokenizer and no weights"):
+        checkpoint.load(tmp_path)
+    (tmp_path / "vocab.json").unlink()
+    with pytest.raises(CheckpointError, match="holds no model"):
+        checkpoint.load_tokenizer(tmp_path)
+
+
+# --- files that are something else ---------------------------------------------------------------
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 548105171\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "config.json", "vocab.json", "merges.txt", "tokenizer_config.json"],
+)
+def test_git_lfs_pointers_in_a_folder(folder: Path, tokenizer: Tokenizer, name: str) -> None:
+    tokenizer.save(folder)
+    checkpoint.load(folder)
+    (folder / name).write_bytes(POINTER)
+    with pytest.raises(Exception, match=rf"{name} is a Git LFS pointer.*`git lfs pull`") as caught:
+        checkpoint.load(folder)
+    assert type(caught.value).__module__ == "pellucid.errors"
+
+
+@pytest.mark.parametrize("name", ["x.gguf", "x.safetensors", "pytorch_model.bin"])
+def test_git_lfs_pointers_as_files(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(POINTER)
+    with pytest.raises(CheckpointError, match=r"Git LFS pointer"):
+        checkpoint.load(tmp_path / name)
+
+
+def test_adapters_and_variants_are_named(folder: Path, tmp_path: Path) -> None:
+    weights = (folder / "model.safetensors").read_bytes()
+    config = (folder / "config.json").read_bytes()
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    (adapter / "adapter_model.safetensors").write_bytes(weights)
+    for source in (adapter, adapter / "adapter_model.safetensors"):
+        with pytest.raises(CheckpointError, match=r"LoRA adapter.*merge_and_unload"):
+            checkpoint.load(source)
+    variant = tmp_path / "variant"
+    variant.mkdir()
+    (variant / "config.json").write_bytes(config)
+    (variant / "model.fp16.safetensors").write_bytes(weights)
+    with pytest.raises(CheckpointError, match=r"give the file: .*model\.fp16\.safetensors"):
+        checkpoint.load(variant)
+    assert checkpoint.load(variant / "model.fp16.safetensors").hparams == HPARAMS
+
+
+def test_files_of_other_programs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "ggml-model.bin").write_bytes(b"lmgg" + bytes(300))
+    with pytest.raises(CheckpointError, match=r"GGML file.*convert_hf_to_gguf"):
+        checkpoint.load(tmp_path / "ggml-model.bin")
+    (tmp_path / "ckpt.pt").write_bytes(b"PK\x03\x04" + bytes(300))
+    with pytest.raises(CheckpointError, match="nanoGPT"):
+        checkpoint.load(tmp_path / "ckpt.pt")
+
+
+def test_a_mistyped_file_is_not_looked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "tiny-q4.gguf").write_bytes(b"GGUF")
+    with pytest.raises(CheckpointError, match=r"no file or folder.*is models/tiny-q4\.gguf meant"):
+        checkpoint.load("models/tiny_q4.gguf")
+    with pytest.raises(CheckpointError, match=r"no file or folder 'other/x\.safetensors'$"):
+        checkpoint.load("other/x.safetensors")
+
+
+# --- GGUF ----------------------------------------------------------------------------------------
+
+WIDE = HParams(n_vocab=258, n_ctx=8, n_embd=256, n_head=4, n_layer=1)
+
+
+def written(path: Path, kinds: dict[str, tuple[np.ndarray, Any]], **options: Any) -> Path:
+    """A GGUF file with some tensors in other bytes and kinds than the writer gives them."""
+    gguf = pytest.importorskip("gguf")
+    writer = importlib.import_module("support.write_gguf")
+    plain = gguf.GGUFWriter.add_tensor
+
+    def add(self: Any, name: str, stored: np.ndarray, raw_dtype: Any = None) -> None:
+        if name in kinds:
+            stored, raw_dtype = kinds[name]
+        plain(self, name, stored, raw_dtype=raw_dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gguf.GGUFWriter, "add_tensor", add)
+        writer.write(path, WIDE, random_tensors(WIDE), VOCAB, MERGES, **options)
+    return path
+
+
+def blocks(rng: np.random.Generator, kind: Any, n_rows: int) -> np.ndarray:
+    """Random blocks of a kind that the package reads and does not write, their scales finite."""
+    gguf = pytest.importorskip("gguf")
+    per_block, n_bytes = gguf.GGML_QUANT_SIZES[kind]
+    raw = rng.integers(0, 256, (n_rows, 256 // per_block, n_bytes), dtype=np.uint8)
+    scale = np.frombuffer(np.float16(0.01).tobytes(), np.uint8)
+    for at in {"Q4_K": (0, 2), "Q5_K": (0, 2), "Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,)}[
+        kind.name
+    ]:
+        raw[:, :, at : at + 2] = scale
+    return raw.reshape(n_rows, -1)
+
+
+@pytest.mark.parametrize("kind", ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"])
+def test_every_kind_that_the_package_dequantises(tmp_path: Path, kind: str) -> None:
+    gguf = pytest.importorskip("gguf")
+    number = gguf.GGMLQuantizationType[kind]
+    raw = blocks(np.random.default_rng(3), number, 3 * 256)
+    path = written(tmp_path / "k.gguf", {"blk.0.attn_qkv.weight": (raw, number)})
+    wanted = gguf.quants.dequantize(raw, number).reshape(768, 256)
+    np.testing.assert_array_equal(checkpoint.load(path).tensors["h.0.attn.c_attn.weight"], wanted.T)
+
+
+def test_a_kind_that_it_does_not_is_named(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    number = gguf.GGMLQuantizationType.Q8_K
+    raw = np.zeros((768, gguf.GGML_QUANT_SIZES[number][1]), np.uint8)
+    path = written(tmp_path / "k.gguf", {"blk.0.attn_qkv.weight": (raw, number)})
+    with pytest.raises(CheckpointError, match=r"attn_qkv.weight' holds Q8_K numbers.*F16 or Q8_0"):
+        checkpoint.load(path)
+
+
+def test_an_output_layer_in_a_finer_kind_is_taken(tmp_path: Path) -> None:
+    """A Q4_0 file of llama-quantize's before March 2025 has output.weight in Q6_K (here Q8_0)."""
+    gguf = pytest.importorskip("gguf")
+    kinds = gguf.GGMLQuantizationType
+    wte = random_tensors(WIDE)["wte.weight"]
+    stored = {
+        "token_embd.weight": (gguf.quants.quantize(wte, kinds.Q4_0), kinds.Q4_0),
+        "output.weight": (gguf.quants.quantize(wte, kinds.Q8_0), kinds.Q8_0),
+    }
+    path = written(tmp_path / "q4.gguf", stored, output=True)
+    finer = gguf.quants.dequantize(stored["output.weight"][0], kinds.Q8_0)
+    np.testing.assert_array_equal(checkpoint.load(path).tensors["wte.weight"], finer)
+    swapped = {"token_embd.weight": stored["output.weight"], "output.weight": stored[
+        "token_embd.weight"]}  # fmt: skip
+    path = written(tmp_path / "q8.gguf", swapped, output=True)
+    np.testing.assert_array_equal(checkpoint.load(path).tensors["wte.weight"], finer)
+    other = wte.copy()
+    other[7] = other[8]
+    stored["output.weight"] = (gguf.quants.quantize(other, kinds.Q8_0), kinds.Q8_0)
+    path = written(tmp_path / "other.gguf", stored, output=True)
+    with pytest.raises(CheckpointError, match=r"output\.weight differs from token_embd"):
+        checkpoint.load(path)
