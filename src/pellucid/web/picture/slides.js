@@ -13,13 +13,17 @@ export function table(spec) {
   return [scrolled("table", spec.columns, spec.rows.map((row) => row.map((text) => make("td", { textContent: onOneLine(text) }))))];
 }
 
+const NUMBERS = 24; /* of an array that are written */
+
 /* Pairs that may not meet are null in JSON and -∞ in a document. */
 export function matrix(spec) {
   const values = numbers(spec.values);
   const [n, m] = values.shape;
+  const shown = spec.columns.length ? m : Math.min(m, NUMBERS);
   const rows = spec.rows.map((label, i) => {
-    const cells = Array.from({ length: m }, (_, j) => cell(values.at(i, j), spec.ground && j <= i));
+    const cells = Array.from({ length: shown }, (_, j) => cell(values.at(i, j), spec.ground && j <= i));
     const name = make("th", { scope: "row", className: "token", textContent: onOneLine(label) });
+    if (shown < m) cells.push(make("td", { className: "later", textContent: `… ${m}` }));
     return [name, ...cells];
   });
   const head = spec.columns.length ? [spec.corner, ...spec.columns] : [];
