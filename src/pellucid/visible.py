@@ -28,7 +28,8 @@ _CONTROLS |= dict.fromkeys([*range(0x200B, 0x2010), *range(0x2028, 0x202F)], "\u
 _CONTROLS |= dict.fromkeys(range(0x2060, 0x2070), "\ufffd")
 
 _TOKEN = _CONTROLS | {ord(character): glyph for character, glyph in GLYPHS.items()}
-_TEXT = {code: glyph for code, glyph in _CONTROLS.items() if chr(code) not in "\n\t"}
+# Joiners shape letters and emoji, and turn nothing: they stay in a text.
+_TEXT = {code: glyph for code, glyph in _CONTROLS.items() if chr(code) not in "\n\t\u200c\u200d"}
 _LINE = {code: glyph for code, glyph in _TOKEN.items() if chr(code) != " "}
 
 

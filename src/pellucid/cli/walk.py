@@ -9,7 +9,7 @@ import click
 
 from .options import with_model
 from .output import Output, with_output
-from .text import given_text
+from .text import read_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,7 @@ def command(
     """
     from .. import inspect
 
-    text = given_text(text)
+    text = read_text(text)
     way = inspect.walk(gpt, text, layer=layer, head=head, position=position, max_tokens=max_tokens)
     output.show(way, text if len(text) <= 60 else f"{text[:59]}…")
 

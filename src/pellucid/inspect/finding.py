@@ -130,7 +130,9 @@ def token_id(gpt: GPT, token: str | int) -> int:
         ids = gpt.encode(token)
         if len(ids) != 1:
             pieces = [gpt.tokenizer.decode([i]) for i in ids]
-            raise InputError(f"{token!r} is {len(ids)} tokens, {pieces}: name one token")
+            spaced = f" {token}"
+            hint = "" if token[:1] in ("", " ") else f" (mind the space: {spaced!r} is another)"
+            raise InputError(f"{token!r} is {len(ids)} tokens, {pieces}: name one token{hint}")
         return ids[0]
     if not 0 <= token < gpt.hparams.n_vocab:
         raise InputError(f"token {token} is not in the vocabulary 0…{gpt.hparams.n_vocab - 1}")
