@@ -15,7 +15,7 @@ from rich.console import Console
 
 import pellucid
 from pellucid import inspect
-from pellucid.cli.walk import command
+from pellucid.cli import pellucid as program
 from pellucid.draw.terminal import Drawing
 from pellucid.errors import InputError
 
@@ -78,7 +78,7 @@ def as_json(*options):
     from click.testing import CliRunner
 
     result = CliRunner().invoke(
-        command, [TEXT, "--json", "--model", "talk", *options], catch_exceptions=False
+        program, ["walk", TEXT, "--json", "--model", "talk", *options], catch_exceptions=False
     )
     assert result.exit_code == 0
     return json.loads(result.stdout)
@@ -178,7 +178,9 @@ def test_refuses_before_it_computes(monkeypatch, tmp_path):
         for more in ([], ["--json"], ["--html", str(path)]):
             with pytest.raises(InputError, match=f"{place[2:]} must be between"):
                 CliRunner().invoke(
-                    command, [TEXT, place, "99", "--model", "talk", *more], catch_exceptions=False
+                    program,
+                    ["walk", TEXT, place, "99", "--model", "talk", *more],
+                    catch_exceptions=False,
                 )
     assert not path.exists()
 
@@ -211,7 +213,7 @@ def test_html_is_the_walk_s_page(gpt, tmp_path):
 
     path = tmp_path / "page.html"
     CliRunner().invoke(
-        command, [TEXT, "--html", str(path), "--model", "talk"], catch_exceptions=False
+        program, ["walk", TEXT, "--html", str(path), "--model", "talk"], catch_exceptions=False
     )
     assert path.read_text(encoding="utf-8") == inspect.page(inspect.walk(gpt, TEXT), title=TEXT)
 

@@ -26,8 +26,8 @@ from .finding import (
     text_until,
     token_id,
 )
+from .recorder import Recorder
 from .sweep import Kind, Over, Sweep
-from .trace import Recorder
 
 if TYPE_CHECKING:
     from ..backend import Array

@@ -11,8 +11,9 @@ import numpy as np
 from ..draw.notation import head_name, percent
 from ..draw.pictures import Heads, Heat, Lines, Section, Tabs
 from ..errors import InputError
+from .cost import BUDGET
 from .finding import Finding, chosen, head_names, layer_names, read, text_until
-from .trace import BUDGET, trace
+from .recorder import trace
 
 if TYPE_CHECKING:
     from ..backend import Array

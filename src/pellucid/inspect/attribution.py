@@ -21,7 +21,7 @@ from ..draw.pictures import Bars, Heat, Section, Tabs, Tokens
 from ..taps import compose
 from ..visible import quoted
 from .finding import Finding, chosen, head_names, layer_names, read, text_until, token_id
-from .trace import Recorder
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..gpt import GPT

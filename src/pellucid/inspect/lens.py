@@ -15,7 +15,7 @@ from ..draw.pictures import Lens, Section
 from ..sampling import log_softmax
 from ..taps import compose
 from .finding import Finding, chosen, highest, read, text_until
-from .trace import Recorder
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..backend import Array

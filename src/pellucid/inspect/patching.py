@@ -16,9 +16,10 @@ from ..draw.notation import Form, head_name, written
 from ..draw.pictures import Bars, Heat, Picture, Section, Tabs
 from ..errors import InputError
 from ..visible import quoted, visible
+from .cost import select
 from .edits import Edits, edited_copies
 from .finding import Finding, chosen, head_names, layer_names, read, text_until, token_id
-from .trace import Recorder, select
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..backend import Array

@@ -17,7 +17,7 @@ from ..sequence import Alternative
 from ..visible import on_one_line
 from .edits import Edits
 from .finding import Finding, chosen, compared, likeliest, read
-from .trace import Recorder
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..backend import Array

@@ -12,7 +12,7 @@ import numpy as np
 from ..draw.pictures import Lines, Picture, Section
 from ..draw.slides import Formula, Matrix
 from .finding import Finding
-from .trace import Recorder
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..backend import Array

@@ -13,9 +13,10 @@ from ..taps import compose
 from ..visible import quoted
 from .attention import AttentionSummary, HeadLabels, attention, head_labels
 from .attribution import Attribution, attribute
+from .cost import BUDGET
 from .finding import Finding, chosen, highest, layer_names, read, text_until
 from .lens import LogitLens, logit_lens
-from .trace import BUDGET, Recorder
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..backend import Array

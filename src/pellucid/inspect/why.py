@@ -74,8 +74,8 @@ class Why(Finding):
         own = Section(
             kind="Why",
             title=f"Why {quoted(self.target)}",
-            how=f"Its probability is {percent(self.probability)}; the pictures behind the "
-            "sentences follow.",
+            how=f"Its probability: {percent(self.probability)}. In sentences; the pictures behind "
+            "them follow.",
             about=text_until(self.prompt_tokens),
             pictures=(
                 Lines(lines=self.sentences),

@@ -53,6 +53,7 @@ export function written(value, form = "number") {
 
 function percent(value) {
   const size = Math.abs(value);
+  if (value === 0 || size === 100) return `${value < 0 ? MINUS : ""}${size}%`;
   if (value > 99.995 && value < 100) return ">99.99%";
   if (value > 0 && value < 0.01) return `${value.toExponential(1).replace("-", MINUS)}%`;
   return `${value < 0 ? MINUS : ""}${size.toFixed(size >= 99.95 || size < 10 ? 2 : 1)}%`;
