@@ -24,11 +24,14 @@ from pellucid import web
 from pellucid.draw import (
     Bars,
     Distribution,
+    Formula,
     Heads,
     Heat,
     Lens,
     Lines,
+    Matrix,
     Section,
+    Table,
     Tabs,
     Tokens,
     Value,
@@ -59,6 +62,16 @@ HEAT = Heat(
 PICTURES = {
     "lines": Lines(lines=(f"A sentence with {ODD[1]} in it, long enough to be wrapped.", "b")),
     "listed": Lines(lines=("a", "b"), listed=True),
+    "formula": Formula(text="x = wte[id] + wpe[position], and so on to the end of a line"),
+    "table": Table(columns=("a", ODD[1], "c"), rows=(ODD[:3], ODD[3:6]), caption="A table."),
+    "arrays": Matrix(values=RNG.normal(size=(N, 40)), rows=ODD, followed=N - 1),
+    "matrix": Matrix(
+        values=np.where(np.triu(np.ones((N, N)), 1), -np.inf, PATTERN[0, 0]),
+        rows=ODD,
+        columns=ODD,
+        corner="query \\ key",
+        ground=True,
+    ),
     "bars": Bars(labels=ODD, values=RNG.normal(size=N), form="signed", tokens=True, total=1.5),
     "noted": Bars(
         labels=("a", "b"), values=np.array([0.2, 0.9]), form="percent", notes=("", "→ x")

@@ -56,8 +56,10 @@ def found(gpt):
         "Sweep heads": ask.ablate_each(gpt, TEXT),
         "Sweep mlps": ask.ablate_each(gpt, TEXT, "mlps"),
         "Sweep positions": ask.ablate_each(gpt, TEXT, "positions"),
+        "Step": ask.walk(gpt, TEXT).steps[4],
         "Trace": ask.trace(gpt, TEXT),
         "View": ask.view(gpt, TEXT),
+        "Walk": ask.walk(gpt, TEXT),
         "Why": ask.why(gpt, "The power clapper went straight to", " jail"),
     }
 
@@ -65,11 +67,12 @@ def found(gpt):
 KINDS = (
     "Ablation", "AttentionSummary", "Attribution", "Cost", "HeadLabel", "HeadLabels", "LogitLens",
     "Neighbours", "Patching", "Patching heads", "Prediction", "ResidualNorms", "Steered",
-    "Sweep heads", "Sweep mlps", "Sweep positions", "Trace", "View", "Why",
+    "Sweep heads", "Sweep mlps", "Sweep positions", "Step", "Trace", "View",
+    "Walk", "Why",
 )  # fmt: skip
 
 
-FIRST = {"View": "Prediction"}  # what a page of several begins with
+FIRST = {"View": "Prediction", "Walk": "Step"}  # what a page of several begins with
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,8 @@ def questions(gpt, text):
         inspect.neighbours(gpt, 3),
         inspect.steered(gpt, gpt.encode(text)[:3], towards=text, max_tokens=3),
     ]
+    way = inspect.walk(gpt, text, layer=1, head=2, position=1, max_tokens=2)
+    found += [way, way.steps[4]]
     seen = inspect.view(gpt, text, labels=False)
     found += [seen, seen.prediction, seen.norms]
     found += [inspect.ablate_each(gpt, text, over) for over in ("heads", "mlps", "positions")]

@@ -159,7 +159,7 @@ def test_the_walk_takes_ids(chat):
     out = io.StringIO()
     ids = [chat.tokenizer.special_tokens["<|user|>"], *chat.encode("Hello")]
     walk(chat, ids, Console(file=out, width=200), max_tokens=1)
-    assert f"={ids[0]} " in out.getvalue()
+    assert f"<|user|>  {ids[0]}" in out.getvalue()
     assert f"{len(ids) + 1} of 512 tokens" in out.getvalue()
 
 

@@ -631,13 +631,17 @@ def test_learning_from_text_without_spaces_is_linear() -> None:
     """DNA on one line, Chinese: one word, as long as the text."""
     rng = random.Random(3)
     text = "".join(rng.choices("ACGT", k=200_000))
-    seconds = []
-    for part in (text[:50_000], text[:100_000], text):
-        start = time.perf_counter()
-        assert len(learn_merges([part], 1000)) == 1000
-        seconds.append(time.perf_counter() - start)
-    assert seconds[2] < 5
-    assert seconds[2] < 2.5 * seconds[1] + 0.2  # wide, because machines are shared
+
+    def seconds(n: int) -> float:
+        """Of the processor, the fewest of three: machines are shared."""
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            assert len(learn_merges([text[:n]], 1000)) == 1000
+            times.append(time.process_time() - start)
+        return min(times)
+
+    assert seconds(200_000) < 2.5 * seconds(100_000) + 0.1
 
 
 def test_training_needs_no_library(monkeypatch) -> None:

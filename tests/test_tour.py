@@ -38,10 +38,18 @@ def section(title: str) -> str:
     return found[1]
 
 
-def arrays(title: str) -> np.ndarray:
+def arrays(title: str) -> list[np.ndarray]:
     """Every array written as on the slides, [ 1.00, … ]."""
     found = re.findall(r"\[ ([-\d., ]+) \]", section(title))
-    return np.array([[float(x) for x in row.split(",")] for row in found])
+    return [np.array([float(x) for x in row.split(",")]) for row in found]
+
+
+def same(written: list[np.ndarray], *expected: np.ndarray) -> None:
+    """The arrays of a section are these rows, as far as two decimals go."""
+    rows = [row for array in expected for row in np.atleast_2d(array)]
+    assert len(written) == len(rows)
+    for one, other in zip(written, rows, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.00501, rtol=0)
 
 
 def percents(text: str) -> list[float]:
@@ -52,44 +60,76 @@ def test_it_is_what_its_generator_writes() -> None:
     assert runpy.run_path(str(ROOT / "docs" / "generate" / "tour.py"))["page"]() == PAGE
 
 
-def test_embeddings_and_w_output(seen) -> None:
-    near = {"atol": 0.00501, "rtol": 0}
-    x = np.concatenate([seen["embed"], seen["blocks.0.resid_pre"]])
-    np.testing.assert_allclose(arrays("Embeddings"), x, **near)
-    np.testing.assert_allclose(arrays("W_Output"), seen["blocks.0.attn_out"], **near)
+@pytest.fixture(scope="module")
+def tensors() -> dict[str, np.ndarray]:
+    named = load_file(embedded.FOLDER / "talk" / "model.safetensors")
+    return {name.removeprefix("transformer."): value for name, value in named.items()}
+
+
+def test_embeddings_and_w_output(seen, tensors) -> None:
+    same(arrays("3. Tokens ⇒ embeddings"), seen["embed"])
+    near = tensors["wte.weight"][311:316]
+    same(arrays("4. Look-up"), near, seen["pos_embed"], seen["blocks.0.resid_pre"])
+    concat = seen["blocks.0.attn.z"].reshape(4, -1)
+    at = "blocks.0"
+    same(arrays("7. concat · W_Output"), concat, seen[f"{at}.attn_out"], seen[f"{at}.resid_mid"])
+    layer = arrays("8. Repeat for each of the 2 layers")
+    same(layer, seen[f"{at}.mlp_out"], seen[f"{at}.resid_post"])
+    same(arrays("9. Output layer"), seen["ln_final.out"])
+
+
+def test_self_attention(seen, tensors) -> None:
+    """Everything that the step shows, its worked cells too."""
     q, k, v, z = (seen[f"blocks.0.attn.{name}"][:, 0] for name in "qkvz")
-    rows = [row for three in zip(q, k, v, strict=True) for row in three]
-    np.testing.assert_allclose(arrays("Self-attention"), [*rows, z[-1]], **near)
+    x, share = seen["blocks.0.ln1.out"], seen["blocks.0.attn.pattern"][0, -1]
+    column = tensors["h.0.attn.c_attn.weight"][:, 0]
+    same(
+        arrays("5. Self-attention: layer 0, head 0"),
+        x, q, np.stack([x[-1], column, x[-1] * column]),
+        k, v, np.stack([q[-1], k[1], q[-1] * k[1]]),
+        z, np.stack([share, v[:, 0], share * v[:, 0]]),
+    )  # fmt: skip
 
 
 def test_who_looks_where(seen) -> None:
     for layer, head in np.ndindex(2, 3):
-        (line,) = re.findall(rf"^\| L{layer}H{head} \|.*$", section("Heads"), re.MULTILINE)
+        (line,) = re.findall(
+            rf"^\| L{layer}H{head} \|.*$", section("6. Heads: all 3 of layer 0"), re.MULTILINE
+        )
         row = seen[f"blocks.{layer}.attn.pattern"][head, -1]
         np.testing.assert_allclose(percents(line), row, atol=0.00501)
     for i, name in enumerate(("The", "␣power", "␣clap", "per")):
-        lines = re.findall(rf"^\| `{name}` \| (\d.*) \|$", section("Self-attention"), re.MULTILINE)
-        shares = [0.0 if cell == "·" else float(cell) for cell in lines[0].split(" | ")]
-        np.testing.assert_allclose(shares, seen["blocks.0.attn.pattern"][0, i], atol=0.00501)
+        lines = re.findall(
+            rf"^\| `{name}` \| (.*) \|$",
+            section("5. Self-attention: layer 0, head 0"),
+            re.MULTILINE,
+        )
+        rows = [[0.0 if x == "·" else float(x) for x in line.split(" | ")] for line in lines]
+        for row, kind in zip(rows, ("qk", "scores", "pattern"), strict=True):
+            values = seen[f"blocks.0.attn.{kind}"][0, i]
+            values = np.where(np.isinf(values), 0.0, values)
+            np.testing.assert_allclose(row, values, atol=0.00501)
 
 
 def test_what_it_predicts(gpt, seen) -> None:
     logits = seen["logits"][-1]
     shares = np.exp(logits - logits.max())
     shares /= shares.sum()
-    top = np.argsort(-shares)[:3]
-    cells = re.findall(r"^\| `(␣\w+)` \| ([\d.]+) \| ([\d.]+)% \|$", PAGE, re.MULTILINE)
+    top = np.argsort(-shares)[:8]
+    cells = re.findall(r"^\| (␣\w+) \| ([\d.]+)% \| ([\d.]+) \|$", PAGE, re.MULTILINE)
     assert [name.replace("␣", " ") for name, _, _ in cells] == [
         gpt.tokenizer.decode([int(i)]) for i in top
     ]
-    np.testing.assert_allclose([float(logit) for _, logit, _ in cells], logits[top], atol=0.00501)
-    np.testing.assert_allclose([float(p) / 100 for _, _, p in cells], shares[top], atol=5.1e-7)
+    np.testing.assert_allclose([float(logit) for _, _, logit in cells], logits[top], atol=0.00501)
+    np.testing.assert_allclose([float(p) / 100 for _, p, _ in cells], shares[top], atol=5.1e-7)
 
 
 def test_lengths_of_x(seen) -> None:
     streams = [seen["blocks.0.resid_pre"], *(seen[f"blocks.{i}.resid_post"] for i in range(2))]
-    lengths = [float(x) for x in re.findall(r"\| ([\d.]+) \| `", section("Layers"))]
-    expected = [np.sqrt((x[-1] ** 2).sum()) for x in streams]
+    text = section("8. Repeat for each of the 2 layers")
+    rows = re.findall(r"^\| (?:embed|L\d) \| ([\d.| ]+) \|$", text, re.MULTILINE)
+    lengths = [[float(x) for x in row.split(" | ")] for row in rows]
+    expected = [np.sqrt((x**2).sum(-1)) for x in streams]
     np.testing.assert_allclose(lengths, expected, atol=0.0501)
 
 

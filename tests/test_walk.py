@@ -14,7 +14,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import pellucid
-from pellucid.cli.walk import command, walk
+from pellucid import inspect
+from pellucid.cli import pellucid as program
+from pellucid.draw.terminal import Drawing
 from pellucid.errors import InputError
 
 TEXT = "The power clapper"
@@ -27,8 +29,38 @@ def gpt():
 
 def printed(gpt, width=100, text=TEXT, **places):
     out = io.StringIO()
-    walk(gpt, text, Console(file=out, width=width, highlight=False), **places)
+    Console(file=out, width=width, highlight=False).print(inspect.walk(gpt, text, **places))
     return out.getvalue()
+
+
+def written(row):
+    """As numbers are shown: three decimals, a minus sign, no sign for what rounds to 0."""
+    texts = (f"{number:.3f}" for number in row)
+    return [t.replace("-", "−") if float(t) else t.lstrip("-") for t in texts]
+
+
+@pytest.mark.parametrize("place", [{}, {"layer": 1, "head": 2, "position": 2}])
+def test_cells_worked_out(gpt, place):
+    """Each worked cell: the products' sum is what the next words say, and what the taps hold."""
+    way, seen = inspect.walk(gpt, TEXT, **place), tapped(gpt)
+    layer, head, here = way.layer, way.head, way.position
+    q, k, z, qk = (seen[f"blocks.{layer}.attn.{name}"] for name in ("q", "k", "z", "qk"))
+    pictures = way.steps[4].pictures
+    sums = [p.values for p in pictures if getattr(p, "rows", ())[2:] == ("product",)]
+    for left, right, product in sums:
+        np.testing.assert_allclose(left * right, product, rtol=1e-6)
+    (query, score, mixed) = (float(rows[2].sum()) for rows in sums)
+    affine = gpt.model.tensors()[f"h.{layer}.attn.c_attn.bias"]
+    bias = affine[head * gpt.hparams.d_k]
+    np.testing.assert_allclose(query + bias, q[here, head, 0], atol=1e-5)
+    key = int(seen[f"blocks.{layer}.attn.pattern"][head, here].argmax())
+    np.testing.assert_allclose(score, q[here, head] @ k[key, head], atol=1e-5)
+    np.testing.assert_allclose(score / gpt.hparams.d_k**0.5, qk[head, here, key], atol=1e-5)
+    np.testing.assert_allclose(mixed, z[here, head, 0], atol=1e-5)
+    says = [p.lines[0] for p in pictures if getattr(p, "lines", ("",))[0].startswith("One cell")]
+    numbers = q[here, head, 0], qk[head, here, key], z[here, head, 0]
+    for text, value in zip(says, numbers, strict=True):
+        assert written([value])[0] in text
 
 
 def tapped(gpt):
@@ -46,7 +78,7 @@ def as_json(*options):
     from click.testing import CliRunner
 
     result = CliRunner().invoke(
-        command, [TEXT, "--json", "--model", "talk", *options], catch_exceptions=False
+        program, ["walk", TEXT, "--json", "--model", "talk", *options], catch_exceptions=False
     )
     assert result.exit_code == 0
     return json.loads(result.stdout)
@@ -61,12 +93,11 @@ def test_printed_numbers_are_the_taps(gpt, layer, head):
     rows.append(seen[f"{at}.attn.pattern"][head])
     rows.append(seen[f"{at}.attn_out"])
     lines = [line.split() for line in text.splitlines()]
-    for row in np.concatenate([r.reshape(-1, r.shape[-1]) for r in rows[:4]]):
-        assert [f"{number:.3f}" for number in row] in [line[1:] for line in lines]
-    for row in np.concatenate(rows[4:5]):
-        assert [f"{number:.3f}" for number in row] in [line[1:] for line in lines]
-    for row in rows[5]:
-        assert [f"{number:.3f}" for number in row] in [line[1:] for line in lines]
+    rows = [row for array in rows for row in array]
+    rows += [*seen["embed"], *seen["blocks.0.resid_pre"], *seen[f"{at}.ln1.out"]]
+    rows += [*seen[f"{at}.attn.z"].reshape(4, -1), *seen[f"{at}.resid_post"]]
+    for row in rows:
+        assert written(row) in [line[1:] for line in lines]
 
 
 def test_pattern_is_the_formula_s(gpt):
@@ -83,6 +114,10 @@ def test_pattern_is_the_formula_s(gpt):
 def test_json_is_python_s(gpt):
     found = as_json()
     out = gpt.generate(TEXT, greedy=True)
+    assert found == json.loads(json.dumps(inspect.walk(gpt, TEXT).to_dict()))
+    assert [step["token"] for step in found["predictions"]] == [step.token for step in out]
+    assert [step["number"] for step in found["steps"]] == list(range(1, 13))
+    assert {name for step in found["steps"] for name in step["values"]} == set(found["values"])
     assert found["generated"] == out.text
     assert found["reason"] == out.reason == "context window full"
     assert [token["id"] for token in found["tokens"]] == gpt.encode(TEXT)
@@ -119,12 +154,13 @@ def test_ends_with_the_text_and_the_reason(gpt):
     assert "context window full" in text
     assert text.rstrip().endswith(TEXT + gpt.generate(TEXT, greedy=True).text)
     assert "ends: length" in printed(gpt, max_tokens=1)
+    assert "ends: stop token" in printed(gpt, text="The crowd")
 
 
 @pytest.mark.parametrize(("place", "size"), [("layer", 2), ("head", 3), ("position", 4)])
 def test_refuses_a_place_that_is_not_there(gpt, place, size):
     for wrong in (size, -size - 1):
-        with pytest.raises(InputError, match=f"--{place} must be between {-size} and {size - 1}"):
+        with pytest.raises(InputError, match=f"^{place} must be between {-size} and {size - 1}"):
             printed(gpt, **{place: wrong})
 
 
@@ -140,40 +176,46 @@ def test_refuses_before_it_computes(monkeypatch, tmp_path):
     path = tmp_path / "page.html"
     for place in ("--layer", "--head", "--position"):
         for more in ([], ["--json"], ["--html", str(path)]):
-            with pytest.raises(InputError, match=f"{place} must be between"):
+            with pytest.raises(InputError, match=f"{place[2:]} must be between"):
                 CliRunner().invoke(
-                    command, [TEXT, place, "99", "--model", "talk", *more], catch_exceptions=False
+                    program,
+                    ["walk", TEXT, place, "99", "--model", "talk", *more],
+                    catch_exceptions=False,
                 )
     assert not path.exists()
 
 
 def test_pictures_are_the_inspections(gpt):
-    from pellucid import inspect
-    from pellucid.draw.terminal import Drawing
-
     walked = printed(gpt, 80, layer=1, head=2, position=2)
     ids = gpt.encode(TEXT)
-    (heads,) = inspect.attention(gpt, ids, layers=1).sections(position=2)
-    for content in (
-        heads.pictures[0],
+    for sections in (
+        inspect.attention(gpt, ids, layers=1).sections(position=2),
         inspect.residual_norms(gpt, ids).sections(),
         inspect.logit_lens(gpt, ids).sections(),
     ):
-        out = io.StringIO()
-        Console(file=out, width=80).print(Drawing(content))
-        assert out.getvalue() in walked
+        for picture in (picture for section in sections for picture in section.pictures):
+            out = io.StringIO()
+            Console(file=out, width=80).print(Drawing(picture))
+            assert out.getvalue() in walked
 
 
-def test_html_is_the_view_s_page(gpt, tmp_path):
+def test_one_pass_and_one_generation(gpt, monkeypatch):
+    """Of the whole model: the pictures are made of what that pass recorded."""
+    passes = []
+    forward = type(gpt).forward
+    monkeypatch.setattr(type(gpt), "forward", lambda *a, **k: passes.append(a) or forward(*a, **k))
+    inspect.walk(gpt, TEXT)
+    assert len(passes) == 1
+
+
+def test_html_is_the_walk_s_page(gpt, tmp_path):
     from click.testing import CliRunner
-
-    from pellucid.inspect import page, view
 
     path = tmp_path / "page.html"
     CliRunner().invoke(
-        command, [TEXT, "--html", str(path), "--model", "talk"], catch_exceptions=False
+        program, ["walk", TEXT, "--html", str(path), "--model", "talk"], catch_exceptions=False
     )
-    assert path.read_text(encoding="utf-8") == page(view(gpt, TEXT), title=TEXT)
+    assert path.read_text(encoding="utf-8") == inspect.page(inspect.walk(gpt, TEXT), title=TEXT)
 
 
 def test_mistakes_exit_2():
@@ -185,7 +227,7 @@ def test_mistakes_exit_2():
         check=False,
     )
     assert run.returncode == 2
-    assert run.stderr.startswith("Error: --head")
+    assert run.stderr.startswith("Error: head must be between")
     assert "Traceback" not in run.stderr
 
 
@@ -197,9 +239,9 @@ def test_probabilities_are_the_softmax_of_the_logits(gpt):
     for token in np.argsort(-shares)[:8]:
         name = gpt.tokenizer.decode([int(token)]).strip()
         row = next(line for line in lines if line[:1] == [f"␣{name}"] and "%" in line[1])
-        assert row[1] == f"{shares[token]:.3%}"
+        assert row[1] == f"{shares[token]:.4%}"
 
 
 def test_says_which_positions_are_left_out(gpt):
     assert "positions 1 to 3 of 4" in " ".join(printed(gpt, 40).split())
-    assert "positions" not in printed(gpt, 100).split("4. Self-attention")[0]
+    assert "positions 0" not in printed(gpt, 100)

@@ -1,8 +1,13 @@
-"""Write docs/tour.md by running the embedded model: python docs/generate/tour.py"""
+"""Write docs/tour.md by running the embedded model: python docs/generate/tour.py
+
+Words, numbers and pictures are those of `inspect.walk`; the page adds how to get them, and holds
+them against what numpy alone makes of the weights.
+"""
 
 from __future__ import annotations
 
 import math
+import sys
 import textwrap
 from pathlib import Path
 
@@ -10,8 +15,12 @@ import numpy as np
 
 import pellucid
 from pellucid import inspect as ask
-from pellucid.hparams import SIZES
+from pellucid.inspect import Step
 from pellucid.sampling import softmax
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from markdown import code, drawn, number, percent, table, token
 
 PAGE = Path(__file__).parents[1] / "tour.md"
 TEXT = "The power clapper"
@@ -47,35 +56,11 @@ def page() -> str:
     return Tour().page()
 
 
-def token(text: str) -> str:
-    """A token as code, its space to be seen."""
-    return f"`{text.replace(' ', '␣')}`"
-
-
-def number(value: float, digits: int = 2) -> str:
-    text = f"{value:.{digits}f}"
-    return text if float(text) else text.removeprefix("-")
-
-
-def row(values: np.ndarray, digits: int = 2) -> str:
-    """An array as the slides write it: [ -1.23, 0.73, -0.32 ]"""
-    return f"[ {', '.join(f'{number(float(v), digits):>{digits + 3}}' for v in values)} ]"
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def python(*lines: str) -> str:
     """Code, with what it gives behind `# =>` as repr writes it."""
     halves = (line.partition("  # => ") for line in lines)
     lines = tuple(source.replace("'", '"') + arrow + said for source, arrow, said in halves)
     return "\n".join(("```python", *lines, "```"))
-
-
-def code(line: str) -> str:
-    return f"```\n{line}\n```"
 
 
 def checked(
@@ -91,16 +76,14 @@ def checked(
     return f"**Checked:** {claim} ({said})."
 
 
-def slide(words: str) -> str:
-    return f"> {words}"
-
-
 def items(*lines: str) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def percent(probability: float) -> str:
-    return f"{probability:.1%}" if probability < 0.9995 else f"{probability:.4%}"
+def anchor(title: str) -> str:
+    """The link to a heading, as GitHub makes it."""
+    letters = "".join(c for c in title.lower() if c.isalnum() or c in " -_")
+    return f"#{letters.replace(' ', '-')}"
 
 
 def wrapped(block: str) -> str:
@@ -125,34 +108,40 @@ def wrapped(block: str) -> str:
 
 
 class Tour:
-    """One run of the model, and the page's sections about it, in the talk's order."""
+    """One walk, and the page's sections about it."""
 
     def __init__(self) -> None:
         self.gpt = pellucid.load("talk", dtype="float64")
         self.h = self.gpt.hparams
-        self.weights = self.gpt.model.weights
+        self.tensors = self.gpt.model.tensors()
+        self.walk = ask.walk(self.gpt, TEXT)
         self.ids = self.gpt.encode(TEXT)
         self.tokens = [self.gpt.tokenizer.decode([i]) for i in self.ids]
         self.seen = ask.trace(self.gpt, TEXT, ["*", "attn.result", "logits"])
         self.shares = softmax(self.seen["logits"])
 
     def page(self) -> str:
-        sections = [
-            self.networks(), self.sizes(), self.text(), self.tokenization(), self.embeddings(),
-            self.self_attention(), self.heads(), self.synthesis(), self.layers(), self.output(),
-            self.loop(), self.onward(),
+        more = [
+            self.text, self.tokenization, self.embeddings, self.look_up, self.self_attention,
+            self.heads, self.synthesis, self.layers, self.output, self.predicted, self.loop,
+            self.end,
         ]  # fmt: skip
+        steps = zip(self.walk.steps, more, strict=True)
+        sections = [self.networks(), *([*self.step(step), *add()] for step, add in steps)]
+        sections.append(self.onward())
         written = ("\n\n".join(map(wrapped, section)) + "\n" for section in sections)
         return "\n".join((HEAD, *written))
 
-    def rows(self, name: str) -> str:
-        """A value's row for each token, in the slides' form."""
-        width = max(map(len, self.tokens)) + 3
-        lines = [
-            f"{f'{chr(34)}{text}{chr(34)}:':<{width}} {row(values)}"
-            for text, values in zip(self.tokens, self.seen[name], strict=True)
-        ]
-        return "\n".join(("```", *lines, "```"))
+    def step(self, step: Step) -> list[str]:
+        """What the walk says and shows."""
+        (section,) = step.sections()
+        blocks = [block for picture in section.pictures for block in drawn(picture)]
+        return [f"## {section.title}", f"> {step.talk}", *blocks]
+
+    def link(self, number: int, text: str) -> str:
+        """To one of the walk's steps."""
+        (section,) = self.walk.steps[number - 1].sections()
+        return f"[{text}]({anchor(section.title)})"
 
     def networks(self) -> list[str]:
         best = self.gpt.tokenizer.decode([int(self.shares[-1].argmax())])
@@ -160,94 +149,55 @@ class Tour:
         named = ", ".join(map(token, self.tokens))
         return [
             "## Two neural networks",
-            slide("Both are networks of interconnected - you guessed it - neurons"),
+            "> Both are networks of interconnected - you guessed it - neurons",
             table(
                 ["", "biological", "artificial", "in this run", "where to look"],
                 [
-                    ["input", "sensory", "text", f'"{TEXT}"', "[text](#text)"],
-                    ["converted into", "signal", "token", named, "[tokens](#tokenization)"],
+                    ["input", "sensory", "text", f'"{TEXT}"', self.link(1, "text")],
+                    ["converted into", "signal", "token", named, self.link(2, "tokens")],
                     ["encoded in", "neuron", "embedding",
                      f"{len(x)} arrays of {self.h.n_embd} numbers",
-                     "[`embed`](#embeddings), [`resid_pre`](taps.md)"],
+                     f"{self.link(3, '`embed`')}, [`resid_pre`](taps.md)"],
                     ["connected by", "synapse", "element",
                      f"the first of {token(self.tokens[0])}: {number(x[0, 0])}",
-                     "[`embed`](#embeddings)[position, element]"],
+                     f"{self.link(3, '`embed`')}[position, element]"],
                     ["layers", "of neurons", "of embeddings",
                      f"{self.h.n_layer}, each the next one's input",
-                     "[`resid_post`](#layers)"],
+                     self.link(8, "`resid_post`")],
                     ["output", "conscious thought", "predicted token",
                      f"{token(best)}, {percent(self.shares[-1].max())}",
-                     "[`logits`](#output-layer)"],
+                     self.link(9, "`logits`")],
                 ],
             ),
         ]  # fmt: skip
 
-    def sizes(self) -> list[str]:
-        about = {
-            "n_vocab": "unique tokens",
-            "n_ctx": "most tokens in the context window",
-            "n_embd": "elements per embedding",
-            "n_head": "attention heads in each layer",
-            "n_layer": "transformer layers",
-        }
-        big = SIZES["gpt2"]
-        sizes = [
-            [f"`{name}`", text, f"{getattr(big, name):,}", f"{getattr(self.h, name):,}"]
-            for name, text in about.items()
-        ]
-        return [
-            "## The model's own (hyper)parameters",
-            table(
-                ["", "", "GPT-2 (2019)", "this model"],
-                [
-                    *sizes,
-                    ["`d_k`", "numbers per head: n_embd / n_head", f"{big.d_k}", f"{self.h.d_k}"],
-                    ["", "parameters in all", f"{big.n_params:,}", f"{self.h.n_params:,}"],
-                ],
-            ),
-            python(f"gpt.hparams  # => {self.h}"),
-            "The same program runs both: `--model gpt2` in any command on this page.",
-        ]
-
     def text(self) -> list[str]:
         return [
-            "## Text",
-            slide('input text: "The power clapper"'),
+            python(f"gpt.hparams  # => {self.h}"),
+            "The same program runs both: `--model gpt2` in any command on this page.",
             code(f'pellucid walk "{TEXT}"'),
         ]
 
     def tokenization(self) -> list[str]:
         assert self.gpt.tokenizer.decode(self.ids) == TEXT
         return [
-            "## Tokenization",
-            slide(
-                "Input text is broken down into tokens. Long words are broken down into shorter "
-                "tokens."
-            ),
-            table(["token", *map(token, self.tokens)], [["id", *map(str, self.ids)]]),
-            f"The model knows {self.h.n_vocab} tokens. {token(self.tokens[2] + self.tokens[3])} is "
-            "not one of them: it becomes two. A space belongs to the token that follows it.",
             python(f"gpt.encode({TEXT!r})  # => {self.ids}"),
             code(f'pellucid tokens "{TEXT}" --merges'),
             "**Checked:** put together again, the tokens are the text.",
         ]
 
     def embeddings(self) -> list[str]:
-        wte, wpe = self.weights.wte.weight, self.weights.wpe.weight
         return [
-            "## Embeddings",
-            slide(
-                "we look up the token in a dictionary. we get back its value: an array of numbers"
-            ),
-            self.rows("embed"),
-            "Where a token stands matters too: to each array the one that belongs to its position "
-            "is added. The sum, x, is what enters the first layer:",
-            self.rows("blocks.0.resid_pre"),
             python(
                 "values['embed'][0, :3].round(2).tolist()  "
                 f"# => {self.seen['embed'][0, :3].round(2).tolist()}"
             ),
             code(f'pellucid trace "{TEXT}" --names embed'),
+        ]
+
+    def look_up(self) -> list[str]:
+        wte, wpe = self.tensors["wte.weight"], self.tensors["wpe.weight"]
+        return [
             checked(
                 "`embed` is the dictionary's rows of these ids, `wte[id]`, and "
                 "x = `wte[id] + wpe[position]`",
@@ -260,47 +210,16 @@ class Tour:
     def self_attention(self) -> list[str]:
         at = "blocks.0.attn"
         q, k, v, z = (self.seen[f"{at}.{name}"][:, 0] for name in "qkvz")
-        pattern = self.seen[f"{at}.pattern"]
-        w = self.weights.h[0].attn.c_attn
+        weight, bias = (self.tensors[f"h.0.attn.c_attn.{name}"] for name in ("weight", "bias"))
         seen = self.seen["blocks.0.ln1.out"]
         d_k, n_embd = self.h.d_k, self.h.n_embd
         columns = [slice(i * n_embd, i * n_embd + d_k) for i in range(3)]  # head 0 of Q, K, V
-        own = np.stack([seen @ w.weight[:, c] + w.bias[c] for c in columns])
-        scores = q @ k.T / math.sqrt(d_k)
-        scores[np.triu_indices(len(q), 1)] = -np.inf
-        most = int(pattern[0, -1].argmax())
+        own = np.stack([seen @ weight[:, c] + bias[c] for c in columns])
+        patterns = [self.seen[f"blocks.{i}.attn.pattern"] for i in range(self.h.n_layer)]
         return [
-            "## Self-attention",
-            slide(
-                "`softmax((W_Query * embeddings * transpose(W_Key * embeddings)) / sqrt(d_k)) "
-                "* W_Value * embeddings`"
-            ),
-            f"Head 0 of layer 0. From each token's array it makes three arrays of {d_k} numbers: "
-            "what the token asks (query), offers (key) and gives (value).",
-            table(
-                ["token", "query", "key", "value"],
-                [
-                    [token(text), *(f"`{row(part[i])}`" for part in (q, k, v))]
-                    for i, text in enumerate(self.tokens)
-                ],
-            ),
-            f"Every query is held against every key, q · kᵀ / √{d_k}, and softmax turns each "
-            "query's row into shares:",
-            table(
-                ["query \\ key", *map(token, self.tokens)],
-                [
-                    [token(text), *(number(x) if j <= i else "·" for j, x in enumerate(shares))]
-                    for i, (text, shares) in enumerate(zip(self.tokens, pattern[0], strict=True))
-                ],
-            ),
-            f"{token(self.tokens[-1])} looks most at {token(self.tokens[most])} "
-            f"({pattern[0, -1, most]:.0%}). With these shares it mixes the values:",
-            code(row(z[-1])),
-            "Three things the slide leaves out: GPT-2 norms the arrays first, adds a bias to each "
-            "product, and lets no token see a later one (the dots).",
             python(
                 "values['blocks.0.attn.pattern'][0, -1].round(2).tolist()  "
-                f"# => {pattern[0, -1].round(2).tolist()}"
+                f"# => {patterns[0][0, -1].round(2).tolist()}"
             ),
             code(f'pellucid attention "{TEXT}" --layer 0 --head 0'),
             items(
@@ -311,52 +230,42 @@ class Tour:
                 ),
                 checked(
                     "the formula, with numpy alone, gives the head's result",
-                    softmax(scores) @ v,
+                    self.attended(q, k, v),
                     z,
                 ),
                 checked(
-                    "every row of every head's pattern sums to 1",
-                    np.stack([self.pattern(i) for i in range(self.h.n_layer)]).sum(-1),
-                    1.0,
+                    "every row of every head's pattern sums to 1", np.stack(patterns).sum(-1), 1.0
                 ),
             ),
         ]
 
-    def pattern(self, layer: int) -> np.ndarray:
-        """[head, query, key]"""
-        return np.asarray(self.seen[f"blocks.{layer}.attn.pattern"])
+    def attended(self, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """q, k, v [position, d_k] -> z, by the formula."""
+        scores = q @ k.T / math.sqrt(self.h.d_k)
+        scores[np.triu_indices(len(q), 1)] = -np.inf
+        return softmax(scores) @ v
 
     def heads(self) -> list[str]:
         at = "blocks.0.attn"
         q, k, v = (self.seen[f"{at}.{name}"] for name in "qkv")
-        alone = []
-        for head in range(self.h.n_head):  # one after another
-            scores = q[:, head] @ k[:, head].T / math.sqrt(self.h.d_k)
-            scores[np.triu_indices(len(q), 1)] = -np.inf
-            alone.append(softmax(scores) @ v[:, head])
+        heads = range(self.h.n_head)
+        one_by_one = [self.attended(q[:, i], k[:, i], v[:, i]) for i in heads]
+        others = [ask.walk(self.gpt, TEXT, layer=i).steps[5] for i in range(1, self.h.n_layer)]
         return [
-            "## Heads",
-            slide(
-                "in the case of gpt 2, that's 12 heads. So, 12 times per layer. And it happens in "
-                "parallel."
-            ),
-            f"Here it is {self.h.n_head} heads in each of {self.h.n_layer} layers. Where each one "
-            f"looks from {token(self.tokens[-1])}:",
-            table(
-                ["head", *map(token, self.tokens)],
-                [
-                    [
-                        f"L{layer}H{head}",
-                        *(f"{share:.0%}" for share in self.pattern(layer)[head, -1]),
-                    ]
-                    for layer, head in np.ndindex(self.h.n_layer, self.h.n_head)
-                ],
+            *(
+                block
+                for step in others
+                for picture in step.pictures
+                for block in (
+                    f"{step.title.removeprefix('Heads: ').capitalize()}:",
+                    *drawn(picture),
+                )
             ),
             code(f'pellucid attention "{TEXT}"'),
             checked(
                 f"the {self.h.n_head} heads of layer 0, computed in parallel, give what they give "
                 "one after another",
-                np.stack(alone, 1),
+                np.stack(one_by_one, 1),
                 self.seen[f"{at}.z"],
             ),
             "In a terminal ([docs/walk.svg](walk.svg) is `pellucid walk`):",
@@ -365,21 +274,9 @@ class Tour:
 
     def synthesis(self) -> list[str]:
         at = "blocks.0"
-        w = self.weights.h[0].attn.c_proj
+        weight, bias = (self.tensors[f"h.0.attn.c_proj.{name}"] for name in ("weight", "bias"))
         out, z = self.seen[f"{at}.attn_out"], self.seen[f"{at}.attn.z"]
         return [
-            "## W_Output",
-            slide(
-                "The values from each head are then synthesized into a single set of embeddings "
-                "yet again."
-            ),
-            slide("`concat(heads) * W_Output`"),
-            f"{self.h.n_head} heads × {self.h.d_k} numbers lie side by side and are multiplied by "
-            f"W_Output, ({' × '.join(map(str, w.weight.shape))}): the slide's (h \\* d_k, "
-            "d_model).",
-            self.rows(f"{at}.attn_out"),
-            "This is added to x. Then, not on the slides, each token works for itself in an MLP of "
-            f"{4 * self.h.n_embd} neurons, whose result is added too.",
             python(
                 "values['blocks.0.attn_out'][-1, :3].round(2).tolist()  "
                 f"# => {out[-1, :3].round(2).tolist()}"
@@ -388,12 +285,12 @@ class Tour:
             items(
                 checked(
                     "concat(heads) · W_Output + bias = `attn_out`",
-                    z.reshape(len(z), -1) @ w.weight + w.bias,
+                    z.reshape(len(z), -1) @ weight + bias,
                     out,
                 ),
                 checked(
                     "the sum of the heads' own results + bias = `attn_out`",
-                    self.seen[f"{at}.attn.result"].sum(1) + w.bias,
+                    self.seen[f"{at}.attn.result"].sum(1) + bias,
                     out,
                 ),
                 checked(
@@ -405,28 +302,8 @@ class Tour:
         ]
 
     def layers(self) -> list[str]:
-        norms = ask.residual_norms(self.gpt, TEXT)
         lens = ask.logit_lens(self.gpt, TEXT, positions=-1)
-        names = ["embeddings", *(f"layer {i}" for i in range(self.h.n_layer))]
         return [
-            "## Layers",
-            slide(
-                "repeat for each intermediate layer: layer 1 outputEmbeds => layer 2 inputEmbeds"
-            ),
-            f"How long the array of {token(self.tokens[-1])} is on its way, and what the model "
-            "would say if it ended there (logit lens):",
-            table(
-                ["after", "length of x", "would say", "probability"],
-                [
-                    [
-                        name,
-                        number(norms.stream[i, -1], 1),
-                        token(lens.top_tokens[i][0][0]),
-                        percent(math.exp(lens.top_logprobs[i, 0, 0])),
-                    ]
-                    for i, name in enumerate(names)
-                ],
-            ),
             python(
                 "lens = inspect.logit_lens(gpt, 'The power clapper', positions=-1)",
                 "[layer[0][0] for layer in lens.top_tokens]  "
@@ -442,42 +319,28 @@ class Tour:
         ]
 
     def output(self) -> list[str]:
-        logits, shares = self.seen["logits"][-1], self.shares[-1]
-        top = [int(i) for i in np.argsort(-shares, kind="stable")[:3]]
-        said = [self.gpt.tokenizer.decode([i]) for i in top]
         return [
-            "## Output layer",
-            slide(
-                "we pass the final layer's output embeddings through a prediction function to get "
-                "the most likely token. We get a 1 token output."
-            ),
-            f"The last array of {token(self.tokens[-1])} is normed and held against all "
-            f"{self.h.n_vocab} tokens' embeddings, the dictionary of the input again: norm(x) · "
-            "wteᵀ. Softmax makes probabilities of these logits.",
-            table(
-                ["token", "logit", "probability"],
-                [
-                    [token(text), number(logits[i]), f"{shares[i]:.4%}"]
-                    for i, text in zip(top, said, strict=True)
-                ],
-            ),
-            python(
-                "int(gpt.logits('The power clapper')[-1].argmax()) == gpt.encode(' went')[0]  "
-                "# => True"
-            ),
             code(f'pellucid view "{TEXT}" --html page.html'),
             items(
                 checked(
                     "the logits are norm(x) · wteᵀ",
-                    self.seen["ln_final.out"] @ self.weights.wte.weight.T,
+                    self.seen["ln_final.out"] @ self.tensors["wte.weight"].T,
                     self.seen["logits"],
                 ),
                 checked(f"the {self.h.n_vocab} probabilities sum to 1", self.shares.sum(-1), 1.0),
             ),
         ]
 
+    def predicted(self) -> list[str]:
+        return [
+            python(
+                "int(gpt.logits('The power clapper')[-1].argmax()) == gpt.encode(' went')[0]  "
+                "# => True"
+            ),
+        ]
+
     def loop(self) -> list[str]:
-        steps, cached = [], []
+        cached: list[np.ndarray] = []
 
         def tap(name: str, value: np.ndarray) -> np.ndarray:
             if name == "logits":
@@ -485,45 +348,16 @@ class Tour:
             return value
 
         out = self.gpt.generate(TEXT, greedy=True, tap=tap)
-        text = TEXT
-        whole = []
+        text, whole = TEXT, []
         for step in out:
             whole.append(self.gpt.logits(text)[-1])
-            steps.append([text, token(step.text), percent(math.exp(step.logprob))])
             text += step.text
-        other = self.gpt.generate("The crowd", greedy=True)
-        other.text  # noqa: B018 - it runs when it is looked at
-        assert (out.reason, other.reason) == ("context window full", "stop token")
+        assert out.text == self.walk.generated
         return [
-            "## Fed back in",
-            slide(
-                "the initial input and the output are fed back in. The process repeats, with each "
-                "new word influencing subsequent predictions."
-            ),
-            table(["fed in", "predicted", "probability"], steps),
-            slide(
-                "repeat all prior steps until we reach the context window limit or a special stop "
-                "token, which in gpt 2 is 1024 tokens, but for our purposes we'll use 8."
-            ),
-            table(
-                ["input", "output", "tokens", "ended because"],
-                [
-                    [
-                        prompt,
-                        f"**{made.text.strip()}**",
-                        f"{len(made.tokens)} of {self.h.n_ctx}",
-                        made.reason,
-                    ]
-                    for prompt, made in ((TEXT, out), ("The crowd", other))
-                ],
-            ),
-            "(The slide spells the last word \"jial\".) The second text ends with the stop token, "
-            f"{token(self.gpt.tokenizer.decode([other.tokens[-1]]))}, which is not shown.",
+            '(The slide spells the last word "jial".)',
             python(
                 "out = gpt.generate('The power clapper', greedy=True)",
                 f"out.text  # => {out.text!r}",
-                f"out.reason  # => {out.reason!r}",
-                f"gpt.generate('The crowd', greedy=True).text  # => {other.text!r}",
             ),
             code(f'pellucid generate "{TEXT}" --greedy'),
             checked(
@@ -532,7 +366,27 @@ class Tour:
                 np.stack(cached),
                 np.stack(whole),
             ),
-        ]  # fmt: skip
+        ]
+
+    def end(self) -> list[str]:
+        other = ask.walk(self.gpt, "The crowd")
+        assert (self.walk.reason, other.reason) == ("context window full", "stop token")
+        stop = self.gpt.tokenizer.decode([other.predictions[-1].token])
+        return [
+            "Another text ends the other way:",
+            table(
+                ["input", "output", "ended because"],
+                [
+                    [way.text, f"**{way.generated.strip()}**", way.reason]
+                    for way in (self.walk, other)
+                ],
+            ),
+            f"There the stop token is {token(stop)}, which is not shown.",
+            python(
+                f"out.reason  # => {self.walk.reason!r}",
+                f"gpt.generate('The crowd', greedy=True).text  # => {other.generated!r}",
+            ),
+        ]
 
     def onward(self) -> list[str]:
         found = ask.why(self.gpt, f"{TEXT} went straight to", " jail", labels=False)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 import pellucid
-from pellucid.cli.walk import walk
+from pellucid import inspect
 
 PICTURE = Path(__file__).parents[1] / "walk.svg"
 
@@ -28,10 +28,10 @@ def screen() -> Console:
 
 def picture() -> str:
     whole = screen()
-    walk(pellucid.load("talk"), "The power clapper", whole)
+    whole.print(inspect.walk(pellucid.load("talk"), "The power clapper"))
     lines = whole.export_text(styles=True).split("\n")
-    first = next(i for i, line in enumerate(lines) if "√d_k =" in line)
-    last = next(i for i, line in enumerate(lines) if "W_Output" in line and i > first)
+    first = next(i for i, line in enumerate(lines) if "/ √d_k, √" in line)
+    last = next(i for i, line in enumerate(lines) if "7. concat" in line)
     part = screen()
     for line in lines[first : last - 1]:
         part.print(Text.from_ansi(line))

@@ -18,16 +18,20 @@ from .pictures import (
     Value,
     Values,
 )
+from .slides import Formula, Matrix, Table
 
 __all__ = [
     "Bars",
     "Distribution",
+    "Formula",
     "Heads",
     "Heat",
     "Lens",
     "Lines",
+    "Matrix",
     "Picture",
     "Section",
+    "Table",
     "Tabs",
     "Tokens",
     "Value",

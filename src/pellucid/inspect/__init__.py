@@ -34,6 +34,7 @@ from .view import (
     residual_norms,
     view,
 )
+from .walk import Step, Walk, walk
 from .why import Why, why
 
 __all__ = [
@@ -54,10 +55,12 @@ __all__ = [
     "Recorder",
     "ResidualNorms",
     "Steered",
+    "Step",
     "Sweep",
     "TokenGradients",
     "Trace",
     "View",
+    "Walk",
     "Why",
     "ablate",
     "ablate_each",
@@ -85,5 +88,6 @@ __all__ = [
     "trace",
     "transformer_lens_name",
     "view",
+    "walk",
     "why",
 ]

@@ -199,19 +199,30 @@ def attention(
     budget_bytes: int = BUDGET,
 ) -> AttentionSummary:
     """The patterns of a text, all heads or some, within a budget (see `trace`)."""
-    ids, tokens = read(gpt, text)
+    ids, _ = read(gpt, text)
     numbers = chosen(layers, gpt.hparams.n_layer, "layer")
     some = chosen(heads, gpt.hparams.n_head, "head")
     values = trace(gpt, ids, "attn.pattern", layers=numbers, heads=some, budget_bytes=budget_bytes)
     pattern = np.stack([values[f"blocks.{layer}.attn.pattern"] for layer in numbers])
+    return summary(gpt, ids, numbers, some, pattern)
+
+
+def summary(
+    gpt: GPT,
+    ids: tuple[int, ...],
+    layers: tuple[int, ...],
+    heads: tuple[int, ...],
+    pattern: np.ndarray,
+) -> AttentionSummary:
+    """The same from patterns [layer, head, query, key] that a pass over the ids has made."""
     positive = np.where(pattern > 0, pattern, 1).astype(np.float64)
     steps = np.arange(len(ids))
     back = steps[:, None] - steps
     return AttentionSummary(
         ids=ids,
-        tokens=tokens,
-        layers=numbers,
-        heads=some,
+        tokens=tuple(gpt.tokenizer.decode([token]) for token in ids),
+        layers=layers,
+        heads=heads,
         pattern=pattern,
         strongest=pattern.argmax(-1),
         entropy=-(pattern * np.log(positive)).sum(-1).mean(-1),

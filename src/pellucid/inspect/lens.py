@@ -18,6 +18,7 @@ from .finding import Finding, chosen, highest, read, text_until
 from .recorder import Recorder
 
 if TYPE_CHECKING:
+    from ..backend import Array
     from ..gpt import GPT
 
 __all__ = ["LogitLens", "logit_lens"]
@@ -92,33 +93,48 @@ def logit_lens(
 
     positions: only these. keep_logits: keep all of them, layers × positions × n_vocab numbers.
     """
-    ids, tokens = read(gpt, text)
-    places = chosen(positions, len(ids), "position")
-    hparams, backend = gpt.hparams, gpt.model.backend
-    k = min(k, hparams.n_vocab)
+    ids, _ = read(gpt, text)
+    positions = chosen(positions, len(ids), "position")
     recorder = Recorder(gpt, "resid_post", budget_bytes=1 << 62)
     first = Recorder(gpt, "blocks.0.resid_pre", budget_bytes=1 << 62)
-    output = backend.to_numpy(gpt.forward([ids], tap=compose(first, recorder)))[0]
+    output = gpt.model.backend.to_numpy(gpt.forward([ids], tap=compose(first, recorder)))[0]
     streams = [*first.passes[0].values(), *recorder.passes[0].values()]
-    follow = [*ids[1:], int(output[-1].argmax())]
-    targets = np.asarray([follow[i] for i in places])
-    final = output[list(places)]
+    return read_out(gpt, ids, positions, streams, output, k=k, keep_logits=keep_logits)
 
-    shape = (len(streams), len(places))
+
+def read_out(
+    gpt: GPT,
+    ids: tuple[int, ...],
+    positions: tuple[int, ...],
+    streams: Sequence[Array],
+    output: np.ndarray,
+    *,
+    k: int = 5,
+    keep_logits: bool = False,
+) -> LogitLens:
+    """The lens from what a pass over the ids has made: the stream before the first layer and
+    after each one, [batch, position, n_embd], and the model's logits [position, n_vocab]."""
+    hparams, backend = gpt.hparams, gpt.model.backend
+    k = min(k, hparams.n_vocab)
+    follow = [*ids[1:], int(output[-1].argmax())]
+    targets = np.asarray([follow[i] for i in positions])
+    final = output[list(positions)]
+
+    shape = (len(streams), len(positions))
     top_ids = np.empty((*shape, k), np.int64)
     top_logprobs = np.empty((*shape, k))
     target_logprobs, entropy, divergence = np.empty(shape), np.empty(shape), np.empty(shape)
     target_ranks = np.empty(shape, np.int64)
     kept = np.empty((*shape, hparams.n_vocab), final.dtype) if keep_logits else None
-    rows = backend.ids(list(places))
+    rows = backend.ids(list(positions))
     for layer, x in enumerate(streams):
         # All positions stay together where all are asked for: then the last layer's arithmetic
         # is the output's, bit for bit.
-        part = x if len(places) == len(ids) else x[:, rows]
+        part = x if len(positions) == len(ids) else x[:, rows]
         logits = backend.to_numpy(gpt.model.readout(part))[0]
         if kept is not None:
             kept[layer] = logits
-        for low in range(0, len(places), _ROWS):
+        for low in range(0, len(positions), _ROWS):
             some = slice(low, low + _ROWS)
             logprobs = log_softmax(logits[some].astype(np.float64))
             model = log_softmax(final[some].astype(np.float64))
@@ -134,9 +150,9 @@ def logit_lens(
     text_of = {int(i): gpt.tokenizer.decode([int(i)]) for i in np.unique(top_ids)}
     return LogitLens(
         ids=ids,
-        tokens=tokens,
+        tokens=tuple(gpt.tokenizer.decode([token]) for token in ids),
         layers=("embed", *(str(i) for i in range(hparams.n_layer))),
-        positions=places,
+        positions=positions,
         top_ids=top_ids,
         top_tokens=tuple(
             tuple(tuple(text_of[int(i)] for i in p) for p in layer) for layer in top_ids

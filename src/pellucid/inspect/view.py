@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from .lens import LogitLens, logit_lens
 from .recorder import Recorder
 
 if TYPE_CHECKING:
+    from ..backend import Array
     from ..gpt import GPT
 
 __all__ = ["Prediction", "ResidualNorms", "View", "prediction", "residual_norms", "view"]
@@ -134,24 +135,29 @@ def prediction(
 
 def residual_norms(gpt: GPT, text: str | Sequence[int]) -> ResidualNorms:
     """How long the residual stream is at every layer and position, and what is added to it."""
-    ids, tokens = read(gpt, text)
-    n_layer = gpt.hparams.n_layer
+    ids, _ = read(gpt, text)
     first = Recorder(gpt, "blocks.0.resid_pre", budget_bytes=1 << 62)
     later = Recorder(gpt, ["resid_post", "attn_out", "mlp_out"], budget_bytes=1 << 62)
     gpt.forward([ids], tap=compose(first, later), last_only=True)
-    values = {
-        name: np.linalg.norm(gpt.model.backend.to_numpy(value)[0], axis=-1)
-        for name, value in (first.passes[0] | later.passes[0]).items()
-    }
+    return norms_of(gpt, ids, first.passes[0] | later.passes[0])
+
+
+def norms_of(gpt: GPT, ids: tuple[int, ...], values: Mapping[str, Array]) -> ResidualNorms:
+    """The same from what a pass over the ids has made: the first layer's input, and every
+    layer's attn_out, mlp_out and resid_post, [batch, position, n_embd]."""
+    n_layer, to_numpy = gpt.hparams.n_layer, gpt.model.backend.to_numpy
+
+    def length(name: str) -> np.ndarray:
+        return np.asarray(np.linalg.norm(to_numpy(values[name])[0], axis=-1))
 
     def each_layer(name: str) -> list[np.ndarray]:
-        return [values[f"blocks.{i}.{name}"] for i in range(n_layer)]
+        return [length(f"blocks.{i}.{name}") for i in range(n_layer)]
 
     return ResidualNorms(
         ids=ids,
-        tokens=tokens,
+        tokens=tuple(gpt.tokenizer.decode([token]) for token in ids),
         layers=("embed", *(str(i) for i in range(n_layer))),
-        stream=np.stack([values["blocks.0.resid_pre"], *each_layer("resid_post")]),
+        stream=np.stack([length("blocks.0.resid_pre"), *each_layer("resid_post")]),
         attention=np.stack(each_layer("attn_out")),
         mlps=np.stack(each_layer("mlp_out")),
     )

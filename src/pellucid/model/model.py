@@ -103,6 +103,12 @@ class Model:
             run = Pass(self.hparams, self.backend)
             return unembed(layer_norm(x, self.weights.ln_f, "ln_final", run), self.weights, run)
 
+    def w_query(self, layer: int) -> tuple[Array, Array]:
+        """W_Query of a layer's heads, [n_embd, head, d_k], and its bias, [head, d_k]."""
+        h, affine = self.hparams, self.weights.h[layer].attn.c_attn
+        weight = self.backend.dense(affine)[:, : h.n_embd]
+        return weight.reshape(-1, h.n_head, h.d_k), affine.bias[: h.n_embd].reshape(h.n_head, h.d_k)
+
     def w_output(self, layer: int) -> Array:
         """W_Output of a layer's heads, [head, d_k, n_embd]."""
         h = self.hparams

@@ -80,11 +80,13 @@ def _looks(picture: Heads, canvas: Canvas) -> Heat:
 def thumbnails(
     squares: Sequence[tuple[str, np.ndarray]], canvas: Canvas, *, most: int = 24
 ) -> Drawn:
-    """(title, values [query, key] in 0…1) as small squares, several in a row: the last positions
-    where there are more than `most`. Two queries to a line in colour, one without."""
+    """(title, values [query, key] in 0…1) as small squares, two or more in a row: the last
+    positions where there are more than `most`, or than fit. Two queries to a line in colour, one
+    without."""
     if not squares:
         return
-    n = min(most, canvas.width, squares[0][1].shape[-1])
+    at_least_two = (canvas.width - 2) // 2 if len(squares) > 1 else canvas.width
+    n = max(1, min(most, at_least_two, squares[0][1].shape[-1]))
     step = 2 if n <= 12 and canvas.width >= 2 * n else 1  # cells to a key
     width = max(n * step, max(cell_len(title) for title, _ in squares))
     per_row = max(1, (canvas.width + 2) // (width + 2))

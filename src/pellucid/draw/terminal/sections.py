@@ -23,11 +23,13 @@ from ..pictures import (
     Tokens,
     Values,
 )
+from ..slides import Formula, Matrix, Table
 from .bars import bars
 from .canvas import Canvas, Drawn, prose
 from .heads import heads
 from .heat import heat
 from .lens import lens
+from .slides import formula, matrix, table
 from .tokens import tokens
 from .values import values
 
@@ -116,10 +118,13 @@ def _distribution(picture: Distribution, canvas: Canvas) -> Drawn:
 _PICTURES: dict[type[Picture], Callable[[Any, Canvas], Drawn]] = {
     Bars: bars,
     Distribution: _distribution,
+    Formula: formula,
     Heads: heads,
     Heat: heat,
     Lens: lens,
     Lines: _lines,
+    Matrix: matrix,
+    Table: table,
     Tabs: _tabs,
     Tokens: tokens,
     Values: values,

@@ -7,10 +7,11 @@ import { heads } from "./heads.js";
 import { heat } from "./heat.js";
 import { lens } from "./lens.js";
 import { harmless } from "./notation.js";
+import { formula, matrix, table } from "./slides.js";
 import { tokens } from "./tokens.js";
 import { values } from "./values.js";
 
-const PICTURES = { bars, distribution, heads, heat, lens, lines, tabs, tokens, values };
+const PICTURES = { bars, distribution, formula, heads, heat, lens, lines, matrix, table, tabs, tokens, values };
 
 export function picture(spec) {
   const host = make("div", { className: "picture", "data-type": spec.type });

@@ -1,0 +1,58 @@
+"""What a lecture's slides are made of: a formula, numbers in rows, a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .pictures import Picture
+
+__all__ = ["Formula", "Matrix", "Table"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Formula(Picture):
+    """One line of mathematics."""
+
+    text: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table(Picture):
+    """Texts in rows. columns: their headings. rows [row][column]; what does not fit is wrapped."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        n = len(self.columns)
+        for row in self.rows:
+            self._check(len(row) == n, f"{n} columns, but a row of {len(row)}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Matrix(Picture):
+    """values [row, column], written out. rows: their labels. columns: theirs; without any, each
+    row is an array, of which as many numbers are written as fit. corner: what the labels are.
+    followed: the row that is looked at, which stays in sight. ground: whether the numbers, 0…1,
+    stand on coloured grounds. What is −∞ is a pair that may not meet."""
+
+    values: np.ndarray
+    rows: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+    corner: str = ""
+    followed: int = 0
+    ground: bool = False
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.values)
+        self._check(len(shape) == 2, f"values [row, column], not {shape}")
+        self._check(shape[0] == len(self.rows), f"{len(self.rows)} rows, but values {shape}")
+        self._check(
+            len(self.columns) in (0, shape[1]), f"{len(self.columns)} columns, but values {shape}"
+        )
+        self._check(0 <= self.followed < shape[0], f"row {self.followed} of {shape[0]}")

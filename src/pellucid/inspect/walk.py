@@ -1,0 +1,373 @@
+"""The talk's whole way, from a text to the predicted token and round again, as one finding.
+
+Its words stand here and in `walk_layer`, nowhere else: the terminal, the page, the notebook and
+docs/tour.md draw the same steps. Source: "Neural Networks and Transformers" by Keith Gibson.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..draw.pictures import Distribution, Lines, Section
+from ..draw.slides import Matrix, Table
+from ..errors import InputError
+from ..hparams import SIZES, HParams
+from ..sampling import softmax
+from ..visible import visible, visible_bytes
+from .finding import Finding, highest, read
+from .step import Seen, Step
+from .walk_layer import heads, layers, self_attention, synthesis
+
+if TYPE_CHECKING:
+    from ..generate import Generation
+    from ..gpt import GPT
+    from ..sequence import Step as Predicted
+    from ..tokenizer import Piece
+
+__all__ = ["Step", "Walk", "walk"]
+
+_LIKELIEST = 8
+_LARGE_WINDOW = 64  # beyond, _FEW tokens are enough to see the loop
+_FEW = 8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Walk(Finding):
+    """A text's way through a model, in the talk's twelve steps.
+
+    pieces: its tokens. layer, head, position: what was opened and followed. predictions: the
+    greedy generation's steps, which ended for `reason`; generated: their text.
+    """
+
+    model: str
+    hparams: HParams
+    text: str
+    pieces: tuple[Piece, ...]
+    layer: int
+    head: int
+    position: int
+    steps: tuple[Step, ...]
+    predictions: tuple[Predicted, ...]
+    generated: str
+    reason: str
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """Every array of the steps, by name."""
+        return {name: array for step in self.steps for name, array in step.values.items()}
+
+    def sections(self) -> list[Section]:
+        return [section for step in self.steps for section in step.sections()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As of any finding; the steps name the arrays that stand in `values` beside them."""
+        steps = [step.to_dict() for step in self.steps]
+        values = {name: array for step in steps for name, array in step["values"].items()}
+        pieces = [piece._asdict() | {"bytes": list(piece.bytes)} for piece in self.pieces]
+        return {
+            "kind": "Walk",
+            "model": self.model,
+            "hparams": self.hparams.to_dict(),
+            "text": self.text,
+            "tokens": pieces,
+            "layer": self.layer,
+            "head": self.head,
+            "position": self.position,
+            "steps": [step | {"values": list(step["values"])} for step in steps],
+            "values": values,
+            "predictions": [
+                asdict(step) | {"alternatives": [other._asdict() for other in step.alternatives]}
+                for step in self.predictions
+            ],
+            "generated": self.generated,
+            "reason": self.reason,
+        }
+
+
+def walk(
+    gpt: GPT,
+    text: str | Sequence[int],
+    *,
+    layer: int = 0,
+    head: int = 0,
+    position: int = -1,
+    max_tokens: int | None = None,
+) -> Walk:
+    """Walk a text through the model: one recorded pass and one greedy generation.
+
+    layer, head: which one is opened. position: whose row is followed. Negative ones count from
+    the end. max_tokens: predict at most so many (default: until the window is full or a stop
+    token comes; 8 where the window is large).
+    Raises InputError for a layer, head or position that is not there, before anything runs.
+    """
+    if max_tokens is None and gpt.hparams.n_ctx > _LARGE_WINDOW:
+        max_tokens = _FEW
+    generation = gpt.generate(text, greedy=True, max_tokens=max_tokens)
+    ids, _ = read(gpt, generation.prompt)
+    counts = {"layer": gpt.hparams.n_layer, "head": gpt.hparams.n_head, "position": len(ids)}
+    places = {"layer": layer, "head": head, "position": position}
+    for name, place in places.items():
+        if not -counts[name] <= place < counts[name]:
+            raise InputError(
+                f"{name} must be between {-counts[name]} and {counts[name] - 1}, not {place}"
+            )
+    layer, head, position = (place % counts[name] for name, place in places.items())
+    seen = Seen(gpt=gpt, ids=ids, layer=layer, head=head, position=position)
+    steps = (
+        input_text(seen),
+        tokenization(seen),
+        embeddings(seen),
+        look_up(seen),
+        self_attention(seen),
+        heads(seen),
+        synthesis(seen),
+        layers(seen),
+        output(seen),
+        predicted(seen),
+        loop(seen, generation),
+        ending(seen, generation),
+    )
+    return Walk(
+        model=gpt.name,
+        hparams=gpt.hparams,
+        text=seen.text,
+        pieces=tuple(gpt.tokenizer.pieces(ids)),
+        layer=layer,
+        head=head,
+        position=position,
+        steps=steps,
+        predictions=generation.steps,
+        generated=generation.text,
+        reason=generation.reason,
+    )
+
+
+def input_text(seen: Seen) -> Step:
+    hparams, large = seen.gpt.hparams, SIZES["gpt2"]
+    model = f"the model “{seen.gpt.name}”" if seen.gpt.name else "this model"
+    about = {
+        "n_vocab": "unique tokens",
+        "n_ctx": "most tokens in the context window",
+        "n_embd": "elements per embedding",
+        "n_head": "attention heads in each layer",
+        "n_layer": "transformer layers",
+        "d_k": "numbers per head: n_embd / n_head",
+        "n_params": "parameters in all",
+    }
+    sizes = tuple(
+        (name, words, f"{getattr(large, name):,}", f"{getattr(hparams, name):,}")
+        for name, words in about.items()
+    )
+    return Step(
+        number=1,
+        title="Input text",
+        talk="let's walk through each step of the transformer model",
+        words=(f"This text goes through {model}, whose sizes stand beside those of GPT-2 (2019).",),
+        formula="",
+        values={},
+        pictures=(
+            Lines(lines=(f'"{seen.text}"',)),
+            Table(columns=("", "", "GPT-2 (2019)", "this model"), rows=sizes),
+        ),
+    )
+
+
+def tokenization(seen: Seen) -> Step:
+    rows = tuple((str(i), seen.names[i], str(seen.ids[i])) for i in seen.shown)
+    words = [
+        f"The model knows {seen.gpt.hparams.n_vocab:,} tokens.",
+        "A space belongs to the token that follows it.",
+        "Each word begins as bytes; the pair of neighbours that was learned first is "
+        "merged, again and again, until no two neighbours make a token.",
+    ]
+    if len(seen.shown) < len(seen.ids):
+        words.append(
+            f"Of {len(seen.ids)} positions, {seen.shown[0]} to {seen.shown[-1]} are shown from "
+            "here on; the shares and sums of a row go on beyond them."
+        )
+    merges = tuple(_merges(seen))
+    return Step(
+        number=2,
+        title="Tokenization",
+        talk="Input text is broken down into tokens. Long words are broken down into shorter "
+        "tokens.",
+        words=tuple(words),
+        formula="",
+        values={"ids": np.asarray(seen.ids)},
+        pictures=(
+            Table(columns=("position", "token", "id"), rows=rows),
+            Table(columns=("rank", "merged", "parts"), rows=merges, caption="the merges"),
+        ),
+    )
+
+
+def _merges(seen: Seen) -> Iterator[tuple[str, str, str]]:
+    """(rank, the pair, the parts after it) of each word that the shown tokens spell."""
+    tokenizer = seen.gpt.tokenizer
+    special = set(tokenizer.special_tokens.values())
+    ids = [seen.ids[i] for i in seen.shown if seen.ids[i] not in special]
+    text = tokenizer.decode(ids)
+    if tokenizer.encode(text) != ids:  # tokens that no merge of a text puts there
+        return
+    try:
+        words = dict.fromkeys(tokenizer.merges(text))
+    except InputError as error:  # one word of thousands of letters
+        yield "", "", str(error)
+        return
+    for word in words:
+        for merge in word.merges:
+            pair, parts = (" ".join(map(visible_bytes, each)) for each in merge[1:])
+            yield str(merge.rank), pair, parts
+
+
+def embeddings(seen: Seen) -> Step:
+    return Step(
+        number=3,
+        title="Tokens ⇒ embeddings",
+        talk="we convert the token to a dense vector representation using the embedding matrix",
+        words=(
+            f"Each token becomes an array of {seen.gpt.hparams.n_embd} numbers, its embedding.",
+        ),
+        formula="embed = wte[id]",
+        values=seen.of("embed"),
+        pictures=(seen.rows(seen.values["embed"], "embed"),),
+    )
+
+
+def look_up(seen: Seen) -> Step:
+    token = seen.ids[seen.position]
+    near = np.arange(
+        max(0, min(token - 2, seen.gpt.hparams.n_vocab - 5)),
+        min(token + 3, seen.gpt.hparams.n_vocab),
+    )
+    rows = seen.gpt.model.backend.to_numpy(seen.gpt.model.unembedding(map(int, near)))
+    labels = (f"{i} {seen.gpt.tokenizer.piece(int(i)).shown}" for i in near)
+    return Step(
+        number=4,
+        title="Look-up",
+        talk="we look up the token in a dictionary. we get back its value: an array of numbers",
+        words=(
+            "It's the same thing.",
+            f"The dictionary wte has {seen.gpt.hparams.n_vocab:,} rows, one a token; "
+            f"“{seen.name}” has the id {token} and gets row {token}.",
+            "Where a token stands matters too: the array of its position, from a second "
+            "dictionary, is added. The sum, x, is what enters the first layer.",
+        ),
+        formula="x = wte[id] + wpe[position]",
+        values={
+            f"wte[{near[0]}:{near[-1] + 1}]": rows,
+            **seen.of("pos_embed", "blocks.0.resid_pre"),
+        },
+        pictures=(
+            Matrix(
+                values=rows,
+                rows=tuple(labels),
+                followed=int(np.flatnonzero(near == token)[0]),
+                caption="wte, the dictionary, around that row",
+            ),
+            seen.rows(seen.values["pos_embed"], "wpe[position]"),
+            seen.rows(seen.values["blocks.0.resid_pre"], "x"),
+        ),
+    )
+
+
+def output(seen: Seen) -> Step:
+    logits = seen.values["logits"][seen.position]
+    shares = softmax(np.asarray(logits, np.float64))
+    top = [int(i) for i in highest(shares, _LIKELIEST)]
+    rows = tuple(
+        (seen.gpt.tokenizer.piece(i).shown, f"{shares[i]:.4%}", f"{logits[i]:.2f}") for i in top
+    )
+    return Step(
+        number=9,
+        title="Output layer",
+        talk="we pass the final layer's output embeddings through a prediction function to "
+        "get the most likely token.",
+        words=(
+            f"The last x of “{seen.name}” is normed and held against the embeddings of all "
+            f"{seen.gpt.hparams.n_vocab:,} tokens, the dictionary of the input again: the better "
+            "it matches, the higher the token's logit.",
+            "Softmax turns the logits into probabilities.",
+        ),
+        formula="logits = norm(x) · wteᵀ",
+        values=seen.of("ln_final.out", "logits"),
+        pictures=(
+            seen.rows(seen.values["ln_final.out"], "norm(x)"),
+            Table(columns=("token", "probability", "logit"), rows=rows),
+            Distribution(
+                logits=logits,
+                ids=tuple(top),
+                texts=tuple(seen.gpt.tokenizer.decode([i]) for i in top),
+            ),
+        ),
+    )
+
+
+def predicted(seen: Seen) -> Step:
+    logits = seen.values["logits"][seen.position]
+    token = int(logits.argmax())
+    share = softmax(np.asarray(logits, np.float64))[token]
+    name = seen.gpt.tokenizer.piece(token).shown
+    read = seen.gpt.tokenizer.decode(seen.ids[: seen.position + 1])
+    return Step(
+        number=10,
+        title="Predicted token",
+        talk="We get a 1 token output.",
+        words=(
+            f"After “{read}” the most likely token is “{name}”, number {token}, with a "
+            f"probability of {share:.4%}.",
+        ),
+        formula="token = argmax(logits)",
+        values={"token": np.asarray(token)},
+        pictures=(),
+    )
+
+
+def loop(seen: Seen, generation: Generation) -> Step:
+    text, rows = seen.text, []
+    for step in generation:
+        piece = seen.gpt.tokenizer.piece(step.token)
+        others = [other for other in step.alternatives if other.token != step.token][:2]
+        rows.append(
+            (
+                text,
+                piece.shown,
+                f"{math.exp(step.logprob):.4%}",
+                ", ".join(f"{visible(o.text)} {math.exp(o.logprob):.4%}" for o in others),
+            )
+        )
+        text += step.text
+    return Step(
+        number=11,
+        title="Fed back in",
+        talk="the initial input and the output are fed back in. The process repeats, with "
+        "each new word influencing subsequent predictions.",
+        words=("Each time the likeliest token is taken and put behind the text.",),
+        formula="",
+        values={"logprobs": np.asarray([step.logprob for step in generation.steps])},
+        pictures=(Table(columns=("fed in", "predicted", "probability", "next"), rows=tuple(rows)),),
+    )
+
+
+def ending(seen: Seen, generation: Generation) -> Step:
+    used = f"{len(generation.tokens)} of {generation.window} tokens"
+    stops = ", ".join(seen.gpt.tokenizer.special_tokens)
+    return Step(
+        number=12,
+        title="Window full, or a stop token",
+        talk="repeat all prior steps until we reach the context window limit or a special "
+        "stop token, which in gpt 2 is 1024 tokens, but for our purposes we'll use 8.",
+        words=(
+            f"The context window of this model holds {seen.gpt.hparams.n_ctx:,} tokens; "
+            f"its stop tokens are {stops or 'none'}.",
+            f"It ends: {generation.reason} ({used}).",
+        ),
+        formula="",
+        values={"tokens": np.asarray(generation.tokens)},
+        pictures=(Lines(lines=(seen.text + generation.text,)),),
+    )

@@ -1,0 +1,172 @@
+"""The walk's steps within a layer: self-attention, its heads, their synthesis, the MLP."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from ..draw.notation import written
+from .attention import summary
+from .lens import read_out
+from .step import Seen, Step, pictures_of
+from .view import norms_of
+
+__all__ = ["heads", "layers", "self_attention", "synthesis"]
+
+
+def self_attention(seen: Seen) -> Step:
+    at, d_k = seen.attn, seen.gpt.hparams.d_k
+    q, k, v, z = (seen.values[f"{at}.{name}"][:, seen.head] for name in "qkvz")
+    qk, scores, pattern = (
+        seen.values[f"{at}.{name}"][seen.head] for name in ("qk", "scores", "pattern")
+    )
+    normed = seen.values[f"{seen.block}.ln1.out"]
+    here, column, bias = seen.position, *_query_weights(seen)
+    most = int(pattern[here, : here + 1].argmax())
+    other, root = seen.names[most], math.sqrt(d_k)
+    return Step(
+        number=5,
+        title=f"Self-attention: layer {seen.layer}, head {seen.head}",
+        talk="softmax((W_Query * embeddings * transpose(W_Key * embeddings)) / sqrt(d_k)) "
+        "* W_Value * embeddings",
+        words=(
+            "Each array is evaluated against each other array, with the elements of each "
+            "array adjusted as a result.",
+            f"Each token asks (query), offers (key) and gives (value), {d_k} numbers each; "
+            "every query is held against every key, and softmax makes shares of each row.",
+            f"“{seen.name}” looks most at “{other}” ({pattern[here, most]:.0%}).",
+            "The slide leaves out that GPT-2 norms the arrays first, adds a bias to each "
+            "product, and lets no token see a later one.",
+            "Layers, heads and positions count from 0.",
+        ),
+        formula="z = softmax(q · kᵀ / √d_k) · v",
+        values={
+            "W_Query[:, 0]": column,
+            **seen.of(f"{seen.block}.ln1.out"),
+            **seen.of(*(f"{at}.{name}" for name in ("q", "k", "v"))),
+            **seen.of(*(f"{at}.{name}" for name in ("qk", "scores", "pattern", "z"))),
+        },
+        pictures=(
+            seen.rows(normed, "norm(x)"),
+            seen.rows(q, "query = W_Query · norm(x) + bias"),
+            *seen.sum(
+                ("norm(x)", normed[here]),
+                ("W_Query", column),
+                f"One cell worked out: the first number of the query of “{seen.name}” is the "
+                f"sum of these {len(column)} products, {_three(normed[here] @ column)}, and the "
+                f"bias, {_three(bias)}: {_three(q[here, 0])}.",
+            ),
+            seen.rows(k, "key = W_Key · norm(x) + bias"),
+            seen.rows(v, "value = W_Value · norm(x) + bias"),
+            seen.pairs(qk, f"q · kᵀ / √d_k, √{d_k} = {root:.3f}"),
+            *seen.sum(
+                (f"query {seen.name}", q[here]),
+                (f"key {other}", k[most]),
+                f"One cell worked out: the {d_k} products add up to {_three(q[here] @ k[most])}, "
+                f"divided by √{d_k} that is {_three(qk[here, most])}, how well “{seen.name}” "
+                f"matches “{other}”.",
+            ),
+            seen.pairs(scores, "mask: no token sees a later one"),
+            seen.pairs(pattern, "softmax: each row becomes shares that sum to 1", ground=True),
+            seen.rows(z, "z = shares · value: each token takes that mixture of the values"),
+            *seen.sum(
+                ("share", pattern[here, : here + 1]),
+                ("value[0]", v[: here + 1, 0]),
+                f"One cell worked out: the first number of z of “{seen.name}” is the sum of "
+                f"these {here + 1} products: {_three(z[here, 0])}.",
+            ),
+        ),
+    )
+
+
+def _query_weights(seen: Seen) -> tuple[np.ndarray, float]:
+    """-> what makes the first number of the head's query: column of W_Query [n_embd], bias"""
+    to_numpy = seen.gpt.model.backend.to_numpy
+    weight, bias = (to_numpy(array) for array in seen.gpt.model.w_query(seen.layer))
+    return weight[:, seen.head, 0], float(bias[seen.head, 0])
+
+
+def _three(value: float) -> str:
+    """With as many decimals as the numbers above it."""
+    return written(float(value), digits=3)
+
+
+def heads(seen: Seen) -> Step:
+    n_head, n_layer = seen.gpt.hparams.n_head, seen.gpt.hparams.n_layer
+    pattern = seen.values[f"{seen.attn}.pattern"][None]
+    patterns = summary(seen.gpt, seen.ids, (seen.layer,), tuple(range(n_head)), pattern)
+    return Step(
+        number=6,
+        title=f"Heads: all {n_head} of layer {seen.layer}",
+        talk="in the case of gpt 2, that's 12 heads. So, 12 times per layer. "
+        "And it happens in parallel.",
+        words=(
+            f"Here it is {n_head} heads in each of {n_layer} layers, each with weights of "
+            "its own, so that each looks elsewhere.",
+        ),
+        formula="head n: selfAttention(embeddings, headNWeights, d_k)",
+        values=seen.of(f"{seen.attn}.pattern", f"{seen.attn}.z"),
+        pictures=pictures_of(patterns.sections(position=seen.position)),
+    )
+
+
+def synthesis(seen: Seen) -> Step:
+    hparams, z = seen.gpt.hparams, seen.values[f"{seen.attn}.z"]
+    concat = z.reshape(len(z), -1)
+    shape = f"({hparams.n_head} · {hparams.d_k}) × {hparams.n_embd}"
+    return Step(
+        number=7,
+        title="concat · W_Output",
+        talk="The values from each head are then synthesized into a single set of embeddings "
+        "yet again.",
+        words=(
+            f"What the {hparams.n_head} heads found lies side by side, {hparams.n_head} × "
+            f"{hparams.d_k} numbers, and is multiplied by W_Output, {shape}: the slide's "
+            "(h * d_k, d_model).",
+            "The result is added to x.",
+        ),
+        formula="attn_out = concat(z_1 … z_h) · W_Output + bias;  x = x + attn_out",
+        values={"concat(z)": concat, **seen.of(f"{seen.block}.attn_out",
+                                               f"{seen.block}.resid_mid")},
+        pictures=(
+            seen.rows(concat, "concat(z_1 … z_h)"),
+            seen.rows(seen.values[f"{seen.block}.attn_out"], "attn_out"),
+            seen.rows(seen.values[f"{seen.block}.resid_mid"], "x"),
+        ),
+    )  # fmt: skip
+
+
+def layers(seen: Seen) -> Step:
+    names = (f"{seen.block}.mlp_out", f"{seen.block}.resid_post")
+    ends = [f"blocks.{i}.resid_post" for i in range(seen.gpt.hparams.n_layer)]
+    streams = [seen.recorded[name] for name in ("blocks.0.resid_pre", *ends)]
+    norms, shown = norms_of(seen.gpt, seen.ids, seen.recorded), seen.shown
+    norms = replace(
+        norms,
+        ids=tuple(norms.ids[i] for i in shown),
+        tokens=tuple(norms.tokens[i] for i in shown),
+        stream=norms.stream[:, shown],
+        attention=norms.attention[:, shown],
+        mlps=norms.mlps[:, shown],
+    )
+    lens = read_out(seen.gpt, seen.ids, tuple(shown), streams, seen.values["logits"])
+    return Step(
+        number=8,
+        title=f"Repeat for each of the {seen.gpt.hparams.n_layer} layers",
+        talk="repeat for each intermediate layer: layer 1 outputEmbeds => layer 2 inputEmbeds",
+        words=(
+            "Not on the slides: before a layer ends, each token works for itself through "
+            f"{4 * seen.gpt.hparams.n_embd:,} neurons (the MLP), whose result is added to x too.",
+            "Each layer's output is the next layer's input.",
+        ),
+        formula="x = x + mlp(norm(x))",
+        values=seen.of(*names),
+        pictures=(
+            seen.rows(seen.values[names[0]], "mlp(norm(x))"),
+            seen.rows(seen.values[names[1]], f"x, the output of layer {seen.layer}"),
+            *pictures_of(norms.sections()),
+            *pictures_of(lens.sections()),
+        ),
+    )
