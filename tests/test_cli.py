@@ -252,6 +252,7 @@ def test_a_pipe_gets_the_text_as_it_is():
         ("walk", HOSTILE, "--max-tokens", "1"),
         ("models", HOSTILE),
         ("lens", "a", "--model", HOSTILE),
+        ("lens", "a", "-m", "talk", "--html", f"/no/{HOSTILE}/x"),
         (HOSTILE,),
     ],
     ids=lambda arguments: arguments[0][:4].strip("\x1b"),
@@ -304,6 +305,7 @@ def test_a_reader_that_leaves_a_table_ends_it_well(tmp_path):
         (("neighbors",), "did you mean neighbours?"),
         (("generate", "a", "--temprature", "1"), "--temperature"),
         (("qqqq",), "pellucid --help lists them"),
+        (("neighbours", "jail", "--model", "talk"), "mind the space: ' jail' is another"),
     ],
 )
 def test_what_is_unknown_names_the_nearest(arguments, hint):

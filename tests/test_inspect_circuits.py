@@ -16,6 +16,7 @@ from pellucid.inspect import (
     patch_each,
     why,
 )
+from pellucid.visible import quoted
 from support.circuits import DUPLICATE, FIRST, IDLE, INDUCTION, PREVIOUS, SELF, induction_gpt
 
 TEXT = "abcdefabc"  # → d
@@ -113,19 +114,19 @@ def test_why(gpt):
     assert set(found.important_heads) == PLANTED
     assert set(found.important_positions) == {2, 3, 8}
     prediction, tokens, named, parts, layers = found.sentences
-    assert "'d'" in prediction
+    assert "“d”" in prediction
     assert "first choice" in prediction
-    assert "'d' (position 3" in tokens
+    assert "“d” (position 3" in tokens
     assert "head 1 of layer 0" in named
     assert "a previous token head; works through later layers" in named
-    assert "an induction head; reads from 'd'" in named
-    assert f"would have said {found.without_heads.after[0].text!r}" in named
+    assert "an induction head; reads from “d”" in named
+    assert f"would have said {quoted(found.without_heads.after[0].text)}" in named
     lead = found.attribution
     assert (
-        f"leads {lead.versus!r} by {lead.logit:.1f}; most in its favour write head 2 of layer 1 (+"
-        in parts
+        f"leads {quoted(lead.versus)} by {lead.logit:.1f}; "
+        "most in its favour write head 2 of layer 1 (+" in parts
     )
-    assert layers.endswith("'d' leads from layer 1 on.")
+    assert layers.endswith("“d” leads from layer 1 on.")
     assert found.text == " ".join(found.sentences)
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["kind"] == "Why"
 
@@ -135,7 +136,7 @@ def test_why_of_what_it_would_not_say(gpt):
     assert found.rank > 0
     assert "number" in found.sentences[0]
     assert "2 tokens" in found.sentences[1]
-    assert f"'k' trails 'd' by {-found.attribution.logit:.1f}" in found.text
+    assert f"“k” trails “d” by {-found.attribution.logit:.1f}" in found.text
     assert found.without_attention.heads == tuple(np.ndindex(2, 4))
     assert "No single attention head is needed" in why(gpt, "a").text
     assert why(gpt, TEXT, labels=False).labels is None

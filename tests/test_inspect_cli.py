@@ -121,7 +121,6 @@ def test_why_says_it_in_sentences(gpt):
 
 
 def test_html(tmp_path):
-    pytest.importorskip("pellucid.inspect.page")
     path = tmp_path / "page.html"
     path.write_text("what was there")
     printed = run("lens", TEXT, "--model", "talk", "--html", str(path))
@@ -151,14 +150,15 @@ def test_every_verb_writes_one_page_that_fetches_nothing(arguments, tmp_path):
 
 
 def test_a_page_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
-    page = pytest.importorskip("pellucid.inspect.page")
+    from pellucid.draw import document
+
     write = Path.write_bytes
 
     def full(path, content):
         write(path, content[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(page, "page", lambda findings, title: "<!doctype html>")
+    monkeypatch.setattr(document, "document", lambda sections, title: "<!doctype html>")
     monkeypatch.setattr(Path, "write_bytes", full)
     path = tmp_path / "page.html"
     path.write_text("what was there")

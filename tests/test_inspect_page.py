@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from importlib.resources import files
 from types import SimpleNamespace
 
@@ -14,9 +15,10 @@ import pytest
 
 import pellucid
 from pellucid import inspect as ask
+from pellucid.draw.document import FRAGMENT_BYTES, PAGE_BYTES
 from pellucid.inspect import fragment, page
-from pellucid.inspect.page import _SCRIPTS, FRAGMENT_BYTES, PAGE_BYTES
 from pellucid.sampling import Sampling
+from pellucid.visible import visible
 
 TEXT = "The power clapper went"
 HOSTILE = (
@@ -184,7 +186,7 @@ def test_attention_in_the_page_is_the_models(browser, found) -> None:
     whole = numbers_of(driver, "[0].pictures[0].pattern")
     np.testing.assert_allclose(whole, finding.pattern[..., rows, columns], atol=1e-6)
     driver.find_elements(By.CSS_SELECTOR, ".thumb")[4].click()  # layer 1, head 1
-    assert driver.find_element(By.CSS_SELECTOR, ".single h4").text == "Layer 1, head 1"
+    assert driver.find_element(By.CSS_SELECTOR, ".single h4").text == "Head 1 of layer 1 (L1H1)"
     canvas = driver.find_element(By.CSS_SELECTOR, ".single canvas.heat")
     canvas.send_keys(Keys.END, Keys.ARROW_UP, Keys.ARROW_LEFT)
     line = driver.find_element(By.CSS_SELECTOR, ".single .readout")
@@ -227,8 +229,8 @@ def test_bars_maps_and_strips_hold_the_numbers(browser, found) -> None:
         np.testing.assert_allclose(numbers_of(driver, path), expected, rtol=1e-6, atol=1e-9)
 
     share, sweep, patching = found["Attribution"], found["Sweep heads"], found["Patching"]
-    same(f"{of('Attribution')}.pictures.head.values", share.heads)
-    same(f"{of('Attribution')}.pictures.MLP.values", share.mlps)
+    by_part = np.column_stack([share.heads, share.mlps, share.attention_biases])
+    same(f"{of('Attribution')}.pictures.head.values", by_part)
     same(f"{of('Attribution')}.pictures.token.values", share.by_token)
     layers = [share.embed, share.pos_embed, *share.by_layer, share.norm_bias]
     same(f"{of('Attribution')}.pictures.layer.values", np.asarray(layers))
@@ -242,19 +244,23 @@ def test_bars_maps_and_strips_hold_the_numbers(browser, found) -> None:
     same(f"{of('Neighbours')}.values", found["Neighbours"].similarity)
     place = sections.index("Attribution")
     shown = data_values(driver, f"#section-{place} .bars li")
-    assert shown == pytest.approx(layers, rel=1e-6)
+    parts = sorted((value for _, value in share.parts()), key=lambda value: -value)
+    assert shown == pytest.approx(parts, rel=1e-6)
     place = sections.index("Ablation")
     ablation = found["Ablation"]
     after = data_values(driver, f"#section-{place} .bars li", "after")
-    assert after[0] == pytest.approx(
-        float(Sampling().stages(ablation.logits_after)[0].probabilities[ablation.before[0].token]),
-        abs=1e-6,
-    )
+    shares = Sampling().stages(ablation.logits_after)[0].probabilities
+    assert after[0] == pytest.approx(float(shares[ablation.before[0].token]), abs=1e-6)
     place, steering = sections.index("Steered"), found["Steered"]
-    tokens = list({x.token: x.text for x in (*steering.before, *steering.after)})
-    for name, logits in (("values", steering.logits_before), ("after", steering.logits_after)):
-        shares = Sampling().stages(logits)[0].probabilities[tokens]
-        same(f"[{place}].pictures[1].{name}", shares)
+    tokens = {x.token for x in (*steering.before, *steering.after)}
+    first = [
+        Sampling().stages(logits)[0].probabilities
+        for logits in (steering.logits_before, steering.logits_after)
+    ]
+    tokens = sorted(tokens, key=lambda i: -max(share[i] for share in first))[:8]
+    for name, shares in zip(("values", "after"), first, strict=True):
+        given = numbers_of(driver, f"[{place}].pictures[1].{name}")
+        np.testing.assert_allclose(sorted(given), sorted(shares[tokens]), rtol=1e-6, atol=1e-9)
     # One heat map by hand: the readout of every cell.
     place = sections.index("Sweep")
     heat = driver.find_element(By.CSS_SELECTOR, f"#section-{place} canvas.heat")
@@ -300,7 +306,9 @@ def test_sliders_give_samplings_distribution(browser, found) -> None:
     logits[11] = -np.inf
     top = tuple(int(i) for i in np.argsort(-logits, kind="stable")[:50])
     texts = tuple(f" t{i}" for i in top)
-    finding = type(found["Prediction"])((1,), ("a",), 0, logits, top, texts)
+    finding = type(found["Prediction"])(
+        ids=(1,), tokens=("a",), position=0, logits=logits, top_ids=top, top_tokens=texts
+    )
     driver = browser.show(page(finding))
     for temperature, top_k, top_p in SETTINGS:
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
@@ -333,20 +341,28 @@ def attention_of(tokens, n_layer: int = 1, n_head: int = 1) -> ask.AttentionSumm
     pattern /= pattern.sum(-1, keepdims=True)
     zeros = np.zeros((n_layer, n_head))
     return ask.AttentionSummary(
-        tuple(range(n)), tuple(tokens), tuple(range(n_layer)), tuple(range(n_head)), pattern,
-        pattern.argmax(-1), zeros, zeros,
-    )  # fmt: skip
+        ids=tuple(range(n)),
+        tokens=tuple(tokens),
+        layers=tuple(range(n_layer)),
+        heads=tuple(range(n_head)),
+        pattern=pattern,
+        strongest=pattern.argmax(-1),
+        entropy=zeros,
+        distance=zeros,
+    )
 
 
 def test_hostile_tokens_are_shown_as_text(browser) -> None:
-    neighbours = ask.Neighbours((1, 2, 3, 4, 5), HOSTILE, np.linspace(1, 0.2, 5), "cosine")
+    neighbours = ask.Neighbours(
+        ids=(1, 2, 3, 4, 5), tokens=HOSTILE, similarity=np.linspace(1, 0.2, 5), by="cosine"
+    )
     findings = [attention_of(HOSTILE), neighbours]
     driver = browser.show(page(findings, title=HOSTILE[0]))
     shown = driver.execute_script(
         "return [...document.querySelectorAll('.single .strip .token')].map(e => e.textContent)"
     )
-    assert shown[:2] == [HOSTILE[0], HOSTILE[1].replace(" ", "·")]
-    assert shown[2:4] == ["↵", "·"]
+    assert shown[:2] == [visible(token) for token in HOSTILE[:2]]
+    assert shown[2:4] == ["⏎", "␣"]
     assert driver.execute_script("return document.images.length") == 0
     assert driver.execute_script("return document.scripts.length") == 2
     assert driver.find_element("css selector", "h1").text == HOSTILE[0]
@@ -382,7 +398,7 @@ def test_fragments_side_by_side(browser, found, gpt) -> None:
     titles = driver.execute_script(
         f"return {inside}.map(w => w.document.querySelector('.single h4')?.textContent)"
     )
-    assert titles == ["Layer 1, head 0", None, "Layer 0, head 0"]
+    assert titles == ["Head 0 of layer 1 (L1H0)", None, "Head 0 of layer 0 (L0H0)"]
     # Each frame is as high as what it holds.
     browser.wait(
         f"{inside}.every(w => Math.abs(w.frameElement.clientHeight - "
@@ -428,15 +444,14 @@ def test_long_inputs_are_bounded_and_drawn_at_once(browser) -> None:
 def test_large_traces_say_what_they_leave_out(found) -> None:
     trace = found["Trace"]
     large = {**trace.arrays, "logits": np.zeros((5, 600_000), np.float32)}
-    html = page(ask.Trace(large, trace.ids, trace.tokens, trace.positions, trace.heads,
-                          trace.hparams))  # fmt: skip
+    html = page(replace(trace, arrays=large))
     assert len(html) < PAGE_BYTES
     assert "trace['logits']" in html
 
 
 def test_scales_run_one_way_in_lightness() -> None:
     """What makes them readable without colour."""
-    source = (files("pellucid.inspect") / "web" / "colour.js").read_text(encoding="utf-8")
+    source = (files("pellucid.web") / "picture" / "colour.js").read_text(encoding="utf-8")
     scales = re.findall(r"(sequential|diverging): \[(.*?)\]", source)
     assert len(scales) == 4
     for kind, text in scales:
@@ -453,9 +468,10 @@ def test_scales_run_one_way_in_lightness() -> None:
 
 
 def test_web_parts_are_ours_and_complete() -> None:
-    folder = files("pellucid.inspect") / "web"
-    assert {each.name for each in folder.iterdir()} == {*_SCRIPTS, "page.css"}
-    for each in folder.iterdir():
+    folder = files("pellucid.web")
+    scripts = [each for room in ("picture", "page") for each in (folder / room).iterdir()]
+    assert len(scripts) > 10
+    for each in scripts:
         text = each.read_text(encoding="utf-8")
         assert "http" not in text
         assert "innerHTML" not in text

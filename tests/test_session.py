@@ -148,7 +148,6 @@ def test_walk_and_why_see_the_very_ids(chat, monkeypatch):
     talking.handle("/walk")
     asked = []
     monkeypatch.setattr(inspect, "why", lambda gpt, ids, *_, **__: asked.append(ids) or "why")
-    monkeypatch.setattr("pellucid.inspect.terminal.Picture", str)
     talking.handle("/why")
     assert walked == asked == [talking.conversation.last.prompt]
     assert chat.tokenizer.special_tokens["<|user|>"] in walked[0]
@@ -176,6 +175,24 @@ def test_record_says_at_once_what_cannot_be_written(talk, tmp_path):
     chat.handle("The power clapper")
     assert path.is_file()
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_full_window_is_said_once_and_again_after_it_had_room(chat):
+    talking, printed = session(chat, max_tokens=1, n_ctx=64)
+    told = []
+    for _ in range(12):
+        talking.handle("one two three")
+        told.append("window of 64 tokens is full, 1 of them kept" in printed())
+        assert ("full" in (talking.conversation.notice or "")) == (talking.conversation.lost > 0)
+    assert told.count(True) == 1
+    assert talking.conversation.lost > 1
+    while talking.conversation.messages:
+        talking.handle("/undo")
+    talking.handle("one two three")
+    assert "full" not in printed()
+    for _ in range(12):
+        talking.handle("one two three")
+    assert printed().count("tokens is full") == 1
 
 
 def test_retry_says_what_it_does(talk):

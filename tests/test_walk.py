@@ -149,17 +149,18 @@ def test_refuses_before_it_computes(monkeypatch, tmp_path):
 
 def test_pictures_are_the_inspections(gpt):
     from pellucid import inspect
-    from pellucid.inspect.terminal import Picture
+    from pellucid.draw.terminal import Drawing
 
     walked = printed(gpt, 80, layer=1, head=2, position=2)
     ids = gpt.encode(TEXT)
-    for finding in (
-        inspect.attention(gpt, ids, layers=1),
-        inspect.residual_norms(gpt, ids),
-        inspect.logit_lens(gpt, ids),
+    (heads,) = inspect.attention(gpt, ids, layers=1).sections(position=2)
+    for content in (
+        heads.pictures[0],
+        inspect.residual_norms(gpt, ids).sections(),
+        inspect.logit_lens(gpt, ids).sections(),
     ):
         out = io.StringIO()
-        Console(file=out, width=80).print(Picture(finding, position=2))
+        Console(file=out, width=80).print(Drawing(content))
         assert out.getvalue() in walked
 
 

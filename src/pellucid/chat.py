@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .sequence import Settings
-from .template import Exchange, Message, Template, fit, look_up, own_name
+from .template import Exchange, Fitted, Message, Template, fit, look_up, own_name
 
 if TYPE_CHECKING:
     from .generate import Generation, Record
@@ -84,6 +84,7 @@ class Conversation:
         self.n_ctx = self.settings.window(gpt.hparams)
         self.record = record
         self.notice: str | None = None  # what the last `say` had to leave out, or None
+        self.lost = 0  # how many of the oldest turns that was
         self._tap = tap
         self._turns: list[_Turn] = []
         self._system: str | None = None
@@ -182,6 +183,7 @@ class Conversation:
         if self._turns and self._turns[-1].frozen is None:
             self._turns[-1].frozen = self._turns[-1].exchange
         longest = self.settings.max_tokens or self.n_ctx
+        reply = max(1, min(longest, self.n_ctx // 4))  # tokens kept free for it
         fitted = fit(
             self.template,
             self.gpt.tokenizer,
@@ -189,7 +191,7 @@ class Conversation:
             [] if self.newest_only else [turn.exchange for turn in self._turns],
             system=self._system,
             window=self.n_ctx,
-            reply=max(1, min(longest, self.n_ctx // 4)),
+            reply=reply,
         )
         generation = self.gpt.generate(
             fitted.ids,
@@ -199,20 +201,20 @@ class Conversation:
             follows=self._follows,
         )
         self._follows = generation
-        self.notice = self._notice(fitted.n_dropped, fitted.n_kept_of_message)
+        self.lost, self.notice = fitted.n_dropped, self._notice(fitted, reply)
         self._turns.append(_Turn(text, generation))
         return generation
 
-    def _notice(self, n_dropped: int, n_kept_of_message: int | None) -> str | None:
-        if n_kept_of_message is not None:
+    def _notice(self, fitted: Fitted, reply: int) -> str | None:
+        if fitted.n_kept_of_message is not None:
             return (
                 "the message is too long for the window: only its last "
-                f"{n_kept_of_message} tokens are used"
+                f"{fitted.n_kept_of_message} tokens are used"
             )
-        if not n_dropped:
+        if not fitted.n_dropped:
             return None
-        oldest = "turn" if n_dropped == 1 else f"{n_dropped} turns"
+        oldest = "turn" if fitted.n_dropped == 1 else f"{fitted.n_dropped} turns"
         return (
-            f"the window of {self.n_ctx} tokens is full: the model no longer sees the oldest "
-            f"{oldest}"
+            f"the window of {self.n_ctx} tokens is full, {reply} of them kept for the reply: the "
+            f"model no longer sees the oldest {oldest}"
         )

@@ -5,7 +5,15 @@ One table of glyphs for the tokenizer, the terminal, the HTML document and the w
 
 from __future__ import annotations
 
-__all__ = ["GLYPHS", "as_seen", "harmless", "visible", "visible_bytes"]
+__all__ = [
+    "GLYPHS",
+    "as_seen",
+    "harmless",
+    "on_one_line",
+    "quoted",
+    "visible",
+    "visible_bytes",
+]
 
 # What stands for a character that could not be seen, in a token.
 GLYPHS: dict[str, str] = {" ": "␣", "\n": "⏎", "\t": "⇥"}
@@ -20,7 +28,9 @@ _CONTROLS |= dict.fromkeys([*range(0x200B, 0x2010), *range(0x2028, 0x202F)], "\u
 _CONTROLS |= dict.fromkeys(range(0x2060, 0x2070), "\ufffd")
 
 _TOKEN = _CONTROLS | {ord(character): glyph for character, glyph in GLYPHS.items()}
-_TEXT = {code: glyph for code, glyph in _CONTROLS.items() if chr(code) not in "\n\t"}
+# Joiners shape letters and emoji, and turn nothing: they stay in a text.
+_TEXT = {code: glyph for code, glyph in _CONTROLS.items() if chr(code) not in "\n\t\u200c\u200d"}
+_LINE = {code: glyph for code, glyph in _TOKEN.items() if chr(code) not in " \u200c\u200d"}
 
 
 def visible(text: str) -> str:
@@ -34,6 +44,16 @@ def visible_bytes(value: bytes) -> str:
         return visible(value.decode())
     except UnicodeDecodeError:
         return f"⟨{value.hex(' ').upper()}⟩"
+
+
+def quoted(token: str) -> str:
+    """A token named within a sentence: " went" -> “␣went”."""
+    return f"“{visible(token)}”"
+
+
+def on_one_line(text: str) -> str:
+    """A text without its lines: line breaks and tabs as glyphs, spaces as they are."""
+    return text.translate(_LINE)
 
 
 def harmless(text: str) -> str:

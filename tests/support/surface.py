@@ -1,6 +1,6 @@
 """The public surface as text: what people may rely on. Written anew by
 
-    PYTHONPATH=tests python -m support.surface
+PYTHONPATH=tests python -m support.surface
 """
 
 from __future__ import annotations

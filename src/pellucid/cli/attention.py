@@ -34,4 +34,5 @@ def command(
     from ..inspect import attention
 
     patterns = attention(gpt, text, layers=layers, heads=heads)
-    output.show(patterns, f"Attention: {text}", position=position)
+    sections = patterns.sections(position=position)
+    output.show(patterns, f"Attention: {text}", sections)

@@ -15,6 +15,7 @@ from ..visible import harmless
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..draw.pictures import Section
     from ..inspect import Finding
 
 __all__ = ["Output", "console", "note", "to_json", "with_output", "write_page"]
@@ -29,16 +30,17 @@ class Output:
     as_json: bool
     html: str | None
 
-    def show(self, finding: Finding, title: str, *, position: int = -1) -> None:
-        """position: whose row, where a picture shows one at a time."""
+    def show(self, finding: Finding, title: str, sections: list[Section] | None = None) -> None:
+        """sections: what is shown of it, where that is not what it shows by itself."""
+        shown = finding.sections() if sections is None else sections
         if self.html is not None:
-            write_page(self.html, lambda: finding, title)
+            write_page(self.html, lambda: shown, title)
         if self.as_json:
             click.echo(to_json(finding.to_dict()))
             return
-        from ..inspect.terminal import Picture
+        from ..draw.terminal import Drawing
 
-        console().print(Picture(finding, position=position))
+        console().print(Drawing(shown))
         if self.html is not None:
             note(f"Wrote {self.html}")
 
@@ -56,13 +58,13 @@ def with_output(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Every number, as JSON.")(run)
 
 
-def write_page(path: str, find: Callable[[], Finding], title: str) -> None:
+def write_page(path: str, find: Callable[[], list[Section]], title: str) -> None:
     """One HTML page. `find` runs only once the file can be written."""
+    from ..draw.document import document
     from ..files import new_file
-    from ..inspect.page import page
 
     with new_file(path) as partial:
-        partial.write_bytes(page(find(), title=title).encode())
+        partial.write_bytes(document(find(), title=title).encode())
 
 
 def to_json(value: Any) -> str:

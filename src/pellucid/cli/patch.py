@@ -8,7 +8,7 @@ import click
 
 from .options import with_model
 from .output import Output, with_output
-from .text import given_text
+from .text import read_text
 from .types import TOKEN
 
 if TYPE_CHECKING:
@@ -47,6 +47,6 @@ def command(
 
     if source == base == "-":
         raise click.UsageError("only one of the two texts can be standard input")
-    source, base = given_text(source), given_text(base)
+    source, base = read_text(source), read_text(base)
     effects = patch_each(gpt, source, base, over, target=target, versus=versus)
     output.show(effects, f"Patching: {source} → {base}")

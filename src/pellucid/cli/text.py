@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-__all__ = ["given_text", "with_text"]
+__all__ = ["read_text", "with_text"]
 
 Command = Callable[..., Any]
 
@@ -19,12 +19,12 @@ def with_text(command: Command) -> Command:
 
     @wraps(command)
     def run(*, text: str | None, **rest: Any) -> Any:
-        return command(text=given_text(text), **rest)
+        return command(text=read_text(text), **rest)
 
     return click.argument("text", required=False)(run)
 
 
-def given_text(text: str | None) -> str:
+def read_text(text: str | None) -> str:
     """The argument TEXT, or standard input where it is - or missing.
 
     Raises a usage error where there is none, or where its bytes are not UTF-8.

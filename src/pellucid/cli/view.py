@@ -40,5 +40,5 @@ def command(
     from ..inspect import view
 
     title = text if len(text) <= 60 else f"{text[:59]}…"
-    write_page(html, lambda: view(gpt, text, target, versus=versus), title)
+    write_page(html, lambda: view(gpt, text, target, versus=versus).sections(), title)
     note(f"Wrote {html}: open it in a browser.")

@@ -13,7 +13,7 @@ from ..visible import harmless, visible_bytes
 from .options import with_model
 from .output import console as make_console
 from .output import note, to_json, write_page
-from .text import given_text
+from .text import read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from ..draw.pictures import Picture, Section
     from ..generate import Generation
     from ..gpt import GPT
-    from ..inspect import Finding
 
 __all__ = ["command", "walk"]
 
@@ -54,14 +54,14 @@ def command(
 
     Negative --layer, --head and --position count from the end.
     """
-    text = given_text(text)
+    text = read_text(text)
     out = generation(gpt, text, max_tokens)
     layer, head, position = places(gpt, len(out.prompt), layer, head, position)
     if html is not None:
         from ..inspect import view
 
         title = text if len(text) <= 60 else f"{text[:59]}…"
-        write_page(html, lambda: view(gpt, text), title)
+        write_page(html, lambda: view(gpt, text).sections(), title)
     if as_json:
         seen = gather(gpt, out.prompt)
         click.echo(to_json(as_object(gpt, text, seen, out, layer, head, position)))
@@ -197,10 +197,10 @@ class _View:
     def say(self, line: str) -> None:
         self.console.print(line, highlight=False)
 
-    def picture(self, finding: Finding) -> None:
-        from ..inspect.terminal import Picture
+    def picture(self, content: list[Section] | Picture) -> None:
+        from ..draw.terminal import Drawing
 
-        self.console.print(Picture(finding, position=self.position))
+        self.console.print(Drawing(content))
 
     def formula(self, line: str) -> None:
         self.console.print(f"   {line}", style="bold cyan", markup=False, highlight=False)
@@ -281,7 +281,9 @@ class _View:
         at = f"blocks.{self.layer}"
         self.heading(5, f"All {self.h.n_head} heads, in parallel")
         self.say("Each with weights of its own, so that each looks elsewhere.")
-        self.picture(attention(self.gpt, self.ids, layers=self.layer))
+        found = attention(self.gpt, self.ids, layers=self.layer)
+        (section,) = found.sections(position=self.position)
+        self.picture(section.pictures[0])
         self.heading(6, "concat · W_Output")
         self.say(
             "What the heads found lies side by side and is synthesized into a single set of "
@@ -308,10 +310,10 @@ class _View:
                 stream=norms.stream[:, window],
                 attention=norms.attention[:, window],
                 mlps=norms.mlps[:, window],
-            )
+            ).sections()
         )
         self.console.print()
-        self.picture(logit_lens(self.gpt, self.ids, positions=self.window))
+        self.picture(logit_lens(self.gpt, self.ids, positions=self.window).sections())
 
     def prediction(self) -> None:
         import numpy as np
@@ -387,7 +389,7 @@ class _View:
         """Queries down, keys across."""
         from rich.text import Text
 
-        from ..inspect.terminal import palette
+        from ..draw.terminal import palette
 
         table = self._table("query \\ key", [self.labels[key] for key in self.window])
         for query in self.window:

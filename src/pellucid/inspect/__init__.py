@@ -16,23 +16,16 @@ from .attention import (
     head_labels,
 )
 from .attribution import Attribution, attribute
+from .cost import BUDGET, Cost, estimate, select
 from .edits import Edits
-from .finding import Finding
+from .finding import Finding, fragment, page
 from .gradients import TokenGradients, gradient_times_input, integrated_gradients
 from .lens import LogitLens, logit_lens
 from .neighbours import Neighbours, neighbours
-from .page import fragment, page
 from .patching import Patching, patch, patch_each
+from .recorder import Recorder, trace
 from .steering import Steered, direction, steer, steered
-from .trace import (
-    BUDGET,
-    Cost,
-    Recorder,
-    Trace,
-    estimate,
-    select,
-    trace,
-)
+from .trace import Trace
 from .view import (
     Prediction,
     ResidualNorms,

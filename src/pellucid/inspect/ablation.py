@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..draw.notation import head_name, percent, written
+from ..draw.pictures import Section
 from ..errors import InputError
 from ..sampling import log_softmax
 from ..sequence import Alternative
+from ..visible import quoted
 from .edits import Edits, edited_copies
-from .finding import Finding, chosen, effect, likeliest, read, token_id
-from .trace import Recorder
+from .finding import (
+    Finding,
+    chosen,
+    compared,
+    effect,
+    likeliest,
+    read,
+    text_until,
+    token_id,
+)
+from .recorder import Recorder
+from .sweep import Kind, Over, Sweep
 
 if TYPE_CHECKING:
     from ..backend import Array
@@ -21,13 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Ablation", "Kind", "Over", "Sweep", "ablate", "ablate_each", "ablation"]
 
-Kind = Literal["zero", "mean", "resample"]
-Over = Literal["heads", "mlps", "positions"]
 _KINDS = ("zero", "mean", "resample")
 _Head = tuple[int, int]  # layer, head
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Ablation(Finding):
     """What ablating some parts did to the prediction after `position`.
 
@@ -54,36 +66,30 @@ class Ablation(Finding):
     logits_before: np.ndarray
     logits_after: np.ndarray
 
-
-@dataclass(frozen=True, eq=False)
-class Sweep(Finding):
-    """What ablating each part alone does to the prediction after `position`.
-
-    over: "heads", arrays are [layer, head]; "mlps": [layer]; "positions": [position].
-    divergence: KL(before ‖ after), nats. logit_change, logprob_change: of the target.
-    top_ids, top_tokens: the likeliest token after each ablation.
-    """
-
-    ids: tuple[int, ...]
-    tokens: tuple[str, ...]
-    position: int
-    over: Over
-    how: Kind
-    target_id: int
-    target: str
-    target_logprob: float
-    before: tuple[Alternative, ...]
-    divergence: np.ndarray
-    logit_change: np.ndarray
-    logprob_change: np.ndarray
-    top_ids: np.ndarray
-    top_tokens: tuple[str, ...]  # of top_ids, flattened
-
-    def strongest(self, n: int = 5) -> list[tuple[tuple[int, ...], float]]:
-        """The n parts whose ablation costs the target most: (index, logprob_change)."""
-        order = np.argsort(self.logprob_change, axis=None, kind="stable")[:n]
-        where = [np.unravel_index(int(i), self.logprob_change.shape) for i in order]
-        return [(tuple(int(i) for i in at), float(self.logprob_change[at])) for at in where]
+    def sections(self) -> list[Section]:
+        off = [head_name(layer, head) for layer, head in self.heads]
+        off += [f"MLP {layer}" for layer in self.mlps]
+        off += [f"{quoted(self.tokens[i])} at {i}" for i in self.positions]
+        named = f"{', '.join(off[:12])}{' …' if len(off) > 12 else ''}" or "nothing"
+        texts = {each.token: each.text for each in (*self.before, *self.after)}
+        texts[self.target_id] = self.target
+        was, now = (
+            percent(math.exp(logprob))
+            for logprob in (self.target_logprob, self.target_logprob + self.logprob_change)
+        )
+        return [
+            Section(
+                kind="Ablation",
+                title=f"Without {off[0] if len(off) == 1 else f'{len(off)} parts'}",
+                how=f"The prediction with and without {named} ({self.how} ablation). "
+                f"{quoted(self.target)}: {was} before, {now} after "
+                f"({written(self.logprob_change, 'signed')} nats, "
+                f"{written(self.logit_change, 'signed')} logits). "
+                f"KL {written(self.divergence)} nats.",
+                about=text_until(self.tokens, self.position),
+                pictures=(compared(texts, self.logits_before, self.logits_after),),
+            )
+        ]
 
 
 def ablation(
@@ -123,8 +129,8 @@ def ablation(
 
         return change
 
-    def some_heads(pool: Array, which: list[int]) -> Callable[[Array], Array]:
-        index = backend.ids(which)
+    def some_heads(pool: Array, some: list[int]) -> Callable[[Array], Array]:
+        index = backend.ids(some)
 
         def change(value: Array) -> Array:
             value = backend.copy(value)
@@ -143,8 +149,8 @@ def ablation(
         return change
 
     functions = {
-        f"blocks.{layer}.attn.z": some_heads(pools[f"blocks.{layer}.attn.z"], which)
-        for layer, which in by_layer.items()
+        f"blocks.{layer}.attn.z": some_heads(pools[f"blocks.{layer}.attn.z"], some)
+        for layer, some in by_layer.items()
     }
     functions |= {
         f"blocks.{layer}.mlp_out": all_of(pools[f"blocks.{layer}.mlp_out"]) for layer in layers
@@ -189,23 +195,23 @@ def ablate(
     target_id = int(before.argmax()) if target is None else token_id(gpt, target)
     divergence, logit_change, logprob_change = effect(before, after)
     return Ablation(
-        ids,
-        tokens,
-        here,
-        how,
-        pairs,
-        layers,
-        at,
-        target_id,
-        gpt.tokenizer.decode([target_id]),
-        float(log_softmax(before.astype(np.float64))[target_id]),
-        float(logit_change[target_id]),
-        float(logprob_change[target_id]),
-        float(divergence),
-        likeliest(gpt, before),
-        likeliest(gpt, after),
-        before,
-        after,
+        ids=ids,
+        tokens=tokens,
+        position=here,
+        how=how,
+        heads=pairs,
+        mlps=layers,
+        positions=at,
+        target_id=target_id,
+        target=gpt.tokenizer.decode([target_id]),
+        target_logprob=float(log_softmax(before.astype(np.float64))[target_id]),
+        logit_change=float(logit_change[target_id]),
+        logprob_change=float(logprob_change[target_id]),
+        divergence=float(divergence),
+        before=likeliest(gpt, before),
+        after=likeliest(gpt, after),
+        logits_before=before,
+        logits_after=after,
     )
 
 
@@ -241,8 +247,8 @@ def ablate_each(
         pool = _rows(gpt, _pools(gpt, ["embed"], how, known)["embed"], n)
         replaced = pool + stream["pos_embed"][0]  # [position, n_embd]
 
-        def replace(value: Array, rows: Array, which: Array) -> None:
-            value[rows, which] = replaced[which]
+        def replace(value: Array, rows: Array, places: Array) -> None:
+            value[rows, places] = replaced[places]
 
         first = "blocks.0.resid_pre"
         after = edited_copies(model, stream[first], 0, first, n, replace)
@@ -250,51 +256,51 @@ def ablate_each(
         what, count = ("attn.z", hparams.n_head) if over == "heads" else ("mlp_out", 1)
         names = [f"blocks.{layer}.{what}" for layer in range(hparams.n_layer)]
         pools = _pools(gpt, names, how, known)
-        found = []
+        logits = []
         for layer, name in enumerate(names):
             pool = _rows(gpt, pools[name], n)
 
-            def change(value: Array, rows: Array, which: Array, pool: Array = pool) -> None:
+            def change(value: Array, rows: Array, places: Array, pool: Array = pool) -> None:
                 if over == "heads":
-                    value[rows, :, which] = pool[:, which].swapaxes(0, 1)
+                    value[rows, :, places] = pool[:, places].swapaxes(0, 1)
                 else:
                     value[:] = pool
 
             x = stream[f"blocks.{layer}.resid_pre"]
-            found.append(edited_copies(model, x, layer, name, count, change))
-        after = np.stack(found) if over == "heads" else np.concatenate(found)
+            logits.append(edited_copies(model, x, layer, name, count, change))
+        after = np.stack(logits) if over == "heads" else np.concatenate(logits)
 
     target_id = int(before.argmax()) if target is None else token_id(gpt, target)
     divergence, logit_change, logprob_change = effect(before, after)
     top = after.argmax(-1)
     return Sweep(
-        ids,
-        tokens,
-        here,
-        over,
-        how,
-        target_id,
-        gpt.tokenizer.decode([target_id]),
-        float(log_softmax(before.astype(np.float64))[target_id]),
-        likeliest(gpt, before),
-        divergence,
-        logit_change[..., target_id],
-        logprob_change[..., target_id],
-        top,
-        tuple(gpt.tokenizer.decode([int(i)]) for i in top.ravel()),
+        ids=ids,
+        tokens=tokens,
+        position=here,
+        over=over,
+        how=how,
+        target_id=target_id,
+        target=gpt.tokenizer.decode([target_id]),
+        target_logprob=float(log_softmax(before.astype(np.float64))[target_id]),
+        before=likeliest(gpt, before),
+        divergence=divergence,
+        logit_change=logit_change[..., target_id],
+        logprob_change=logprob_change[..., target_id],
+        top_ids=top,
+        top_tokens=tuple(gpt.tokenizer.decode([int(i)]) for i in top.ravel()),
     )
 
 
 def _pairs(gpt: GPT, heads: Iterable[_Head]) -> tuple[_Head, ...]:
-    found = []
+    pairs = []
     for layer, head in heads:
-        found.append(
+        pairs.append(
             (
                 chosen(layer, gpt.hparams.n_layer, "layer")[0],
                 chosen(head, gpt.hparams.n_head, "head")[0],
             )
         )
-    return tuple(found)
+    return tuple(pairs)
 
 
 def _reference(
@@ -337,8 +343,10 @@ def _pools(
         raise InputError(f"how={how!r} needs a reference text to take the values from")
     recorder = Recorder(gpt, names, budget_bytes=1 << 62)
     gpt.forward([read(gpt, reference)[0]], tap=recorder, last_only=True)
-    found = {name: value[0] for name, value in recorder.passes[0].items()}
-    return {name: value.mean(0)[None] if how == "mean" else value for name, value in found.items()}
+    recorded = {name: value[0] for name, value in recorder.passes[0].items()}
+    return {
+        name: value.mean(0)[None] if how == "mean" else value for name, value in recorded.items()
+    }
 
 
 def _rows(gpt: GPT, pool: Array, n: int) -> Array:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..draw.notation import head_name, percent
+from ..draw.pictures import Heads, Heat, Lines, Section, Tabs
 from ..errors import InputError
-from .finding import Finding, chosen, read
-from .trace import BUDGET, trace
+from .cost import BUDGET
+from .finding import Finding, chosen, head_names, layer_names, read, text_until
+from .recorder import trace
 
 if TYPE_CHECKING:
     from ..backend import Array
@@ -28,8 +31,10 @@ HEAD_KINDS = {
     "self": "the token itself: q",
 }
 
+_NAMED = 12  # heads of a kind that are named in a line
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class AttentionSummary(Finding):
     """Patterns of one text. Axes follow `layers` and `heads`, the ones asked for.
 
@@ -47,16 +52,62 @@ class AttentionSummary(Finding):
     entropy: np.ndarray
     distance: np.ndarray
 
+    def sections(self, *, position: int = -1, labels: HeadLabels | None = None) -> list[Section]:
+        """position: whose row, where one is shown at a time. labels: what the heads are known to
+        do, shown beside them."""
+        (query,) = chosen(position, len(self.tokens), "position")
+        known: dict[tuple[int, int], tuple[str, ...]] = {}
+        for each in () if labels is None else labels.labels:
+            at = (each.layer, each.head)
+            known[at] = (*known.get(at, ()), each.label)
+        title = "Attention heads"
+        if len(self.layers) == len(self.heads) == 1:
+            title = f"Attention of head {self.heads[0]} of layer {self.layers[0]}"
+        heads = Heads(
+            tokens=self.tokens,
+            layers=self.layers,
+            heads=self.heads,
+            pattern=self.pattern,
+            entropy=self.entropy,
+            distance=self.distance,
+            position=query,
+            labels=known,
+            more="For every weight of some heads ask for them alone: attention(gpt, text, "
+            "layers=3, heads=[0, 5]), or --layer 3 --head 0,5.",
+        )
+        return [
+            Section(
+                kind="AttentionSummary",
+                title=title,
+                how="Who looks where: rows are the tokens that look (queries), columns the tokens "
+                "looked at (keys). The shares of a row sum to 1.",
+                about=text_until(self.tokens),
+                pictures=(heads,),
+            )
+        ]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HeadLabel(Finding):
     layer: int
     head: int
     label: str  # one of HEAD_KINDS
     score: float
 
+    def sections(self) -> list[Section]:
+        line = f"{head_name(self.layer, self.head)}: {self.label}, {self.score:.3f}"
+        return [
+            Section(
+                kind="HeadLabel",
+                title=f"Head {self.head} of layer {self.layer}",
+                how="Share of its attention that goes to "
+                f"{HEAD_KINDS.get(self.label, self.label)}.",
+                pictures=(Lines(lines=(line,)),),
+            )
+        ]
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class HeadLabels(Finding):
     """scores: kind → [layer, head], the mean attention that goes where such a head looks
     (0…1), on random tokens that are then repeated. labels: the scores of at least
@@ -76,6 +127,68 @@ class HeadLabels(Finding):
         """The labels of one head, strongest first."""
         return [each for each in self.labels if (each.layer, each.head) == (layer, head)]
 
+    def sections(self) -> list[Section]:
+        kinds = list(self.scores)
+        stacked = np.stack([self.scores[kind] for kind in kinds])  # [kind, layer, head]
+        _, n_layer, n_head = stacked.shape
+        highest = stacked.max(0)
+        cells = tuple(
+            f"{kinds[kind][0].upper() if score >= self.threshold else '·'} {score * 100:3.0f}"
+            for kind, score in zip(stacked.argmax(0).ravel(), highest.ravel(), strict=True)
+        )
+        letters = ", ".join(f"{kind[0].upper()} {kind}" for kind in kinds)
+
+        def table(values: np.ndarray, caption: str, cells: tuple[str, ...] = ()) -> Heat:
+            return Heat(
+                values=values,
+                rows=layer_names(n_layer),
+                columns=head_names(n_head),
+                form="percent",
+                high=1.0,
+                cells=cells,
+                what="score" if not cells else "",
+                caption=caption,
+            )
+
+        pictures = {
+            "highest": table(
+                highest,
+                f"The highest score of each head, in percent; · below {percent(self.threshold)}. "
+                f"{letters}.",
+                cells,
+            )
+        }
+        for kind, scores in self.scores.items():
+            looked_at = HEAD_KINDS.get(kind, kind)
+            pictures[kind] = table(scores, f"Share of attention that goes to {looked_at}.")
+        lines = tuple(self._line(kind) for kind in kinds)
+        return [
+            Section(
+                kind="HeadLabels",
+                title="Head labels",
+                how=f"What each head does on {self.period} random tokens said twice: the share of "
+                "its attention that goes where a head of that kind looks. From "
+                f"{percent(self.threshold)} on it gets the label.",
+                pictures=(Tabs(pictures=pictures, caption="Score"), Lines(lines=lines)),
+            )
+        ]
+
+    def _line(self, kind: str) -> str:
+        """The heads of a kind in words, or the one that comes nearest."""
+        named = [
+            f"{head_name(x.layer, x.head)} {percent(x.score)}"
+            for x in self.labels
+            if x.label == kind
+        ]
+        if len(named) > _NAMED:
+            named = [*named[:_NAMED], f"and {len(named) - _NAMED} more"]
+        if not named:
+            scores = self.scores[kind]
+            layer, head = np.unravel_index(int(scores.argmax()), scores.shape)
+            share = percent(float(scores[layer, head]))
+            named = [f"none; the nearest is {head_name(int(layer), int(head))} {share}"]
+        return f"{kind[0].upper()} {kind} ({HEAD_KINDS.get(kind, kind)}): {', '.join(named)}"
+
 
 def attention(
     gpt: GPT,
@@ -87,22 +200,22 @@ def attention(
 ) -> AttentionSummary:
     """The patterns of a text, all heads or some, within a budget (see `trace`)."""
     ids, tokens = read(gpt, text)
-    which = chosen(layers, gpt.hparams.n_layer, "layer")
+    numbers = chosen(layers, gpt.hparams.n_layer, "layer")
     some = chosen(heads, gpt.hparams.n_head, "head")
-    found = trace(gpt, ids, "attn.pattern", layers=which, heads=some, budget_bytes=budget_bytes)
-    pattern = np.stack([found[f"blocks.{layer}.attn.pattern"] for layer in which])
+    values = trace(gpt, ids, "attn.pattern", layers=numbers, heads=some, budget_bytes=budget_bytes)
+    pattern = np.stack([values[f"blocks.{layer}.attn.pattern"] for layer in numbers])
     positive = np.where(pattern > 0, pattern, 1).astype(np.float64)
     steps = np.arange(len(ids))
     back = steps[:, None] - steps
     return AttentionSummary(
-        ids,
-        tokens,
-        which,
-        some,
-        pattern,
-        pattern.argmax(-1),
-        -(pattern * np.log(positive)).sum(-1).mean(-1),
-        (pattern * back).sum(-1).mean(-1),
+        ids=ids,
+        tokens=tokens,
+        layers=numbers,
+        heads=some,
+        pattern=pattern,
+        strongest=pattern.argmax(-1),
+        entropy=-(pattern * np.log(positive)).sum(-1).mean(-1),
+        distance=(pattern * back).sum(-1).mean(-1),
     )
 
 
@@ -165,9 +278,11 @@ def head_labels(
 
     gpt.forward(texts, tap=_Measure(), last_only=True)
     labels = [
-        HeadLabel(int(layer), int(head), kind, float(table[layer, head]))
+        HeadLabel(layer=int(layer), head=int(head), label=kind, score=float(table[layer, head]))
         for kind, table in scores.items()
         for layer, head in np.argwhere(table >= threshold)
     ]
     labels.sort(key=lambda each: -each.score)
-    return HeadLabels(scores, tuple(labels), threshold, period, seed)
+    return HeadLabels(
+        scores=scores, labels=tuple(labels), threshold=threshold, period=period, seed=seed
+    )

@@ -16,17 +16,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..draw.notation import head_name
+from ..draw.pictures import Bars, Heat, Section, Tabs, Tokens
 from ..taps import compose
-from .finding import Finding, chosen, read, token_id
-from .trace import Recorder
+from ..visible import quoted
+from .finding import Finding, chosen, head_names, layer_names, read, text_until, token_id
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..gpt import GPT
 
 __all__ = ["Attribution", "attribute"]
 
+_PARTS = 14  # of which each has a bar
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Attribution(Finding):
     """Shares of one logit, or of the difference of two (`versus`), at one position.
 
@@ -69,12 +74,74 @@ class Attribution(Finding):
 
     def parts(self) -> list[tuple[str, float]]:
         """Every share with its name, in the order of the data."""
-        found = [("embed", self.embed), ("pos_embed", self.pos_embed)]
+        parts = [("embed", self.embed), ("pos_embed", self.pos_embed)]
         for layer, heads in enumerate(self.heads):
-            found += [(f"L{layer}H{head}", float(value)) for head, value in enumerate(heads)]
-            found.append((f"L{layer} attention bias", float(self.attention_biases[layer])))
-            found.append((f"L{layer} MLP", float(self.mlps[layer])))
-        return [*found, ("final norm bias", self.norm_bias)]
+            parts += [(head_name(layer, head), float(value)) for head, value in enumerate(heads)]
+            parts.append((f"L{layer} attention bias", float(self.attention_biases[layer])))
+            parts.append((f"L{layer} MLP", float(self.mlps[layer])))
+        return [*parts, ("final norm bias", self.norm_bias)]
+
+    def sections(self) -> list[Section]:
+        n_layer, n_head = self.heads.shape
+        n = self.position + 1
+        by_layer = {"embed": self.embed, "pos_embed": self.pos_embed}
+        by_layer |= dict(zip(layer_names(n_layer), self.by_layer.tolist(), strict=True))
+        by_layer |= {"final norm bias": self.norm_bias}
+        pictures = {
+            "part": self._strongest(),
+            "layer": Bars(
+                labels=tuple(by_layer),
+                values=np.asarray(list(by_layer.values())),
+                form="signed",
+                total=self.total,
+                caption="Attention and MLP of each layer together.",
+            ),
+            "head": Heat(
+                values=np.column_stack([self.heads, self.mlps, self.attention_biases]),
+                rows=layer_names(n_layer),
+                columns=(*head_names(n_head), "MLP", "bias"),
+                scale="diverging",
+                form="signed",
+                caption="By layer: each head, the MLP, the output bias.",
+            ),
+            "token": Tokens(
+                tokens=self.tokens[:n],
+                values=self.by_token[:n],
+                caption="What all heads together read from each token.",
+            ),
+        }
+        over = "" if self.versus is None else f" over {quoted(self.versus)}"
+        return [
+            Section(
+                kind="Attribution",
+                title="Direct logit attribution",
+                how=f"The logit of {quoted(self.target)}{over}, {self.logit:.4f}, as the sum of "
+                "what each part wrote. Blue, to the right: in favour; orange, to the left: "
+                "against.",
+                about=text_until(self.tokens, self.position),
+                pictures=(
+                    Tabs(pictures=pictures, unfolded=("part", "head", "token"), caption="By"),
+                ),
+            )
+        ]
+
+    def _strongest(self) -> Bars:
+        """The largest parts, most in favour first, and what the others come to."""
+        parts = self.parts()
+        order = np.argsort([-abs(value) for _, value in parts], kind="stable")[:_PARTS]
+        rows = sorted((parts[i] for i in order), key=lambda part: -part[1])
+        caption = "Every part, most in favour first."
+        if rest := len(parts) - len(rows):
+            caption = f"The {len(rows)} largest of {len(parts)} parts, most in favour first."
+            others = self.total - sum(value for _, value in rows)
+            rows.append((f"the other {rest}", others))
+        return Bars(
+            labels=tuple(name for name, _ in rows),
+            values=np.asarray([value for _, value in rows]),
+            form="signed",
+            total=self.total,
+            caption=caption,
+        )
 
 
 def attribute(
@@ -133,19 +200,19 @@ def attribute(
         attention_biases[layer] = exact(model.b_output(layer)) @ direction
         mlps[layer] = row[f"{at}.mlp_out"][0, 0] @ direction
     return Attribution(
-        ids,
-        tokens,
-        here,
-        target_id,
-        gpt.tokenizer.decode([target_id]),
-        versus_id,
-        None if versus_id is None else gpt.tokenizer.decode([versus_id]),
-        logit,
-        float(row["embed"][0, 0] @ direction),
-        float(row["pos_embed"][0, 0] @ direction),
-        heads,
-        attention_biases,
-        mlps,
-        float(bias @ u),
-        sources,
+        ids=ids,
+        tokens=tokens,
+        position=here,
+        target_id=target_id,
+        target=gpt.tokenizer.decode([target_id]),
+        versus_id=versus_id,
+        versus=None if versus_id is None else gpt.tokenizer.decode([versus_id]),
+        logit=logit,
+        embed=float(row["embed"][0, 0] @ direction),
+        pos_embed=float(row["pos_embed"][0, 0] @ direction),
+        heads=heads,
+        attention_biases=attention_biases,
+        mlps=mlps,
+        norm_bias=float(bias @ u),
+        sources=sources,
     )

@@ -55,22 +55,22 @@ def edited_copies(
     """n copies of one pass, in batches, each with another edit -> logits [n, n_vocab].
 
     x [1, position, n_embd]: as it enters `layer`. name: the value that is edited there or later.
-    edit(value, rows, which): changes `value` [batch, …], a copy, in place: in row rows[j] it
-    makes the edit number which[j].
+    edit(value, rows, edits): changes `value` [batch, …], a copy, in place: in row rows[j] it
+    makes the edit number edits[j].
     """
     backend = model.backend
     at_once = max(1, _TOKENS_AT_ONCE // x.shape[1])
-    found = []
+    logits = []
     for start in range(0, n, at_once):
         count = min(at_once, n - start)
         rows = backend.ids(list(range(count)))
-        which = backend.ids(list(range(start, start + count)))
+        edits = backend.ids(list(range(start, start + count)))
 
-        def change(value: Array, rows: Array = rows, which: Array = which) -> Array:
+        def change(value: Array, rows: Array = rows, edits: Array = edits) -> Array:
             value = backend.copy(value)
-            edit(value, rows, which)
+            edit(value, rows, edits)
             return value
 
         same = x[backend.ids([0] * count)]
-        found.append(backend.to_numpy(model.resume(same, layer, Edits(model, {name: change}))))
-    return np.concatenate(found)
+        logits.append(backend.to_numpy(model.resume(same, layer, Edits(model, {name: change}))))
+    return np.concatenate(logits)

@@ -1,7 +1,8 @@
-"""What every answer has in common: the text it is about, and a form that JSON can hold."""
+"""What every answer has in common: its pictures, and a form that JSON can hold."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -9,20 +10,52 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..draw.document import document
+from ..draw.document import fragment as draw_fragment
+from ..draw.pictures import Bars, Lines, Section
 from ..errors import ContextError, InputError
 from ..hparams import HParams
-from ..sampling import log_softmax
+from ..sampling import log_softmax, softmax
 from ..sequence import Alternative
 
 if TYPE_CHECKING:
+    from ..draw.terminal import Drawing
     from ..gpt import GPT
-    from .terminal import Picture
 
-__all__ = ["Finding", "chosen", "effect", "highest", "likeliest", "read", "token_id"]
+__all__ = [
+    "Finding",
+    "chosen",
+    "compared",
+    "effect",
+    "fragment",
+    "head_names",
+    "highest",
+    "layer_names",
+    "likeliest",
+    "page",
+    "read",
+    "text_until",
+    "token_id",
+]
 
 
 class Finding:
-    """Base of the answers: frozen dataclasses of numpy arrays and the labels of their axes."""
+    """Base of the answers: frozen dataclasses of numpy arrays and the labels of their axes.
+
+    A new kind of answer says in `sections` what is to be seen of it: terminal, page and notebook
+    draw that.
+    """
+
+    def sections(self) -> list[Section]:
+        """Its pictures, with a title and how to read them. By default its fields as text."""
+        known = self.to_dict()
+        kind = known.pop("kind")
+        lines = tuple(
+            f"{name}: {json.dumps(value, ensure_ascii=False)[:2000]}"
+            for name, value in known.items()
+        )
+        how = "The answer's fields."
+        return [Section(kind=kind, title=kind, how=how, pictures=(Lines(lines=lines),))]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, texts, lists and dicts, with the class's name as `kind`. Numbers that
@@ -30,21 +63,49 @@ class Finding:
         known = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {"kind": type(self).__name__, **_plain(known)}
 
-    def __rich__(self) -> Picture:
+    def __rich__(self) -> Drawing:
         """In a terminal: `rich.print(finding)`."""
-        from .terminal import Picture
+        from ..draw.terminal import Drawing
 
-        return Picture(self)
+        return Drawing(self.sections())
 
     def _repr_html_(self) -> str:
         """In Jupyter and whatever follows its protocol."""
-        from .page import fragment
-
-        return fragment(self)
+        return draw_fragment(self.sections(), title=type(self).__name__)
 
     def _mime_(self) -> tuple[str, str]:
         """In marimo."""
         return "text/html", self._repr_html_()
+
+
+def page(findings: Sequence[Finding] | Finding, *, title: str = "Pellucid") -> str:
+    """One HTML document that shows the findings, one after another, anywhere and offline.
+
+    Of patterns and traces it holds at most draw.document.PAGE_BYTES of numbers; what was left
+    out, and how to get it, is said on the page.
+    """
+    several = [findings] if isinstance(findings, Finding) else findings
+    return document([part for each in several for part in each.sections()], title=title)
+
+
+def fragment(finding: Finding) -> str:
+    """The same for a notebook's output: a frame that holds a whole document, in one line."""
+    return finding._repr_html_()
+
+
+def text_until(tokens: Sequence[str], position: int | None = None) -> str:
+    """The text up to a position (default: all of it), of a long one the end: what a section is
+    about."""
+    text = "".join(tokens if position is None else tokens[: position + 1])
+    return text if len(text) <= 160 else f"…{text[-159:]}"
+
+
+def layer_names(n: int) -> tuple[str, ...]:
+    return tuple(f"L{i}" for i in range(n))
+
+
+def head_names(n: int) -> tuple[str, ...]:
+    return tuple(f"H{i}" for i in range(n))
 
 
 def read(gpt: GPT, text: str | Sequence[int]) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -69,7 +130,9 @@ def token_id(gpt: GPT, token: str | int) -> int:
         ids = gpt.encode(token)
         if len(ids) != 1:
             pieces = [gpt.tokenizer.decode([i]) for i in ids]
-            raise InputError(f"{token!r} is {len(ids)} tokens, {pieces}: name one token")
+            spaced = f" {token}"
+            hint = "" if token[:1] in ("", " ") else f" (mind the space: {spaced!r} is another)"
+            raise InputError(f"{token!r} is {len(ids)} tokens, {pieces}: name one token{hint}")
         return ids[0]
     if not 0 <= token < gpt.hparams.n_vocab:
         raise InputError(f"token {token} is not in the vocabulary 0…{gpt.hparams.n_vocab - 1}")
@@ -101,6 +164,31 @@ def highest(x: np.ndarray, k: int) -> np.ndarray:
     some = np.sort(np.argpartition(-x, k - 1, axis=-1)[..., :k], axis=-1)  # ties by index
     order = np.argsort(-np.take_along_axis(x, some, -1), axis=-1, kind="stable")
     return np.take_along_axis(some, order, -1)
+
+
+def compared(
+    texts: dict[int, str],
+    before: np.ndarray,
+    after: np.ndarray,
+    *,
+    names: tuple[str, str] = ("before", "after"),
+    n: int = 8,
+) -> Bars:
+    """The probabilities of some tokens, id -> text, in two distributions; at most the n likeliest.
+
+    before, after: logits [n_vocab].
+    """
+    shares = [softmax(np.asarray(logits, np.float64)) for logits in (before, after)]
+    ids = sorted(texts, key=lambda i: -max(float(share[i]) for share in shares))[:n]
+    return Bars(
+        labels=tuple(texts[i] for i in ids),
+        values=shares[0][ids],
+        after=shares[1][ids],
+        names=names,
+        form="percent",
+        tokens=True,
+        high=1.0,
+    )
 
 
 def effect(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..backend import Array
+from ..draw.notation import written
+from ..draw.pictures import Section, Tokens
 from ..errors import InputError
 from ..model import Model
+from ..visible import quoted
 from .edits import Edits
-from .finding import Finding, chosen, read, token_id
+from .finding import Finding, chosen, read, text_until, token_id
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -22,7 +25,7 @@ __all__ = ["TokenGradients", "gradient_times_input", "integrated_gradients"]
 _PATHS_AT_ONCE = 16
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TokenGradients(Finding):
     """Shares of logit(target), or of logit(target) - logit(versus), by input token.
 
@@ -45,6 +48,31 @@ class TokenGradients(Finding):
     scores: np.ndarray
     gradient: np.ndarray
     residue: float | None
+
+    def sections(self) -> list[Section]:
+        n = self.position + 1
+        over = "" if self.versus is None else f" over {quoted(self.versus)}"
+        how = (
+            f"Share of each token in the logit of {quoted(self.target)}{over} "
+            f"({written(self.value, 'signed')}), by {self.method}. Blue: speaks for it. Orange: "
+            "speaks against it."
+        )
+        if self.residue is not None and self.baseline_value is not None:
+            how += (
+                f" The shares sum to {written(float(self.scores.sum()), 'signed', 3)}; the logit "
+                f"moves from {written(self.baseline_value, 'signed', 3)} at the baseline to "
+                f"{written(self.value, 'signed', 3)} (residue {self.residue:+.1e}: more steps make "
+                "it smaller)."
+            )
+        return [
+            Section(
+                kind="TokenGradients",
+                title="Token gradients",
+                how=how,
+                about=text_until(self.tokens, self.position),
+                pictures=(Tokens(tokens=self.tokens[:n], values=self.scores[:n]),),
+            )
+        ]
 
 
 def gradient_times_input(
@@ -164,19 +192,19 @@ class _Question:
         scores[:n_seen] = (slope[:n_seen] * factor.detach().cpu().double().numpy()).sum(-1)
         decode = self.gpt.tokenizer.decode
         return TokenGradients(
-            self.ids,
-            self.tokens,
-            self.position,
-            method,
-            self.target_id,
-            decode([self.target_id]),
-            self.versus_id,
-            None if self.versus_id is None else decode([self.versus_id]),
-            value,
-            baseline_value,
-            scores,
-            slope,
-            None if expected is None else float(scores.sum() - expected),
+            ids=self.ids,
+            tokens=self.tokens,
+            position=self.position,
+            method=method,
+            target_id=self.target_id,
+            target=decode([self.target_id]),
+            versus_id=self.versus_id,
+            versus=None if self.versus_id is None else decode([self.versus_id]),
+            value=value,
+            baseline_value=baseline_value,
+            scores=scores,
+            gradient=slope,
+            residue=None if expected is None else float(scores.sum() - expected),
         )
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..draw.pictures import Lens, Section
 from ..sampling import log_softmax
 from ..taps import compose
-from .finding import Finding, chosen, highest, read
-from .trace import Recorder
+from .finding import Finding, chosen, highest, read, text_until
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -24,7 +25,7 @@ __all__ = ["LogitLens", "logit_lens"]
 _ROWS = 64  # positions whose distributions are held in float64 at a time
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LogitLens(Finding):
     """The residual stream read out at every layer and position.
 
@@ -51,6 +52,33 @@ class LogitLens(Finding):
     divergence: np.ndarray
     logits: np.ndarray | None = None
 
+    def sections(self) -> list[Section]:
+        texts = (text for layer in self.top_tokens for tops in layer for text in tops)
+        lens = Lens(
+            layers=self.layers,
+            positions=self.positions,
+            tokens=tuple(self.tokens[i] for i in self.positions),
+            targets=self.targets,
+            top=self.top_ids,
+            logprobs=self.top_logprobs,
+            target_logprobs=self.target_logprobs,
+            target_ranks=self.target_ranks,
+            entropy=self.entropy,
+            divergence=self.divergence,
+            texts={int(i): text for i, text in zip(self.top_ids.ravel(), texts, strict=True)},
+        )
+        last = self.positions[-1] if len(self.positions) == 1 else None
+        return [
+            Section(
+                kind="LogitLens",
+                title="Logit lens",
+                how="What the model would predict if it ended after each layer, and how likely: "
+                "layer by layer, for the tokens read so far.",
+                about=text_until(self.tokens, last),
+                pictures=(lens,),
+            )
+        ]
+
 
 def logit_lens(
     gpt: GPT,
@@ -65,7 +93,7 @@ def logit_lens(
     positions: only these. keep_logits: keep all of them, layers × positions × n_vocab numbers.
     """
     ids, tokens = read(gpt, text)
-    where = chosen(positions, len(ids), "position")
+    places = chosen(positions, len(ids), "position")
     hparams, backend = gpt.hparams, gpt.model.backend
     k = min(k, hparams.n_vocab)
     recorder = Recorder(gpt, "resid_post", budget_bytes=1 << 62)
@@ -73,24 +101,24 @@ def logit_lens(
     output = backend.to_numpy(gpt.forward([ids], tap=compose(first, recorder)))[0]
     streams = [*first.passes[0].values(), *recorder.passes[0].values()]
     follow = [*ids[1:], int(output[-1].argmax())]
-    targets = np.asarray([follow[i] for i in where])
-    final = output[list(where)]
+    targets = np.asarray([follow[i] for i in places])
+    final = output[list(places)]
 
-    shape = (len(streams), len(where))
+    shape = (len(streams), len(places))
     top_ids = np.empty((*shape, k), np.int64)
     top_logprobs = np.empty((*shape, k))
     target_logprobs, entropy, divergence = np.empty(shape), np.empty(shape), np.empty(shape)
     target_ranks = np.empty(shape, np.int64)
     kept = np.empty((*shape, hparams.n_vocab), final.dtype) if keep_logits else None
-    rows = backend.ids(list(where))
+    rows = backend.ids(list(places))
     for layer, x in enumerate(streams):
         # All positions stay together where all are asked for: then the last layer's arithmetic
         # is the output's, bit for bit.
-        part = x if len(where) == len(ids) else x[:, rows]
+        part = x if len(places) == len(ids) else x[:, rows]
         logits = backend.to_numpy(gpt.model.readout(part))[0]
         if kept is not None:
             kept[layer] = logits
-        for low in range(0, len(where), _ROWS):
+        for low in range(0, len(places), _ROWS):
             some = slice(low, low + _ROWS)
             logprobs = log_softmax(logits[some].astype(np.float64))
             model = log_softmax(final[some].astype(np.float64))
@@ -105,18 +133,20 @@ def logit_lens(
 
     text_of = {int(i): gpt.tokenizer.decode([int(i)]) for i in np.unique(top_ids)}
     return LogitLens(
-        ids,
-        tokens,
-        ("embed", *(str(i) for i in range(hparams.n_layer))),
-        where,
-        top_ids,
-        tuple(tuple(tuple(text_of[int(i)] for i in p) for p in layer) for layer in top_ids),
-        top_logprobs,
-        tuple(int(i) for i in targets),
-        tuple(gpt.tokenizer.decode([int(i)]) for i in targets),
-        target_logprobs,
-        target_ranks,
-        entropy,
-        np.maximum(divergence, 0.0),
-        kept,
+        ids=ids,
+        tokens=tokens,
+        layers=("embed", *(str(i) for i in range(hparams.n_layer))),
+        positions=places,
+        top_ids=top_ids,
+        top_tokens=tuple(
+            tuple(tuple(text_of[int(i)] for i in p) for p in layer) for layer in top_ids
+        ),
+        top_logprobs=top_logprobs,
+        target_ids=tuple(int(i) for i in targets),
+        targets=tuple(gpt.tokenizer.decode([int(i)]) for i in targets),
+        target_logprobs=target_logprobs,
+        target_ranks=target_ranks,
+        entropy=entropy,
+        divergence=np.maximum(divergence, 0.0),
+        logits=kept,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..draw.pictures import Bars, Section
 from ..errors import InputError
 from .finding import Finding, highest, token_id
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Neighbours", "neighbours"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Neighbours(Finding):
     """The nearest tokens, nearest first. similarity [k]: cosine (-1…1) or dot product."""
 
@@ -24,6 +25,24 @@ class Neighbours(Finding):
     tokens: tuple[str, ...]
     similarity: np.ndarray
     by: Literal["cosine", "dot"]
+
+    def sections(self) -> list[Section]:
+        what = "cosine similarity" if self.by == "cosine" else "dot product"
+        bars = Bars(
+            labels=self.tokens,
+            values=self.similarity,
+            tokens=True,
+            high=1.0 if self.by == "cosine" else None,
+        )
+        return [
+            Section(
+                kind="Neighbours",
+                title="Nearest tokens",
+                how="The tokens whose embeddings lie nearest to the vector, nearest first, by "
+                f"{what}.",
+                pictures=(bars,),
+            )
+        ]
 
 
 def neighbours(
@@ -55,8 +74,8 @@ def neighbours(
         similarity = similarity / np.maximum(lengths, np.finfo(table.dtype).tiny)
     nearest = highest(similarity, k)
     return Neighbours(
-        tuple(int(i) for i in nearest),
-        tuple(gpt.tokenizer.decode([int(i)]) for i in nearest),
-        similarity[nearest],
-        by,
+        ids=tuple(int(i) for i in nearest),
+        tokens=tuple(gpt.tokenizer.decode([int(i)]) for i in nearest),
+        similarity=similarity[nearest],
+        by=by,
     )

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..draw.notation import Form, head_name, written
+from ..draw.pictures import Bars, Heat, Picture, Section, Tabs
 from ..errors import InputError
+from ..visible import quoted, visible
+from .cost import select
 from .edits import Edits, edited_copies
-from .finding import Finding, chosen, read, token_id
-from .trace import Recorder, select
+from .finding import Finding, chosen, head_names, layer_names, read, text_until, token_id
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..backend import Array
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Patching", "patch", "patch_each"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Patching(Finding):
     """Values of `source` put one at a time into the run on `base`.
 
@@ -59,8 +63,77 @@ class Patching(Finding):
         """The n patches that move the metric furthest towards the source: (index, recovered)."""
         recovered = self.recovered
         order = np.argsort(-recovered, axis=None, kind="stable")[:n]
-        where = [np.unravel_index(int(i), recovered.shape) for i in order]
-        return [(tuple(int(i) for i in at), float(recovered[at])) for at in where]
+        places = [np.unravel_index(int(i), recovered.shape) for i in order]
+        return [(tuple(int(i) for i in at), float(recovered[at])) for at in places]
+
+    def sections(self) -> list[Section]:
+        n_layer, n = self.metric.shape
+        over_heads = self.over == "heads"
+        columns = head_names(n)
+        if not over_heads:
+            pairs = zip(self.source_tokens, self.base_tokens, strict=True)
+            columns = tuple(b if s == b else f"{s}/{b}" for s, b in pairs)
+        over = "" if self.versus is None else f" over {quoted(self.versus)}"
+
+        def table(values: np.ndarray, form: Form, what: str, caption: str) -> Heat:
+            return Heat(
+                values=values,
+                rows=layer_names(n_layer),
+                columns=columns,
+                scale="diverging",
+                form=form,
+                tokens=not over_heads,
+                high=1.0 if form == "percent" else None,
+                what=what,
+                caption=caption,
+            )
+
+        metric = table(
+            self.metric,
+            "number",
+            "metric",
+            f"The logit of {quoted(self.target)}{over} itself.",
+        )
+        shown: tuple[Picture, ...] = (metric,)
+        notes: tuple[str, ...] = (
+            "The two prompts give the same answer: there is nothing to bring back.",
+        )
+        if self.source_metric != self.base_metric:
+            notes = ()
+            recovered = table(
+                self.recovered,
+                "percent",
+                "recovered",
+                "0%: as in the base. 100% (blue): the source's answer is back.",
+            )
+            tabs = Tabs(pictures={"recovered": recovered, "metric": metric}, caption="Show")
+            ranked = self.strongest()
+            strongest = Bars(
+                labels=tuple(
+                    head_name(at[0], at[1]) if over_heads else f"L{at[0]} {visible(columns[at[1]])}"
+                    for at, _ in ranked
+                ),
+                values=np.asarray([share for _, share in ranked]),
+                form="percent",
+                caption="Strongest",
+            )
+            shown = (tabs, strongest)
+        what = "each head's output" if over_heads else "the residual stream at each position"
+        source, base = text_until(self.source_tokens), text_until(self.base_tokens)
+        return [
+            Section(
+                kind="Patching",
+                title="Activation patching",
+                how=f"Into the run on the base, {what} is put as it was on the source, one place "
+                "at a time. Where that brings the source's answer back, there the model holds it. "
+                f"The logit of {quoted(self.target)}{over} is "
+                f"{written(self.source_metric, 'signed')} in the source, "
+                f"{written(self.base_metric, 'signed')} in the base.",
+                about=f"{source}  →  {base}",
+                pictures=shown,
+                notes=notes,
+            )
+        ]
 
 
 def patch(
@@ -80,24 +153,24 @@ def patch(
     """
     source_ids, base_ids = _pair(gpt, source, base)
     backend, hparams = gpt.model.backend, gpt.hparams
-    found = select(hparams, names, layers)
-    where = backend.ids(chosen(positions, len(base_ids), "position"))
-    which = backend.ids(chosen(heads, hparams.n_head, "head"))
-    recorder = Recorder(gpt, found, budget_bytes=1 << 62)
+    patched = select(hparams, names, layers)
+    at = backend.ids(chosen(positions, len(base_ids), "position"))
+    of_heads = backend.ids(chosen(heads, hparams.n_head, "head"))
+    recorder = Recorder(gpt, patched, budget_bytes=1 << 62)
     gpt.forward([source_ids], tap=recorder)
     stored = recorder.passes[0]
 
     def put(name: str, value: Array) -> Array:
-        value, given = backend.copy(value), stored[name]
+        value, source_value = backend.copy(value), stored[name]
         if name.endswith(("attn.qk", "attn.scores", "attn.pattern")):
-            value[:, which[:, None], where] = given[:, which[:, None], where]
+            value[:, of_heads[:, None], at] = source_value[:, of_heads[:, None], at]
         elif name.split(".")[-1] in ("q", "k", "v", "z", "result"):
-            value[:, where[:, None], which] = given[:, where[:, None], which]
+            value[:, at[:, None], of_heads] = source_value[:, at[:, None], of_heads]
         else:
-            value[:, where] = given[:, where]
+            value[:, at] = source_value[:, at]
         return value
 
-    edits = Edits(gpt, {name: lambda value, name=name: put(name, value) for name in found})  # type: ignore[misc]
+    edits = Edits(gpt, {name: lambda value, name=name: put(name, value) for name in patched})  # type: ignore[misc]
     return np.asarray(backend.to_numpy(gpt.forward([base_ids], tap=edits))[0])
 
 
@@ -120,10 +193,10 @@ def patch_each(
     source_ids, base_ids = _pair(gpt, source, base)
     hparams, backend = gpt.hparams, gpt.model.backend
     what = "resid_pre" if over == "positions" else "attn.z"
-    given = Recorder(gpt, what, budget_bytes=1 << 62)
+    source_values = Recorder(gpt, what, budget_bytes=1 << 62)
     streams = Recorder(gpt, "resid_pre", budget_bytes=1 << 62)
     to_numpy = backend.to_numpy
-    source_logits = to_numpy(gpt.forward([source_ids], tap=given, last_only=True))[0, 0]
+    source_logits = to_numpy(gpt.forward([source_ids], tap=source_values, last_only=True))[0, 0]
     base_logits = to_numpy(gpt.forward([base_ids], tap=streams, last_only=True))[0, 0]
 
     target_id = int(source_logits.argmax()) if target is None else token_id(gpt, target)
@@ -136,34 +209,34 @@ def patch_each(
         other = 0.0 if versus_id is None else exact[..., versus_id]
         return np.asarray(exact[..., target_id] - other)
 
-    found = []
+    metrics = []
     for layer in range(hparams.n_layer):
         name = f"blocks.{layer}.{what}"
-        values = given.passes[0][name][0]  # [position, …]
+        values = source_values.passes[0][name][0]  # [position, …]
 
-        def put(value: Array, rows: Array, which: Array, values: Array = values) -> None:
+        def put(value: Array, rows: Array, places: Array, values: Array = values) -> None:
             if over == "positions":
-                value[rows, which] = values[which]
+                value[rows, places] = values[places]
             else:
-                value[rows, :, which] = values[:, which].swapaxes(0, 1)
+                value[rows, :, places] = values[:, places].swapaxes(0, 1)
 
         n = len(base_ids) if over == "positions" else hparams.n_head
         x = streams.passes[0][f"blocks.{layer}.resid_pre"]
-        found.append(metric(edited_copies(gpt.model, x, layer, name, n, put)))
+        metrics.append(metric(edited_copies(gpt.model, x, layer, name, n, put)))
     decode = gpt.tokenizer.decode
     return Patching(
-        source_ids,
-        tuple(decode([i]) for i in source_ids),
-        base_ids,
-        tuple(decode([i]) for i in base_ids),
-        over,
-        target_id,
-        decode([target_id]),
-        versus_id,
-        None if versus_id is None else decode([versus_id]),
-        float(metric(source_logits)),
-        float(metric(base_logits)),
-        np.stack(found),
+        source_ids=source_ids,
+        source_tokens=tuple(decode([i]) for i in source_ids),
+        base_ids=base_ids,
+        base_tokens=tuple(decode([i]) for i in base_ids),
+        over=over,
+        target_id=target_id,
+        target=decode([target_id]),
+        versus_id=versus_id,
+        versus=None if versus_id is None else decode([versus_id]),
+        source_metric=float(metric(source_logits)),
+        base_metric=float(metric(base_logits)),
+        metric=np.stack(metrics),
     )
 
 

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..draw.pictures import Distribution, Heat, Section, Tabs
 from ..taps import compose
+from ..visible import quoted
 from .attention import AttentionSummary, HeadLabels, attention, head_labels
 from .attribution import Attribution, attribute
-from .finding import Finding, chosen, highest, read
+from .cost import BUDGET
+from .finding import Finding, chosen, highest, layer_names, read, text_until
 from .lens import LogitLens, logit_lens
-from .trace import BUDGET, Recorder
+from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Prediction", "ResidualNorms", "View", "prediction", "residual_norms", "view"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction(Finding):
     """What follows `position`. logits [n_vocab]: the model's own. top_ids, top_tokens [k]: the
     likeliest tokens, likeliest first."""
@@ -33,8 +36,20 @@ class Prediction(Finding):
     top_ids: tuple[int, ...]
     top_tokens: tuple[str, ...]
 
+    def sections(self) -> list[Section]:
+        likeliest = Distribution(logits=self.logits, ids=self.top_ids, texts=self.top_tokens)
+        return [
+            Section(
+                kind="Prediction",
+                title="Next token",
+                how=f"What may follow {quoted(self.tokens[self.position])}, and how likely.",
+                about=text_until(self.tokens, self.position),
+                pictures=(likeliest,),
+            )
+        ]
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ResidualNorms(Finding):
     """Lengths (Euclidean norms) in the residual stream of one text.
 
@@ -49,8 +64,37 @@ class ResidualNorms(Finding):
     attention: np.ndarray
     mlps: np.ndarray
 
+    def sections(self) -> list[Section]:
+        layers = layer_names(len(self.layers) - 1)
 
-@dataclass(frozen=True, eq=False)
+        def table(values: np.ndarray, rows: tuple[str, ...], caption: str) -> Heat:
+            return Heat(
+                values=values,
+                rows=rows,
+                columns=self.tokens,
+                tokens=True,
+                what="norm",
+                caption=caption,
+            )
+
+        pictures = {
+            "stream": table(self.stream, ("embed", *layers), "The stream as it leaves each layer."),
+            "attention": table(self.attention, layers, "What each layer's attention adds to it."),
+            "MLP": table(self.mlps, layers, "What each layer's MLP adds to it."),
+        }
+        return [
+            Section(
+                kind="ResidualNorms",
+                title="Residual stream",
+                how="How long each token's vector is after each layer (Euclidean norm). It usually "
+                "grows; the first token's is often far longer than the rest.",
+                about=text_until(self.tokens),
+                pictures=(Tabs(pictures=pictures, caption="Of"),),
+            )
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class View(Finding):
     """The answers about one text together. labels: None where the window is too small."""
 
@@ -63,6 +107,16 @@ class View(Finding):
     norms: ResidualNorms
     labels: HeadLabels | None
 
+    def sections(self) -> list[Section]:
+        return [
+            *self.prediction.sections(),
+            *self.attention.sections(labels=self.labels),
+            *self.lens.sections(),
+            *self.attribution.sections(),
+            *self.norms.sections(),
+            *([] if self.labels is None else self.labels.sections()),
+        ]
+
 
 def prediction(
     gpt: GPT, text: str | Sequence[int], *, position: int = -1, k: int = 50
@@ -73,7 +127,9 @@ def prediction(
     logits = gpt.logits(ids[: here + 1])[-1]
     top = tuple(int(i) for i in highest(logits, k))
     texts = tuple(gpt.tokenizer.decode([i]) for i in top)
-    return Prediction(ids, tokens, here, logits, top, texts)
+    return Prediction(
+        ids=ids, tokens=tokens, position=here, logits=logits, top_ids=top, top_tokens=texts
+    )
 
 
 def residual_norms(gpt: GPT, text: str | Sequence[int]) -> ResidualNorms:
@@ -92,12 +148,12 @@ def residual_norms(gpt: GPT, text: str | Sequence[int]) -> ResidualNorms:
         return [values[f"blocks.{i}.{name}"] for i in range(n_layer)]
 
     return ResidualNorms(
-        ids,
-        tokens,
-        ("embed", *(str(i) for i in range(n_layer))),
-        np.stack([values["blocks.0.resid_pre"], *each_layer("resid_post")]),
-        np.stack(each_layer("attn_out")),
-        np.stack(each_layer("mlp_out")),
+        ids=ids,
+        tokens=tokens,
+        layers=("embed", *(str(i) for i in range(n_layer))),
+        stream=np.stack([values["blocks.0.resid_pre"], *each_layer("resid_post")]),
+        attention=np.stack(each_layer("attn_out")),
+        mlps=np.stack(each_layer("mlp_out")),
     )
 
 
@@ -118,12 +174,12 @@ def view(
     ids, tokens = read(gpt, text)
     fits = gpt.hparams.n_ctx >= 5 and gpt.hparams.n_vocab >= 3
     return View(
-        ids,
-        tokens,
-        prediction(gpt, ids),
-        attention(gpt, ids, budget_bytes=budget_bytes),
-        logit_lens(gpt, ids),
-        attribute(gpt, ids, target, versus=versus),
-        residual_norms(gpt, ids),
-        head_labels(gpt) if labels and fits else None,
+        ids=ids,
+        tokens=tokens,
+        prediction=prediction(gpt, ids),
+        attention=attention(gpt, ids, budget_bytes=budget_bytes),
+        lens=logit_lens(gpt, ids),
+        attribution=attribute(gpt, ids, target, versus=versus),
+        norms=residual_norms(gpt, ids),
+        labels=head_labels(gpt) if labels and fits else None,
     )

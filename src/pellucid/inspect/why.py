@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..draw.notation import percent
+from ..draw.pictures import Bars, Lines, Section, Tabs
 from ..errors import InputError
 from ..sequence import Alternative
+from ..visible import on_one_line, quoted
 from .ablation import Ablation, Sweep, ablate, ablate_each
 from .attention import HeadLabels, head_labels
 from .attribution import Attribution, attribute
-from .finding import Finding, chosen, likeliest, read
+from .finding import Finding, chosen, likeliest, read, text_until
 from .lens import LogitLens, logit_lens
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ _MOST = 3  # tokens and heads named
 _DIRECT = 0.1  # of the logit difference: a head that writes less to the output acts otherwise
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Why(Finding):
     """The answer. sentences: plain English. probability, rank (from 0): of the target.
 
@@ -64,6 +67,55 @@ class Why(Finding):
     @property
     def text(self) -> str:
         return " ".join(self.sentences)
+
+    def sections(self) -> list[Section]:
+        next_token = {each.text: math.exp(each.logprob) for each in self.alternatives}
+        next_token.setdefault(self.target, self.probability)
+        own = Section(
+            kind="Why",
+            title=f"Why {quoted(self.target)}",
+            how=f"Its probability: {percent(self.probability)}. In sentences; the pictures behind "
+            "them follow.",
+            about=text_until(self.prompt_tokens),
+            pictures=(
+                Lines(lines=self.sentences),
+                Bars(
+                    labels=tuple(next_token),
+                    values=np.asarray(list(next_token.values())),
+                    form="percent",
+                    tokens=True,
+                    high=1.0,
+                    caption="What comes next.",
+                ),
+                self.tokens_ablated.picture(
+                    self.tokens_ablated.logprob_change,
+                    "Without each token: change of the log-probability, in nats. Orange: less "
+                    "likely without it.",
+                    "log-probability",
+                ),
+            ),
+        )
+        brief = [_folded(each) for each in self.attribution.sections()]
+        details = [
+            self.mlps_ablated, self.without_tokens, self.without_heads, self.without_attention,
+            self.labels,
+        ]  # fmt: skip
+        aside = [
+            replace(section, aside=True)
+            for each in details
+            if each is not None
+            for section in each.sections()
+        ]
+        return [own, *self.heads_ablated.sections(), *brief, *self.lens.sections(), *aside]
+
+
+def _folded(section: Section) -> Section:
+    """Only the first of its tabs, where none can be chosen."""
+    pictures = tuple(
+        replace(each, unfolded=each.unfolded[:1]) if isinstance(each, Tabs) else each
+        for each in section.pictures
+    )
+    return replace(section, pictures=pictures)
 
 
 def why(
@@ -113,7 +165,8 @@ def why(
     sentences = [_prediction(tokens, target, probability, rank, ranked, target_id)]
     if following is not None and len(following) > 1:
         sentences.append(
-            f"The continuation has {len(following)} tokens; this is about the first, {target!r}."
+            f"The continuation has {len(following)} tokens; this is about the first, "
+            f"{quoted(target)}."
         )
     sentences.append(_tokens(by_token, tokens, positions, without_tokens))
     sentences.append(
@@ -122,25 +175,25 @@ def why(
     sentences.append(_parts(attribution))
     sentences.append(_layers(lens, target_id, target))
     return Why(
-        ids,
-        tokens,
-        target_id,
-        target,
-        probability,
-        rank,
-        ranked,
-        tuple(sentence for sentence in sentences if sentence),
-        attribution,
-        lens,
-        by_token,
-        by_head,
-        by_mlp,
-        positions,
-        heads,
-        without_tokens,
-        without_heads,
-        without_attention,
-        measured,
+        prompt_ids=ids,
+        prompt_tokens=tokens,
+        target_id=target_id,
+        target=target,
+        probability=probability,
+        rank=rank,
+        alternatives=ranked,
+        sentences=tuple(sentence for sentence in sentences if sentence),
+        attribution=attribution,
+        lens=lens,
+        tokens_ablated=by_token,
+        heads_ablated=by_head,
+        mlps_ablated=by_mlp,
+        important_positions=positions,
+        important_heads=heads,
+        without_tokens=without_tokens,
+        without_heads=without_heads,
+        without_attention=without_attention,
+        labels=measured,
     )
 
 
@@ -153,16 +206,16 @@ def _prediction(
     target_id: int,
 ) -> str:
     others = [
-        f"{each.text!r} ({_percent(math.exp(each.logprob))})"
+        f"{quoted(each.text)} ({percent(math.exp(each.logprob))})"
         for each in ranked
         if each.token != target_id
     ]
     place = "its first choice" if rank == 0 else f"number {rank + 1} on its list"
-    said = "".join(tokens)
-    said = said if len(said) <= 60 else f"…{said[-59:]}"
+    text = "".join(tokens)
+    text = text if len(text) <= 60 else f"…{text[-59:]}"
     return (
-        f"After {said!r} the model gives {target!r} a probability of {_percent(probability)}, "
-        f"{place}; other candidates are {_listed(others[:_MOST])}."
+        f"After “{on_one_line(text)}” the model gives {quoted(target)} a probability of "
+        f"{percent(probability)}, {place}; other candidates are {_listed(others[:_MOST])}."
     )
 
 
@@ -172,12 +225,13 @@ def _tokens(
     if not positions or without is None:
         return "No single token of the prompt is needed for it."
     named = [
-        f"{tokens[i]!r} (position {i}: {_times(float(sweep.logprob_change[i]))})" for i in positions
+        f"{quoted(tokens[i])} (position {i}: {_times(float(sweep.logprob_change[i]))})"
+        for i in positions
     ]
     first = without.after[0]
     return (
-        f"It rests on {_listed(named)}. Without {tokens[positions[0]]!r} it would have said "
-        f"{first.text!r} ({_percent(math.exp(first.logprob))})."
+        f"It rests on {_listed(named)}. Without {quoted(tokens[positions[0]])} it would have said "
+        f"{quoted(first.text)} ({percent(math.exp(first.logprob))})."
     )
 
 
@@ -191,7 +245,9 @@ def _heads(
     """without: those heads ablated together, or all there are where none of them matters alone."""
     first = without.after[0]
     still = "still " if first.token == sweep.target_id else ""
-    instead = f"it would {still}have said {first.text!r} ({_percent(math.exp(first.logprob))})."
+    instead = (
+        f"it would {still}have said {quoted(first.text)} ({percent(math.exp(first.logprob))})."
+    )
     if not heads:
         return f"No single attention head is needed for it; without any, {instead}"
     named = []
@@ -200,15 +256,15 @@ def _heads(
         what = f", {_kind(known[0].label)}" if known else ""
         if abs(attribution.heads[layer, head]) >= _DIRECT * abs(attribution.logit):
             source = int(np.abs(attribution.sources[layer, head]).argmax())
-            way = f"reads from {attribution.tokens[source]!r}"
+            way = f"reads from {quoted(attribution.tokens[source])}"
         else:
             way = "works through later layers"
         named.append(
             f"head {head} of layer {layer} ({_times(float(sweep.logprob_change[layer, head]))}"
             f"{what}; {way})"
         )
-    which = "it" if len(heads) == 1 else "these"
-    return f"Among the attention heads it needs {_listed(named)}. Without {which} {instead}"
+    them = "it" if len(heads) == 1 else "these"
+    return f"Among the attention heads it needs {_listed(named)}. Without {them} {instead}"
 
 
 def _parts(attribution: Attribution) -> str:
@@ -219,28 +275,30 @@ def _parts(attribution: Attribution) -> str:
     least = max(0.05, ranked[0][1] / 10)
     named = [f"{_spoken(name)} ({share:+.1f})" for name, share in ranked if share >= least]
     lead = attribution.logit
-    how = f"{'leads' if lead >= 0 else 'trails'} {attribution.versus!r} by {abs(lead):.1f}"
-    return f"In logits {attribution.target!r} {how}; most in its favour write {_listed(named)}."
+    how = f"{'leads' if lead >= 0 else 'trails'} {quoted(attribution.versus)} by {abs(lead):.1f}"
+    return (
+        f"In logits {quoted(attribution.target)} {how}; most in its favour write {_listed(named)}."
+    )
 
 
 def _layers(lens: LogitLens, target_id: int, target: str) -> str:
     first = lens.top_ids[:, 0, 0]  # [layer]
     if first[-1] != target_id:
-        return f"Read out after each layer, it ends with {lens.top_tokens[-1][0][0]!r}."
+        return f"Read out after each layer, it ends with {quoted(lens.top_tokens[-1][0][0])}."
     since = len(first) - 1
     while since > 0 and first[since - 1] == target_id:
         since -= 1
     if lens.layers[since] == "embed":
-        return f"Read out after each layer, {target!r} leads from the embeddings on."
-    return f"Read out after each layer, {target!r} leads from layer {lens.layers[since]} on."
+        return f"Read out after each layer, {quoted(target)} leads from the embeddings on."
+    return f"Read out after each layer, {quoted(target)} leads from layer {lens.layers[since]} on."
 
 
 def _spoken(part: str) -> str:
     """ "L1H2" -> "head 2 of layer 1" """
-    if found := re.fullmatch(r"L(\d+)H(\d+)", part):
-        return f"head {found[2]} of layer {found[1]}"
-    if found := re.fullmatch(r"L(\d+) (.+)", part):
-        return f"the {found[2]} of layer {found[1]}"
+    if match := re.fullmatch(r"L(\d+)H(\d+)", part):
+        return f"head {match[2]} of layer {match[1]}"
+    if match := re.fullmatch(r"L(\d+) (.+)", part):
+        return f"the {match[2]} of layer {match[1]}"
     spoken = {"embed": "the last token's embedding", "pos_embed": "its position's embedding"}
     return spoken.get(part, f"the {part}")
 
@@ -256,12 +314,6 @@ def _times(logprob_change: float) -> str:
     if factor >= 1e6:
         return "all but impossible without it"
     return f"{factor:,.{0 if factor >= 10 else 1}f} times less likely without it"
-
-
-def _percent(probability: float) -> str:
-    if probability >= 0.9995:
-        return "over 99.9 %"
-    return f"{probability:.1%}".replace("%", " %") if probability >= 0.001 else "under 0.1 %"
 
 
 def _listed(words: Sequence[str]) -> str:

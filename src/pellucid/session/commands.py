@@ -71,10 +71,9 @@ def _why(exchange: Exchange, _: str) -> None:
     if reply is None or not reply.steps_so_far:
         raise InputError("there is no reply to explain yet: say something first")
     from ..inspect import why
-    from ..inspect.terminal import Picture
 
     explained = why(exchange.gpt, reply.prompt, [reply.steps_so_far[0].token], labels=False)
-    exchange.screen.print(Picture(explained))
+    exchange.screen.print(explained)
 
 
 def _steer(exchange: Exchange, argument: str) -> None:

@@ -45,12 +45,15 @@ class Exchange:
         self.greedy = greedy
         self.show_tokens = False
         self.record_to: str | None = None
+        self._lost = 0  # turns that the model did not see the last time
 
     def stream(self, message: str, reply: Generation) -> None:
         """The reply as it comes; a plain model's after the text that it goes on from."""
         writer = self.writer
-        if self.conversation.notice:
-            writer.note(f"Note: {self.conversation.notice}")
+        notice, lost = self.conversation.notice, self.conversation.lost
+        if notice and not (lost and self._lost):  # that turns are lost is said once
+            writer.note(f"Note: {notice}" + (", and so on from here" if lost else ""))
+        self._lost = lost
         try:
             with silent_keyboard():
                 if self.conversation.template.name == "plain":

@@ -2,7 +2,8 @@
 
 import { make, select, whenSeen } from "./elements.js";
 import { heat } from "./heat.js";
-import { Numbers, numbers, written } from "./numbers.js";
+import { visible, written } from "./notation.js";
+import { Numbers, numbers } from "./numbers.js";
 
 export function values(spec) {
   const filter = make("input", { type: "search", placeholder: "Filter by name, such as attn.q", "aria-label": "Filter by name" });
@@ -27,6 +28,7 @@ export function values(spec) {
   });
   filter.oninput = () => rows.forEach((entry) => (entry.hidden = !entry.dataset.name.includes(filter.value)));
   list.append(...rows);
+  if (rows.length === 1) rows[0].open = true;
   return [filter, list];
 }
 
@@ -48,7 +50,7 @@ function slice(spec, row) {
   const inside = make("div", { className: "inside" });
   if (row.formula) inside.append(make("p", { className: "caption", textContent: row.formula }));
   if (!row.values) {
-    inside.append(make("p", { className: "note", textContent: `Its numbers are not in this page: trace["${row.name}"] has them.` }));
+    inside.append(make("p", { className: "note", textContent: "Its numbers are not on this page." }));
     return inside;
   }
   const all = numbers(row.values);
@@ -57,15 +59,15 @@ function slice(spec, row) {
   if (swapped) leading[0] = row.shape[0] - 1;
   const place = make("div");
   const names = (axis, n) => {
-    if (axis === "position" || axis === "query") return spec.tokens.slice(-n);
+    if (axis === "position" || axis === "query") return spec.tokens.slice(-n).map(visible);
     if (axis === "key") return spec.keys;
-    if (axis === "head") return spec.heads.map((head) => `head ${head}`);
+    if (axis === "head") return spec.heads.map((head) => `H${head}`);
     return [...Array(n).keys()].map(String);
   };
   function draw() {
     const shape = row.shape.length > 1 ? row.shape.slice(-2) : [1, row.shape[0] ?? 1];
     const axes = row.axes.length > 1 ? row.axes.slice(-2) : ["", row.axes[0] ?? ""];
-    const part = Object.assign(Object.create(Numbers.prototype), { shape, flat: all.below(...leading) });
+    const part = new Numbers(shape, all.below(...leading));
     place.replaceChildren(
       ...heat({
         values: part,

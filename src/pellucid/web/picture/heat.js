@@ -2,7 +2,8 @@
 
 import { drawn, step, table } from "./colour.js";
 import { arrows, largest, legend, make, readout, say } from "./elements.js";
-import { numbers, visible, written } from "./numbers.js";
+import { quoted, visible, written } from "./notation.js";
+import { numbers } from "./numbers.js";
 
 export function heat(spec) {
   const values = numbers(spec.values);
@@ -10,6 +11,11 @@ export function heat(spec) {
   const high = spec.high ?? (largest(values.flat) || 1);
   const what = spec.what ? `${spec.what} ` : "";
   const name = (text) => (spec.tokens ? visible(text) : text);
+  function place(r, c) {
+    if (spec.tokens) return `${spec.rows[r]}, ${quoted(spec.columns[c])} at ${c}`;
+    const joint = /^L\d+$/.test(spec.rows[r]) ? (/^H\d+$/.test(spec.columns[c]) ? "" : " ") : ", ";
+    return spec.rows[r] + joint + spec.columns[c];
+  }
   const line = readout("Point at a cell, or move with the arrow keys.");
   const canvas = make("canvas", {
     className: "heat",
@@ -25,9 +31,8 @@ export function heat(spec) {
   function point(r, c) {
     [row, column] = [r, c];
     const value = values.at(r, c);
-    const more = spec.texts ? `, ${spec.texts[r * columns + c]}` : "";
-    const where = `${spec.rows[r]}, ${name(spec.columns[c])}${spec.tokens ? ` at ${c}` : ""}`;
-    say(line, `${where}: ${what}${written(value, spec.form)}${more}`, value, r, c);
+    const more = [spec.cells, spec.notes].map((texts) => texts?.[r * columns + c]).filter(Boolean);
+    say(line, [`${place(r, c)}: ${what}${written(value, spec.form)}`, ...more].join(", "), value, r, c);
     mark.hidden = false;
     Object.assign(mark.style, {
       left: `${(100 * c) / columns}%`,

@@ -3,7 +3,8 @@
 import { drawn, paint, step } from "./colour.js";
 import { arrows, choice, legend, make, whenSeen } from "./elements.js";
 import { bar } from "./bars.js";
-import { numbers, quoted, visible, written } from "./numbers.js";
+import { layerName, quoted, visible, written } from "./notation.js";
+import { numbers } from "./numbers.js";
 
 const BLOCK = 24;
 
@@ -46,14 +47,14 @@ export function lens(spec) {
       `rank ${rank + 1}. Entropy ${written(entropy.at(l, p))} nats, KL from the output ${written(divergence.at(l, p))} nats.`;
     detail.dataset.at = `${l},${p}`;
     detail.replaceChildren(
-      make("p", { className: "caption strong", textContent: `After ${where}, at ${visible(spec.tokens[p])} (${spec.positions[p]})` }),
+      make("p", { className: "caption strong", textContent: `After ${where}, ${quoted(spec.tokens[p])} at ${spec.positions[p]}` }),
       make("ul", { className: "bars" }, ...rows),
       make("p", { className: "caption", textContent: facts }),
     );
   }
 
   const side = make("div", { className: "lenscolumn side" }, make("span", { className: "lenshead" }));
-  side.append(...order.map((l) => make("span", { className: "axis", textContent: spec.layers[l] === "embed" ? "embed" : `L${spec.layers[l]}` })));
+  side.append(...order.map((l) => make("span", { className: "axis", textContent: layerName(spec.layers[l]) })));
   const table = make("div", { className: "lens", role: "group", "aria-label": "Likeliest token after each layer at each position" }, side);
   function block(start) {
     const end = Math.min(n, start + BLOCK);

@@ -1,42 +1,15 @@
 /* The page: sections as Python listed them, each drawn when it comes near the screen. */
 
-import { bars } from "./bars.js";
-import { drawAgain } from "./colour.js";
-import { distribution } from "./distribution.js";
-import { caption, choice, make, tokenStrip, whenSeen } from "./elements.js";
-import { heads } from "./heads.js";
-import { heat } from "./heat.js";
-import { lens } from "./lens.js";
-import { Numbers, numbers, visible } from "./numbers.js";
-import { likeliest, probabilities } from "./sampling.js";
-import { values } from "./values.js";
-
-const PICTURES = {
-  bars,
-  distribution,
-  heads,
-  heat,
-  lens,
-  values,
-  list: (spec) => [make("ul", { className: "lines" }, ...spec.lines.map((line) => make("li", { textContent: line })))],
-  tabs: (spec) => {
-    const names = Object.keys(spec.pictures);
-    const place = make("div", { className: "tab" });
-    return [choice(spec.caption, names, (i) => place.replaceChildren(picture(spec.pictures[names[i]]))), place];
-  },
-  text: (spec) => spec.lines.map((line) => make("p", { className: "sentence", textContent: line })),
-  tokens: (spec) => tokenStrip(spec, numbers(spec.values).flat),
-};
-
-function picture(spec) {
-  const host = make("div", { className: "picture", "data-type": spec.type });
-  host.append(...[caption(spec.type === "tabs" ? "" : spec.caption), ...PICTURES[spec.type](spec)].filter(Boolean));
-  return host;
-}
+import { drawAgain } from "../picture/colour.js";
+import { choice, make, whenSeen } from "../picture/elements.js";
+import { onOneLine, useGlyphs } from "../picture/notation.js";
+import { Numbers, numbers } from "../picture/numbers.js";
+import { picture } from "../picture/picture.js";
+import { likeliest, probabilities } from "../picture/sampling.js";
 
 function section(spec, i) {
-  const about = spec.about ? make("p", { className: "about", textContent: visible(spec.about).replaceAll("·", " ") }) : null;
-  const notes = (spec.notes ?? []).map((text) => make("p", { className: "note", textContent: text }));
+  const about = spec.about ? make("p", { className: "about", textContent: onOneLine(spec.about) }) : null;
+  const notes = spec.notes.map((text) => make("p", { className: "note", textContent: text }));
   const body = make("div", { className: "body" });
   const element = make(
     "section",
@@ -58,9 +31,9 @@ function section(spec, i) {
 function hostTheme() {
   try {
     const body = parent.document.body;
-    const said = body.dataset.jpThemeLight ?? body.dataset.vscodeThemeKind ?? body.dataset.theme ?? "";
-    if (/^false$|dark/.test(said) || body.classList.contains("dark")) return "dark";
-    if (/^true$|light/.test(said) || body.classList.contains("light")) return "light";
+    const theme = body.dataset.jpThemeLight ?? body.dataset.vscodeThemeKind ?? body.dataset.theme ?? "";
+    if (/^false$|dark/.test(theme) || body.classList.contains("dark")) return "dark";
+    if (/^true$|light/.test(theme) || body.classList.contains("light")) return "light";
   } catch {
     /* a frame that may not look out */
   }
@@ -79,7 +52,8 @@ function fitFrame() {
   new ResizeObserver(() => (frame.style.height = `${Math.ceil(document.body.getBoundingClientRect().height)}px`)).observe(document.body);
 }
 
-const content = JSON.parse(document.getElementById("findings").textContent);
+const content = JSON.parse(document.getElementById("content").textContent);
+useGlyphs(content.glyphs);
 const root = document.documentElement;
 const main = document.getElementById("main");
 

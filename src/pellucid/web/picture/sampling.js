@@ -1,6 +1,6 @@
 /* Pellucid's sampling.py, in the same order and in the same float64: logits → distribution. */
 
-export function softmax(x) {
+function softmax(x) {
   let highest = -Infinity;
   for (const value of x) if (value > highest) highest = value;
   const out = new Float64Array(x.length);

@@ -26,15 +26,15 @@ export function table(scale) {
   const key = `${theme} ${scale}`;
   if (tables[key]) return tables[key];
   const stops = STOPS[theme][scale].map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
-  const found = new Uint8ClampedArray(256 * 3);
+  const colours = new Uint8ClampedArray(256 * 3);
   for (let i = 0; i < 256; i++) {
     const at = (i / 255) * (stops.length - 1);
     const low = Math.min(Math.floor(at), stops.length - 2);
     for (let c = 0; c < 3; c++) {
-      found[i * 3 + c] = stops[low][c] + (stops[low + 1][c] - stops[low][c]) * (at - low);
+      colours[i * 3 + c] = stops[low][c] + (stops[low + 1][c] - stops[low][c]) * (at - low);
     }
   }
-  return (tables[key] = found);
+  return (tables[key] = colours);
 }
 
 /* Where a value lies on its scale, 0…255. */
@@ -49,7 +49,7 @@ export function rootStep(weight) {
   return Math.round(Math.sqrt(Math.max(0, Math.min(1, weight))) * 255);
 }
 
-export function ground(place, scale) {
+function ground(place, scale) {
   const colours = table(scale).subarray(place * 3, place * 3 + 3);
   const [r, g, b] = [...colours].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
   const luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;

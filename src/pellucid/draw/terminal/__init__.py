@@ -1,9 +1,9 @@
-"""Findings as pictures in a terminal: `console.print(Picture(finding))`.
+"""Pictures in a terminal: `console.print(Drawing(sections))`.
 
 Imports rich: import it where something is to be shown. In colour where the terminal has at least
 256 of them; in pipes and with NO_COLOR plain text with the numbers.
 """
 
-from .pictures import Picture
+from .sections import Drawing
 
-__all__ = ["Picture"]
+__all__ = ["Drawing"]

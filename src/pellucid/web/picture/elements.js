@@ -1,7 +1,7 @@
 /* Elements, made without ever reading text as HTML. */
 
-import { drawn, paint, step } from "./colour.js";
-import { quoted, visible, written } from "./numbers.js";
+import { drawn, paint } from "./colour.js";
+import { visible, written } from "./notation.js";
 
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -12,12 +12,6 @@ export function make(tag, properties = {}, ...children) {
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
-}
-
-let made = 0;
-
-export function id(stem) {
-  return `${stem}-${++made}`;
 }
 
 /* Calls `draw` once, when the element comes near the screen. */
@@ -115,29 +109,4 @@ export function largest(values) {
 
 export function token(text, properties = {}) {
   return make("span", { className: "token", textContent: visible(text), ...properties });
-}
-
-/* A text, token by token, each on the colour of its number. */
-export function tokenStrip(spec, values) {
-  const high = spec.high ?? largest(values);
-  const line = readout("Point at a token, or reach it with the arrow keys.");
-  const strip = make("div", { className: "strip", role: "group", "aria-label": "Tokens" });
-  let here = 0;
-  const pieces = spec.tokens.map((text, i) => {
-    const piece = token(text, { tabIndex: i ? -1 : 0, "data-value": values[i], "aria-label": `${visible(text)}, ${written(values[i], spec.form)}` });
-    piece.onmouseenter = piece.onfocus = () => {
-      here = i;
-      const more = spec.texts ? `, ${spec.texts[i]}` : "";
-      say(line, `${quoted(text)} at ${i}: ${written(values[i], spec.form)}${more}`, values[i], i);
-    };
-    drawn(() => paint(piece, step(values[i], spec.scale, high), spec.scale));
-    return piece;
-  });
-  arrows(strip, () => [1, pieces.length], () => [0, here], (row, i) => {
-    pieces[here].tabIndex = -1;
-    pieces[i].tabIndex = 0;
-    pieces[i].focus();
-  });
-  strip.append(...pieces);
-  return [strip, make("div", { className: "foot" }, legend(spec.scale, high, spec.form), line)];
 }

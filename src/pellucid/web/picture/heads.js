@@ -3,7 +3,8 @@
 import { drawn, paint, rootStep, table } from "./colour.js";
 import { arrows, legend, make, readout, say, select, token, whenSeen } from "./elements.js";
 import { bar } from "./bars.js";
-import { numbers, quoted, visible, written } from "./numbers.js";
+import { headName, layerName, quoted, visible, written } from "./notation.js";
+import { numbers } from "./numbers.js";
 
 /* Weights of attention, whole (the lower triangle) or each query's largest only. */
 class Pattern {
@@ -62,6 +63,8 @@ function fill(canvas, pattern, layer, head, m) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
+const letter = (label) => label[0].toUpperCase();
+
 export function heads(spec) {
   const pattern = new Pattern(spec);
   const n = pattern.n;
@@ -69,7 +72,7 @@ export function heads(spec) {
   const entropy = numbers(spec.entropy);
   const distance = numbers(spec.distance);
   const labels = (layer, head) => spec.labels[`${spec.layers[layer]},${spec.heads[head]}`] ?? [];
-  const named = (layer, head) => `layer ${spec.layers[layer]}, head ${spec.heads[head]}`;
+  const named = (layer, head) => headName(spec.layers[layer], spec.heads[head]);
 
   const single = oneHead(spec, pattern, (layer, head) => {
     const what = labels(layer, head).map((label) => `${label} head`);
@@ -90,9 +93,9 @@ export function heads(spec) {
   }
   const grid = make("div", { className: "headgrid", role: "group", "aria-label": "All heads" });
   grid.style.setProperty("--heads", nHead);
-  grid.append(make("span"), ...spec.heads.map((head) => make("span", { className: "axis", textContent: nHead > 6 ? head : `head ${head}` })));
+  grid.append(make("span"), ...spec.heads.map((head) => make("span", { className: "axis", textContent: `H${head}` })));
   for (let layer = 0; layer < nLayer; layer++) {
-    const side = make("span", { className: "axis", textContent: nHead > 6 ? `L${spec.layers[layer]}` : `layer ${spec.layers[layer]}` });
+    const side = make("span", { className: "axis", textContent: layerName(spec.layers[layer]) });
     grid.append(side);
     const canvases = spec.heads.map((_, head) => {
       const canvas = make("canvas", { "aria-hidden": "true", width: 1, height: 1 });
@@ -112,7 +115,7 @@ export function heads(spec) {
           },
         },
         canvas,
-        what.length ? make("span", { className: "badge", textContent: what.map((label) => label[0]).join("") }) : null,
+        what.length ? make("span", { className: "badge", textContent: what.map(letter).join("") }) : null,
       );
       thumbs.push(thumb);
       grid.append(thumb);
@@ -130,15 +133,16 @@ export function heads(spec) {
   choose(0, 0);
   const kinds = [...new Set(Object.values(spec.labels).flat())];
   const key = kinds.length
-    ? make("p", { className: "caption", textContent: `Letters: ${kinds.map((kind) => `${kind[0]} ${kind}`).join(", ")} head.` })
+    ? make("p", { className: "caption", textContent: `Letters: ${kinds.map((kind) => `${letter(kind)} ${kind}`).join(", ")} head.` })
     : null;
+  const hint = make("p", { className: "caption", textContent: "Choose a head to enlarge it." });
   const wide = make("div", { className: "scroll" }, grid);
-  return [nLayer * nHead > 1 ? make("div", {}, wide, key) : null, single.element];
+  return [nLayer * nHead > 1 ? make("div", {}, hint, wide, key) : null, single.element];
 }
 
 function oneHead(spec, pattern, about) {
   const n = pattern.n;
-  let [layer, head, query, key] = [0, 0, n - 1, n - 1];
+  let [layer, head, query, key] = [0, 0, spec.position, spec.position];
   let row = null;
   const self = { onchange: () => {} };
   const title = make("h4");
@@ -179,7 +183,7 @@ function oneHead(spec, pattern, about) {
     const weight = row[key];
     const known = pattern.whole || weight > 0 ? written(weight) : "not among the largest";
     say(line, `${quoted(spec.tokens[query])} at ${query} looks at ${quoted(spec.tokens[key])} at ${key}: ${known}`, weight, query, key);
-    heading.textContent = `${visible(spec.tokens[query])} at ${query} looks at`;
+    heading.textContent = `${quoted(spec.tokens[query])} at ${query} looks most at`;
     const top = [...row.keys()].filter((i) => i <= query && row[i] > 0).sort((a, b) => row[b] - row[a]).slice(0, 8);
     list.replaceChildren(
       ...top.map((i) =>
@@ -206,7 +210,7 @@ function oneHead(spec, pattern, about) {
     [layer, head] = [l, h];
     layerBox.selectedIndex = l;
     headBox.selectedIndex = h;
-    title.textContent = `Layer ${spec.layers[l]}, head ${spec.heads[h]}`;
+    title.textContent = `Head ${spec.heads[h]} of layer ${spec.layers[l]} (${headName(spec.layers[l], spec.heads[h])})`;
     note.textContent = about(l, h);
     draw();
     look(query, key);

@@ -1,8 +1,9 @@
 /* Probabilities of the next token under temperature, top-k and top-p, as they are moved. */
 
 import { bar } from "./bars.js";
-import { make, readout } from "./elements.js";
-import { numbers, visible, written } from "./numbers.js";
+import { caption, make, readout } from "./elements.js";
+import { visible, written } from "./notation.js";
+import { numbers } from "./numbers.js";
 import { likeliest, probabilities } from "./sampling.js";
 
 const ROWS = 12;
@@ -88,5 +89,6 @@ export function distribution(spec) {
     }),
   );
   update();
-  return [sliders, list, make("div", { className: "foot" }, line)];
+  const read = caption("Outlined: the model's own probabilities. Filled: after temperature, top-k and top-p, in this order.");
+  return [sliders, read, list, make("div", { className: "foot" }, line)];
 }
