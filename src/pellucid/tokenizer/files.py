@@ -175,11 +175,9 @@ def _named_special(folder: Path) -> set[str]:
         table = _read_json(path) if path.is_file() else {}
         for role in _ROLES & table.keys():
             entry = table[role]
-            many = isinstance(entry, list) or (isinstance(entry, dict) and "content" not in entry)
-            entries = (
-                list(entry.values() if isinstance(entry, dict) else entry) if many else [entry]
-            )
-            for each in entries:
+            if isinstance(entry, dict) and "content" not in entry:  # role → token, in newer files
+                entry = list(entry.values())
+            for each in entry if isinstance(entry, list) else [entry]:
                 text = each.get("content") if isinstance(each, dict) else each
                 if text is not None and not isinstance(text, str):
                     raise TokenizerError(f"{path}: {role} must be a text, not {text!r}")
