@@ -211,3 +211,20 @@ def test_a_folder_of_that_name_comes_first(
     monkeypatch.chdir(tmp_path)
     files_of_a_model(tmp_path / "gpt2")
     assert checkpoint.load("gpt2").path == Path("gpt2")
+
+
+def test_what_is_in_the_cache(cache: Path, tmp_path: Path) -> None:
+    """`pellucid models`: whole models of GPT-2's kind, sorted; the rest is passed over."""
+    assert hub.cached() == []  # no cache is no mistake
+    files = files_of_a_model(tmp_path / "files")
+    put_in_cache(cache, "some/model", files)
+    put_in_cache(cache, "gpt2", files)
+    put_in_cache(cache, "another/model", files, shared=True)
+    (put_in_cache(cache, "half/model", files) / "model.safetensors").unlink()
+    (put_in_cache(cache, "broken/model", files) / "config.json").unlink()
+    other = json.loads((files / "config.json").read_text("utf-8")) | {"model_type": "llama"}
+    (files / "config.json").write_text(json.dumps(other), "utf-8")
+    put_in_cache(cache, "some/llama", files)
+    (cache / "datasets--some--data" / "snapshots").mkdir(parents=True)
+    (cache / "models--x" / "refs").mkdir(parents=True)
+    assert hub.cached() == ["another/model", "gpt2", "some/model"]

@@ -263,6 +263,43 @@ def test_a_tokenizer_needs_no_weights(tmp_path: Path, tokenizer: Tokenizer) -> N
         checkpoint.load_tokenizer(tmp_path)
 
 
+CORPUS = ["the clapper went straight to jail", "the power went out", "the king went home"]
+ROLES = {
+    "texts": {"bos_token": "<s>", "eos_token": "</s>", "additional_special_tokens": ["EXTRA"]},
+    "tables": {
+        "bos_token": {"content": "<s>", "lstrip": False, "special": True},
+        "eos_token": {"content": "</s>", "lstrip": False},
+        "additional_special_tokens": [{"content": "EXTRA"}],
+    },
+}
+
+
+@pytest.mark.parametrize("file", ["special_tokens_map.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("roles", ROLES)
+def test_special_tokens_that_are_named_by_their_role_only(
+    tmp_path: Path, file: str, roles: str
+) -> None:
+    """ByteLevelBPETokenizer.save_model lists special tokens in vocab.json and nowhere else."""
+    tokenizers = pytest.importorskip("tokenizers")
+    special = ["<s>", "</s>", "EXTRA"]
+    theirs = tokenizers.ByteLevelBPETokenizer()
+    theirs.train_from_iterator(CORPUS, vocab_size=300, special_tokens=special, show_progress=False)
+    theirs.save_model(str(tmp_path))
+    with pytest.raises(Exception, match="'EXTRA' is made by no merge"):
+        Tokenizer.from_folder(tmp_path)
+    (tmp_path / file).write_text(json.dumps(ROLES[roles]), "utf-8")
+    ours = Tokenizer.from_folder(tmp_path)
+    assert ours.special_tokens == {text: theirs.token_to_id(text) for text in special}
+    for text in (*CORPUS, " a king\n  home"):
+        assert ours.encode(text) == theirs.encode(text).ids
+    ids = theirs.encode("the king</s>").ids
+    assert ours.encode("the king</s>", allowed_special={"</s>"}) == ids
+    assert ours.decode(ids) == "the king</s>"
+    (tmp_path / file).write_text(json.dumps({"bos_token": 7}), "utf-8")
+    with pytest.raises(Exception, match=f"{file}: bos_token must be a text"):
+        Tokenizer.from_folder(tmp_path)
+
+
 # --- files that are something else ---------------------------------------------------------------
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 548105171\n"

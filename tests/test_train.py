@@ -243,7 +243,7 @@ state.sweep(out)
 for name in ("fsync", "rename", "open", "mkdir", "close"):
     setattr(os, name, counted(getattr(os, name)))
 Path.rename = counted(Path.rename)
-for step in range(int(sys.argv[3]), 100):
+for step in range(int(sys.argv[3]), 100_000):
     model = Checkpoint(hparams=hparams, tensors=initialise(hparams, step), path=out)
     state.save(out, model, {"0.0.m": np.full(3, step, np.float32)}, {"step": step})
     state.prune(out, 2)

@@ -246,18 +246,17 @@ def test_what_is_not_finite_is_one_line_that_says_how_to_go_on(corpus, tmp_path,
 
 
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_is_whole(corpus, tmp_path, monkeypatch):
-    from pellucid.train import state
-
-    run, written = tmp_path / "run", state.write_file
+    run, written = tmp_path / "run", Path.write_bytes
     checkpoints = {}
 
-    def write_file(path, content):
-        if checkpoints:
+    def write_bytes(path, content):
+        if path.name == "progress.json" and checkpoints:
             raise OSError(errno.ENOSPC, "No space left on device")
         written(path, content)
-        checkpoints.update((file.name, file.read_bytes()) for file in path.parent.glob("*.*"))
+        if path.name == "progress.json":
+            checkpoints.update((file.name, file.read_bytes()) for file in path.parent.glob("*.*"))
 
-    monkeypatch.setattr(state, "write_file", write_file)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
     failed = train(corpus, "--out", run, *TINY, "--steps", 3, "--save-every", 1, fails=True)
     message = str(failed.exception)
     assert isinstance(failed.exception, TrainingError)
@@ -265,7 +264,7 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_is_whole(corpus, tmp_
     assert f"The checkpoint of step 1 is as it was; go on: pellucid train --resume {run}" in message
     (kept,) = (run / "checkpoints").iterdir()
     assert {name: (kept / name).read_bytes() for name in checkpoints} == checkpoints
-    monkeypatch.setattr(state, "write_file", written)
+    monkeypatch.setattr(Path, "write_bytes", written)
     assert "Goes on after step 1" in train("--resume", run).stderr
 
 

@@ -54,15 +54,15 @@ def read(folder: Path) -> Checkpoint:
     config_bytes = READER.read_bytes(_whole(folder, CONFIG, expected))
     for name, digest in expected.items():
         if name == WEIGHTS:
-            found = hashlib.sha256(weights.data.data).hexdigest()
+            sha256 = hashlib.sha256(weights.data.data).hexdigest()
         elif name == CONFIG:
-            found = hashlib.sha256(config_bytes).hexdigest()
+            sha256 = hashlib.sha256(config_bytes).hexdigest()
         else:
             content = READER.read_bytes(_whole(folder, name, expected), _MOST_TOKENIZER_BYTES)
-            found = hashlib.sha256(content).hexdigest()
-        if found != digest:
+            sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != digest:
             raise CheckpointError(
-                f"{folder / name} is not the file that was saved (its sha256 is {found[:12]}..., "
+                f"{folder / name} is not the file that was saved (its sha256 is {sha256[:12]}..., "
                 f"the manifest says {digest[:12]}...): damaged or exchanged; take a fresh copy"
             )
 

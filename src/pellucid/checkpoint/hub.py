@@ -31,6 +31,7 @@ FILES = [
     "tokenizer_config.json",
     "added_tokens.json",
     "special_tokens.json",
+    "special_tokens_map.json",
     "manifest.json",
 ]
 

@@ -75,7 +75,7 @@ _SIZES = {
 SIZE_KEYS = frozenset({*(name for names in _SIZES.values() for name in names), "n_ctx", "n_inner"})
 
 # key → the check on its value. What GPT-2, its larger sizes, DistilGPT2 and DialoGPT ship, and
-# what transformers 3, 4 and 5 write (GPT2Config.to_dict, which holds PretrainedConfig's).
+# what transformers 4 and 5 write (GPT2Config.to_dict, which holds PretrainedConfig's).
 KNOWN: dict[str, tuple[Check, str]] = {
     # These change the maths.
     "activation_function": (_one_of("gelu_new", "gelu_pytorch_tanh"), "gelu_new"),

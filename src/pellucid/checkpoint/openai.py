@@ -74,12 +74,12 @@ def _prefix(folder: Path) -> str:
                 'in the same folder, such as "model.ckpt": write that there, or remove the file'
             )
         return prefix
-    found = sorted(path.name for path in folder.glob("*.index"))
-    if len(found) != 1:
+    indexes = sorted(path.name for path in folder.glob("*.index"))
+    if len(indexes) != 1:
         raise CheckpointError(
-            f"{folder}: needs the file `checkpoint` or exactly one .index file, has {len(found)}"
+            f"{folder}: needs the file `checkpoint` or exactly one .index file, has {len(indexes)}"
         )
-    return found[0].removesuffix(".index")
+    return indexes[0].removesuffix(".index")
 
 
 def _open(folder: Path) -> Bundle:
@@ -120,12 +120,12 @@ def read(folder: str | os.PathLike[str], *, verify: bool = True) -> Checkpoint:
             f"{unknown[0]!r}{others}"
         )
     stored = openai_shapes(hparams)
-    found = {}
+    arrived = {}
     for other, entry in bundle.entries.items():
         # Only the leading 1 of a convolution may differ from our shape.
         drop = len(entry.shape) == len(stored[other]) == 3 and entry.shape[0] == 1
-        found[ours[other]] = entry.shape[1:] if drop else entry.shape
-    check_shapes(found, hparams, index)
+        arrived[ours[other]] = entry.shape[1:] if drop else entry.shape
+    check_shapes(arrived, hparams, index)
     bundle.check_whole()
     names = openai_names(hparams)
     tensors = {

@@ -7,7 +7,8 @@ Files that would split or spell text otherwise than GPT-2 are refused. Formats: 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from .bpe import SPLIT, byte_symbols
 __all__ = ["Tables", "read_folder", "read_vocabulary", "write_folder"]
 
 _READER = Reader(error=TokenizerError)
+_MARKED = re.compile(r"<[^<>\s]+>|\[[A-Z]+\]")  # how special tokens are written: </s>, [PAD]
+_ROLES = {
+    *(f"{role}_token" for role in ("bos", "cls", "eos", "mask", "pad", "sep", "unk")),
+    *("additional_special_tokens", "extra_special_tokens"),
+}
 _MOST_BYTES = 64 << 20  # of a tokenizer file; GPT-2's have 1 MB
 
 
@@ -35,11 +41,16 @@ class Tables:
     special: Mapping[str, int]
 
 
-def read_vocabulary(vocab: Path, merges: Path, special: Mapping[str, int] | None = None) -> Tables:
+def read_vocabulary(
+    vocab: Path,
+    merges: Path,
+    special: Mapping[str, int] | None = None,
+    named: Collection[str] = (),
+) -> Tables:
     """encoder.json and vocab.bpe (OpenAI) or vocab.json and merges.txt (Hugging Face).
 
-    special: more special tokens than those that no merge makes and that are written
-    <|like this|>, which are taken from the vocabulary.
+    special: more special tokens than those that no merge makes and that are `named`, or written
+    <|like this|>, <this> or [THIS]; these are taken from the vocabulary.
     """
     table = _read_json(vocab)
     try:
@@ -60,7 +71,7 @@ def read_vocabulary(vocab: Path, merges: Path, special: Mapping[str, int] | None
     specials = {
         text: token
         for text, token in table.items()
-        if text.startswith("<|") and text.endswith("|>") and text not in products
+        if (text in named or _MARKED.fullmatch(text)) and text not in products
     }
     specials |= {
         text: token
@@ -78,7 +89,7 @@ def read_folder(folder: Path) -> Tables:
     """
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         vocab, merges = folder / "vocab.json", folder / "merges.txt"
-        return read_vocabulary(vocab, merges, _listed_special(folder))
+        return read_vocabulary(vocab, merges, _listed_special(folder), _named_special(folder))
     if (folder / "encoder.json").is_file() and (folder / "vocab.bpe").is_file():
         return read_vocabulary(folder / "encoder.json", folder / "vocab.bpe")
     if (folder / "tokenizer.json").is_file():
@@ -154,6 +165,24 @@ def _listed_special(folder: Path) -> dict[str, Any]:
                 raise TokenizerError(f"{path}: {token[:20]!r} in added_tokens_decoder is no id")
             special[_content(path, entry)] = int(token)
     return special
+
+
+def _named_special(folder: Path) -> set[str]:
+    """The texts that special_tokens_map.json and tokenizer_config.json give a role, without ids:
+    `transformers` looks those up in the vocabulary."""
+    named: set[str] = set()
+    for path in (folder / "special_tokens_map.json", folder / "tokenizer_config.json"):
+        table = _read_json(path) if path.is_file() else {}
+        for role in _ROLES & table.keys():
+            entry = table[role]
+            if isinstance(entry, dict) and "content" not in entry:  # role → token, in newer files
+                entry = list(entry.values())
+            for each in entry if isinstance(entry, list) else [entry]:
+                text = each.get("content") if isinstance(each, dict) else each
+                if text is not None and not isinstance(text, str):
+                    raise TokenizerError(f"{path}: {role} must be a text, not {text!r}")
+                named |= {text} if text else set()
+    return named
 
 
 def _content(path: Path, entry: Any) -> str:

@@ -235,7 +235,7 @@ class Tokenizer:
         """From encoder.json and vocab.bpe (OpenAI) or vocab.json and merges.txt (Hugging Face).
 
         special: more special tokens than those that no merge makes and that are written
-        <|like this|>, which are taken from the vocabulary.
+        <|like this|>, <this> or [THIS]; these are taken from the vocabulary.
         """
         return cls._of(read_vocabulary(Path(vocab), Path(merges), special))
 
