@@ -31,7 +31,7 @@ WARM = 2
 def make_corpus(folder: Path) -> None:
     """Random tokens: what they are does not change how long a step takes."""
     from pellucid.tokenizer import Tokenizer
-    from pellucid.train.corpus import SPLITS, SplitWriter
+    from pellucid.data.corpus import SPLITS, SplitWriter
 
     named = ["<|endoftext|>", *(f"<|{number}|>" for number in range(N_VOCAB - 257))]
     tokenizer = Tokenizer.train([""], N_VOCAB, special=named)

@@ -16,6 +16,7 @@ SOURCE = Path(pellucid.__file__).parent
 # Room -> the rooms it may import. Arrows point down this list only.
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "visible": set(),
     "hparams": {"errors"},
     "tokenizer": {"errors"},
     "weights": {"errors", "hparams"},
@@ -31,8 +32,9 @@ ROOMS: dict[str, set[str]] = {
         "tokenizer", "weights",
     },
     "chat": {"errors", "generate", "gpt", "taps", "tokenizer"},
+    "data": {"chat", "checkpoint", "errors", "tokenizer"},
     "evaluate": {
-        "backend", "cache", "chat", "checkpoint", "errors", "generate", "gpt", "hparams", "model",
+        "backend", "cache", "chat", "checkpoint", "data", "errors", "generate", "gpt", "hparams", "model",
         "sampling", "tokenizer", "weights",
     },
     "inspect": {
@@ -40,7 +42,8 @@ ROOMS: dict[str, set[str]] = {
         "weights",
     },
     "train": {
-        "backend", "chat", "checkpoint", "errors", "hparams", "model", "tokenizer", "weights",
+        "backend", "chat", "checkpoint", "data", "errors", "generate", "gpt", "hparams", "model",
+        "taps", "tokenizer", "visible", "weights",
     },
 }  # fmt: skip
 ROOMS["cli"] = set(ROOMS)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import small_corpus
 from pellucid.errors import InputError
 from pellucid.train.batches import IGNORE, Batches
-from pellucid.train.corpus import SplitWriter, Tokens, open_corpus
+from pellucid.data.corpus import SplitWriter, Tokens, open_corpus
 
 
 def tokens_of(lengths, learn=None):

@@ -16,12 +16,12 @@ from click.testing import CliRunner
 import pellucid
 from support import small_corpus
 from pellucid.cli import pellucid as cli
-from pellucid.cli.train import HELP, command
+from pellucid.cli.train import command
 from pellucid.errors import InputError, PellucidError, TrainingError
 from pellucid.hparams import HParams
-from pellucid.train.config import TrainConfig
-from pellucid.train.corpus import open_corpus
-from pellucid.train.plot import read_log
+from pellucid.train.config import TrainConfig, help_of
+from pellucid.data.corpus import open_corpus
+from pellucid.train.log import read_log
 
 torch = pytest.importorskip("torch")
 
@@ -45,7 +45,7 @@ def one_thread():
 def no_pictures(request, monkeypatch):
     """They take longer than the training; one test draws them."""
     if request.node.name != "test_texts_to_a_model_in_one_command":
-        monkeypatch.setattr("pellucid.train.plot.plot", lambda run: [Path(run) / "loss.png"])
+        monkeypatch.setattr("pellucid.train.describe.plot", lambda run: [Path(run) / "loss.png"])
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def process(*arguments, **settings):
 
 def test_every_field_is_a_flag_with_help():
     names = {field.name for field in fields(TrainConfig)} - {"corpus", "out"}
-    assert set(HELP) == names
+    assert all(help_of(TrainConfig, name) for name in names)
     flags = {parameter.name: parameter for parameter in command.params}
     assert names <= set(flags)
     printed = CliRunner().invoke(cli, ["train", "--help"]).stdout
@@ -325,8 +325,9 @@ def test_the_talk_learns_while_one_looks(tmp_path):
     done = train("talk", "--out", tmp_path / "talk", "--steps", 200)
     assert "step 50 writes: The power clapper" in done.stderr
     assert "step 200 writes: The power clapper went straight to jail" in done.stderr
-    assert f'pellucid walk "The power clapper" --model {tmp_path / "talk"}' in done.stdout
-    made = pellucid.load(tmp_path / "talk")
+    model = tmp_path / "talk" / "model"
+    assert f'pellucid walk "The power clapper" --model {model}' in done.stdout
+    made = pellucid.load(model)
     shipped = pellucid.load("talk")
     assert made.tokenizer.encode("The power clapper") == shipped.encode("The power clapper")
     assert made.card["command"] == shipped.card["command"] == "pellucid train talk"
@@ -335,11 +336,13 @@ def test_the_talk_learns_while_one_looks(tmp_path):
     assert made.card["loss_floor"] == shipped.card["loss_floor"]
 
 
-def test_the_talk_has_one_recipe():
+def test_the_talk_has_one_recipe(tmp_path):
     """Its first steps, whose losses a change to it would alter."""
-    from pellucid.train.talk import TalkTrainer
+    from pellucid.train.config import TalkConfig
+    from pellucid.train.run import trainer_for
 
-    losses = [report.loss for report, _ in zip(TalkTrainer(), range(20), strict=False)]
+    trainer = trainer_for(TalkConfig(out=str(tmp_path)))
+    losses = [report.loss for report, _ in zip(trainer, range(20), strict=False)]
     assert [losses[0], losses[9], losses[19]] == pytest.approx(TALK, abs=1e-3)
 
 

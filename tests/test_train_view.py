@@ -13,12 +13,9 @@ import pytest
 from rich.console import Console
 
 from pellucid.errors import InputError
-from pellucid.train.plot import plot, read_log
+from pellucid.train.log import StepReport, read_log
+from pellucid.train.plot import plot
 from pellucid.train.view import View, braille, curve_dots, duration
-
-torch = pytest.importorskip("torch")
-
-from pellucid.train.trainer import StepReport  # noqa: E402
 
 
 class Clock:
@@ -33,7 +30,7 @@ class Clock:
 
 def report(step, loss=None, **changed):
     fields = {"norm": 0.5, "rate": 1e-3, "tokens": 512, "seconds": 0.1}
-    return StepReport(step, 5 / step if loss is None else loss, **{**fields, **changed})
+    return StepReport(step=step, loss=5 / step if loss is None else loss, **{**fields, **changed})
 
 
 def terminal(width=100, height=40):
@@ -171,7 +168,7 @@ def test_without_a_terminal_lines_come_now_and_then():
     assert "outlier: 7.0 deviations above" in held_out
     assert "5,120 tokens/s  0:10 left" in held_out
     assert lines[-2].startswith("step 100/100")
-    assert lines[-1] == "step 100 writes: Once�[2J upon"
+    assert lines[-1] == "step 100 writes: Once␛[2J upon"
 
 
 def test_a_terminal_gets_the_last_picture_and_its_notes():

@@ -27,7 +27,7 @@ from pellucid.evaluate import conversation_perplexity, ngram, perplexity
 from pellucid.gpt import GPT
 from pellucid.train.batches import Batches
 from pellucid.train.config import TrainConfig
-from pellucid.train.corpus import open_corpus
+from pellucid.data.corpus import open_corpus
 
 ORDER = 5
 

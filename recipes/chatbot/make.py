@@ -22,7 +22,7 @@ from baselines import measure
 from pellucid import checkpoint
 from pellucid.errors import PellucidError
 from pellucid.train.config import TrainConfig
-from pellucid.train.prepare import prepare
+from pellucid.data.prepare import prepare
 from pellucid.train.trainer import Trainer
 
 HERE = Path(__file__).parent

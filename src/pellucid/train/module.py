@@ -1,11 +1,14 @@
 """GPT-2's parameters as torch modules, so that DDP, FSDP and torch.compile see what they expect.
 
-They hold parameters and compute nothing: the forward pass is `model.gpt2`, the same that chats.
+They hold parameters and compute nothing of their own: the forward pass is made of `model`'s
+functions, the same that chat. This is the one place where a block is *called* as a module:
+whatever is put around a block before the loop (FSDP gathers its weights, hooks, recomputation)
+takes effect there, and the model knows nothing of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,21 +18,33 @@ from torch import nn
 
 from ..backend.torch import TorchBackend
 from ..hparams import HParams
-from ..model import gpt2
+from ..model import block, embed, layer_norm, unembed
+from ..taps import untouched
 from ..weights import shapes
 from .batches import IGNORE
 from .distributed import gathered
 
-__all__ = ["GPTModule", "Weights"]
+__all__ = ["Block", "GPTModule", "Weights"]
 
 Tensor = Any
 
 
 class Weights(nn.Module):  # type: ignore[misc]
-    """A branch of the tree of weights. Called with one of the model's functions, it applies it."""
+    """A branch of the tree of weights."""
 
-    def forward(self, function: Callable[..., Tensor], x: Tensor, *rest: Any) -> Tensor:
-        return function(x, self, *rest)
+
+class Block(Weights):
+    """The branch of one block. Called, it computes what `model.block` does."""
+
+    def __init__(self, layer: int, hparams: HParams, backend: TorchBackend) -> None:
+        super().__init__()
+        self.layer = layer
+        self.hparams = hparams
+        self.backend = backend
+
+    def forward(self, x: Tensor, past: Tensor) -> Tensor:
+        """x [batch, position, n_embd] -> x [batch, position, n_embd]"""
+        return block(x, self, self.layer, self.hparams, self.backend, None, past, untouched)
 
 
 class GPTModule(Weights):
@@ -44,7 +59,7 @@ class GPTModule(Weights):
         super().__init__()
         self.hparams = hparams
         self.backend = backend
-        self.h = nn.ModuleList(Weights() for _ in range(hparams.n_layer))
+        self.h = nn.ModuleList(Block(layer, hparams, backend) for layer in range(hparams.n_layer))
         for name in shapes(hparams):
             *path, leaf = name.split(".")
             branch: nn.Module = self
@@ -55,10 +70,15 @@ class GPTModule(Weights):
             value = torch.tensor(np.asarray(tensors[name], np.float32), device=backend.device)
             branch.register_parameter(leaf, nn.Parameter(value))
 
-    def forward(self, tokens: Tensor, targets: Tensor | None = None, *_: Any) -> Tensor:
+    def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
         """tokens [batch, position] -> logits [batch, position, n_vocab]; with targets
         [batch, position] -> the sum of -log p(target) in nats, over all but IGNORE."""
-        logits = gpt2(tokens, self, self.hparams, self.backend)
+        past = self.backend.ids([0])
+        x = embed(tokens, past, self, self.backend, untouched)
+        for each in self.h:
+            x = each(x, past)
+        x = layer_norm(x, self.ln_f, self.backend, untouched, "ln_final")
+        logits = unembed(x, self, self.backend, untouched)
         if targets is None:
             return logits
         rows = logits.reshape(-1, self.hparams.n_vocab)
@@ -68,10 +88,10 @@ class GPTModule(Weights):
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The weights by name, in float32; with an adapter in them where there is one."""
-        found = {}
+        values = {}
         with torch.no_grad():
             for name in shapes(self.hparams):
                 path, leaf = name.rsplit(".", 1)
                 weight = getattr(self.get_submodule(path), leaf)
-                found[name] = gathered(weight.detach()).float().cpu().numpy()
-        return found
+                values[name] = gathered(weight.detach()).float().cpu().numpy()
+        return values

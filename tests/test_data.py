@@ -21,13 +21,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.chat import TEMPLATES, Message
+from pellucid.data import documents as meaning
+from pellucid.data import files as reading
+from pellucid.data import split as splitting
+from pellucid.data import tokens as encoding
+from pellucid.data.corpus import open_corpus
+from pellucid.data.documents import cut
+from pellucid.data.files import find_files
+from pellucid.data.prepare import prepare
+from pellucid.data.sources import Sources
 from pellucid.errors import CheckpointError, InputError
 from pellucid.tokenizer import END_OF_TEXT, Tokenizer
-from pellucid.train import prepare as preparing
-from pellucid.train import sources as reading
-from pellucid.train.corpus import open_corpus
-from pellucid.train.prepare import prepare
-from pellucid.train.sources import Sources, cut, find_files
 
 ROLES = (END_OF_TEXT, "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 WORDS = ("the", "power", "clapper", "went", "straight", "to", "jail", "nobody", "knows", "why")
@@ -70,7 +74,7 @@ def texts_of(corpus, split: str) -> list[str]:
 
 
 def read(*texts: Path | str, **how) -> list[str]:
-    sources = Sources(find_files(texts), **how)
+    sources = Sources(files=find_files(texts), **how)
     return [d.begin + "".join(d.rest) for d in sources.documents()]
 
 
@@ -107,17 +111,12 @@ def test_compressed_is_the_same(tmp_path, pack):
         read(tmp_path)
 
 
-def test_zstandard_or_a_clear_word(tmp_path):
+def test_zstandard_without_what_reads_it_is_a_clear_word(tmp_path, monkeypatch):
     (tmp_path / "a.txt.zst").write_bytes(b"")
-    try:
-        import zstandard
-    except ImportError:
-        if sys.version_info < (3, 14):
-            with pytest.raises(InputError, match="unpack it first"):
-                read(tmp_path)
-    else:
-        (tmp_path / "a.txt.zst").write_bytes(zstandard.compress(b"one"))
-        assert read(tmp_path) == ["one"]
+    for name in ("pyarrow", "compression.zstd"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputError, match=r"needs pyarrow: pip install .* zstd -d"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -147,9 +146,9 @@ def test_parquet(tmp_path):
     assert read(tmp_path, limit=3) == texts[:3]
     turns = [[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]]
     parquet.write_table(pyarrow.table({"messages": turns}), tmp_path / "a.parquet")
-    (document,) = Sources(find_files([tmp_path])).documents()
+    (document,) = Sources(files=find_files([tmp_path])).documents()
     assert document.turns == (("user", "hi"), ("assistant", "ho"))
-    with pytest.raises(InputError, match=r'a\.parquet has no "words": it has messages'):
+    with pytest.raises(InputError, match=r'a\.parquet, row 1 has no "words": it has messages'):
         read(tmp_path, text_field="words")
     (tmp_path / "a.parquet").write_bytes(b"PAR1 no table PAR1")
     with pytest.raises(InputError, match=r"cannot read .*a\.parquet"):
@@ -161,11 +160,11 @@ def test_which_field_is_read(tmp_path):
         tmp_path / "a.jsonl",
         [{"text": "t", "story": "s", "turns": [{"role": "user", "text": "u"}]}],
     )
-    (document,) = Sources(find_files([tmp_path])).documents()
+    (document,) = Sources(files=find_files([tmp_path])).documents()
     assert document.turns == (("user", "u"),)
     assert read(tmp_path, text_field="story") == ["s"]
     rows(tmp_path / "a.jsonl", [{"talk": [{"role": "assistant", "content": "c"}]}])
-    (document,) = Sources(find_files([tmp_path]), turns_field="talk").documents()
+    (document,) = Sources(files=find_files([tmp_path]), turns_field="talk").documents()
     assert document.turns == (("assistant", "c"),)
 
 
@@ -175,8 +174,9 @@ def test_which_field_is_read(tmp_path):
         (b'{"text": "a"', "not JSON"),
         (b'{"text": "\xff"}', "not UTF-8"),
         (b"[1]", "not a JSON object"),
-        (b'{"title": "a"}', 'has no "text", "turns" or "messages": it has title'),
-        (b'{"text": 5}', 'has no "text"'),
+        (b'{"title": "a"}', '"chosen" and "rejected": it has title'),
+        (b'{"text": 5}', '"text" must be a text, not 5'),
+        (b'{"text": null}', '"text" is null'),
         (b'{"text": "\\ud83d"}', "half a character"),
         (b'{"turns": [{"role": "wizard", "text": "a"}]}', '"role" among system, user, assistant'),
         (b'{"turns": [{"role": "user"}]}', '"text" or "content"'),
@@ -202,7 +202,7 @@ def test_text_that_is_no_utf8(tmp_path):
     (tmp_path / "b.txt").write_bytes(b"good")
     with pytest.raises(InputError, match=r"a\.txt, line 2 is not UTF-8 text"):
         read(tmp_path)
-    sources = Sources(find_files([tmp_path]), skip_bad=True)
+    sources = Sources(files=find_files([tmp_path]), skip_bad=True)
     assert [document.begin for document in sources.documents()] == ["good"]
     assert sources.n_bad == 1
 
@@ -235,7 +235,7 @@ def test_pieces_encode_as_the_whole(text, piece, block):
     tokenizer = Tokenizer.train(["a b ab 's 's  11 1.' é好 " * 9], 300)
     blocks = [text[at : at + block] for at in range(0, len(text), block)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "PIECE", piece)
+        patch.setattr(meaning, "PIECE", piece)
         pieces = list(cut(blocks))
         assert pieces == list(cut([text]))
     assert "".join(pieces) == text
@@ -307,7 +307,7 @@ def test_space_around_a_document_does_not_part_it_from_its_equal(tmp_path, token
 
 
 def test_pieces_are_the_same_in_any_blocks(monkeypatch):
-    monkeypatch.setattr(reading, "PIECE", 2)
+    monkeypatch.setattr(meaning, "PIECE", 2)
     for blocks in (["one two"], ["one", " two"], ["one ", "two"], list("one two")):
         assert list(cut(blocks)) == ["one", " two"]
 
@@ -436,7 +436,7 @@ def test_a_template_that_the_tokenizer_cannot_write(tmp_path):
 
 
 def test_a_vocabulary_is_learned_without_the_held_out_and_in_any_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(preparing, "SAMPLE", 20_000)
+    monkeypatch.setattr(splitting, "SAMPLE", 20_000)
     entries = [{"text": story(i)} for i in range(400)]
     source = rows(tmp_path / "a.jsonl", entries)
     card = prepare([source], tmp_path / "out", n_vocab=300)
@@ -522,7 +522,7 @@ def test_broken_off_leaves_what_was_there(tmp_path, tokenizer, monkeypatch, erro
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(preparing.SplitWriter, "end_document", fail)
+    monkeypatch.setattr(encoding.SplitWriter, "end_document", fail)
     with pytest.raises((KeyboardInterrupt, CheckpointError)):
         prepare([source], tmp_path / "out", tokenizer=tokenizer, seed=1)
     assert (tmp_path / "out" / "card.json").read_bytes() == before
