@@ -98,9 +98,7 @@ def test_the_loss_begins_at_ln_2(folder, tmp_path):
     trainer.module.double()
     trainer.task.measure_reference(trainer.measure)
     with torch.no_grad():
-        loss, _ = trainer.task.loss(
-            trainer.module, trainer.tensors(trainer.task.pairs.take(0, 4))
-        )
+        loss, _ = trainer.task.loss(trainer.module, trainer.tensors(trainer.task.pairs.take(0, 4)))
     assert float(loss) / 4 == pytest.approx(math.log(2), abs=1e-13)
 
 

@@ -22,7 +22,7 @@ from baselines import measure
 from pellucid import checkpoint
 from pellucid.errors import PellucidError
 from pellucid.train.config import TrainConfig
-from pellucid.data.prepare import prepare
+from pellucid.data.prepare import write_corpus
 from pellucid.train.trainer import Trainer
 
 HERE = Path(__file__).parent
@@ -55,10 +55,10 @@ def main() -> None:
         subprocess.run([sys.executable, HERE / "corpus.py", given.data, texts], check=True)
     if not (work / "pretrain" / "card.json").exists():
         source = texts / "pretrain.train.jsonl"
-        prepare([source], work / "pretrain", n_vocab=4096, learn_all=True)
+        write_corpus([source], work / "pretrain", n_vocab=4096, learn_all=True)
     if not (work / "chat" / "card.json").exists():
         source = texts / "chat.train.jsonl"
-        prepare([source], work / "chat", tokenizer=work / "pretrain", validation=0.02)
+        write_corpus([source], work / "chat", tokenizer=work / "pretrain", validation=0.02)
     for name in ("pretrain", "chat"):
         train(HERE / f"{name}.toml", work)
     ship(work, given.out)

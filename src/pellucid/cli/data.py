@@ -71,12 +71,12 @@ def command(
     .xz, .zst) and .parquet. A text file is one document; a row has "text", "messages",
     "conversations", "instruction" and "output", "prompt" and "completion": see docs/data.md.
     """
-    from ..data.prepare import prepare
+    from ..data.prepare import write_corpus
 
     if tokenizer is not None and n_vocab is not None:
         raise click.UsageError("--n-vocab is for a vocabulary to learn; --tokenizer has its own")
     with watching() as watch:
-        card = prepare(
+        card = write_corpus(
             texts,
             out,
             tokenizer=tokenizer,

@@ -90,14 +90,14 @@ def _settings(config: Path | None, changed: dict[str, Any], any_task: bool) -> T
 def _describe(settings: TrainConfig, sources: tuple[str, ...], n_vocab: int) -> None:
     """The configuration, and what it amounts to."""
     from ..data.corpus import open_corpus
-    from ..train.describe import describe
+    from ..train.describe import outlook
     from ..train.run import corpus_folder
 
     folder, there = corpus_folder(settings, sources)
     if there:
         settings = replace(settings, corpus=str(folder))
     click.echo(settings.to_toml())
-    show(describe(settings, open_corpus(folder) if there else None, n_vocab))
+    show(outlook(settings, open_corpus(folder) if there else None, n_vocab))
 
 
 def _talk(changed: dict[str, Any]) -> None:

@@ -349,5 +349,6 @@ def _meaning(row: Row, table: Sequence[Shape]) -> Document | Preference:
         if all(key in row.fields for key in shape.keys):
             empty = next(key for key in shape.keys if row.fields[key] is None)
             raise BadDocument(f'{row.place}: "{empty}" is null')
-    known = ", ".join(" and ".join(f'"{key}"' for key in shape.keys) for shape in table)
+    listed = [shape for shape in table if shape not in _PAIRS] or table
+    known = ", ".join(" and ".join(f'"{key}"' for key in shape.keys) for shape in listed)
     raise BadDocument(f"{row.place} has no {known}: it has {', '.join(row.fields) or 'nothing'}")

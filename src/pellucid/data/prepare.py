@@ -23,12 +23,12 @@ from .sources import Sources
 from .split import Sample, survey
 from .tokens import segments, write
 
-__all__ = ["Progress", "prepare"]
+__all__ = ["Progress", "write_corpus"]
 
 Progress = Callable[[str, int, int], None]  # what is done, bytes read, bytes in all (0: unknown)
 
 
-def prepare(
+def write_corpus(
     texts: Iterable[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConversationPerplexity",
     "Perplexity",
+    "Words",
     "conversation_perplexity",
     "perplexity",
     "windows",

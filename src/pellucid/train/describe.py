@@ -10,18 +10,18 @@ from ..data.corpus import Corpus
 from ..errors import InputError
 from ..hparams import HParams
 from .config import TrainConfig
-from .plot import plot
+from .plot import draw_losses
 from .view import duration
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-__all__ = ["describe", "results"]
+__all__ = ["outlook", "results"]
 
 _SHOWN = 32  # the newest steps, whose mean loss is told
 
 
-def describe(config: TrainConfig, corpus: Corpus | None, n_vocab: int) -> list[tuple[str, str]]:
+def outlook(config: TrainConfig, corpus: Corpus | None, n_vocab: int) -> list[tuple[str, str]]:
     """What the configuration amounts to. n_vocab: where there is no corpus yet."""
     if corpus is not None:
         n_vocab = int(corpus.card["n_vocab"])
@@ -84,7 +84,7 @@ def results(trainer: Trainer) -> list[tuple[str, str]]:
     if (out / "best").is_dir():
         rows.append(("best model", f"{out / 'best'} (lowest held-out loss)"))
     try:
-        rows.append(("plot", str(plot(out)[0])))
+        rows.append(("plot", str(draw_losses(out)[0])))
     except InputError as error:
         rows.append(("plot", f"none: {error}"))
     return rows

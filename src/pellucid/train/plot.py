@@ -14,14 +14,14 @@ from ..errors import InputError
 from .config import Labels, read_config
 from .log import read_log
 
-__all__ = ["plot"]
+__all__ = ["draw_losses"]
 
 # Okabe and Ito's blue and vermilion, distinct for every kind of colour vision
 _BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#5b5b5b"
 _TICKS = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9))  # few, or many where few do not suffice
 
 
-def plot(run: str | os.PathLike[str]) -> list[Path]:
+def draw_losses(run: str | os.PathLike[str]) -> list[Path]:
     """Draw RUN/log.jsonl to RUN/loss.png and RUN/loss.svg; returns both paths.
 
     The run's task, in its config.toml, says what the loss is called.

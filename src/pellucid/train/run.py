@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..checkpoint.checkpoint import Checkpoint
 from ..data.corpus import CARD, open_corpus
 from ..data.files import find_files
-from ..data.prepare import Progress, prepare
+from ..data.prepare import Progress, write_corpus
 from ..errors import CheckpointError, InputError, TrainingError
 from .config import PreferenceConfig, TalkConfig, TrainConfig, read_config
 from .log import reports
@@ -104,7 +104,7 @@ def with_corpus(
                 f"make the corpus first, for all processes: pellucid data ... {folder}"
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
-        card = prepare(
+        card = write_corpus(
             texts,
             folder,
             tokenizer=config.start,

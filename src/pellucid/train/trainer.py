@@ -29,7 +29,7 @@ from .log import StepReport
 from .module import GPTModule
 from .optimizer import Optimizers
 from .task import OUTLIER_WINDOW, Progress, Rows, Task
-from .wrap import wrap
+from .wrap import wrapped
 
 __all__ = ["Trainer", "draws", "fast_in_bfloat16"]
 
@@ -76,7 +76,7 @@ class Trainer:
         model = task.begin(saved)
         self.hparams, self.tokenizer, self.template = model.hparams, model.tokenizer, model.template
         self.module = GPTModule(model.hparams, model.tensors, self.backend)
-        self.called = wrap(self.module, config, self.processes, saved.kept if saved else {})
+        self.called = wrapped(self.module, config, self.processes, saved.kept if saved else {})
         self.parameters = list(self.module.parameters())
         self.optimizers = Optimizers(self.module.named_parameters(), config)
         self.measures: dict[str, float] = {}  # of the newest step and validation

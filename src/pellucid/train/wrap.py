@@ -14,10 +14,10 @@ from .config import TrainConfig
 from .distributed import Processes, share
 from .module import GPTModule
 
-__all__ = ["wrap"]
+__all__ = ["wrapped"]
 
 
-def wrap(
+def wrapped(
     module: GPTModule, config: TrainConfig, processes: Processes, kept: Mapping[str, np.ndarray]
 ) -> Any:
     """-> what is called instead of the module; its parameters are those that are trained.
