@@ -20,10 +20,10 @@ from typing import Any
 from baselines import measure
 
 from pellucid import checkpoint
+from pellucid.data.prepare import write_corpus
 from pellucid.errors import PellucidError
 from pellucid.train.config import TrainConfig
-from pellucid.data.prepare import write_corpus
-from pellucid.train.trainer import Trainer
+from pellucid.train.run import trainer_for
 
 HERE = Path(__file__).parent
 EMBEDDED = HERE.parents[1] / "src" / "pellucid" / "models" / "chat"
@@ -73,7 +73,7 @@ def train(path: Path, work: Path) -> None:
     for name in ("corpus", "out", "start"):
         if table[name] is not None:
             table[name] = str(work / Path(table[name]).relative_to("work"))
-    trainer = Trainer(TrainConfig.from_dict(table))
+    trainer = trainer_for(TrainConfig.from_dict(table))
     for report in trainer:
         if report.step % 20 == 0 or report.validation_loss is not None:
             held_out = report.validation_loss

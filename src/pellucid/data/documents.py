@@ -221,7 +221,7 @@ def _asked(row: Row, question: str, answer: str) -> Document:
     holds earlier exchanges [question, answer], as LLaMA-Factory writes it."""
     turns = _system(row)
     for exchange in row.fields.get("history") or ():
-        if not isinstance(exchange, list) or not all(isinstance(said, str) for said in exchange):
+        if not isinstance(exchange, list) or not all(isinstance(text, str) for text in exchange):
             raise BadDocument(f'{row.place}: "history" must hold pairs of texts')
         turns += map(Message, ("user", "assistant"), exchange)  # type: ignore[arg-type]
     task = _string(row, question)

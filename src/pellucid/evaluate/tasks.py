@@ -223,7 +223,16 @@ def _run(
                 yield row
 
     def score(complete: bool) -> TaskScore:
-        return TaskScore(task, gpt.name, protocol, done, n_tokens, metrics(), groups(), complete)
+        return TaskScore(
+            task=task,
+            model=gpt.name,
+            protocol=protocol,
+            n_examples=done,
+            n_tokens=n_tokens,
+            metrics=metrics(),
+            groups=groups(),
+            complete=complete,
+        )
 
     for scored in loglikelihoods(gpt, rows(), batch=batch):
         number, place = owner[scored.row]
