@@ -30,8 +30,8 @@ WARM = 2
 
 def make_corpus(folder: Path) -> None:
     """Random tokens: what they are does not change how long a step takes."""
+    from pellucid.data.corpus import SPLITS, SplitWriter
     from pellucid.tokenizer import Tokenizer
-    from pellucid.train.corpus import SPLITS, SplitWriter
 
     named = ["<|endoftext|>", *(f"<|{number}|>" for number in range(N_VOCAB - 257))]
     tokenizer = Tokenizer.train([""], N_VOCAB, special=named)
@@ -48,7 +48,7 @@ def make_corpus(folder: Path) -> None:
 
 def pellucid(folder: Path, precision: str, compiled: bool, threads: int) -> Iterator[float]:
     from pellucid.train.config import TrainConfig
-    from pellucid.train.trainer import Trainer
+    from pellucid.train.run import trainer_for
 
     with tempfile.TemporaryDirectory() as out:
         config = TrainConfig(
@@ -56,7 +56,7 @@ def pellucid(folder: Path, precision: str, compiled: bool, threads: int) -> Iter
             n_layer=N_LAYER, batch=BATCH, steps=10_000, eval_every=0, save_every=0,
             precision=precision, compile=compiled, threads=threads,
         )  # fmt: skip
-        trainer = Trainer(config)
+        trainer = trainer_for(config)
         while True:
             begin = time.perf_counter()
             trainer.advance()

@@ -119,12 +119,13 @@ def test_command_on_files(folder):
     printed = json.loads(done.stdout)
     import pellucid as package
 
-    expected = perplexity(package.load(folder / "model"), "the cat\r\nran", stride=1)
+    # As training reads it: every kind of line end is one.
+    expected = perplexity(package.load(folder / "model"), "the cat\nran", stride=1)
     assert printed["nats"] == pytest.approx(expected.nats, rel=1e-6)
-    assert printed["n_bytes"] == 12
+    assert printed["n_bytes"] == 11
     shown = run(path, *model).stdout
     assert "protocol: windows of 40 tokens" in shown
-    assert "11 tokens scored" in shown  # "th" is one
+    assert "10 tokens scored" in shown  # "th" is one
     assert str(folder / "model") in shown
 
     (folder / "b.jsonl").write_text('{"UID": "u", "sentence_good": "a b", "sentence_bad": "b"}\n')
@@ -134,11 +135,60 @@ def test_command_on_files(folder):
     assert json.loads(out.stdout)["n_examples"] == 1
 
 
+def test_files_are_read_as_training_reads_them(folder):
+    model = ("--model", folder / "model", "--json")
+    plain = folder / "a.jsonl"
+    plain.write_text('{"text": "the cat\\nran"}\n{"text": "no"}\n')
+    expected = json.loads(run(plain, *model).stdout)
+    marked = folder / "b.jsonl"
+    marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes().replace(b"\n", b"\r\n"))
+    wide = folder / "c.json"
+    wide.write_bytes(json.dumps([json.loads(line) for line in plain.open()]).encode("utf-16"))
+    table = folder / "d.csv"
+    table.write_text('id,text\n1,"the cat\nran"\n2,no\n')
+    for path in (marked, wide, table):
+        done = json.loads(run(path, *model).stdout)
+        assert {**done, "file": ""} == {**expected, "file": ""}, path
+
+
+def test_conversations_of_every_shape(folder):
+    turns = [("user", "a"), ("assistant", "b")]
+    model = ("--model", folder / "model", "--json")
+    (folder / "a.jsonl").write_text(
+        json.dumps({"turns": [{"role": role, "text": text} for role, text in turns]})
+    )
+    (folder / "b.jsonl").write_text(
+        json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]})
+    )
+    scores = [json.loads(run(folder / name, *model).stdout) for name in ("a.jsonl", "b.jsonl")]
+    assert scores[0]["replies"]["n_bytes"] == 2  # with the line end that closes it
+    assert {**scores[0], "file": ""} == {**scores[1], "file": ""}
+    (folder / "b.jsonl").write_text('{"text": "a"}\n{"instruction": "a", "output": "b"}\n')
+    mixed = run(folder / "b.jsonl", *model)
+    assert "line 2 is a conversation among texts" in str(mixed.exception)
+
+
+def test_a_bad_example_is_named_or_left_out(folder):
+    model = ("--model", folder / "model", "--json")
+    good = {"ctx": "a", "endings": ["b", "c"], "label": "1"}
+    path = folder / "h.jsonl"
+    path.write_text("\n".join(json.dumps(e) for e in (good, {**good, "label": ""}, good)))
+    assert "h.jsonl, line 2: HellaSwag needs" in str(run(path, *model).exception)
+    done = run(path, *model, "--skip-bad")
+    assert json.loads(done.stdout)["n_examples"] == 2
+    assert "Left out: " in done.stderr
+    assert "h.jsonl, line 2" in done.stderr
+    path = folder / "lambada.txt"
+    path.write_text("a b c \nalone\nd e\n")  # a space at a line's end is no word
+    assert "line 2: LAMBADA needs a text of several words" in str(run(path, *model).exception)
+    assert json.loads(run(path, *model, "--skip-bad").stdout)["n_examples"] == 2
+
+
 @pytest.mark.parametrize(
     ("name", "content", "arguments", "said"),
     [
-        ("a.jsonl", '{"text": 1}\n', (), 'line 1 has no "text"'),
-        ("a.jsonl", '{"body": "x"}\n', ("perplexity",), 'no "text": it has body'),
+        ("a.jsonl", '{"text": 1}\n', (), 'line 1: "text" must be a text, not 1'),
+        ("a.jsonl", '{"body": "x"}\n', ("perplexity",), 'no "turns", .*"text", .*: it has body'),
         ("a.jsonl", "nonsense\n", (), "line 1 is not JSON"),
         ("a.jsonl", '{"text": "a"}\n', ("blimp",), "sentence_good"),
         ("a.txt", "", (), "nothing|empty"),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pellucid.data.corpus import SplitWriter, Tokens, open_corpus
 from pellucid.errors import InputError
 from pellucid.train.batches import IGNORE, Batches
-from pellucid.train.corpus import SplitWriter, Tokens, open_corpus
 from support import small_corpus
 
 

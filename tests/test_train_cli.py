@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import pellucid
+from pellucid import checkpoint
 from pellucid.cli import pellucid as cli
-from pellucid.cli.train import HELP, command
+from pellucid.cli.train import command
+from pellucid.data.corpus import open_corpus
 from pellucid.errors import InputError, PellucidError, TrainingError
 from pellucid.hparams import HParams
-from pellucid.train.config import TrainConfig
-from pellucid.train.corpus import open_corpus
-from pellucid.train.plot import read_log
+from pellucid.train.config import TrainConfig, help_of, read_config
+from pellucid.train.log import read_log
+from pellucid.train.run import trainer_for
+from pellucid.weights import initialise
 from support import small_corpus
 
 torch = pytest.importorskip("torch")
@@ -45,7 +50,9 @@ def one_thread():
 def no_pictures(request, monkeypatch):
     """They take longer than the training; one test draws them."""
     if request.node.name != "test_texts_to_a_model_in_one_command":
-        monkeypatch.setattr("pellucid.train.plot.plot", lambda run: [Path(run) / "loss.png"])
+        monkeypatch.setattr(
+            "pellucid.train.describe.draw_losses", lambda run: [Path(run) / "loss.png"]
+        )
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +90,7 @@ def process(*arguments, **settings):
 
 def test_every_field_is_a_flag_with_help():
     names = {field.name for field in fields(TrainConfig)} - {"corpus", "out"}
-    assert set(HELP) == names
+    assert all(help_of(TrainConfig, name) for name in names)
     flags = {parameter.name: parameter for parameter in command.params}
     assert names <= set(flags)
     printed = CliRunner().invoke(cli, ["train", "--help"]).stdout
@@ -202,6 +209,92 @@ def test_a_signal_saves_and_says_how_to_go_on(corpus, tmp_path, number, code):
     (saved,) = (run / "checkpoints").iterdir()
     assert len(read_log(run)) == int(saved.name)
     assert "Traceback" not in errors
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory, corpus):
+    """A model, and pairs of replies for it."""
+    folder = tmp_path_factory.mktemp("pairs")
+    tokenizer = open_corpus(corpus).tokenizer()
+    hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=48, n_embd=16, n_head=2, n_layer=1)
+    checkpoint.save(folder / "base", hparams, initialise(hparams, 1), tokenizer, template="roles")
+    rows = [{"prompt": f"{n} cats?", "chosen": "a cat", "rejected": "no"} for n in range(9)]
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("task", ["prefer", "talk"])
+def test_every_task_stops_and_goes_on(pairs, tmp_path, task, number):
+    run = tmp_path / "run"
+    asked = {
+        "prefer": (
+            "prefer", pairs / "pairs.jsonl", "--start", pairs / "base", "--batch", "2",
+            "--threads", "1", "--save-every", "0", "--eval-every", "0", "--precision", "float32",
+            "--dropout", "0.1",
+        ),
+        "talk": ("train", "talk", "--sample-every", "0"),
+    }[task]  # fmt: skip
+    child = process(*asked, "--out", run, "--steps", "100000")
+    seen = ""
+    while "step " not in seen:
+        seen = child.stderr.readline()
+        assert seen, child.wait()
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=240)
+    assert child.returncode == 128 + number, errors
+    assert f"Go on: pellucid train --resume {run}" in errors
+    (saved,) = (run / "checkpoints").iterdir()
+    done = len(read_log(run))
+    assert done == int(saved.name) > 0
+    # It goes on bitwise: some steps more equal those of a run that is not stopped.
+    config = read_config(run / "config.toml")
+    for folder, steps in ((run, 3), (tmp_path / "straight", done + 3)):
+        trainer = trainer_for(replace(config, out=str(folder)))
+        for _ in range(steps):
+            trainer.advance()
+    losses = [
+        [step["loss"] for step in read_log(folder)] for folder in (run, tmp_path / "straight")
+    ]
+    assert losses[0] == losses[1]
+    # And by the command that was printed; with other steps its rates are others.
+    (run / "config.toml").write_text(replace(config, steps=done + 3).to_toml())
+    gone_on = train("--resume", run)
+    assert f"Goes on after step {done}" in gone_on.stderr
+    assert (run / "model").is_dir()
+    assert [step["loss"] for step in read_log(run)][: done + 1] == losses[1][: done + 1]
+
+
+def test_the_talk_learns_anew_where_it_has_learned(tmp_path):
+    asked = ("talk", "--out", tmp_path / "talk", "--sample-every", 0)
+    for steps in (20, 20, 30):
+        assert "were done before" not in train(*asked, "--steps", steps).stderr
+        assert pellucid.load(tmp_path / "talk" / "model").card["steps"] == steps
+        assert len(read_log(tmp_path / "talk")) == steps
+    assert "All 30 steps were done before" in train("--resume", tmp_path / "talk").stderr
+    assert len(read_log(tmp_path / "talk")) == 30
+
+
+def test_a_run_of_another_task_is_not_gone_on_with(pairs, corpus, tmp_path):
+    train("talk", "--out", tmp_path / "run", "--steps", 2)
+    failed = train(corpus, "--out", tmp_path / "run", *TINY, fails=True)
+    assert "whose task is 'talk', not 'language'" in str(failed.exception)
+    train(corpus, "--out", tmp_path / "other", *TINY, "--steps", 2)
+    failed = train("talk", "--out", tmp_path / "other", fails=True)
+    assert "another task" in str(failed.exception)
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"step": 1}\n[3]\n{"lo', None])
+def test_a_log_that_is_damaged_ends_no_run(corpus, tmp_path, damage):
+    run = tmp_path / "run"
+    asked = (corpus, "--out", run, *TINY, "--steps", 6, "--save-every", 3)
+    train(*asked)
+    shutil.rmtree(run / "checkpoints" / "00000006")
+    (run / "log.jsonl").unlink()
+    if damage is not None:
+        (run / "log.jsonl").write_bytes(damage)
+    assert "Goes on after step 3" in train("--resume", run).stderr
+    assert [step["step"] for step in read_log(run)] == [4, 5, 6]
 
 
 def test_ctrl_c_in_a_terminal_and_a_narrow_one(corpus, tmp_path):
@@ -324,8 +417,9 @@ def test_the_talk_learns_while_one_looks(tmp_path):
     done = train("talk", "--out", tmp_path / "talk", "--steps", 200)
     assert "step 50 writes: The power clapper" in done.stderr
     assert "step 200 writes: The power clapper went straight to jail" in done.stderr
-    assert f'pellucid walk "The power clapper" --model {tmp_path / "talk"}' in done.stdout
-    made = pellucid.load(tmp_path / "talk")
+    model = tmp_path / "talk" / "model"
+    assert f'pellucid walk "The power clapper" --model {model}' in done.stdout
+    made = pellucid.load(model)
     shipped = pellucid.load("talk")
     assert made.tokenizer.encode("The power clapper") == shipped.encode("The power clapper")
     assert made.card["command"] == shipped.card["command"] == "pellucid train talk"
@@ -334,11 +428,13 @@ def test_the_talk_learns_while_one_looks(tmp_path):
     assert made.card["loss_floor"] == shipped.card["loss_floor"]
 
 
-def test_the_talk_has_one_recipe():
+def test_the_talk_has_one_recipe(tmp_path):
     """Its first steps, whose losses a change to it would alter."""
-    from pellucid.train.talk import TalkTrainer
+    from pellucid.train.config import TalkConfig
+    from pellucid.train.run import trainer_for
 
-    losses = [report.loss for report, _ in zip(TalkTrainer(), range(20), strict=False)]
+    trainer = trainer_for(TalkConfig(out=str(tmp_path)))
+    losses = [report.loss for report, _ in zip(trainer, range(20), strict=False)]
     assert [losses[0], losses[9], losses[19]] == pytest.approx(TALK, abs=1e-3)
 
 

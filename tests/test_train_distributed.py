@@ -18,15 +18,15 @@ from support import small_corpus
 torch = pytest.importorskip("torch")
 
 from pellucid.train import state  # noqa: E402
-from pellucid.train.trainer import Trainer  # noqa: E402
+from pellucid.train.run import trainer_for  # noqa: E402
 
 PROGRAM = """
 import json, sys
 from pathlib import Path
 from pellucid.train.config import TrainConfig
-from pellucid.train.trainer import Trainer
+from pellucid.train.run import trainer_for
 steps = int(sys.argv[2])
-trainer = Trainer(TrainConfig.from_dict(json.loads(sys.argv[1])))
+trainer = trainer_for(TrainConfig.from_dict(json.loads(sys.argv[1])))
 for report in trainer:
     if report.step == steps:
         break
@@ -74,7 +74,7 @@ def log(out):
 )
 def test_two_processes_compute_what_one_does(corpus, tmp_path, parallel, optimizer, tolerance):
     alone = config(corpus, tmp_path / "one", optimizer=optimizer)
-    list(Trainer(alone))
+    list(trainer_for(alone))
     both = config(corpus, tmp_path / "two", parallel=parallel, optimizer=optimizer)
     # Interrupted and gone on with: the weights and moments are gathered and divided again.
     for steps in (4, 99):

@@ -27,7 +27,7 @@ from pellucid.backend.torch import TorchBackend  # noqa: E402
 from pellucid.train import lora, state  # noqa: E402
 from pellucid.train.config import TrainConfig  # noqa: E402
 from pellucid.train.module import GPTModule  # noqa: E402
-from pellucid.train.trainer import Trainer  # noqa: E402
+from pellucid.train.run import trainer_for  # noqa: E402
 
 HPARAMS = HParams(n_vocab=290, n_ctx=16, n_embd=16, n_head=2, n_layer=2)
 TOKENS = np.arange(24).reshape(2, 12) * 7 % 290
@@ -241,7 +241,7 @@ def started(tmp_path_factory):
     """A corpus, and a checkpoint of its vocabulary."""
     folder = tmp_path_factory.mktemp("lora")
     small_corpus.write(folder / "corpus")
-    from pellucid.train.corpus import open_corpus
+    from pellucid.data.corpus import open_corpus
 
     tokenizer = open_corpus(folder / "corpus").tokenizer()
     tensors = base_tensors()
@@ -263,7 +263,7 @@ def config_of(started, out, **changed):
 
 def test_training_changes_the_adapter_alone(started, tmp_path):
     before = checkpoint.load(started / "base").tensors
-    trainer = Trainer(config_of(started, tmp_path / "run"))
+    trainer = trainer_for(config_of(started, tmp_path / "run"))
     first = lora.matrices(trainer.module)
     losses = [report.loss for report in trainer]
     assert losses[-1] < losses[0]
@@ -286,16 +286,16 @@ def test_training_changes_the_adapter_alone(started, tmp_path):
 
 
 def test_a_stopped_run_goes_on_bitwise(started, tmp_path):
-    straight = Trainer(config_of(started, tmp_path / "straight"))
+    straight = trainer_for(config_of(started, tmp_path / "straight"))
     losses = [report.loss for report in straight]
-    stopped = Trainer(config_of(started, tmp_path / "stopped"))
+    stopped = trainer_for(config_of(started, tmp_path / "stopped"))
     first = [stopped.advance().loss for _ in range(4)][:3]  # the fourth step is lost
-    again = Trainer(config_of(started, tmp_path / "stopped"))
+    again = trainer_for(config_of(started, tmp_path / "stopped"))
     assert again.step == 3
     assert first + [report.loss for report in again] == losses
     for other in ({"lora_rank": 0}, {"lora_rank": 3}):
         with pytest.raises(InputError, match="another lora_rank"):
-            Trainer(config_of(started, tmp_path / "stopped", **other))
+            trainer_for(config_of(started, tmp_path / "stopped", **other))
     a, b = lora.matrices(straight.module), lora.matrices(again.module)
     assert all((a[name] == b[name]).all() for name in a)
 
@@ -311,7 +311,7 @@ def test_merge_writes_a_model_that_numpy_runs(started, tmp_path):
     from pellucid.cli import pellucid as command
     from pellucid.gpt import load
 
-    for _ in Trainer(config_of(started, tmp_path / "run", steps=2)):
+    for _ in trainer_for(config_of(started, tmp_path / "run", steps=2)):
         pass
     base, adapter = str(started / "base"), str(tmp_path / "run" / "adapter")
 

@@ -17,14 +17,12 @@ from pellucid.weights import initialise
 
 torch = pytest.importorskip("torch")
 
-from pellucid.train import lora, preference  # noqa: E402
+from pellucid.data.pairs import read_pairs  # noqa: E402
+from pellucid.train import lora  # noqa: E402
 from pellucid.train.batches import IGNORE  # noqa: E402
-from pellucid.train.preference import (  # noqa: E402
-    PreferenceConfig,
-    PreferenceTrainer,
-    dpo_loss,
-    read_pairs,
-)
+from pellucid.train.config import PreferenceConfig  # noqa: E402
+from pellucid.train.preference import dpo_loss  # noqa: E402
+from pellucid.train.run import trainer_for  # noqa: E402
 
 ROLES = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 COLOURS = ("red", "blue", "green", "black", "white", "pink", "grey", "brown", "gold", "teal")
@@ -84,10 +82,10 @@ def test_the_loss_is_the_papers_equation():
 
 
 def test_the_loss_begins_at_ln_2(folder, tmp_path):
-    trainer = PreferenceTrainer(config_of(folder, tmp_path / "run"))
-    rows = trainer.corpus.take(0, 4)
+    trainer = trainer_for(config_of(folder, tmp_path / "run"))
+    rows = trainer.task.pairs.take(0, 4)
     with torch.no_grad():
-        loss, measured = trainer.loss(trainer.module, rows)
+        loss, measured = trainer.task.loss(trainer.module, trainer.tensors(rows))
     # The rows' padding is another than the reference's was: float32's rounding alone.
     assert float(loss) / 4 == pytest.approx(math.log(2), abs=1e-7)
     assert abs(measured["margin"]) < 1e-5
@@ -96,11 +94,11 @@ def test_the_loss_begins_at_ln_2(folder, tmp_path):
     assert set(report.measures) == {"accuracy", "margin", "chosen", "rejected"}
 
     # In float64 it is ln 2 to its last digits.
-    trainer = PreferenceTrainer(config_of(folder, tmp_path / "double"))
+    trainer = trainer_for(config_of(folder, tmp_path / "double"))
     trainer.module.double()
-    trainer._measure_reference()
+    trainer.task.measure_reference(trainer.measure)
     with torch.no_grad():
-        loss, _ = trainer.loss(trainer.module, trainer.corpus.take(0, 4))
+        loss, _ = trainer.task.loss(trainer.module, trainer.tensors(trainer.task.pairs.take(0, 4)))
     assert float(loss) / 4 == pytest.approx(math.log(2), abs=1e-13)
 
 
@@ -113,7 +111,7 @@ def test_the_loss_by_hand(folder, tmp_path, tokenizer):
     """Independent: texts spelled out, log-probabilities from the numpy backend, one by one."""
     from pellucid.gpt import load
 
-    trainer = PreferenceTrainer(config_of(folder, tmp_path / "run", beta=0.3, steps=4))
+    trainer = trainer_for(config_of(folder, tmp_path / "run", beta=0.3, steps=4))
     for _ in trainer:
         pass
     ids = tokenizer.special_tokens
@@ -129,7 +127,7 @@ def test_the_loss_by_hand(folder, tmp_path, tokenizer):
         return float(rows[np.arange(len(said)), said].sum())
 
     base, policy = load(folder / "base"), load(tmp_path / "run" / "model")
-    places = trainer.corpus.train[:3]
+    places = trainer.task.pairs.train[:3]
     expected = []
     for place in places:
         colour = COLOURS[place]
@@ -139,14 +137,16 @@ def test_the_loss_by_hand(folder, tmp_path, tokenizer):
         )
         expected.append(math.log(1 + math.exp(-0.3 * (better - worse))))
     with torch.no_grad():
-        loss, _ = trainer.loss(trainer.module, trainer.corpus.rows(places))
+        loss, _ = trainer.task.loss(
+            trainer.module, trainer.tensors(trainer.task.pairs.rows(places))
+        )
     assert float(loss) == pytest.approx(sum(expected), abs=1e-5)
     assert sum(expected) < 3 * math.log(2) - 1e-3  # and it has learned something
 
 
 def test_only_the_replies_are_learned(folder, tmp_path, tokenizer):
-    trainer = PreferenceTrainer(config_of(folder, tmp_path / "run"))
-    _, targets, _ = trainer.corpus.rows(np.arange(2))
+    trainer = trainer_for(config_of(folder, tmp_path / "run"))
+    _, targets, _ = trainer.task.pairs.rows(np.arange(2))
     for which, reply in enumerate(("it is good", "no!")):
         learned = targets[0, which][targets[0, which] != IGNORE]
         assert tokenizer.decode(learned) == f"{reply}<|end|>"
@@ -159,8 +159,8 @@ def test_only_the_replies_are_learned(folder, tmp_path, tokenizer):
 def test_chosen_replies_become_likelier(folder, tmp_path, rank):
     before = {n: np.array(x) for n, x in checkpoint.load(folder / "base").tensors.items()}
     settings = {"steps": 12, "lora_rank": rank, "learning_rate": 1e-2 if rank else 3e-3}
-    trainer = PreferenceTrainer(config_of(folder, tmp_path / "run", **settings))
-    reference = trainer.corpus.reference.copy()
+    trainer = trainer_for(config_of(folder, tmp_path / "run", **settings))
+    reference = trainer.task.pairs.reference.copy()
     reports = list(trainer)
     assert reports[-1].measures["accuracy"] == 1
     assert reports[-1].measures["margin"] > 0.1
@@ -169,7 +169,7 @@ def test_chosen_replies_become_likelier(folder, tmp_path, rank):
     rewards = reports[-1].measures
     assert rewards["chosen"] - rewards["rejected"] == pytest.approx(rewards["margin"], abs=1e-6)
     # The reference stays what it was.
-    assert (trainer.corpus.reference == reference).all()
+    assert (trainer.task.pairs.reference == reference).all()
     assert weights_equal(before, checkpoint.load(folder / "base").tensors)
     model = checkpoint.load(tmp_path / "run" / "model")
     assert model.template == "roles"
@@ -180,7 +180,7 @@ def test_chosen_replies_become_likelier(folder, tmp_path, rank):
 
 
 def test_no_prompt_is_in_both_parts(folder, tmp_path):
-    pairs = PreferenceTrainer(config_of(folder, tmp_path / "run", held_out=0.35)).corpus
+    pairs = trainer_for(config_of(folder, tmp_path / "run", held_out=0.35)).task.pairs
     assert len(pairs.validation) == 3
     parts = [
         {pairs.pairs[place].prompt for place in part} for part in (pairs.train, pairs.validation)
@@ -193,11 +193,11 @@ def test_no_prompt_is_in_both_parts(folder, tmp_path):
 @pytest.mark.parametrize("rank", [0, 2])
 def test_a_stopped_run_goes_on_bitwise(folder, tmp_path, rank):
     settings = {"dropout": 0.1, "lora_rank": rank, "lora_dropout": 0.1, "micro_batch": 2}
-    straight = PreferenceTrainer(config_of(folder, tmp_path / "straight", **settings))
+    straight = trainer_for(config_of(folder, tmp_path / "straight", **settings))
     losses = [report.loss for report in straight]
-    stopped = PreferenceTrainer(config_of(folder, tmp_path / "stopped", **settings))
+    stopped = trainer_for(config_of(folder, tmp_path / "stopped", **settings))
     first = [stopped.advance().loss for _ in range(4)][:3]  # the fourth step is lost
-    again = PreferenceTrainer(config_of(folder, tmp_path / "stopped", **settings))
+    again = trainer_for(config_of(folder, tmp_path / "stopped", **settings))
     assert again.step == 3
     rest = list(again)
     assert first + [report.loss for report in rest] == losses
@@ -208,22 +208,22 @@ def test_a_stopped_run_goes_on_bitwise(folder, tmp_path, rank):
     write(tmp_path / "other.jsonl", [{"prompt": "a", "chosen": "b", "rejected": "c"}])
     other = config_of(folder, tmp_path / "stopped", **settings)
     with pytest.raises(InputError, match="other pairs than the run"):
-        PreferenceTrainer(
+        trainer_for(
             PreferenceConfig(**{**other.to_dict(), "corpus": str(tmp_path / "other.jsonl")})
         )
 
 
 def test_micro_batches_make_one_batch(folder, tmp_path):
-    whole = PreferenceTrainer(config_of(folder, tmp_path / "whole"))
-    parts = PreferenceTrainer(config_of(folder, tmp_path / "parts", micro_batch=1))
+    whole = trainer_for(config_of(folder, tmp_path / "whole"))
+    parts = trainer_for(config_of(folder, tmp_path / "parts", micro_batch=1))
     for one, other in zip(whole, parts, strict=True):
         assert one.loss == pytest.approx(other.loss, abs=1e-5)
         assert one.norm == pytest.approx(other.norm, rel=1e-3)
 
 
 def test_what_is_not_finite_stops_before_the_weights(folder, tmp_path):
-    trainer = PreferenceTrainer(config_of(folder, tmp_path / "run"))
-    trainer.corpus.reference[:] = np.nan
+    trainer = trainer_for(config_of(folder, tmp_path / "run"))
+    trainer.task.pairs.reference[:] = np.nan
     before = {name: x.copy() for name, x in trainer.module.tensors().items()}
     with pytest.raises(TrainingError, match="not finite"):
         trainer.advance()
@@ -241,7 +241,7 @@ def test_prompts_may_be_turns(tmp_path, tokenizer):
         {"role": "user", "text": "what <|end|> is it?"},
     ]
     path = write(tmp_path / "p.jsonl", [{"prompt": turns, "chosen": "red", "rejected": "blue"}, ""])
-    (pair,) = read_pairs(path, TEMPLATES["roles"], tokenizer)
+    ((pair,), _) = read_pairs(path, TEMPLATES["roles"], tokenizer)
     shown = (
         "<|system|>be good<|end|><|user|>what?<|end|><|assistant|>it<|end|>"
         "<|user|>what <|end|> is it?<|end|><|assistant|>"
@@ -256,11 +256,12 @@ def test_bad_lines_are_named(tmp_path, tokenizer):
     good = {"prompt": "a", "chosen": "b", "rejected": "c"}
     bad = {
         "{": "is not JSON",
-        "[1]": 'a pair needs "prompt"',
-        json.dumps({"prompt": "a", "chosen": "b"}): 'a pair needs "prompt"',
+        "[1]": "is not a JSON object",
+        json.dumps({"prompt": "a", "chosen": "b"}): 'no "chosen" and "rejected": it has prompt',
+        json.dumps({"chosen": "a", "rejected": "b"}): 'a pair needs a "prompt"',
         json.dumps({**good, "chosen": 3}): '"chosen" must be a text',
         json.dumps({**good, "prompt": []}): '"prompt" must be',
-        json.dumps({**good, "prompt": [{"role": "x", "text": "y"}]}): 'a turn needs a "role"',
+        json.dumps({**good, "prompt": [{"role": "x", "text": "y"}]}): 'must have a "role"',
         json.dumps({**good, "rejected": "b"}): "are the same",
     }
     for line, said in bad.items():
@@ -269,11 +270,11 @@ def test_bad_lines_are_named(tmp_path, tokenizer):
             read_pairs(path, TEMPLATES["roles"], tokenizer)
         assert said in str(found.value)
     path = write(tmp_path / "p.jsonl", list(bad)[:5])
-    with pytest.raises(InputError, match=r"line 1 .*line 2.*line 3.*and 2 more lines"):
+    with pytest.raises(InputError, match=r"line 1 .*line 2.*line 3.*and 2 more rows"):
         read_pairs(path, TEMPLATES["roles"], tokenizer)
     with pytest.raises(InputError, match="no pairs"):
         read_pairs(write(tmp_path / "e.jsonl", [""]), TEMPLATES["roles"], tokenizer)
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="does not exist"):
         read_pairs(tmp_path / "none.jsonl", TEMPLATES["roles"], tokenizer)
     (tmp_path / "latin.jsonl").write_bytes(b"\xff")
     with pytest.raises(InputError, match="not UTF-8"):
@@ -285,13 +286,13 @@ def test_pairs_longer_than_the_window_are_left_out(folder, tmp_path):
     long = {"prompt": "a", "chosen": "b", "rejected": "c" * 100}
     path = write(tmp_path / "p.jsonl", [short, long])
     settings = {"corpus": str(path), "held_out": 0.0}
-    trainer = PreferenceTrainer(config_of(folder, tmp_path / "run", **settings))
-    assert (trainer.corpus.card["pairs"], trainer.corpus.card["too_long"]) == (1, 1)
-    assert trainer.validation is None
+    trainer = trainer_for(config_of(folder, tmp_path / "run", **settings))
+    assert (trainer.task.pairs.card["pairs"], trainer.task.pairs.card["too_long"]) == (1, 1)
+    assert trainer.task.held_out is None
     assert trainer.advance().validation_loss is None
     write(path, [long])
     with pytest.raises(InputError, match="1 are longer than the window of 48"):
-        PreferenceTrainer(config_of(folder, tmp_path / "other", **settings))
+        trainer_for(config_of(folder, tmp_path / "other", **settings))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +312,7 @@ def test_settings_out_of_range(folder, tmp_path, changed, match):
 
 def test_an_unknown_template(folder, tmp_path):
     with pytest.raises(InputError, match="no chat template 'robes'"):
-        PreferenceTrainer(config_of(folder, tmp_path, template="robes"))
+        trainer_for(config_of(folder, tmp_path, template="robes"))
 
 
 def test_the_verb(folder, tmp_path):
@@ -327,10 +328,12 @@ def test_the_verb(folder, tmp_path):
     ]  # fmt: skip
     done = CliRunner().invoke(command, [*arguments, "--steps", "4"])
     assert done.exit_code == 0, done.output
-    assert "9 pairs to learn from, 1 held out" in done.output
-    assert "step 4: held-out loss" in done.output
+    assert "9 to learn from, 1 held out" in done.output
+    assert "step 4/4" in done.output
+    assert "held out 0." in done.output
+    assert "accuracy" in done.output
     assert checkpoint.load(tmp_path / "run" / "model").card["step"] == 4
-    assert preference.PreferenceConfig.read(tmp_path / "run" / "config.toml").steps == 4
+    assert PreferenceConfig.read(tmp_path / "run" / "config.toml").steps == 4
     wrong = CliRunner().invoke(command, [*arguments, "--steps", "4", "--beta", "0.5"])
     assert isinstance(wrong.exception, InputError)
     assert "another beta" in str(wrong.exception)

@@ -6,19 +6,19 @@ import io
 import itertools
 import json
 import math
+import os
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from pellucid.errors import InputError
-from pellucid.train.plot import plot, read_log
+from pellucid.train.config import PreferenceConfig
+from pellucid.train.log import StepReport, read_log, rewind
+from pellucid.train.plot import draw_losses
 from pellucid.train.view import View, braille, curve_dots, duration
-
-torch = pytest.importorskip("torch")
-
-from pellucid.train.trainer import StepReport  # noqa: E402
 
 
 class Clock:
@@ -33,7 +33,7 @@ class Clock:
 
 def report(step, loss=None, **changed):
     fields = {"norm": 0.5, "rate": 1e-3, "tokens": 512, "seconds": 0.1}
-    return StepReport(step, 5 / step if loss is None else loss, **{**fields, **changed})
+    return StepReport(step=step, loss=5 / step if loss is None else loss, **{**fields, **changed})
 
 
 def terminal(width=100, height=40):
@@ -232,7 +232,7 @@ def test_a_line_cut_short_is_left_out(tmp_path):
 def test_the_plot_says_what_it_shows(tmp_path, n):
     pytest.importorskip("matplotlib")
     run = log(tmp_path / "a_run", n)
-    png, svg = plot(run)
+    png, svg = draw_losses(run)
     assert png.read_bytes().startswith(b"\x89PNG")
     drawn = svg.read_text(encoding="utf-8")
     for label in ("loss (nats/token)", "perplexity", "step", "a_run"):
@@ -246,15 +246,59 @@ def test_the_plot_says_what_it_shows(tmp_path, n):
         assert "#d55e00" in drawn
 
 
+def test_other_losses_have_their_own_names(tmp_path):
+    """Of preferences: nats a pair, no perplexity, and what else is measured."""
+    pytest.importorskip("matplotlib")
+    config = PreferenceConfig(corpus="p", out="o", start="s")
+    run = tmp_path / "run"
+    run.mkdir()
+    reports = [
+        report(step, 0.5, measures={"accuracy": 0.75, "margin": 0.1, "validation_accuracy": 0.5})
+        for step in range(1, 9)
+    ]
+    (run / "config.toml").write_text(config.to_toml())
+    (run / "log.jsonl").write_text("".join(json.dumps(asdict(r)) + "\n" for r in reports))
+    drawn = draw_losses(run)[1].read_text(encoding="utf-8")
+    for label in ("loss (nats/pair)", "accuracy", "margin"):
+        assert label in drawn, label
+    assert "perplexity" not in drawn
+    file = io.StringIO()
+    with View(Console(file=file, width=80), 8, "run", labels=config.labels) as view:
+        view.remember(reports[:-1])
+        view.step(report(8, 0.5, validation_loss=0.6, measures=reports[0].measures))
+    assert "held out 0.600 (accuracy 0.500)" in file.getvalue()
+    shown = "\n".join(lines_of(view))
+    assert "nats/pair" in shown
+    assert "0.750" in shown
+    assert "perplexity" not in file.getvalue() + shown
+
+
+def test_the_log_is_whole_at_every_moment(tmp_path, monkeypatch):
+    """Killed while it is shortened: the longer one is still there."""
+    run = log(tmp_path / "run")
+    before = (run / "log.jsonl").read_bytes()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        rewind(run, 10)
+    assert (run / "log.jsonl").read_bytes() == before
+    monkeypatch.undo()
+    rewind(run, 10)
+    assert [step["step"] for step in read_log(run)] == list(range(1, 11))
+
+
 def test_no_log_is_said(tmp_path):
     with pytest.raises(InputError, match="no training run"):
-        plot(tmp_path)
+        draw_losses(tmp_path)
     (tmp_path / "log.jsonl").write_text("")
     with pytest.raises(InputError, match="no step"):
-        plot(tmp_path)
+        draw_losses(tmp_path)
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(InputError, match=r"pellucid\[train\]"):
-        plot(log(tmp_path / "run"))
+        draw_losses(log(tmp_path / "run"))

@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 
 import pellucid
+from pellucid.data.corpus import open_corpus
+from pellucid.data.rows import rows
 from pellucid.errors import PellucidError
 from pellucid.evaluate import conversation_perplexity, ngram, perplexity
 from pellucid.gpt import GPT
 from pellucid.template import TEMPLATES
 from pellucid.train.batches import Batches
 from pellucid.train.config import TrainConfig
-from pellucid.train.corpus import open_corpus
 
 ORDER = 5
 
@@ -113,9 +114,8 @@ def _stage(models: dict[str, GPT], rows: np.ndarray, held_out: dict[str, Path]) 
 
 
 def read(path: Path, kind: str) -> list[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
     field = "text" if kind == "stories" else "turns"
-    return [document for document in map(json.loads, lines) if field in document]
+    return [dict(row.fields) for row in rows(path) if field in row.fields]
 
 
 def gpt_scores(gpt: GPT, kind: str, held_out: list[dict[str, Any]]) -> dict[str, float]:

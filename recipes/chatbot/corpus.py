@@ -14,17 +14,20 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import lzma
 import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import smalltalk
+
+from pellucid.data.rows import rows
+from pellucid.data.sources import read_text
+from pellucid.errors import PellucidError
 
 SEED = 2019  # the year of GPT-2
 Turns = tuple[tuple[str, str], ...]  # (role, text), user first, alternating
@@ -170,8 +173,7 @@ def restore_capitals(story: str) -> str:
 
 def tinystories(path: Path) -> Iterator[str]:
     """tinystories_lowercase.txt.xz -> one story at a time."""
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        text = lines.read()
+    text = read_text(path)
     story = ""
     for part in [*re.split(r"(?<!\n)\n(?!\n)", text), "once"]:
         part = tidy(part)
@@ -429,10 +431,8 @@ class Document:
         return json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
+def _records(path: Path) -> Iterator[Mapping[str, Any]]:
+    return (row.fields for row in rows(path))
 
 
 def _is_held_out(key: str, one_in: int) -> bool:
@@ -643,7 +643,7 @@ def build(data: Path, out: Path) -> tuple[Counter[str], Counter[str]]:
     """Writes all files; -> characters of pretrain.train and of chat.train, by source."""
     rng = random.Random(SEED)
     documents = list(read_documents(data))
-    questions = [json.loads(line) for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
+    questions = [dict(fields) for fields in _records(QUESTIONS)]
     made = list(chat_documents(documents, questions))
     train = [document for document in documents if not document.held_out]
     valid = [document for document in documents if document.held_out]
@@ -692,6 +692,9 @@ def main(arguments: list[str] | None = None) -> int:
         sizes = build(wanted.data, wanted.out)
     except OSError as error:
         print(f"corpus.py: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 2
+    except PellucidError as error:
+        print(f"corpus.py: {error}", file=sys.stderr)
         return 2
     for name, by_source in zip(("pretrain.train", "chat.train"), sizes, strict=True):
         for source, characters in by_source.most_common():

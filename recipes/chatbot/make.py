@@ -20,10 +20,10 @@ from typing import Any
 from baselines import measure
 
 from pellucid import checkpoint
+from pellucid.data.prepare import write_corpus
 from pellucid.errors import PellucidError
 from pellucid.train.config import TrainConfig
-from pellucid.train.prepare import prepare
-from pellucid.train.trainer import Trainer
+from pellucid.train.run import trainer_for
 
 HERE = Path(__file__).parent
 EMBEDDED = HERE.parents[1] / "src" / "pellucid" / "embedded" / "chat"
@@ -55,10 +55,10 @@ def main() -> None:
         subprocess.run([sys.executable, HERE / "corpus.py", given.data, texts], check=True)
     if not (work / "pretrain" / "card.json").exists():
         source = texts / "pretrain.train.jsonl"
-        prepare([source], work / "pretrain", n_vocab=4096, learn_all=True)
+        write_corpus([source], work / "pretrain", n_vocab=4096, learn_all=True)
     if not (work / "chat" / "card.json").exists():
         source = texts / "chat.train.jsonl"
-        prepare([source], work / "chat", tokenizer=work / "pretrain", validation=0.02)
+        write_corpus([source], work / "chat", tokenizer=work / "pretrain", validation=0.02)
     for name in ("pretrain", "chat"):
         train(HERE / f"{name}.toml", work)
     ship(work, given.out)
@@ -73,7 +73,7 @@ def train(path: Path, work: Path) -> None:
     for name in ("corpus", "out", "start"):
         if table[name] is not None:
             table[name] = str(work / Path(table[name]).relative_to("work"))
-    trainer = Trainer(TrainConfig.from_dict(table))
+    trainer = trainer_for(TrainConfig.from_dict(table))
     for report in trainer:
         if report.step % 20 == 0 or report.validation_loss is not None:
             held_out = report.validation_loss

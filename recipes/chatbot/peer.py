@@ -23,10 +23,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from pellucid.data.corpus import open_corpus
 from pellucid.errors import PellucidError
 from pellucid.train.batches import Batches
 from pellucid.train.config import TrainConfig
-from pellucid.train.corpus import open_corpus
 from pellucid.train.optimizer import groups
 
 RATE = 2e-3  # AdamW's; the chatbot's Muon takes another

@@ -194,16 +194,19 @@ def write_file(
 ) -> None:
     """Write a file that is there whole or not at all, as `new_file` does; an earlier one there is
     replaced."""
-    with new_file(path, error=error) as partial:
+    with new_file(path, error=error, empty=True) as partial:
         partial.write_bytes(data)
 
 
 @contextmanager
 def new_file(
-    path: str | os.PathLike[str], *, error: type[PellucidError] | None = InputError
+    path: str | os.PathLike[str],
+    *,
+    error: type[PellucidError] | None = InputError,
+    empty: bool = False,
 ) -> Iterator[Path]:
     """Yields an empty file beside `path` to write; when the block ends well, and wrote something,
-    it takes the place of `path`.
+    it takes the place of `path`. empty: also where nothing was written.
 
     Tried before the block runs, so that no work is lost for a folder that is not there. When the
     block fails, or the machine stops, what `path` was stays what it was. Raises `error` when the
@@ -223,7 +226,7 @@ def new_file(
         try:
             partial.touch()
             yield partial
-            if partial.stat().st_size:
+            if empty or partial.stat().st_size:
                 if target.exists():
                     shutil.copymode(target, partial)
                 _sync(partial)

@@ -111,15 +111,16 @@ TEMPLATES: dict[str, Template] = {
 }
 
 
-def look_up(name: str, tokenizer: Tokenizer) -> Template:
-    """A chat template by its name.
+def look_up(name: str, tokenizer: Tokenizer | None = None) -> Template:
+    """A chat template by its name, checked where a tokenizer is at hand.
 
     Raises InputError for an unknown name, or when the tokenizer lacks the template's tokens.
     """
     if name not in TEMPLATES:
         raise InputError(f"no chat template {name!r}; there are {', '.join(TEMPLATES)}")
     template = TEMPLATES[name]
-    template.check(tokenizer)
+    if tokenizer is not None:
+        template.check(tokenizer)
     return template
 
 

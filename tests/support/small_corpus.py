@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pellucid.data.corpus import SPLITS, SplitWriter
 from pellucid.tokenizer import Tokenizer
-from pellucid.train.corpus import SPLITS, SplitWriter
 
 ROLES = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 

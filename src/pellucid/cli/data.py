@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .options import console
+from .progress import watching
 
 __all__ = ["command"]
 
@@ -43,12 +44,8 @@ __all__ = ["command"]
 @click.option(
     "--learn-all", is_flag=True, help="Learn everybody's words, not the assistant's only."
 )
-@click.option(
-    "--text-field", metavar="NAME", help='The field of a row that holds its text ("text").'
-)
-@click.option(
-    "--turns-field", metavar="NAME", help='The field with the turns ("turns" or "messages").'
-)
+@click.option("--text-field", metavar="NAME", help="The field of a row that holds its text.")
+@click.option("--turns-field", metavar="NAME", help="The field of a row that holds its turns.")
 @click.option(
     "--split-at",
     metavar="LINE",
@@ -70,29 +67,16 @@ def command(
 ) -> None:
     """Turn TEXTS into token files in the folder OUT, for `pellucid train`.
 
-    TEXTS are files, folders or globs of .txt, .md, .jsonl (also .gz, .bz2, .xz, .zst) and
-    .parquet. A text file is one document; a row has "text", or "turns" of role and text.
+    TEXTS are files, folders or globs of .txt, .md, .jsonl, .json, .csv, .tsv (also .gz, .bz2,
+    .xz, .zst) and .parquet. A text file is one document; a row has "text", "messages",
+    "conversations", "instruction" and "output", "prompt" and "completion": see docs/data.md.
     """
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from ..train.prepare import prepare
+    from ..data.prepare import write_corpus
 
     if tokenizer is not None and n_vocab is not None:
         raise click.UsageError("--n-vocab is for a vocabulary to learn; --tokenizer has its own")
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-    )
-    screen = console(stderr=True)
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
-
-        def watch(stage: str, n_read: int, n_bytes: int) -> None:
-            bar.update(task, description=stage, completed=n_read, total=n_bytes or None)
-
-        card = prepare(
+    with watching() as watch:
+        card = write_corpus(
             texts,
             out,
             tokenizer=tokenizer,
@@ -107,18 +91,16 @@ def command(
 def _print(card: dict[str, Any], out: Path) -> None:
     from rich.table import Table
 
-    masked = card["masked"]
-    columns = ["documents", "tokens", *(["learned"] if masked else []), "bytes"]
-    table = Table(box=None)
-    table.add_column("")
+    columns = ["documents", "tokens", *(["learned"] if card["masked"] else []), "bytes"]
+    table = Table("", box=None)
     for name in [*columns, "bytes per token"]:
         table.add_column(name, justify="right")
     for split, counts in card["splits"].items():
         per_token = counts["bytes"] / counts["tokens"] if counts["tokens"] else 0
         table.add_row(split, *(f"{counts[name]:,}" for name in columns), f"{per_token:.2f}")
     console().print(table)
-    talked = f", {card['conversations']:,} conversations" if card["conversations"] else ""
-    click.echo(f"Wrote {out}: {card['n_vocab']:,} tokens in the vocabulary{talked}.")
+    talks = f", {card['conversations']:,} conversations" if card["conversations"] else ""
+    click.echo(f"Wrote {out}: {card['n_vocab']:,} tokens in the vocabulary{talks}.")
     skipped = card["skipped"]
     if skipped["bad"]:
         click.echo(f"Left out: {skipped['bad']:,} that cannot be read, first {skipped['first']}")

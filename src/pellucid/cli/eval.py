@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-KINDS = ("perplexity", "lambada", "hellaswag", "blimp")
-
 
 @click.command("eval")
 @click.argument("arguments", nargs=-1, metavar="[perplexity|lambada|hellaswag|blimp] FILE")
@@ -26,6 +23,7 @@ KINDS = ("perplexity", "lambada", "hellaswag", "blimp")
 @click.option("--stride", type=click.IntRange(1), help="Tokens scored per window (default: all).")
 @click.option("--window", type=click.IntRange(1), help="Tokens read per window (default: n_ctx).")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
+@click.option("--skip-bad", is_flag=True, help="Leave out rows that cannot be read, and go on.")
 @click.option("--batch", type=click.IntRange(1), help="Rows computed at a time.")
 @click.option("--json", "as_json", is_flag=True, help="One object with every number.")
 def command(
@@ -34,14 +32,15 @@ def command(
     stride: int | None,
     window: int | None,
     limit: int | None,
+    skip_bad: bool,
     batch: int | None,
     as_json: bool,
 ) -> None:
-    """Measure a model on FILE: text or JSON lines, also .xz, .gz or .bz2.
+    """Measure a model on FILE: text, JSON lines, JSON, CSV or Parquet, also compressed.
 
     What to measure is guessed from FILE where it is not named.
     """
-    from ..evaluate.files import guess_kind
+    from ..evaluate.files import KINDS, guess_kind, score_file
 
     if not 1 <= len(arguments) <= 2 or (len(arguments) == 2 and arguments[0] not in KINDS):
         raise click.UsageError(f"give [{'|'.join(KINDS)}] and a file: pellucid eval text.txt")
@@ -61,11 +60,10 @@ def command(
                 best[:] = [score]
                 bar.update(task, completed=done, description=f"{kind}, {done} done")
 
-            settings = {"batch": batch, "on_progress": watch}
-            if kind == "perplexity":
-                score = _perplexity(gpt, path, stride, window, limit, settings)
-            else:
-                score = _task(gpt, kind, path, limit, settings)
+            score, left_out = score_file(
+                gpt, path, kind, stride=stride, window=window, limit=limit, skip_bad=skip_bad,
+                batch=batch, on_progress=watch,
+            )  # fmt: skip
     except KeyboardInterrupt:
         if not best:
             raise
@@ -73,56 +71,8 @@ def command(
         click.echo("Stopped: the score is of what was reached so far.", err=True)
         raise SystemExit(130) from None
     _print(score, path, as_json)
-
-
-def _perplexity(
-    gpt: GPT,
-    path: str,
-    stride: int | None,
-    window: int | None,
-    limit: int | None,
-    settings: dict[str, Any],
-) -> Any:
-    from ..evaluate import conversation_perplexity, perplexity
-    from ..evaluate.files import json_lines, read_text, stem
-
-    settings = {**settings, "stride": stride, "window": window}
-    if stem(path).suffix != ".jsonl":
-        if limit:
-            raise click.UsageError("--limit counts documents: it needs a .jsonl file")
-        settings["words"] = "spaces and line ends" if "wikitext" in stem(path).name else "spaces"
-        return perplexity(gpt, read_text(path), **settings)
-    _, first = next(json_lines(path), (0, {}))
-    field = "turns" if "turns" in first else "text"
-    documents = _field(path, field, list if field == "turns" else str, limit)
-    if field == "turns":
-        return conversation_perplexity(gpt, documents, **settings)
-    return perplexity(gpt, documents, words="spaces", **settings)
-
-
-def _task(gpt: GPT, kind: str, path: str, limit: int | None, settings: dict[str, Any]) -> Any:
-    from ..evaluate import blimp, hellaswag, lambada
-    from ..evaluate.files import json_lines, read_text, stem
-
-    if kind != "lambada":
-        examples = islice((entry for _, entry in json_lines(path)), limit)
-        return (blimp if kind == "blimp" else hellaswag)(gpt, examples, **settings)
-    if stem(path).suffix == ".jsonl":
-        return lambada(gpt, _field(path, "text", str, limit), **settings)
-    texts = (line for line in read_text(path).split("\n") if line.strip())
-    return lambada(gpt, islice(texts, limit), **settings)
-
-
-def _field(path: str, field: str, kind: type, limit: int | None) -> Iterator[Any]:
-    """That field of each line."""
-    from ..errors import InputError
-    from ..evaluate.files import json_lines
-
-    entries: Iterable[tuple[int, dict[str, Any]]] = islice(json_lines(path), limit)
-    for number, entry in entries:
-        if not isinstance(entry.get(field), kind):
-            raise InputError(f'{path}, line {number} has no "{field}": it has {", ".join(entry)}')
-        yield entry[field]
+    for line in left_out:
+        click.echo(f"Left out: {line}", err=True)
 
 
 def _print(score: Any, path: str, as_json: bool) -> None:

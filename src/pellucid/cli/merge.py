@@ -44,19 +44,19 @@ def command(base: str, adapter: Path, target: Path, form: str, dtype: str, force
         raise click.UsageError(f"{target} exists; choose another name, or --force to replace it")
     with console(stderr=True).status(f"reading {base}"):
         learned = adapters.load(adapter)
-        found = checkpoint.load(base)
-        merged = adapters.merge(found.tensors, learned)
+        model = checkpoint.load(base)
+        merged = adapters.merge(model.tensors, learned)
     if form == "peft":
         adapters.save_peft(target, learned, base)
     else:
         checkpoint.save(
             target,
-            found.hparams,
+            model.hparams,
             merged,
-            found.tokenizer,
+            model.tokenizer,
             format=form,
             dtype=dtype,
-            card={**found.card, "adapter": {"rank": learned.rank, "alpha": learned.alpha}},
-            template=found.template,
+            card={**model.card, "adapter": {"rank": learned.rank, "alpha": learned.alpha}},
+            template=model.template,
         )
     click.echo(f"Wrote {target} ({form}; rank {learned.rank}, alpha {learned.alpha:g}).")

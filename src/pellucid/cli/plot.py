@@ -11,7 +11,7 @@ __all__ = ["command"]
 @click.argument("run", type=click.Path(exists=True, file_okay=False))
 def command(run: str) -> None:
     """Draw the log of the training run in the folder RUN again: loss.png and loss.svg."""
-    from ..train.plot import plot
+    from ..train.plot import draw_losses
 
-    for path in plot(run):
+    for path in draw_losses(run):
         click.echo(f"Wrote {path}")

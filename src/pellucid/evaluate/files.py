@@ -1,71 +1,143 @@
-"""Reading what a model is measured on: text or JSON lines, also compressed."""
+"""A file, or several -> what is measured on them, read as training reads its texts."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import json
-import lzma
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ..data.documents import Document
+from ..data.files import ROWS, BadDocument, find_files
+from ..data.rows import rows
+from ..data.sources import Sources
 from ..errors import InputError
+from ..template import Message
+from .perplexity import (
+    ConversationPerplexity,
+    Perplexity,
+    Words,
+    conversation_perplexity,
+    perplexity,
+)
+from .tasks import TaskScore, blimp, hellaswag, lambada
 
-__all__ = ["guess_kind", "json_lines", "read_text", "stem"]
+if TYPE_CHECKING:
+    from ..gpt import GPT
 
-_OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+__all__ = ["KINDS", "guess_kind", "score_file"]
 
+KINDS = ("perplexity", "lambada", "hellaswag", "blimp")
 
-def stem(path: str | os.PathLike[str]) -> Path:
-    """The name without the ending of its compression."""
-    path = Path(path)
-    return path.with_suffix("") if path.suffix in _OPENERS else path
-
-
-def read_text(path: str | os.PathLike[str]) -> str:
-    """A whole file, line ends as they are. Raises InputError when it cannot be read."""
-    return "".join(_lines(Path(path)))
-
-
-def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """-> (line number, object); empty lines are skipped. Raises InputError for the first line
-    that is no JSON object."""
-    for number, line in enumerate(_lines(Path(path)), 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}, line {number} is not JSON: {error}") from error
-        if not isinstance(entry, dict):
-            raise InputError(f"{path}, line {number} is not a JSON object")
-        yield number, entry
+Score = Perplexity | ConversationPerplexity | TaskScore
+Item = TypeVar("Item")
 
 
 def guess_kind(path: str | os.PathLike[str]) -> str:
-    """perplexity, lambada, hellaswag or blimp: from the fields of the first line, or the name."""
-    plain = stem(path)
-    if plain.suffix in (".jsonl", ".json"):
-        first = next(iter(json_lines(path)), (0, {}))[1]
-        if "sentence_good" in first:
+    """What a file is for, by the fields of its first row, or its name."""
+    file = find_files([path])[0]
+    if file.kind in ROWS:
+        fields = next((row.fields for row in rows(file.path)), {})
+        if "sentence_good" in fields:
             return "blimp"
-        if "endings" in first:
+        if "endings" in fields:
             return "hellaswag"
-    return "lambada" if "lambada" in plain.name.lower() else "perplexity"
+    return "lambada" if "lambada" in Path(file.name).name.lower() else "perplexity"
 
 
-def _lines(path: Path) -> Iterator[str]:
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
-    if path.suffix == ".zst":
-        raise InputError(f"{path}: unpack it first (zstd -d); .xz, .gz and .bz2 are read directly")
-    try:
-        opener = _OPENERS.get(path.suffix, open)
-        with opener(path, "rt", encoding="utf-8", newline="\n") as file:
-            yield from file
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error}") from error
-    except (EOFError, lzma.LZMAError, OSError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+def score_file(
+    gpt: GPT,
+    path: str | os.PathLike[str],
+    kind: str,
+    *,
+    stride: int | None = None,
+    window: int | None = None,
+    limit: int | None = None,
+    skip_bad: bool = False,
+    batch: int | None = None,
+    on_progress: Callable[[Any, int], None] | None = None,
+) -> tuple[Score, list[str]]:
+    """-> (the score, what was left out as bad: a line each for the first three, and a count).
+
+    path: a file, a folder or a glob. kind: one of KINDS. stride, window: of perplexity. limit:
+    at most so many documents or examples. skip_bad: rows that cannot be read or scored are left
+    out. Raises InputError naming file and line of one otherwise.
+    """
+    sources = Sources(
+        files=find_files([path]),
+        skip_bad=skip_bad,
+        limit=limit,
+        split_at="line" if kind == "lambada" else None,
+    )
+    lined = kind == "lambada" or all(file.kind in ROWS for file in sources.files)
+    if limit is not None and not lined and len(sources.files) == 1:
+        raise InputError(f"limit counts documents, and {path} is one: it needs a file of rows")
+    score: Score
+    if kind == "perplexity":
+        windows = {"stride": stride, "window": window}
+        score = _perplexity(gpt, sources, **windows, batch=batch, on_progress=on_progress)
+    else:
+        score = _task(gpt, kind, sources, batch=batch, on_progress=on_progress)
+    return score, _left_out(sources)
+
+
+def _left_out(sources: Sources) -> list[str]:
+    more = sources.n_bad - len(sources.first_bad)
+    return [*sources.first_bad, *([f"and {more:,} more"] if more else [])]
+
+
+def _perplexity(gpt: GPT, sources: Sources, **settings: Any) -> Perplexity | ConversationPerplexity:
+    documents = sources.documents()
+    first = next(documents, None)
+    if first is None:
+        raise InputError(f"{sources.files[0].path} is empty: there is nothing to score")
+    documents = chain([first], documents)
+    if first.turns is not None:
+        return conversation_perplexity(gpt, map(_turns, documents), **settings)
+    wikitext = "wikitext" in sources.files[0].name and sources.files[0].kind not in ROWS
+    words: Words = "spaces and line ends" if wikitext else "spaces"
+    return perplexity(gpt, map(_text, documents), words=words, **settings)
+
+
+def _turns(document: Document) -> tuple[Message, ...]:
+    if document.turns is None:
+        raise InputError(f"{document.place} is a text among conversations: measure them apart")
+    return document.turns
+
+
+def _text(document: Document) -> str:
+    if document.turns is not None:
+        raise InputError(f"{document.place} is a conversation among texts: measure them apart")
+    return "".join(document.pieces())
+
+
+def _task(gpt: GPT, kind: str, sources: Sources, **settings: Any) -> TaskScore:
+    if kind == "lambada":
+        texts = _Placed((document.place, _text(document)) for document in sources.documents())
+        return lambada(gpt, texts, on_bad=_skipping(sources, texts), **settings)
+    examples = _Placed(
+        (row.place, row.fields)
+        for file in sources.files
+        for row in rows(file.path, on_bad=sources.skip)
+    )
+    task = blimp if kind == "blimp" else hellaswag
+    limited = islice(examples, sources.limit)
+    return task(gpt, limited, on_bad=_skipping(sources, examples), **settings)
+
+
+class _Placed(Generic[Item]):
+    """Items one by one; place: where the newest stands."""
+
+    def __init__(self, items: Iterable[tuple[str, Item]]) -> None:
+        self._items = items
+        self.place = ""
+
+    def __iter__(self) -> Iterator[Item]:
+        for place, item in self._items:
+            self.place = place
+            yield item
+
+
+def _skipping(sources: Sources, items: _Placed[Any]) -> Callable[[InputError], None]:
+    return lambda error: sources.skip(BadDocument(f"{items.place}: {error}"))

@@ -104,9 +104,9 @@ def train(ids: Any, order: int, n_vocab: int) -> KneserNey:
         opening = _packed(ids[:n], n, bits)[0]
         missing = np.setdiff1d(opening, shorter)
         if missing.size:
-            where = np.searchsorted(shorter, missing)
-            shorter = np.insert(shorter, where, missing)
-            counts = np.insert(counts, where, 1)
+            slots = np.searchsorted(shorter, missing)
+            shorter = np.insert(shorter, slots, missing)
+            counts = np.insert(counts, slots, 1)
         keys = shorter
         levels.append(_level(keys, counts, bits))
     return KneserNey(n_vocab, tuple(reversed(levels)))
@@ -145,8 +145,8 @@ def _interpolate(
 
 def _find(keys: np.ndarray, wanted: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    found = keys[at] == wanted
-    return [np.where(found, value[at], 0).astype(np.float64) for value in values]
+    known = keys[at] == wanted
+    return [np.where(known, value[at], 0).astype(np.float64) for value in values]
 
 
 def _width(n_vocab: int) -> int:

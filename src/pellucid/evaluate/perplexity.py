@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConversationPerplexity",
     "Perplexity",
+    "Words",
     "conversation_perplexity",
     "perplexity",
     "windows",
@@ -168,12 +169,14 @@ def conversation_perplexity(
                         f"{', '.join(chosen.frames)}, not {role!r}"
                     )
                 whole = chosen.turn(gpt.tokenizer, role, text)
-                given = sum(
+                n_opening = sum(
                     len(gpt.encode(part)) if part == "\n" else 1
                     for part in chosen.frames[role].before
                 )
                 ids += whole
-                kinds += [0] * given + [2 if role == "assistant" else 1] * (len(whole) - given)
+                kinds += [0] * n_opening + [2 if role == "assistant" else 1] * (
+                    len(whole) - n_opening
+                )
             yield _opened(ids, np.asarray(kinds, np.int8), begin, 0)
 
     scored = f"in the chat template {chosen.name!r}, the words and closing tokens of "
@@ -247,11 +250,19 @@ def _measure(
     def so_far(complete: bool) -> tuple[Perplexity, Perplexity]:
         own, every = (
             Perplexity(
-                gpt.name, said, window, stride, begun, nats[at], tokens[at], n_bytes[at],
-                n_words if count_words and complete and at else None, complete,
+                model=gpt.name,
+                protocol=how,
+                window=window,
+                stride=stride,
+                n_documents=begun,
+                nats=nats[at],
+                n_tokens=tokens[at],
+                n_bytes=n_bytes[at],
+                n_words=n_words if count_words and complete and at else None,
+                complete=complete,
             )
-            for at, said in enumerate((replies_protocol, protocol))
-        )  # fmt: skip
+            for at, how in enumerate((replies_protocol, protocol))
+        )
         return own, every
 
     for index, logprobs, _ in loglikelihoods(gpt, rows(), batch=batch):

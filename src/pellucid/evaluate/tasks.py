@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["TaskScore", "blimp", "hellaswag", "lambada"]
 
 Example = Mapping[str, Any]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +45,30 @@ class TaskScore:
 
 
 Watch = Callable[[TaskScore, int], None]
+OnBad = Callable[[InputError], None]  # told of an example that cannot be scored
+
+
+def refuse(error: InputError) -> None:
+    raise error
 
 
 def lambada(
-    gpt: GPT, texts: Iterable[str], *, batch: int | None = None, on_progress: Watch | None = None
+    gpt: GPT,
+    texts: Iterable[str],
+    *,
+    batch: int | None = None,
+    on_progress: Watch | None = None,
+    on_bad: OnBad = refuse,
 ) -> TaskScore:
     """The last word of each text. accuracy: every token of it is the likeliest one.
-    perplexity: exp of the mean negative log-probability of the whole word."""
+    perplexity: exp of the mean negative log-probability of the whole word. on_bad: told of a
+    text that has no two words; what it raises ends the measuring (default: the error)."""
 
-    def rows() -> Iterator[tuple[Row, ...]]:
-        for text in texts:
-            context, space, word = text.rpartition(" ")
-            if not space or not word or not context.strip():
-                raise InputError(f"LAMBADA needs a text of several words, not {text[:40]!r}")
-            yield (pair(gpt, context, " " + word),)
+    def rows(text: str) -> tuple[Row, ...]:
+        context, space, word = text.rstrip(" ").rpartition(" ")
+        if not space or not word or not context.strip():
+            raise InputError(f"LAMBADA needs a text of several words, not {text[:40]!r}")
+        return (pair(gpt, context, " " + word),)
 
     right, nats = [], []
 
@@ -76,7 +87,10 @@ def lambada(
         "last word after the last space, with that space, given the text before it without an "
         "end-of-text token; right if each of its tokens is the likeliest; perplexity per word"
     )
-    return _run("LAMBADA", gpt, protocol, rows(), take, metrics, dict, batch, on_progress)
+    return _run(
+        "LAMBADA", gpt, protocol, _groups(texts, rows, on_bad), take, metrics, dict, batch,
+        on_progress,
+    )  # fmt: skip
 
 
 def hellaswag(
@@ -85,23 +99,23 @@ def hellaswag(
     *,
     batch: int | None = None,
     on_progress: Watch | None = None,
+    on_bad: OnBad = refuse,
 ) -> TaskScore:
     """The likeliest of several endings, by the sum of log-probabilities (acc) and by that sum
     divided by the ending's bytes (acc_norm). examples: ctx, endings, label, as released."""
     truth: list[tuple[int, list[int]]] = []  # the label, each ending's bytes
 
-    def rows() -> Iterator[tuple[Row, ...]]:
-        for example in examples:
-            try:
-                context = _swag_context(example)
-                endings = [_swag_clean(ending) for ending in example["endings"]]
-                label = int(example["label"])
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise InputError(f"HellaSwag needs ctx, endings and label ({error!r})") from error
-            if not 0 <= label < len(endings) or not all(endings):
-                raise InputError(f"HellaSwag: label {label} for {len(endings)} endings, none empty")
-            truth.append((label, [len(ending.encode()) for ending in endings]))
-            yield tuple(pair(gpt, context, " " + ending) for ending in endings)
+    def rows(example: Example) -> tuple[Row, ...]:
+        try:
+            context = _swag_context(example)
+            endings = [_swag_clean(ending) for ending in example["endings"]]
+            label = int(example["label"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"HellaSwag needs ctx, endings and label ({error!r})") from error
+        if not 0 <= label < len(endings) or not all(endings):
+            raise InputError(f"HellaSwag: label {label} for {len(endings)} endings, none empty")
+        truth.append((label, [len(ending.encode()) for ending in endings]))
+        return tuple(pair(gpt, context, " " + ending) for ending in endings)
 
     right, right_norm = [], []
 
@@ -120,7 +134,10 @@ def hellaswag(
         "each ending after its context, 0-shot, cleaned as in lm_eval; acc: highest summed "
         "log-probability; acc_norm: that sum divided by the ending's UTF-8 bytes"
     )
-    return _run("HellaSwag", gpt, protocol, rows(), take, metrics, dict, batch, on_progress)
+    return _run(
+        "HellaSwag", gpt, protocol, _groups(examples, rows, on_bad), take, metrics, dict, batch,
+        on_progress,
+    )  # fmt: skip
 
 
 def blimp(
@@ -129,18 +146,18 @@ def blimp(
     *,
     batch: int | None = None,
     on_progress: Watch | None = None,
+    on_bad: OnBad = refuse,
 ) -> TaskScore:
     """Minimal pairs: is the good sentence likelier than the bad one? A tie is wrong.
     examples: sentence_good, sentence_bad, UID (the phenomenon)."""
     uids: list[str] = []
 
-    def rows() -> Iterator[tuple[Row, ...]]:
-        for example in examples:
-            sentences = example.get("sentence_good"), example.get("sentence_bad")
-            if not all(isinstance(sentence, str) and sentence for sentence in sentences):
-                raise InputError("BLiMP needs sentence_good and sentence_bad")
-            uids.append(str(example.get("UID", "all")))
-            yield tuple(pair(gpt, "", str(sentence)) for sentence in sentences)
+    def rows(example: Example) -> tuple[Row, ...]:
+        sentences = example.get("sentence_good"), example.get("sentence_bad")
+        if not all(isinstance(sentence, str) and sentence for sentence in sentences):
+            raise InputError("BLiMP needs sentence_good and sentence_bad")
+        uids.append(str(example.get("UID", "all")))
+        return tuple(pair(gpt, "", str(sentence)) for sentence in sentences)
 
     right: dict[str, list[bool]] = {}
 
@@ -163,7 +180,23 @@ def blimp(
         f"each sentence {opening}; right if the good one's summed log-probability is higher; "
         "accuracy over all pairs"
     )
-    return _run("BLiMP", gpt, protocol, rows(), take, metrics, groups, batch, on_progress)
+    return _run(
+        "BLiMP", gpt, protocol, _groups(examples, rows, on_bad), take, metrics, groups, batch,
+        on_progress,
+    )  # fmt: skip
+
+
+def _groups(
+    examples: Iterable[Item], rows: Callable[[Item], tuple[Row, ...]], on_bad: OnBad
+) -> Iterator[tuple[Row, ...]]:
+    """The rows of every example that can be scored."""
+    for example in examples:
+        try:
+            group = rows(example)
+        except InputError as error:
+            on_bad(error)
+        else:
+            yield group
 
 
 def _run(
@@ -190,7 +223,16 @@ def _run(
                 yield row
 
     def score(complete: bool) -> TaskScore:
-        return TaskScore(task, gpt.name, protocol, done, n_tokens, metrics(), groups(), complete)
+        return TaskScore(
+            task=task,
+            model=gpt.name,
+            protocol=protocol,
+            n_examples=done,
+            n_tokens=n_tokens,
+            metrics=metrics(),
+            groups=groups(),
+            complete=complete,
+        )
 
     for scored in loglikelihoods(gpt, rows(), batch=batch):
         number, place = owner[scored.row]

@@ -107,10 +107,10 @@ def merge(tensors: Mapping[str, np.ndarray], adapter: Adapter) -> dict[str, np.n
 
 def check_base(tensors: Mapping[str, np.ndarray], adapter: Adapter) -> None:
     """Raises CheckpointError when these are not the weights that the adapter was trained on."""
-    if (found := fingerprint(tensors)) != adapter.base:
+    if (digest := fingerprint(tensors)) != adapter.base:
         raise CheckpointError(
             f"the adapter was trained on other weights (sha256 {adapter.base[:12]}…) than these "
-            f"({found[:12]}…): give the checkpoint that its run started from"
+            f"({digest[:12]}…): give the checkpoint that its run started from"
         )
 
 
@@ -164,7 +164,13 @@ def load(folder: str | os.PathLike[str]) -> Adapter:
             or tensor.shape[inner] != config["rank"]
         ):
             raise CheckpointError(f"{path / NUMBERS}: {name[:60]} is no matrix of an adapter")
-    return Adapter(config["rank"], float(config["alpha"]), targets, config["base"], tensors)
+    return Adapter(
+        rank=config["rank"],
+        alpha=float(config["alpha"]),
+        targets=targets,
+        base=config["base"],
+        tensors=tensors,
+    )
 
 
 def save_peft(folder: Path, adapter: Adapter, base: str = "") -> Path:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..data.corpus import Tokens
 from ..errors import InputError
-from .corpus import Tokens
 
 __all__ = ["IGNORE", "Batches"]
 

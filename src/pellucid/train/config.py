@@ -1,4 +1,8 @@
-"""What a training run is: few fields, checked when made, written beside what it makes."""
+"""What a training run is: few fields, checked when made, written beside what it makes.
+
+Each field says in its metadata what it is for: flags, their help and the file in a run's folder
+all come from here.
+"""
 
 from __future__ import annotations
 
@@ -6,67 +10,95 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ..errors import InputError
+from ..hparams import SIZES
 
-__all__ = ["TrainConfig"]
+__all__ = ["Labels", "PreferenceConfig", "TalkConfig", "TrainConfig", "help_of", "read_config"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What a run's loss is called where it is shown. perplexity: whether exp(loss) is one.
+    measures: what else is shown, by its name in a step's measures."""
+
+    loss: str = "nats/token"
+    perplexity: bool = True
+    measures: tuple[str, ...] = ()
+
+
+def setting(default: Any, help: str) -> Any:
+    """A field with its default and its help."""
+    return field(default=default, metadata={"help": help})
+
+
+def help_of(config: type[TrainConfig], name: str) -> str:
+    (one,) = (each for each in fields(config) if each.name == name)
+    return str(one.metadata.get("help", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """A row is n_ctx tokens. Raises InputError naming the field that is wrong."""
 
-    corpus: str  # a folder that `pellucid data` wrote
-    out: str  # the folder of this run
-    start: str | None = None  # finetune from this checkpoint, else from fresh weights
+    task: ClassVar[str] = "language"
+    labels: ClassVar[Labels] = Labels()
+
+    corpus: str = field(metadata={"help": "A folder that `pellucid data` wrote."})
+    out: str = field(metadata={"help": "The folder of the run."})
+    start: str | None = setting(None, "Finetune this checkpoint instead of fresh weights.")
     # The model; with `start`, the checkpoint's own
-    n_ctx: int = 256
-    n_embd: int = 384
-    n_head: int = 6
-    n_layer: int = 6
-    template: str | None = None  # how the finished model is talked to, such as "roles"
+    n_ctx: int = setting(256, "Tokens in the context window.")
+    n_embd: int = setting(384, "Width of the residual stream.")
+    n_head: int = setting(6, "Heads in a layer.")
+    n_layer: int = setting(6, "Layers.")
+    template: str | None = setting(None, "How the model is talked to, such as roles.")
     # LoRA (arXiv 2106.09685): an adapter beside the frozen weights of `start`
-    lora_rank: int = 0  # 0: the weights themselves are trained
-    lora_alpha: float = 16.0  # the adapter counts alpha / rank
-    lora_dropout: float = 0.0
-    lora_targets: str = "attn.c_attn,attn.c_proj,mlp.c_fc,mlp.c_proj"
+    lora_rank: int = setting(
+        0, "Train an adapter of this rank beside the weights of --start; 0: the weights."
+    )
+    lora_alpha: float = setting(16.0, "The adapter counts alpha / rank.")
+    lora_dropout: float = setting(0.0, "Dropout before the adapter.")
+    lora_targets: str = setting(
+        "attn.c_attn,attn.c_proj,mlp.c_fc,mlp.c_proj", "The matrices that get an adapter."
+    )
     # The steps
-    steps: int = 1000
-    batch: int = 16  # rows a step, over all processes
-    micro_batch: int | None = None  # rows at a time, so that they fit into memory
-    aligned: bool = False  # rows begin where documents begin: for conversations
+    steps: int = setting(1000, "Steps of the whole run.")
+    batch: int = setting(16, "Rows of n_ctx tokens in a step, over all processes.")
+    micro_batch: int | None = setting(None, "Rows at a time, so that they fit into memory.")
+    aligned: bool = setting(False, "Rows begin where documents begin: for conversations.")
     # The optimiser: AdamW with GPT-3's betas (arXiv 2005.14165, appendix B)
-    optimizer: str = "adamw"
-    learning_rate: float = 1e-3
-    warmup: int = 100  # steps over which the rate rises
-    final_rate: float = 0.1  # of the learning rate, at the end of the cosine
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    clip: float = 1.0  # the highest norm of the gradient
-    dropout: float = 0.0
-    seed: int = 0
+    optimizer: str = setting("adamw", "adamw or muon.")
+    learning_rate: float = setting(1e-3, "The highest rate.")
+    warmup: int = setting(100, "Steps over which the rate rises.")
+    final_rate: float = setting(0.1, "The rate at the end, as a share of the highest.")
+    weight_decay: float = setting(0.1, "Of the matrices.")
+    beta1: float = setting(0.9, "AdamW's first beta.")
+    beta2: float = setting(0.95, "AdamW's second beta.")
+    clip: float = setting(1.0, "The highest norm of the gradient.")
+    dropout: float = setting(0.0, "The share of values left out while training.")
+    seed: int = setting(0, "Of the weights, the order of rows and the dropout.")
     # The machine
-    device: str = "cpu"
-    precision: str = "auto"  # float32, bfloat16 (autocast), or auto: bfloat16 where it is fast
-    compile: bool = False
-    parallel: str = "ddp"  # or "fsdp", where torchrun starts several processes
-    threads: int | None = None
+    device: str = setting("cpu", "cpu, cuda, mps.")
+    precision: str = setting("auto", "float32, bfloat16, or auto: bfloat16 where it is fast.")
+    compile: bool = setting(False, "torch.compile: slow to start, faster then.")
+    parallel: str = setting("ddp", "Under torchrun: ddp, or fsdp to divide the weights too.")
+    threads: int | None = setting(None, "Cores.")
     # What is kept and shown
-    eval_every: int = 100
-    eval_rows: int = 64
-    save_every: int = 100
-    keep: int = 2  # checkpoints
-    sample_every: int = 0  # steps; 0: none
-    sample_prompt: str = "Once upon a time"
-    tensorboard: str | None = None  # a folder
+    eval_every: int = setting(100, "Steps between measurements of the held-out loss; 0: none.")
+    eval_rows: int = setting(64, "Rows that are held out for it.")
+    save_every: int = setting(100, "Steps between checkpoints; 0: at the end alone.")
+    keep: int = setting(2, "Checkpoints that are kept.")
+    sample_every: int = setting(0, "Steps between samples of what it writes; 0: none.")
+    sample_prompt: str = setting("Once upon a time", "The beginning of a sample.")
+    tensorboard: str | None = setting(None, "A folder for TensorBoard (extra tensorboard).")
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_type(field.name, getattr(self, field.name), str(field.type))
+        for each in fields(self):
+            _check_type(each.name, getattr(self, each.name), str(each.type))
         at_least = {
             "n_ctx": 1, "n_embd": 1, "n_head": 1, "n_layer": 1, "steps": 1, "batch": 1,
             "micro_batch": 1, "warmup": 0, "weight_decay": 0, "dropout": 0, "seed": 0,
@@ -105,22 +137,21 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Raises InputError for an unknown field or a missing one."""
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise InputError(f"unknown fields: {', '.join(unknown)}; there are {sorted(known)}")
-        if missing := sorted({"corpus", "out"} - set(values)):
+        needed = {each.name for each in fields(cls) if each.default is MISSING}
+        if missing := sorted(needed - set(values)):
             raise InputError(f"missing: {', '.join(missing)}")
         return cls(**values)
 
     @classmethod
     def read(cls, path: Path, changed: Mapping[str, Any] | None = None) -> Self:
         """A TOML file; `changed` (flags) wins over it."""
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is no TOML: {error}") from error
+        table = _read_toml(path)
+        task = table.pop("task", cls.task)
+        if task != cls.task:
+            raise InputError(f"{path} is of a run whose task is {task!r}, not {cls.task!r}")
         try:
             return cls.from_dict({**table, **(changed or {})})
         except InputError as error:
@@ -130,8 +161,8 @@ class TrainConfig:
         return asdict(self)
 
     def to_toml(self) -> str:
-        """Every field; those that are not set as comments."""
-        lines = [
+        """The task and every field; those that are not set as comments."""
+        lines = [f"task = {json.dumps(self.task)}"] + [
             # A JSON string, number or truth value is a TOML one too.
             f"# {name} is not set" if value is None else f"{name} = {json.dumps(value)}"
             for name, value in self.to_dict().items()
@@ -145,6 +176,83 @@ class TrainConfig:
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         return self.learning_rate * (self.final_rate + (1 - self.final_rate) * cosine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferenceConfig(TrainConfig):
+    """corpus is a file of pairs, batch a number of pairs."""
+
+    task: ClassVar[str] = "preference"
+    labels: ClassVar[Labels] = Labels(
+        loss="nats/pair", perplexity=False, measures=("accuracy", "margin")
+    )
+
+    batch: int = setting(8, "Pairs in a step.")
+    micro_batch: int | None = setting(None, "Pairs at a time, so that they fit into memory.")
+    steps: int = setting(200, "Steps of the whole run.")
+    learning_rate: float = setting(1e-5, "The highest; with LoRA ten times as much is common.")
+    warmup: int = setting(10, "Steps over which the rate rises.")
+    weight_decay: float = setting(0.0, "Of the matrices.")
+    beta: float = setting(0.1, "How dear it is to leave the model as it was.")
+    label_smoothing: float = setting(0.0, "The share of pairs that may be the wrong way round.")
+    held_out: float = setting(0.1, "The share of prompts kept for validation.")
+    skip_bad: bool = setting(False, "Count rows that are no pairs, and go on.")
+
+    def __post_init__(self) -> None:
+        TrainConfig.__post_init__(self)  # super() does not work with slots before Python 3.14
+        if self.start is None:
+            raise InputError("start is missing: the model whose replies are to become better")
+        if not self.beta > 0:
+            raise InputError(f"beta must be above 0, not {self.beta}")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise InputError(f"label_smoothing must be in [0, 0.5), not {self.label_smoothing}")
+        if not 0 <= self.held_out < 1:
+            raise InputError(f"held_out must be in [0, 1), not {self.held_out}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TalkConfig(TrainConfig):
+    """The recipe of the talk's model. corpus: its sentences, which the package holds."""
+
+    task: ClassVar[str] = "talk"
+
+    corpus: str = setting("talk", "The sentences of pellucid/train/talk.py.")
+    out: str = setting("runs/talk", "The folder of the run.")
+    n_ctx: int = setting(SIZES["talk"].n_ctx, "Tokens in the context window.")
+    n_embd: int = setting(SIZES["talk"].n_embd, "Width of the residual stream.")
+    n_head: int = setting(SIZES["talk"].n_head, "Heads in a layer.")
+    n_layer: int = setting(SIZES["talk"].n_layer, "Layers.")
+    template: str | None = setting("plain", "How the model is talked to.")
+    steps: int = setting(1500, "Steps of the whole run.")
+    batch: int = setting(24, "All sentences, in each step.")
+    learning_rate: float = setting(0.02, "The highest rate.")
+    warmup: int = setting(0, "Steps over which the rate rises.")
+    final_rate: float = setting(0.0, "The rate at the end, as a share of the highest.")
+    weight_decay: float = setting(0.01, "Of the matrices.")
+    precision: str = setting("float32", "What it computes in.")
+    threads: int | None = setting(1, "Cores: so small a model only waits for a second one.")
+    eval_every: int = setting(0, "Nothing is held out.")
+    save_every: int = setting(0, "Steps between checkpoints; 0: at the end alone.")
+    sample_every: int = setting(50, "Steps between samples of what it writes; 0: none.")
+    sample_prompt: str = setting("The power clapper", "The beginning of a sample.")
+
+
+def read_config(path: Path, changed: Mapping[str, Any] | None = None) -> TrainConfig:
+    """A run's config.toml, of whatever task. Raises InputError as `TrainConfig.read` does."""
+    task = _read_toml(path).get("task", TrainConfig.task)
+    for kind in (TrainConfig, PreferenceConfig, TalkConfig):
+        if kind.task == task:
+            return kind.read(path, changed)
+    raise InputError(f"{path}: there is no task {task!r}")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no TOML: {error}") from error
 
 
 def _check_type(name: str, value: Any, kind: str) -> None:

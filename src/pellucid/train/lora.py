@@ -110,7 +110,13 @@ def adapter(module: GPTModule) -> Adapter:
     loras = _loras(module)
     targets = tuple(target for target in TARGETS if f"h.0.{target}" in loras)
     first = next(iter(loras.values()))
-    return Adapter(first.rank, first.alpha, targets, fingerprint(base(module)), matrices(module))
+    return Adapter(
+        rank=first.rank,
+        alpha=first.alpha,
+        targets=targets,
+        base=fingerprint(base(module)),
+        tensors=matrices(module),
+    )
 
 
 def load_adapter(module: GPTModule, saved: Adapter, dropout: float = 0.0) -> None:

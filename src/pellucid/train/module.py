@@ -1,6 +1,9 @@
 """GPT-2's parameters as torch modules, so that DDP, FSDP and torch.compile see what they expect.
 
-They hold parameters and compute nothing: the forward pass is `model.gpt2`, the same that chats.
+They hold parameters and compute nothing of their own: the forward pass is made of `model`'s
+functions, the same that chat. This is the one place where a block is *called* as a module:
+whatever is put around a block before the loop (FSDP gathers its weights, hooks, recomputation)
+takes effect there, and the model knows nothing of it.
 """
 
 from __future__ import annotations
@@ -20,20 +23,24 @@ from ..weights import shapes
 from .batches import IGNORE
 from .distributed import gathered
 
-__all__ = ["GPTModule", "Weights"]
+__all__ = ["Block", "GPTModule", "Weights"]
 
 Tensor = Any
 
 
 class Weights(nn.Module):  # type: ignore[misc]
-    """A branch of the tree of weights. Called with one of the model's functions, it applies it."""
-
-    def forward(self, function: Callable[..., Tensor], x: Tensor, *rest: Any) -> Tensor:
-        return function(x, self, *rest)
+    """A branch of the tree of weights."""
 
 
-def _called(block: Callable[..., Tensor], x: Tensor, w: Weights, layer: int, run: Pass) -> Tensor:
-    """A block through its module, whose hooks then run: FSDP gathers its weights there."""
+class Block(Weights):
+    """The branch of one block. Called, it computes what `model.block` does."""
+
+    def forward(self, block: Callable[..., Tensor], x: Tensor, layer: int, run: Pass) -> Tensor:
+        """x [batch, position, n_embd] -> x [batch, position, n_embd]"""
+        return block(x, self, layer, run)
+
+
+def _as_module(block: Callable[..., Tensor], x: Tensor, w: Block, layer: int, run: Pass) -> Tensor:
     result: Tensor = w(block, x, layer, run)
     return result
 
@@ -50,8 +57,8 @@ class GPTModule(Weights):
         super().__init__()
         self.hparams = hparams
         self.backend = backend
-        self.run = Pass(hparams, backend, apply_block=_called)
-        self.h = nn.ModuleList(Weights() for _ in range(hparams.n_layer))
+        self.run = Pass(hparams, backend, apply_block=_as_module)
+        self.h = nn.ModuleList(Block() for _ in range(hparams.n_layer))
         for name in shapes(hparams):
             *path, leaf = name.split(".")
             branch: nn.Module = self
@@ -62,7 +69,7 @@ class GPTModule(Weights):
             value = torch.tensor(np.asarray(tensors[name], np.float32), device=backend.device)
             branch.register_parameter(leaf, nn.Parameter(value))
 
-    def forward(self, tokens: Tensor, targets: Tensor | None = None, *_: Any) -> Tensor:
+    def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
         """tokens [batch, position] -> logits [batch, position, n_vocab]; with targets
         [batch, position] -> the sum of -log p(target) in nats, over all but IGNORE."""
         logits = gpt2(tokens, self, self.run)
@@ -75,10 +82,10 @@ class GPTModule(Weights):
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The weights by name, in float32; with an adapter in them where there is one."""
-        found = {}
+        values = {}
         with torch.no_grad():
             for name in shapes(self.hparams):
                 path, leaf = name.rsplit(".", 1)
                 weight = getattr(self.get_submodule(path), leaf)
-                found[name] = gathered(weight.detach()).float().cpu().numpy()
-        return found
+                values[name] = gathered(weight.detach()).float().cpu().numpy()
+        return values

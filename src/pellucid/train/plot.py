@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -11,40 +11,20 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import write_file
+from .config import Labels, read_config
+from .log import read_log
 
-__all__ = ["plot", "read_log"]
+__all__ = ["draw_losses"]
 
-LOG = "log.jsonl"
 # Okabe and Ito's blue and vermilion, distinct for every kind of colour vision
 _BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#5b5b5b"
 _TICKS = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9))  # few, or many where few do not suffice
 
 
-def read_log(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """One dict a step: the fields of `StepReport`. A line cut short by a crash is left out.
-
-    Raises InputError where there is no log, or where no step is in it.
-    """
-    path = Path(run) / LOG
-    steps: list[dict[str, Any]] = []
-    try:
-        with open(path, encoding="utf-8") as file:
-            for line in file:
-                try:
-                    step = json.loads(line)
-                    float(step["loss"]), int(step["step"])
-                except (ValueError, KeyError, TypeError):
-                    continue
-                steps.append(step)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{run} is no training run: cannot read {path} ({error})") from error
-    if not steps:
-        raise InputError(f"{path} has no step in it: nothing to draw yet")
-    return steps
-
-
-def plot(run: str | os.PathLike[str]) -> list[Path]:
+def draw_losses(run: str | os.PathLike[str]) -> list[Path]:
     """Draw RUN/log.jsonl to RUN/loss.png and RUN/loss.svg; returns both paths.
+
+    The run's task, in its config.toml, says what the loss is called.
 
     Raises InputError without matplotlib, and where there is no log.
     """
@@ -54,12 +34,10 @@ def plot(run: str | os.PathLike[str]) -> list[Path]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError('the plot needs matplotlib: pip install "pellucid[train]"') from error
-    import io
-
     # Text stays text in the SVG, and the same log gives the same file.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "pellucid", "font.size": 10}):
         figure = Figure(figsize=(9, 6), layout="constrained", facecolor="white")
-        _draw(figure, steps, Path(run).resolve().name)
+        _draw(figure, steps, Path(run).resolve().name, _labels(Path(run)))
         paths = []
         for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             drawn = io.BytesIO()
@@ -69,7 +47,12 @@ def plot(run: str | os.PathLike[str]) -> list[Path]:
     return paths
 
 
-def _draw(figure: Any, steps: list[dict[str, Any]], name: str) -> None:
+def _labels(run: Path) -> Labels:
+    path = run / "config.toml"
+    return read_config(path).labels if path.is_file() else Labels()
+
+
+def _draw(figure: Any, steps: list[dict[str, Any]], name: str, labels: Labels) -> None:
     at = np.array([step["step"] for step in steps])
     loss = np.array([step["loss"] for step in steps], float)
     norm = np.array([step["norm"] for step in steps], float)
@@ -79,7 +62,10 @@ def _draw(figure: Any, steps: list[dict[str, Any]], name: str) -> None:
         for step in steps
         if step.get("validation_loss") is not None
     ]
-    axes, norms, rates = figure.subplots(3, 1, sharex=True, height_ratios=[5, 1, 1])
+    extra = [name for name in labels.measures if any(name in _measures(step) for step in steps)]
+    rows = 3 + len(extra)
+    axes, *below = figure.subplots(rows, 1, sharex=True, height_ratios=[5] + [1] * (rows - 1))
+    norms, rates = below[-2:]
     window = max(1, len(loss) // 100)
     if window > 1:
         axes.plot(at, loss, color=_BLUE, alpha=0.25, linewidth=0.8)
@@ -90,9 +76,28 @@ def _draw(figure: Any, steps: list[dict[str, Any]], name: str) -> None:
         lowest, best = min((loss, step) for step, loss in held_out)
         label = f"held out, lowest {lowest:.3f} at step {best:,}"
         axes.plot(x, y, "o-", color=_VERMILION, markersize=4, linewidth=1.2, label=label)
-    axes.set_ylabel("loss (nats/token)")
+    axes.set_ylabel(f"loss ({labels.loss})")
     axes.set_title(f"{name}: loss over {int(at[-1]):,} steps of {steps[-1]['tokens']:,} tokens")
     axes.legend(frameon=False)
+    if labels.perplexity:
+        _perplexity_axis(axes)
+    for part, measure in zip(below, extra, strict=False):
+        _draw_measure(part, steps, measure)
+    norms.plot(at, norm, color=_GREY, linewidth=0.8)
+    norms.set_ylabel("gradient\nnorm")
+    rates.plot(at, rate, color=_GREY, linewidth=1.2)
+    rates.set_ylabel("learning\nrate")
+    rates.set_xlabel("step")
+    for each in (axes, *below):
+        each.grid(color="#e5e5e5", linewidth=0.6)
+        each.spines[["top", "right"]].set_visible(False)
+    for each in (norms, rates):
+        each.set_ylim(bottom=0)
+    figure.align_ylabels((axes, *below))
+
+
+def _perplexity_axis(axes: Any) -> None:
+    """On the right: exp of the loss."""
     right = axes.secondary_yaxis("right", functions=(np.exp, lambda x: np.log(np.maximum(x, 1e-9))))
     low, high = np.exp(axes.get_ylim())
     for digits in _TICKS:
@@ -105,17 +110,19 @@ def _draw(figure: Any, steps: list[dict[str, Any]], name: str) -> None:
     right.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     right.minorticks_off()
     right.set_ylabel("perplexity")
-    norms.plot(at, norm, color=_GREY, linewidth=0.8)
-    norms.set_ylabel("gradient\nnorm")
-    rates.plot(at, rate, color=_GREY, linewidth=1.2)
-    rates.set_ylabel("learning\nrate")
-    rates.set_xlabel("step")
-    for each in (axes, norms, rates):
-        each.grid(color="#e5e5e5", linewidth=0.6)
-        each.spines[["top", "right"]].set_visible(False)
-    for each in (norms, rates):
-        each.set_ylim(bottom=0)
-    figure.align_ylabels((axes, norms, rates))
+
+
+def _draw_measure(axes: Any, steps: list[dict[str, Any]], name: str) -> None:
+    """What else the task measures, and the same held out."""
+    for key, colour, mark in ((name, _BLUE, "-"), (f"validation_{name}", _VERMILION, "o-")):
+        points = [(step["step"], _measures(step)[key]) for step in steps if key in _measures(step)]
+        if points:
+            axes.plot(*zip(*points, strict=True), mark, color=colour, markersize=3, linewidth=0.9)
+    axes.set_ylabel(name)
+
+
+def _measures(step: dict[str, Any]) -> dict[str, float]:
+    return step.get("measures") or {}
 
 
 def _mean(values: np.ndarray, window: int) -> np.ndarray:

@@ -35,7 +35,7 @@ _NAME = re.compile(r"[0-9]{8}")
 _KEPT = "kept."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
     """model: the weights (with LoRA, the base's). optimizer: its moments by name. kept: other
     tensors that the run needs to go on. progress: plain JSON values, among them `step`, the
@@ -136,7 +136,13 @@ def _read(path: Path) -> Saved:
         for name in list(tensors)
         if name.startswith(_KEPT)
     }
-    return Saved(path, checkpoint.load(path / "model"), tensors, progress, kept)
+    return Saved(
+        path=path,
+        model=checkpoint.load(path / "model"),
+        optimizer=tensors,
+        progress=progress,
+        kept=kept,
+    )
 
 
 def _only_checkpoints(folder: Path) -> None:

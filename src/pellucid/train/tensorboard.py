@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from .trainer import StepReport
+    from .log import StepReport
 
 __all__ = ["Board"]
 
@@ -38,6 +38,7 @@ class Board:
             "gradient norm": report.norm,
             "learning rate": report.rate,
             "tokens per second": report.tokens / report.seconds if report.seconds else None,
+            **report.measures,
         }
         for name, value in numbers.items():
             if value is not None:

@@ -1,18 +1,18 @@
 """The loop: rows -> loss -> gradients -> the optimiser's step, again and again.
 
 A step is a function of the weights, the optimiser's moments, the seed and the step's number. So a
-run that was stopped, in whatever way, goes on to the very same weights as one that was not.
+run that was stopped, in whatever way, goes on to the very same weights as one that was not. What
+is learned, and by which loss, is the task's.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +23,19 @@ from .. import checkpoint
 from ..backend.torch import TorchBackend
 from ..checkpoint import Checkpoint
 from ..errors import InputError, TrainingError
-from ..hparams import HParams
-from ..weights import initialise, shapes
-from . import adapter, lora, state
-from .batches import IGNORE, Batches
-from .config import TrainConfig
-from .corpus import Corpus, open_corpus
-from .distributed import gathered, join, share, wait_for_last
+from ..files import write_file
+from . import adapter, log, lora, state
+from .distributed import gathered, join, wait_for_last
+from .log import StepReport
 from .module import GPTModule
 from .optimizer import Optimizers
+from .task import OUTLIER_WINDOW, Progress, Rows, Task
+from .wrap import wrapped
 
-__all__ = ["StepReport", "Trainer", "fast_in_bfloat16"]
+__all__ = ["Trainer", "draws", "fast_in_bfloat16"]
 
-Rows = tuple[np.ndarray, ...]  # inputs, targets, ...: one entry of each belongs to one row
 Tensor = Any
 
-_OUTLIER_WINDOW = 128  # steps, as in llm.c's outlier_detector.h
 # Fields that may differ when a run goes on: they do not change what is computed.
 _MAY_CHANGE = {
     "out", "corpus", "threads", "micro_batch", "eval_every", "eval_rows", "save_every", "keep",
@@ -46,37 +43,19 @@ _MAY_CHANGE = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """One step done. step counts from 1; loss in nats per learned token, before the step; norm
-    of the whole gradient before clipping; outlier: how many deviations the loss lies from the
-    last 128 (None for the first of them); validation_loss where it was measured. measures: what
-    else the run's kind of loss tells, by name."""
-
-    step: int
-    loss: float
-    norm: float
-    rate: float
-    tokens: int
-    seconds: float
-    outlier: float | None = None
-    validation_loss: float | None = None
-    saved: str | None = None
-    measures: dict[str, float] = field(default_factory=dict)
-
-
 class Trainer:
-    """Trains, or goes on with, the run in config.out. Iterating takes the steps that are left.
+    """Trains, or goes on with, the run in the task's config.out. Iterating takes the steps that
+    are left.
 
-    Raises InputError for a configuration that does not fit the corpus, the starting checkpoint
-    or the run that is there, TrainingError when the loss or the gradient is not finite (before
-    the weights are touched), and CheckpointError when a checkpoint cannot be written.
+    Raises InputError for a configuration that does not fit what is learned from, the starting
+    checkpoint or the run that is there, TrainingError when the loss or the gradient is not
+    finite (before the weights are touched), and CheckpointError when a checkpoint cannot be
+    written.
     """
 
-    made_by = "pellucid train"
-
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.config = config = task.config
         self.out = Path(config.out)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
@@ -87,44 +66,37 @@ class Trainer:
                 f"times micro_batch ({config.micro_batch or 1})"
             )
         self.backend = TorchBackend(device, dropout=config.dropout, training=True)
-        if self.processes.first:
-            state.sweep(self.out)
-        self.saved, self.damaged = state.newest(self.out)
-        if self.saved is not None:
-            self._check_same_run()
-        self.corpus = self._open_corpus()
-        self.tokenizer = self.corpus.tokenizer()
-        self.hparams, tensors, template = self._weights()
-        self.template = config.template or template
-        self.module = GPTModule(self.hparams, tensors, self.backend)
-        if config.lora_rank:
-            targets = tuple(config.lora_targets.split(","))
-            lora.add_lora(
-                self.module, config.lora_rank, config.lora_alpha, targets, config.lora_dropout,
-                config.seed,
-            )  # fmt: skip
-            if self.saved is not None:
-                lora.restore(self.module, self.saved.kept)
-        self._loss = share(
-            self.module,
-            torch.compile(self.module) if config.compile else self.module,
-            config.parallel,
-            self.processes,
-        )
-        self.optimizers = Optimizers(self.module.named_parameters(), config)
-        self.batches, self.validation = self._rows()
-        self.measures: dict[str, float] = {}  # of the newest step and validation
-        self.step = 0
-        self.best = math.inf
-        self.seconds = 0.0  # of training, over all the times it was started
-        self.losses: deque[float] = deque(maxlen=_OUTLIER_WINDOW)
-        if self.saved is not None:
-            self._go_on(self.saved)
-        if self.processes.first:
-            self._prepare_folder()
         self.bfloat16 = config.precision == "bfloat16" or (
             config.precision == "auto" and fast_in_bfloat16(config.device)
         )
+        if self.processes.first:
+            state.sweep(self.out)
+        saved, self.damaged = state.newest(self.out)
+        if saved is not None:
+            self._check_same_run()
+        model = task.begin(saved)
+        self.hparams, self.tokenizer, self.template = model.hparams, model.tokenizer, model.template
+        self.module = GPTModule(model.hparams, model.tensors, self.backend)
+        self.called = wrapped(self.module, config, self.processes, saved.kept if saved else {})
+        self.parameters = list(self.module.parameters())
+        self.optimizers = Optimizers(self.module.named_parameters(), config)
+        self.measures: dict[str, float] = {}  # of the newest step and validation
+        self.progress = Progress()
+        if saved is not None:
+            self.progress = Progress.from_dict(saved.progress)
+            self.optimizers.restore(
+                {name: torch.from_numpy(x.copy()) for name, x in saved.optimizer.items()}
+            )
+        task.ready(saved, self.measure)
+        if self.processes.first:
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_file(self.out / "config.toml", config.to_toml().encode())
+            log.rewind(self.out, self.step)
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.progress.step
 
     # One step
 
@@ -134,12 +106,9 @@ class Trainer:
 
     def advance(self) -> StepReport:
         """One step; then validation and a checkpoint where they are due."""
-        config, begin = self.config, time.perf_counter()
-        self.module.train()
-        self.backend.training = True
-        first = self.step * config.batch
-        rows = self.batches.take(first, config.batch)
-        learned = self.count(rows)
+        config, progress, begin = self.config, self.progress, time.perf_counter()
+        rows = self.task.take(self.step * config.batch, config.batch)
+        learned = self.task.count(rows)
         if not learned:
             raise TrainingError(f"step {self.step + 1}: nothing in its rows is to be learned")
         self.measures = {}
@@ -151,23 +120,32 @@ class Trainer:
                 "finite; the weights were not changed. Lower learning_rate, or raise warmup, and "
                 f"go on from {self.out}"
             )
-        self.optimizers.step(config.rate(self.step))
-        self.step += 1
+        rate = config.rate(self.step)
+        self.optimizers.step(rate)
+        progress.step += 1
         seconds = time.perf_counter() - begin
-        self.seconds += seconds
-        outlier = _deviations(loss, self.losses)
-        self.losses.append(loss)
+        progress.seconds += seconds
+        outlier = _deviations(loss, progress.losses)
+        progress.losses.append(loss)
         last = self.step == config.steps
         validation_loss = None
         if config.eval_every and (self.step % config.eval_every == 0 or last):
             validation_loss = self.evaluate()
         report = StepReport(
-            self.step, loss, norm, config.rate(self.step - 1), rows[0].size, seconds, outlier,
-            validation_loss, measures=self.measures,
-        )  # fmt: skip
-        self._log(report)
-        if validation_loss is not None and validation_loss < self.best:
-            self.best = validation_loss
+            step=self.step,
+            loss=loss,
+            norm=norm,
+            rate=rate,
+            tokens=rows[0].size,
+            seconds=seconds,
+            outlier=outlier,
+            validation_loss=validation_loss,
+            measures=self.measures,
+        )
+        if self.processes.first:
+            log.append(self.out, report)
+        if validation_loss is not None and validation_loss < progress.best:
+            progress.best = validation_loss
             self.save_model(self.out / "best")
         if last or (config.save_every and self.step % config.save_every == 0):
             self.save()
@@ -177,44 +155,35 @@ class Trainer:
                 self._save_adapter()
         return report
 
-    def count(self, rows: Rows) -> int:
-        """How many things in these rows the loss is the mean of: tokens to be learned."""
-        return int((rows[1] != IGNORE).sum())
-
-    def loss(self, model: Any, rows: Rows) -> tuple[Tensor, dict[str, float]]:
-        """-> the loss summed over the rows, and what else is measured, summed as well."""
-        inputs, targets = map(self.backend.ids, rows)
-        return model(inputs, targets), {}
-
     def _gradients(self, rows: Rows, learned: int) -> float:
         """Mean loss of the step, its gradients added up over micro-batches."""
-        processes = self.processes
+        config, processes = self.config, self.processes
         mine = len(rows[0]) // processes.world
-        size = self.config.micro_batch or mine
+        size = config.micro_batch or mine
         total, sums = 0.0, Counter[str]()
         for begin in range(processes.rank * mine, (processes.rank + 1) * mine, size):
-            # Dropout's draws, too, are a function of seed, step and place in the batch.
-            torch.manual_seed(hash((self.config.seed, self.step, begin)) & 0x7FFFFFFF)
-            part = tuple(x[begin : begin + size] for x in rows)
+            if config.dropout or config.lora_dropout:
+                torch.manual_seed(draws(config.seed, self.step, begin))
+            part = self.tensors(tuple(x[begin : begin + size] for x in rows))
             last = begin + size == (processes.rank + 1) * mine
-            with wait_for_last(self._loss, last):
+            with wait_for_last(self.called, last):
                 with self._autocast():
-                    summed, measured = self.loss(self._loss, part)
+                    summed, measured = self.task.loss(self.called, part)
                     loss = summed / learned
                 # The processes' gradients are averaged, and their sum is meant.
                 (loss * processes.world).backward()
             total += loss.item()
             sums.update(measured)
-        self._measure("", sums, learned)
+        self._keep_measures("", sums, learned)
         return processes.sum(total, self.backend.device)
 
-    def _measure(self, prefix: str, sums: Mapping[str, float], count: int) -> None:
+    def _keep_measures(self, prefix: str, sums: Mapping[str, float], count: int) -> None:
         for name, value in sums.items():
             mean = self.processes.sum(value, self.backend.device) / count
             self.measures[prefix + name] = mean
 
     def _clipped_norm(self) -> float:
-        parameters = [p for p in self.module.parameters() if p.grad is not None]
+        parameters = [p for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         return float(gathered(norm))
 
@@ -225,42 +194,55 @@ class Trainer:
         )
         return context
 
+    def tensors(self, rows: Rows) -> tuple[Tensor, ...]:
+        """The rows on the device: ids as int64, other numbers as they are."""
+        device = self.backend.device
+        return tuple(
+            self.backend.ids(x)
+            if np.issubdtype(x.dtype, np.integer)
+            else torch.as_tensor(x, dtype=torch.float32 if device.type == "mps" else None).to(
+                device
+            )
+            for x in rows
+        )
+
+    def measure(self, function: Callable[..., Tensor], rows: Rows) -> Tensor:
+        """function(model, *rows) without gradients and dropout."""
+        self.backend.training = False
+        try:
+            with torch.no_grad(), self._autocast():
+                return function(self.module, *self.tensors(rows))
+        finally:
+            self.backend.training = True
+
     def evaluate(self) -> float | None:
-        """Mean loss in nats per learned token on the held-out rows; None without any."""
-        if self.validation is None:
+        """Mean loss on the held-out rows; None without any."""
+        rows = self.task.held_out
+        if rows is None:
             return None
-        rows, learned = self.validation, self.count(self.validation)
+        learned = self.task.count(rows)
         world, rank = self.processes.world, self.processes.rank
         size = self.config.micro_batch or max(1, self.config.batch // world)
-        self.backend.training = False
         total, sums = 0.0, Counter[str]()
-        with torch.no_grad(), self._autocast():
-            for begin in range(0, len(rows[0]), size * world):
-                # Rows in turn; where the last do not suffice for all, a process takes them again.
-                at = begin + rank * size if begin + rank * size < len(rows[0]) else begin
-                own = at == begin + rank * size
-                loss, measured = self.loss(self.module, tuple(x[at : at + size] for x in rows))
-                total += float(loss) if own else 0.0
-                sums.update({name: value if own else 0.0 for name, value in measured.items()})
-        self.backend.training = True
-        self._measure("validation_", sums, learned)
+        for begin in range(0, len(rows[0]), size * world):
+            # Rows in turn; where the last do not suffice for all, a process takes them again.
+            at = begin + rank * size if begin + rank * size < len(rows[0]) else begin
+            own = at == begin + rank * size
+            part = tuple(x[at : at + size] for x in rows)
+            loss, measured = self.measure(lambda model, *part: self.task.loss(model, part), part)
+            total += float(loss) if own else 0.0
+            sums.update({name: value if own else 0.0 for name, value in measured.items()})
+        self._keep_measures("validation_", sums, learned)
         return self.processes.sum(total, self.backend.device) / learned
 
     # What is kept
 
     def checkpoint(self) -> Checkpoint:
-        card = {
-            "made_by": self.made_by,
-            "step": self.step,
-            "validation_loss": None if math.isinf(self.best) else self.best,
-            "corpus": self.corpus.card,
-            "config": self.config.to_dict(),
-        }
         return Checkpoint(
             hparams=self.hparams,
             tensors=self.module.tensors(),
             tokenizer=self.tokenizer,
-            card=card,
+            card=self.task.card(self.progress),
             template=self.template,
             path=self.out,
         )
@@ -268,25 +250,16 @@ class Trainer:
     def save(self) -> Path:
         """A checkpoint of the whole run, from which it goes on exactly."""
         moments = {name: x.cpu().numpy() for name, x in self.optimizers.tensors().items()}
-        progress = {
-            "step": self.step,
-            "best": None if math.isinf(self.best) else self.best,
-            "seconds": self.seconds,
-            "losses": list(self.losses),
-        }
-        model, kept = self.checkpoint(), self.kept()
+        model, kept = self.checkpoint(), self.task.kept()
         if self.config.lora_rank:  # merged weights do not give the base and the adapter back
             model = replace(model, tensors=lora.base(self.module))
+            kept = {**kept, **lora.matrices(self.module)}
         path = self.out
         if self.processes.first:
-            path = state.save(self.out, model, moments, progress, kept)
+            path = state.save(self.out, model, moments, self.progress.to_dict(), kept)
             state.prune(self.out, self.config.keep)
         self.processes.wait()
         return path
-
-    def kept(self) -> dict[str, np.ndarray]:
-        """What a checkpoint holds beside the model and the moments, by name."""
-        return lora.matrices(self.module) if self.config.lora_rank else {}
 
     def _save_adapter(self) -> None:
         learned = lora.adapter(self.module)
@@ -306,62 +279,14 @@ class Trainer:
             template=model.template,
         )
 
-    def _log(self, report: StepReport) -> None:
-        if not self.processes.first:
-            return
-        with open(self.out / "log.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(report)) + "\n")
-
-    # How it begins
-
-    def _open_corpus(self) -> Any:
-        """What is learned from: it has a `card` and a `tokenizer()`."""
-        return open_corpus(self.config.corpus)
-
-    def _rows(self) -> tuple[Any, Rows | None]:
-        """-> what has `take(first, count)` for the rows of a step, and the held-out rows."""
-        config, n_ctx = self.config, self.hparams.n_ctx
-        rows = Batches(self.corpus.train, n_ctx, config.seed, aligned=config.aligned)
-        return rows, _held_out(self.corpus, n_ctx, config)
-
-    def _weights(self) -> tuple[HParams, dict[str, Any], str | None]:
-        config = self.config
-        n_vocab = self.tokenizer.n_vocab
-        if self.saved is not None:
-            model = self.saved.model
-        elif config.start is not None:
-            model = checkpoint.load(config.start)
-        else:
-            hparams = HParams(n_vocab, config.n_ctx, config.n_embd, config.n_head, config.n_layer)
-            return hparams, initialise(hparams, config.seed), None
-        if model.hparams.n_vocab != n_vocab:
-            raise InputError(
-                f"{config.corpus} was made with a vocabulary of {n_vocab}, the checkpoint has "
-                f"{model.hparams.n_vocab}: pellucid data --tokenizer {config.start or config.out}"
-            )
-        tensors = {name: model.tensors[name] for name in shapes(model.hparams)}
-        return model.hparams, tensors, model.template
-
-    def _go_on(self, saved: state.Saved) -> None:
-        progress = saved.progress
-        self.optimizers.restore(
-            {name: torch.from_numpy(x.copy()) for name, x in saved.optimizer.items()}
-        )
-        self.step = int(progress["step"])
-        self.best = math.inf if progress["best"] is None else float(progress["best"])
-        self.seconds = float(progress["seconds"])
-        self.losses.extend(progress["losses"])
-
     def _check_same_run(self) -> None:
         path = self.out / "config.toml"
         if not path.is_file():
             return
-        before = type(self.config).read(path)
+        before = type(self.config).read(path).to_dict()
         now = self.config.to_dict()
         changed = [
-            name
-            for name, value in before.to_dict().items()
-            if name not in _MAY_CHANGE and now[name] != value
+            name for name, value in before.items() if name not in _MAY_CHANGE and now[name] != value
         ]
         if changed:
             raise InputError(
@@ -369,17 +294,12 @@ class Trainer:
                 "as before to go on, or another --out"
             )
 
-    def _prepare_folder(self) -> None:
-        path = self.out / "config.toml"
-        self.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.config.to_toml(), encoding="utf-8")
-        log = self.out / "log.jsonl"
-        # Steps after the checkpoint will be taken again.
-        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-        kept = [
-            line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step
-        ]
-        log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+def draws(seed: int, step: int, row: int) -> int:
+    """The seed of what dropout draws for the micro-batch that begins at that row of that step:
+    64 bits of NumPy's SeedSequence of the three, the same on every machine and version."""
+    mixed = np.random.SeedSequence((seed, step, row))
+    return int(mixed.generate_state(1, np.uint64)[0])
 
 
 def fast_in_bfloat16(device: str) -> bool:
@@ -392,19 +312,9 @@ def fast_in_bfloat16(device: str) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported()) if "AVX512" in capabilities else False
 
 
-def _held_out(
-    corpus: Corpus, n_ctx: int, config: TrainConfig
-) -> tuple[np.ndarray, np.ndarray] | None:
-    if corpus.validation.n_tokens < n_ctx + 1:
-        return None
-    rows = Batches(corpus.validation, n_ctx, aligned=config.aligned)
-    inputs, targets = rows.evenly(config.eval_rows)
-    return (inputs, targets) if (targets != IGNORE).any() else None
-
-
 def _deviations(loss: float, before: deque[float]) -> float | None:
     """How many standard deviations the loss lies above the mean of a full window."""
-    if len(before) < _OUTLIER_WINDOW:
+    if len(before) < OUTLIER_WINDOW:
         return None
     deviation = float(np.std(before))
     return (loss - float(np.mean(before))) / deviation if deviation > 0 else 0.0

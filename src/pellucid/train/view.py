@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ..visible import GLYPHS, harmless
+from .config import Labels
+from .log import StepReport
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
-    from .trainer import StepReport
 
 __all__ = ["OUTLIER", "View", "braille", "curve_dots", "duration"]
 
@@ -36,8 +37,8 @@ _LOSS, _HELD_OUT, _STRANGE = "bright_blue", "bright_yellow", "bold bright_red"
 class View:
     """What a run shows while it goes on. Used as a context; `step` sees every report.
 
-    steps: of the whole run. title: what is trained. At most one hundredth of the time goes into
-    drawing, and there are at most 4 drawings a second.
+    steps: of the whole run. title: what is trained. labels: what its loss is called. At most one
+    hundredth of the time goes into drawing, and there are at most 4 drawings a second.
     """
 
     def __init__(
@@ -46,7 +47,10 @@ class View:
         steps: int,
         title: str,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        labels: Labels | None = None,
     ) -> None:
+        self.labels = labels or Labels()
         self.console = console
         self.steps = steps
         self.title = title
@@ -138,17 +142,23 @@ class View:
     # What it shows
 
     def figures(self) -> list[tuple[str, str]]:
-        """Name and value of what is worth knowing now. Loss in nats per token."""
+        """Name and value of what is worth knowing now."""
         last = self._recent[-1]
         loss = sum(report.loss for report in self._recent) / len(self._recent)
         seconds = sum(report.seconds for report in self._recent)
         tokens = sum(report.tokens for report in self._recent)
         held_out = self._held_out[-1][1] if self._held_out else None
+        figures = [("loss", f"{loss:.3f}")]
+        if self.labels.perplexity:
+            figures.append(("perplexity", _perplexity(loss)))
+        figures.append(("held out", "–" if held_out is None else f"{held_out:.3f}"))
+        if self.labels.perplexity:
+            figures.append(("perplexity", "–" if held_out is None else _perplexity(held_out)))
+        for name in self.labels.measures:
+            values = [r.measures[name] for r in self._recent if name in r.measures]
+            figures.append((name, f"{sum(values) / len(values):.3f}" if values else "–"))
         return [
-            ("loss", f"{loss:.3f}"),
-            ("perplexity", _perplexity(loss)),
-            ("held out", "–" if held_out is None else f"{held_out:.3f}"),
-            ("perplexity", "–" if held_out is None else _perplexity(held_out)),
+            *figures,
             ("rate", f"{last.rate:.1e}"),
             ("gradient", f"{last.norm:.2f}"),
             ("tokens/s", f"{tokens / seconds:,.0f}" if seconds > 0 else "–"),
@@ -162,11 +172,16 @@ class View:
         return duration(each * (self.steps - step))
 
     def _line(self, report: StepReport) -> str:
-        names = dict(self.figures()[4:])
+        names = dict(self.figures())
         parts = [f"step {report.step}/{self.steps}", f"loss {report.loss:.3f}"]
         if report.validation_loss is not None:
-            perplexity = _perplexity(report.validation_loss)
-            parts.append(f"held out {report.validation_loss:.3f} (perplexity {perplexity})")
+            more = [f"perplexity {_perplexity(report.validation_loss)}"]
+            if not self.labels.perplexity:
+                measured = ((name, f"validation_{name}") for name in self.labels.measures)
+                more = [
+                    f"{n} {report.measures[v]:.3f}" for n, v in measured if v in report.measures
+                ]
+            parts.append(f"held out {report.validation_loss:.3f} ({', '.join(more)})")
         if report.outlier is not None and report.outlier > OUTLIER:
             parts.append(f"outlier: {report.outlier:.1f} deviations above")
         parts += [f"rate {names['rate']}", f"gradient {names['gradient']}"]
@@ -256,7 +271,7 @@ class View:
         gap = columns - len(ends[0]) - len(ends[1])
         rows.append(Text(" " * (margin + 1) + ends[0] + " " * gap + ends[1], style="dim"))
         legend = Text(no_wrap=True, overflow="ellipsis")
-        legend.append("~ " if plain else "⠒ ", _LOSS).append("loss, nats/token", "dim")
+        legend.append("~ " if plain else "⠒ ", _LOSS).append(f"loss, {self.labels.loss}", "dim")
         if self._held_out:
             legend.append("  o " if plain else "  ● ", _HELD_OUT).append("held out", "dim")
         if self._outliers:
@@ -314,6 +329,6 @@ def _perplexity(loss: float) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Line ends as ⏎; no other control character reaches the terminal."""
-    in_line = text.replace("\n", " " + GLYPHS["\n"] + " ").replace("\t", GLYPHS["\t"])
-    return harmless(in_line)
+    """Line ends and tabs as their glyphs; no other control character reaches the terminal."""
+    line_end = f" {GLYPHS[chr(10)]} "
+    return harmless(text).replace("\n", line_end).replace("\t", GLYPHS["\t"])

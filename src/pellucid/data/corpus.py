@@ -90,7 +90,7 @@ def open_corpus(folder: str | os.PathLike[str]) -> Corpus:
         raise InputError(f"{path / CARD} is damaged ({error!r}): make the corpus again") from error
     if not train.n_tokens:
         raise InputError(f"{path} has no tokens to train on")
-    return Corpus(path, train, validation, card)
+    return Corpus(path=path, train=train, validation=validation, card=card)
 
 
 def _open_split(
@@ -106,7 +106,7 @@ def _open_split(
         raise InputError(f"{folder}/{split}.documents does not fit the tokens: make it again")
     ids = _map(folder / f"{split}.ids", kind, n_tokens)
     learn = _map(folder / f"{split}.learn", np.dtype("u1"), n_tokens) if masked else None
-    return Tokens(ids, documents, learn)
+    return Tokens(ids=ids, documents=documents, learn=learn)
 
 
 def _map(path: Path, kind: np.dtype[Any], count: int) -> np.ndarray:

@@ -1,0 +1,121 @@
+"""What a run learns from, and by which loss: everything in which runs differ.
+
+The loop (`trainer`) knows steps, gradients, checkpoints and signals; a task knows rows and losses.
+`language`, `preference` and `talk` are the three there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..checkpoint import Checkpoint
+from .config import TrainConfig
+from .state import Saved
+
+__all__ = ["OUTLIER_WINDOW", "Measure", "Progress", "Rows", "Task"]
+
+Tensor = Any
+Rows = tuple[np.ndarray, ...]  # inputs, targets, ...: one entry of each belongs to one row
+# A function of the model and rows as tensors, computed without gradients
+Measure = Callable[[Callable[..., Tensor], Rows], Tensor]
+
+OUTLIER_WINDOW = 128  # steps, as in llm.c's outlier_detector.h
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far a run is. best: the lowest held-out loss. seconds: of training, over all the times
+    it was started. losses: of the newest steps."""
+
+    step: int = 0
+    best: float = math.inf
+    seconds: float = 0.0
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=OUTLIER_WINDOW))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Progress:
+        return cls(
+            step=int(values["step"]),
+            best=math.inf if values["best"] is None else float(values["best"]),
+            seconds=float(values["seconds"]),
+            losses=deque(values["losses"], maxlen=OUTLIER_WINDOW),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "best": None if math.isinf(self.best) else self.best,
+            "seconds": self.seconds,
+            "losses": list(self.losses),
+        }
+
+
+class Task(Protocol):
+    """One kind of run. The trainer calls `begin`, then `ready`, then the rest in each step.
+
+    config: whose `labels` say what the loss is called. made_by: the command, for cards.
+    held_out: rows on which the loss is measured now and then, or None.
+    """
+
+    config: TrainConfig
+    made_by: str
+    held_out: Rows | None
+
+    def begin(self, saved: Saved | None) -> Checkpoint:
+        """Open what is learned from -> the model to train, with tokenizer and template.
+
+        saved: where the run stopped, if it is gone on with. Raises InputError for a
+        configuration that does not fit what is learned from, or the starting checkpoint.
+        """
+        ...
+
+    def ready(self, saved: Saved | None, measure: Measure) -> None:
+        """The model is on its device; no step is taken yet."""
+        return None
+
+    def take(self, first: int, count: int) -> Rows:
+        """Rows number first…first + count - 1 of an endless sequence: a function of these and
+        the configuration alone, so that a run goes on bitwise."""
+        ...
+
+    def count(self, rows: Rows) -> int:
+        """How many things in these rows the loss is the mean of."""
+        ...
+
+    def loss(self, model: Any, rows: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, float]]:
+        """-> the loss summed over the rows, and what else is measured, summed as well. model:
+        called with tokens, and targets where only their loss is wanted (`GPTModule`)."""
+        ...
+
+    def kept(self) -> dict[str, np.ndarray]:
+        """What a checkpoint holds of the task, by name; `saved.kept` gives it back."""
+        return {}
+
+    def source(self) -> Mapping[str, Any]:
+        """What is learned from, for cards."""
+        ...
+
+    def card(self, progress: Progress) -> dict[str, Any]:
+        """What is known about the model at this step."""
+        return {
+            "made_by": self.made_by,
+            "step": progress.step,
+            "validation_loss": None if math.isinf(progress.best) else progress.best,
+            "corpus": self.source(),
+            "config": self.config.to_dict(),
+        }
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What a person is told of it at the end, beside the loss: names and values."""
+        return []
+
+    def commands(self, model: Path) -> tuple[str, ...]:
+        """What can be done with the finished model."""
+        return (f"pellucid chat --model {model}", f"pellucid eval TEXT --model {model}")
