@@ -39,3 +39,16 @@ def test_the_package_docstring_holds() -> None:
     found = doctest.testmod(pellucid)
     assert found.attempted
     assert not found.failed
+
+
+def test_the_house_is_drawn_as_the_imports_stand() -> None:
+    """But for the numbers of lines, which change with every day's work."""
+    house = runpy.run_path(str(ROOT / "docs" / "generate" / "house.py"))
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert house["page"](contributing) == contributing
+
+    def without_counts(svg: str) -> str:
+        return re.sub(r"[\d,]+ lines", "", svg)
+
+    picture = (ROOT / "docs" / "house.svg").read_text(encoding="utf-8")
+    assert without_counts(picture) == without_counts(house["picture"](house["used"]()))
