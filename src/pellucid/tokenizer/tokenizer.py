@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..errors import InputError, TokenizerError
 from ..visible import visible_bytes
-from .bpe import MergedWord, byte_symbols, merge_word, split
+from .bpe import MergedWord, byte_symbols, merge_word
 from .bulk import Bulk
 from .files import Tables, read_folder, read_vocabulary, write_folder
 from .learn import learn_merges
+from .rules import GPT2, Added, Rules, cut, extract
 from .stream import StreamDecoder
 
 __all__ = ["END_OF_TEXT", "Piece", "Tokenizer"]
 
 END_OF_TEXT = "<|endoftext|>"
 
+_MOST_UNMADE = 16  # tokens of two others that no merge makes; beyond it merges are missing
 _MOST_SHOWN = 1000  # bytes of a word whose merges are shown: the trace grows with their square
 
 
@@ -41,8 +43,10 @@ class Tokenizer:
 
     vocab: token → id, spelled as GPT-2's files spell it (`byte_symbols`). merges: pairs, the
     first learned first. special: token → id, written as plain text; they may stand in vocab too.
+    rules: what is done to a text beside the merges. A token that no merge makes is one that no
+    text becomes: it can only be decoded.
     Raises TokenizerError unless the ids are 0…n_vocab-1, each once, every byte is a token, and
-    each other token is the product of a merge of tokens.
+    the merges are of tokens and make tokens.
     """
 
     def __init__(
@@ -50,31 +54,44 @@ class Tokenizer:
         vocab: Mapping[str, int],
         merges: Sequence[tuple[str, str]],
         special: Mapping[str, int] | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self.special_tokens = dict(special or {})
+        self.rules = rules or Rules()
+        self._added = {text: Added(id=token) for text, token in self.special_tokens.items()}
+        self._added |= self.rules.added
+        for text, added in self.rules.added.items():
+            if added.special:
+                self.special_tokens[text] = added.id
+        self._found_anyway = any(not token.special for token in self._added.values())
         ids = dict(vocab)
-        for text, token in self.special_tokens.items():
+        for text, added in self._added.items():
             if not text:
                 raise TokenizerError("a special token is empty")
             if text != _whole_characters(text):
                 raise TokenizerError(f"special token {text!r} is not Unicode text")
-            if ids.setdefault(text, token) != token:
-                raise TokenizerError(f"special token {text!r} has two ids: {ids[text]}, {token}")
+            if ids.setdefault(text, added.id) != added.id:
+                raise TokenizerError(f"special token {text!r} has two ids: {ids[text]}, {added.id}")
         self.n_vocab = len(ids)
         _check_bijection(ids)
+        for token in (*self.rules.begin, *self.rules.end):
+            if type(token) is not int or not 0 <= token < self.n_vocab:
+                raise TokenizerError(f"texts would begin or end with {token!r}, which is no token")
         self._ranks: dict[tuple[bytes, bytes], int] = {}
         spelled = self._check_merges(merges, ids)
-        self._ids: dict[bytes, int] = {}
+        self._ids: dict[bytes, int] = {}  # of the tokens that text becomes by merging
         self._bytes = [b""] * self.n_vocab
+        self._unmade: dict[int, str] = {}  # as the files spell them
         for text, token in ids.items():
-            if text in self.special_tokens:
+            if text in spelled and text not in self.special_tokens:
+                self._bytes[token] = spelled[text]
+                self._ids[spelled[text]] = token
+            elif text in self._added:
                 self._bytes[token] = text.encode()
-                continue
-            value = spelled.get(text)
-            if value is None:
-                raise TokenizerError(_why_not_made(text))
-            self._bytes[token] = value
-            self._ids[value] = token
+            else:
+                self._bytes[token] = _bytes_of_unmade(text)
+                self._unmade[token] = text
+        _check_merges_are_all(self._unmade.values(), ids)
         self._bulk = Bulk(self._ids, self._ranks)
 
     def _check_merges(
@@ -140,22 +157,38 @@ class Tokenizer:
                         f"the text holds the special token {token}; pass it in allowed_special, "
                         "or encode it as text"
                     )
-        if not allowed_special:
-            return self._bulk.encode(text)
-        longest_first = sorted(allowed_special, key=len, reverse=True)
+        if not allowed_special and not self._found_anyway:
+            return self._encode_part(text)
         ids: list[int] = []
-        for part in re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text):
-            if part in allowed_special:
-                ids.append(self.special_tokens[part])
-            elif part:
-                ids += self._bulk.encode(part)
+        for part in extract(text, self._added, allowed_special):
+            ids += [part] if isinstance(part, int) else self._encode_part(part)
         return ids
+
+    def _encode_part(self, text: str) -> list[int]:
+        """A text without added tokens in it -> ids"""
+        steps = self.rules.steps
+        if steps == (GPT2,):
+            return self._bulk.encode(text)
+        if steps[-1:] == (GPT2,):
+            return [token for part in cut(text, steps[:-1]) for token in self._bulk.encode(part)]
+        return [
+            self._ids[part] for word in cut(text, steps) for part in self._bulk.parts(word.encode())
+        ]
+
+    def framed(self, ids: Sequence[int]) -> list[int]:
+        """The ids of a whole text with those that this tokenizer puts before and after one, such
+        as <s>; one that it begins with already is not doubled."""
+        begin, end = self.rules.begin, self.rules.end
+        begins = bool(begin) and tuple(ids[: len(begin)]) == begin
+        return [*(() if begins else begin), *ids, *end]
 
     def encode_many(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Many texts -> the ids of each, as `encode` gives them; special tokens stay text.
 
         By tiktoken however short they are, on several threads.
         """
+        if threads == 1 and (self._found_anyway or self.rules.steps != (GPT2,)):
+            return [self.encode(text) for text in texts]
         if threads == 1:
             return [self._bulk.encode_all(_whole_characters(text)) for text in texts]
         from concurrent.futures import ThreadPoolExecutor
@@ -211,7 +244,7 @@ class Tokenizer:
         """The work behind `encode`: each word of the text with the merges that formed it.
 
         Raises InputError for a word of more than 1000 bytes."""
-        words = list(split(_whole_characters(text)))
+        words = list(self._words(_whole_characters(text)))
         for word in words:
             if (n := len(word.encode())) > _MOST_SHOWN:
                 raise InputError(
@@ -219,6 +252,11 @@ class Tokenizer:
                     f"to {_MOST_SHOWN}: shorten it"
                 )
         return [merge_word(word, self._ranks) for word in words]
+
+    def _words(self, text: str) -> Iterator[str]:
+        for part in extract(text, self._added, ()):
+            if isinstance(part, str):
+                yield from cut(part, self.rules.steps)
 
     def __repr__(self) -> str:
         return f"Tokenizer(n_vocab={self.n_vocab}, special={list(self.special_tokens)})"
@@ -251,18 +289,18 @@ class Tokenizer:
 
     @classmethod
     def _of(cls, tables: Tables) -> Tokenizer:
-        return cls(tables.vocab, tables.merges, tables.special)
+        return cls(tables.vocab, tables.merges, tables.special, tables.rules)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write vocab.json, merges.txt, special_tokens.json, and tokenizer_config.json for
-        `transformers`, each whole or not at all."""
-        special = {token: text for text, token in self.special_tokens.items()}
+        `transformers`, each whole or not at all; with rules of its own also tokenizer.json."""
+        kept = self._unmade | {added.id: text for text, added in self._added.items()}
         vocab = {
-            special[token] if token in special else _spell(value): token
+            kept[token] if token in kept else _spell(value): token
             for token, value in enumerate(self._bytes)
         }
         merges = [(_spell(left), _spell(right)) for left, right in self._ranks]
-        tables = Tables(vocab=vocab, merges=merges, special=self.special_tokens)
+        tables = Tables(vocab=vocab, merges=merges, special=self.special_tokens, rules=self.rules)
         end = END_OF_TEXT if END_OF_TEXT in self.special_tokens else None
         write_folder(Path(folder), tables, end)
 
@@ -305,12 +343,32 @@ def _check_bijection(ids: Mapping[str, int]) -> None:
         taken[token] = 1
 
 
-def _why_not_made(text: str) -> str:
-    symbols = set(byte_symbols())
-    for symbol in text:
-        if symbol not in symbols:
-            return f"token {text!r} is not spelled in GPT-2's byte symbols: {symbol!r}"
-    return f"token {text!r} is made by no merge and is not listed as special"
+def _bytes_of_unmade(text: str) -> bytes:
+    """A token that no merge makes, as `tokenizers` decodes one: by the byte symbols where it is
+    spelled in them, else the text as it stands."""
+    byte_of = _byte_of_symbol()
+    if all(symbol in byte_of for symbol in text):
+        return bytes(byte_of[symbol] for symbol in text)
+    return _whole_characters(text).encode()
+
+
+@cache
+def _byte_of_symbol() -> dict[str, int]:
+    return {symbol: byte for byte, symbol in enumerate(byte_symbols())}
+
+
+def _check_merges_are_all(unmade: Collection[str], ids: Collection[str]) -> None:
+    """A few tokens without a merge are named for other uses; many are merges that got lost."""
+    lost = [
+        text
+        for text in unmade
+        if any(text[:at] in ids and text[at:] in ids for at in range(1, len(text)))
+    ]
+    if len(lost) > max(_MOST_UNMADE, len(ids) // 100):
+        raise TokenizerError(
+            f"{len(lost)} tokens are made by no merge, {lost[0]!r} among them: the list of merges "
+            "is cut short, or another tokenizer's; take a fresh copy"
+        )
 
 
 def _whole_characters(text: str) -> str:
