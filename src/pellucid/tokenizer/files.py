@@ -219,7 +219,7 @@ def _settings(
             raise TokenizerError(f"{path}: {name} must be true or false")
     if "add_prefix_space" in config and rules.steps in ((GPT2,), (SPACE, GPT2)):
         rules = replace(rules, steps=(SPACE, GPT2) if config["add_prefix_space"] else (GPT2,))
-    if {"add_bos_token", "add_eos_token"} & config.keys():
+    if parsed is None:  # else its post_processor decides, as for `transformers`
         sides = [
             (_framing(path, role, ids, roles),) if config.get(f"add_{role}_token") else ()
             for role in ("bos", "eos")

@@ -97,13 +97,16 @@ def _apply(step: str, text: str) -> Iterator[str]:
 def extract(text: str, added: Mapping[str, Added], allowed: Collection[str]) -> Iterator[str | int]:
     """The parts of a text: ids of the added tokens in it, and the texts between them.
 
-    allowed: the special tokens that may be found. Those that are not `normalized` are looked for
-    first; at the same place the longest is taken.
+    allowed: the special tokens that may be found; another stays text, all of it. Those that are
+    not `normalized` are looked for first; at the same place the longest is taken.
     """
-    wanted = {t: a for t, a in added.items() if not a.special or t in allowed}
     parts: list[str | int] = [text]
     for late in (False, True):
-        table = {t: a for t, a in wanted.items() if a.normalized is late}
+        table = {
+            t: a if not a.special or t in allowed else None
+            for t, a in added.items()
+            if a.normalized is late
+        }
         if table:
             parts = [
                 found
@@ -113,22 +116,26 @@ def extract(text: str, added: Mapping[str, Added], allowed: Collection[str]) -> 
     return (part for part in parts if part != "")
 
 
-def _find(text: str, table: Mapping[str, Added]) -> Iterator[str | int]:
+def _find(text: str, table: Mapping[str, Added | None]) -> Iterator[str | int]:
     longest_first = sorted(table, key=len, reverse=True)
     done = 0
     for match in re.finditer("|".join(map(re.escape, longest_first)), text):
         start, end, token = match.start(), match.end(), table[match[0]]
+        if token is None:
+            continue
         if token.single_word and (_is_word(text, start - 1) or _is_word(text, end)):
             continue
         if token.lstrip:
             while start > done and _white_space().match(text, start - 1):
                 start -= 1
+            start = max(start, done)
         if token.rstrip:
             while _white_space().match(text, end):
                 end += 1
         if done < start:
             yield text[done:start]
-        yield token.id
+        if start < end:  # else another's rstrip took all of it
+            yield token.id
         done = end
     yield text[done:]
 

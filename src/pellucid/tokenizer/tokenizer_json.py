@@ -29,8 +29,7 @@ _SAME_SPLIT = (SPLIT, "'s|'t|'re|'ve|'m|'ll|'d" + SPLIT[SPLIT.index("| ?") :])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """vocab and merges are None where the file lacks them. framed: whether it has a word on what
-    texts begin and end with."""
+    """vocab and merges are None where the file lacks them."""
 
     vocab: Mapping[str, int] | None
     merges: list[tuple[str, str]] | None
@@ -38,7 +37,6 @@ class Parsed:
     steps: tuple[str, ...]
     begin: tuple[int, ...]
     end: tuple[int, ...]
-    framed: bool
 
 
 def parse(path: Path, table: Mapping[str, Any]) -> Parsed:
@@ -73,7 +71,6 @@ def parse(path: Path, table: Mapping[str, Any]) -> Parsed:
         steps=_steps(path, table.get("pre_tokenizer")),
         begin=begin,
         end=end,
-        framed=table.get("post_processor") is not None,
     )
 
 
