@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "READER",
     "Checkpoint",
+    "Roles",
     "available_memory",
     "check_finite",
     "check_memory",
@@ -29,11 +30,54 @@ __all__ = [
     "check_tokenizer",
     "hparams_from",
     "inside",
+    "padding_note",
     "widen",
 ]
 
 
 READER = Reader(error=CheckpointError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """The ids of tokens with a part to play, where the model's files name them.
+
+    bos: begins a text. eos: each of these ends one; () where none is named, and then every special
+    token does. pad: fills up a batch. unk: stands for what is unknown. They may be ordinary tokens.
+    """
+
+    bos: int | None = None
+    eos: tuple[int, ...] = ()
+    pad: int | None = None
+    unk: int | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], n_vocab: int, source: str) -> Roles:
+        """From a file's values: an id or null, for eos also a list of ids. An id that the model has
+        no token for is left out: configurations name GPT-2's 50256 whatever the vocabulary.
+
+        Raises CheckpointError for what is no id.
+        """
+        ids: dict[str, list[int]] = {}
+        for role in ("bos", "eos", "pad", "unk"):
+            value = values.get(role)
+            listed = value if isinstance(value, list) and role == "eos" else [value]
+            if not all(each is None or type(each) is int for each in listed):
+                raise CheckpointError(f"{source}: {role} must be a token's id, not {value!r:.60}")
+            ids[role] = [each for each in listed if each is not None and 0 <= each < n_vocab]
+        one = {role: ids[role][0] if ids[role] else None for role in ("bos", "pad", "unk")}
+        return cls(eos=tuple(dict.fromkeys(ids["eos"])), **one)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `of` reads; only what is named."""
+        values = {"bos": self.bos, "eos": list(self.eos) or None, "pad": self.pad, "unk": self.unk}
+        return {role: value for role, value in values.items() if value is not None}
+
+    def stops(self, tokenizer: Tokenizer | None) -> tuple[int, ...]:
+        """The ids that end a text: those named, else every special token."""
+        if self.eos or tokenizer is None:
+            return self.eos
+        return tuple(sorted(tokenizer.special_tokens.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +87,7 @@ class Checkpoint:
     tensors: the names of `weights.shapes` → arrays, memory-mapped where the file's numbers can
     be used as they are, read-only. card: what is known about the model (loss, data, limits).
     template: how a conversation is written as text, when the model was trained on one.
-    path: the file or folder it was read from.
+    path: the file or folder it was read from. roles: which tokens begin, end and pad a text.
     """
 
     hparams: HParams
@@ -52,6 +96,7 @@ class Checkpoint:
     card: Mapping[str, Any] = field(default_factory=dict)
     template: str | None = None
     path: Path | None = None
+    roles: Roles = field(default_factory=Roles)
 
 
 def hparams_from(values: Mapping[str, Any], source: Path) -> HParams:
@@ -137,6 +182,14 @@ def check_tokenizer(tokenizer: Tokenizer, hparams: HParams, source: Path) -> Non
             f"{source}: the tokenizer has {tokenizer.n_vocab} tokens and the model "
             f"{hparams.n_vocab} embeddings; they do not belong together"
         )
+
+
+def padding_note(n_rows: int, n_vocab: int) -> str:
+    """What a card says of embeddings that were left out."""
+    return (
+        f"the file has {n_rows} embeddings for {n_vocab} tokens; those that stand for no token are "
+        "left out"
+    )
 
 
 def _is_hub_blob(target: Path, snapshot: Path) -> bool:

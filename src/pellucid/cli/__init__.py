@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -71,6 +72,7 @@ def main() -> None:
     """Entry point: a person's mistake is one line and exit code 2, never a traceback."""
     from ..errors import PellucidError
 
+    warnings.showwarning = _warn
     try:
         pellucid.main(prog_name="pellucid", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -84,6 +86,10 @@ def main() -> None:
     except (PellucidError, OSError) as error:
         _complain(f"Error: {error}")
         sys.exit(2)
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    _complain(f"Warning: {message}")
 
 
 def _complain(text: str) -> None:

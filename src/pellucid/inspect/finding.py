@@ -127,7 +127,7 @@ def read(gpt: GPT, text: str | Sequence[int]) -> tuple[tuple[int, ...], tuple[st
 def token_id(gpt: GPT, token: str | int) -> int:
     """A token's id, from its id or its text. Raises InputError when it is not one token."""
     if isinstance(token, str):
-        ids = gpt.encode(token)
+        ids = gpt.tokenizer.encode(token)
         if len(ids) != 1:
             pieces = [gpt.tokenizer.decode([i]) for i in ids]
             spaced = f" {token}"

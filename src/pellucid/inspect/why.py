@@ -133,7 +133,7 @@ def why(
     """
     ids, tokens = read(gpt, prompt)
     logits = gpt.logits(ids)[-1]
-    following = None if continuation is None else gpt.encode(continuation)
+    following = None if continuation is None else gpt.tokenizer.encode(continuation)
     if following == []:
         raise InputError("the continuation is empty: name at least one token, or leave it out")
     target_id = int(logits.argmax()) if following is None else following[0]
