@@ -23,6 +23,7 @@ from pellucid.model import Model
 from pellucid.template import TEMPLATES, Message
 from pellucid.tokenizer import Tokenizer, byte_symbols
 from pellucid.weights import initialise, unflatten
+from support.skips import only_with
 
 SPECIAL = {
     "<|endoftext|>": 256,
@@ -386,7 +387,7 @@ def test_tokens_of_a_reply_broken_off_do_not_run_it_on(gpt):
     assert "instead of" in out.getvalue()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@only_with("POSIX", "pexpect")
 class TestTerminal:
     def spawn(self, tmp_path, *arguments):
         import pexpect

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from support.skips import SHARED, only_with
+
 SCRIPTS = Path(__file__).parents[1] / "recipes" / "chatbot"
-SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 FILES = (
     "pretrain.train",
     "pretrain.valid",
@@ -398,7 +399,7 @@ def test_a_wrong_folder_is_one_line(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not here")
+@only_with("the shared texts")
 def test_the_real_mixture(corpus: ModuleType, tmp_path: Path) -> None:
     pretrain, chat = corpus.build(SHARED, tmp_path)
     assert 60e6 < pretrain.total() < 110e6

@@ -24,6 +24,7 @@ from pellucid.errors import CheckpointError
 from pellucid.files import MOST_BYTES
 from pellucid.hparams import SIZES
 from pellucid.weights import shapes
+from support.skips import needs
 
 GOOD = {
     "__metadata__": {"format": "pt"},
@@ -175,8 +176,7 @@ def test_the_largest_header_costs_little(filling: str, tmp_path: Path) -> None:
             peak = int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
             print(time.perf_counter() - start, peak - before)
     """
-    if not Path("/proc/self/status").exists():
-        pytest.skip("needs Linux's /proc")
+    needs("/proc")
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True)
     seconds, kilobytes = map(float, done.stdout.split())
     assert seconds <= 1
@@ -215,7 +215,7 @@ def test_good_files_are_read_without_a_copy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_what_we_write_others_read(dtype: str, tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = needs("torch")
     rng = np.random.default_rng(1)
     tensors = {
         "x": rng.standard_normal((5, 3), dtype=np.float32),

@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +17,7 @@ from pellucid.cli import VERBS, pellucid
 from pellucid.cli.verbs import EXAMPLES
 from pellucid.gpt import GPT
 from pellucid.visible import harmless
+from support.skips import needs, only_with
 
 HOSTILE = "\x1b]0;title\x07 \x9b31m \u202e red"  # what a terminal would obey
 
@@ -243,7 +243,7 @@ def test_a_pipe_gets_the_text_as_it_is():
     assert json.loads(as_json.stdout)["prompt"] == text
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@only_with("POSIX", "pexpect")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -268,7 +268,7 @@ def test_a_terminal_shows_what_it_would_obey(arguments):
     assert harmless(text) == text
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX pipe")
+@only_with("POSIX")
 @pytest.mark.parametrize("more", [[], ["--json"], ["--record", "kept.safetensors"]])
 def test_a_reader_that_leaves_ends_it_well(more, tmp_path):
     command = [sys.executable, "-m", "pellucid", "generate", "Once upon a time\n", *more]
@@ -336,7 +336,7 @@ def test_every_verb_has_an_example():
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in NEEDS_FILES])
 def test_every_example_runs(verb, tmp_path, monkeypatch):
-    if verb == "gradients" and not find_spec("torch"):
-        pytest.skip("needs PyTorch")
+    if verb == "gradients":
+        needs("torch")
     monkeypatch.chdir(tmp_path)
     run(*shlex.split(EXAMPLES[verb])[1:])

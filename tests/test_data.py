@@ -32,10 +32,10 @@ from pellucid.data.sources import Sources
 from pellucid.errors import CheckpointError, InputError
 from pellucid.template import TEMPLATES, Message
 from pellucid.tokenizer import END_OF_TEXT, Tokenizer
+from support.skips import SHARED, needs, only_with
 
 ROLES = (END_OF_TEXT, "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 WORDS = ("the", "power", "clapper", "went", "straight", "to", "jail", "nobody", "knows", "why")
-SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 
 def story(seed: int, n_words: int = 30) -> str:
@@ -136,7 +136,7 @@ def test_where_documents_end(tmp_path, monkeypatch, split_at, expected, block):
 
 
 def test_parquet(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = needs("pyarrow")
     from pyarrow import parquet
 
     texts = [story(i) for i in range(1000)]
@@ -612,7 +612,7 @@ def test_memory_does_not_grow_with_the_texts(tmp_path, tokenizer, name):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared texts are not here")
+@only_with("the shared texts")
 def test_real_conversations(tmp_path):
     card = write_corpus([SHARED / "simple_instructions.jsonl.xz"], tmp_path / "out", n_vocab=2048)
     assert card["conversations"] == 8883

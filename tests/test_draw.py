@@ -7,7 +7,6 @@ import base64
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -44,6 +43,7 @@ from pellucid.draw.terminal.canvas import Canvas
 from pellucid.draw.terminal.sections import drawn
 from pellucid.errors import InputError
 from pellucid.visible import as_seen, harmless, on_one_line, visible
+from support.skips import needs
 
 ODD = ("The", " \x1b[31mred", "\u202e\u200b", "字字", "🎉", "\n", "\t", "", "</script>", " end")
 N = len(ODD)
@@ -382,12 +382,9 @@ def test_colours_can_be_read_and_told_apart():
 
 
 def node(script: str) -> str:
-    program = shutil.which("node")
-    if program is None:
-        pytest.skip("no node on this machine")
-    done = subprocess.run(
-        [program, "--input-type=module"], input=script, capture_output=True, text=True, check=False
-    )
+    needs("node")
+    command = ["node", "--input-type=module"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

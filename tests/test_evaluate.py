@@ -17,6 +17,7 @@ from pellucid.model import Model
 from pellucid.sampling import log_softmax
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise, unflatten
+from support.skips import BACKENDS, needs
 from support.vocabulary import MERGES, VOCAB
 
 SPECIAL = {"<|endoftext|>": 257}
@@ -61,8 +62,8 @@ def test_stride_one_is_token_by_token(window):
 def test_equals_the_sliding_window_of_transformers(window, stride):
     """The procedure of Hugging Face's page on perplexity; a window of theirs reads one token
     more than ours, as the last is only predicted."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = needs("torch")
+    transformers = needs("transformers")
     gpt, tensors = lively()
     config = transformers.GPT2Config(
         vocab_size=258, n_positions=12, n_embd=16, n_head=2, n_layer=2, attn_implementation="eager"
@@ -92,10 +93,8 @@ def test_equals_the_sliding_window_of_transformers(window, stride):
     assert score.nats == pytest.approx(nats, rel=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_batches_and_backends_agree(backend):
-    if backend == "torch":
-        pytest.importorskip("torch")
     gpt, _ = lively(backend=backend)
     alone, _ = lively()
     texts = [TEXT, "a", "", "the " * 30]

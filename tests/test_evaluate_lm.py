@@ -7,9 +7,10 @@ import json
 import pytest
 
 from pellucid.evaluate import lambada, perplexity
+from support.skips import needs
 from test_evaluate import lively
 
-pytest.importorskip("lm_eval")
+needs("lm_eval")
 
 TEXTS = ["The cat ate the mat", "no no", "one two three\n\nfour five", "a the"]
 

@@ -19,6 +19,7 @@ import pytest
 
 from pellucid.errors import CheckpointError, InputError, PellucidError
 from pellucid.files import Reader, new_file, new_folder, write_file
+from support.skips import needs
 
 READER = Reader(error=CheckpointError)
 KINDS = [InputError, CheckpointError]
@@ -281,8 +282,7 @@ def test_all_is_on_disk_before_the_names_change(
         events.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
         fsync(descriptor)
 
-    if not Path("/proc/self/fd").is_dir():
-        pytest.skip("needs Linux's /proc")
+    needs("/proc")
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(Path, "rename", lambda a, b: (events.append("RENAME"), rename(a, b)))
     monkeypatch.setattr(Path, "replace", lambda a, b: (events.append("RENAME"), replace(a, b)))

@@ -20,6 +20,7 @@ from pellucid.inspect import (
 )
 from pellucid.weights import flatten
 from support.circuits import build, random_gpt
+from support.skips import needs
 
 TEXT, OTHER = "abcahgfa", "dbeahcfp"
 N = len(TEXT)
@@ -339,7 +340,7 @@ def test_mistakes_in_steering_are_named(gpt):
 
 
 def test_torch_gives_the_same_answers(gpt):
-    pytest.importorskip("torch")
+    needs("torch")
     other = random_gpt("float64", backend="torch")
     for over in ("heads", "mlps", "positions"):
         for how in ("zero", "mean", "resample"):

@@ -18,6 +18,7 @@ from pellucid.model import Model
 from pellucid.taps import TAPS, tap_names
 from pellucid.weights import initialise, shapes, unflatten
 from support import oracle
+from support.skips import BACKENDS
 
 
 def parameters(hparams: HParams, seed: int = 0) -> dict[str, np.ndarray]:
@@ -65,7 +66,7 @@ def cases(draw):
     return hparams, tokens, draw(st.integers(0, 10_000))
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=60)
 @given(case=cases())
 def test_every_value_equals_the_oracles(backend: str, case) -> None:
@@ -100,7 +101,7 @@ def pair():
     return theirs, hparams, p
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_logits_equal_transformers(pair, backend: str) -> None:
     import torch
 
@@ -141,7 +142,7 @@ def test_tapped_values_equal_transformers(pair) -> None:
     np.testing.assert_allclose(reader.seen["ln_final.out"], final, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("chunk", [1, 2, 7, 64])
 @pytest.mark.parametrize("tapped", [False, True])
 def test_cache_in_chunks(pair, backend: str, chunk: int, tapped: bool) -> None:
@@ -157,7 +158,7 @@ def test_cache_in_chunks(pair, backend: str, chunk: int, tapped: bool) -> None:
         assert cache.length == n
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("known", [0, 7])
 def test_the_last_logits_alone(pair, backend: str, known: int) -> None:
     """Of the last layer only the last position is computed; with a tap that wants more, all."""
@@ -193,7 +194,7 @@ def test_the_last_logits_alone(pair, backend: str, known: int) -> None:
         np.testing.assert_allclose(more, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_rows_of_different_lengths(pair, backend: str) -> None:
     _, hparams, p = pair
     m = model(hparams, p, backend)

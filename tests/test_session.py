@@ -20,6 +20,7 @@ from pellucid.session import Session
 from pellucid.session.commands import COMMANDS
 from pellucid.session.writer import TAB, Writer
 from pellucid.visible import harmless
+from support.skips import only_with
 
 HOSTILE = "\x1b[2J\x07\x9b\u202e"
 
@@ -223,7 +224,7 @@ def test_nothing_of_a_person_or_a_card_is_obeyed(talk):
 # The keyboard
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@only_with("POSIX", "pexpect")
 def test_what_is_typed_while_a_reply_comes_is_neither_echoed_nor_taken(tmp_path):
     import pexpect
 

@@ -27,8 +27,9 @@ from pellucid.train.log import read_log
 from pellucid.train.run import trainer_for
 from pellucid.weights import initialise
 from support import small_corpus
+from support.skips import needs
 
-torch = pytest.importorskip("torch")
+torch = needs("torch")
 
 TINY = (
     "--n-embd", "16", "--n-layer", "1", "--n-head", "2", "--n-ctx", "16", "--batch", "4",
@@ -298,7 +299,7 @@ def test_a_log_that_is_damaged_ends_no_run(corpus, tmp_path, damage):
 
 
 def test_ctrl_c_in_a_terminal_and_a_narrow_one(corpus, tmp_path):
-    pexpect = pytest.importorskip("pexpect")
+    pexpect = needs("pexpect")
     run = tmp_path / "run"
     child = pexpect.spawn(
         sys.executable,
@@ -390,7 +391,7 @@ def test_mistakes_are_named(corpus, tmp_path, arguments, message):
 
 
 def test_tensorboard_gets_every_number(corpus, tmp_path):
-    pytest.importorskip("tensorboard")
+    needs("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run, board = tmp_path / "run", tmp_path / "board"

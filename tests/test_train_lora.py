@@ -20,8 +20,9 @@ from pellucid.train import adapter as adapters
 from pellucid.train.adapter import TARGETS, Adapter
 from pellucid.weights import initialise, unflatten
 from support import small_corpus
+from support.skips import needs
 
-torch = pytest.importorskip("torch")
+torch = needs("torch")
 
 from pellucid.backend.torch import TorchBackend  # noqa: E402
 from pellucid.train import lora, state  # noqa: E402

@@ -14,8 +14,9 @@ from pellucid.hparams import HParams
 from pellucid.template import TEMPLATES
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise
+from support.skips import needs
 
-torch = pytest.importorskip("torch")
+torch = needs("torch")
 
 from pellucid.data.pairs import read_pairs  # noqa: E402
 from pellucid.train import lora  # noqa: E402

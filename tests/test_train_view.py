@@ -19,6 +19,7 @@ from pellucid.train.config import PreferenceConfig
 from pellucid.train.log import StepReport, read_log, rewind
 from pellucid.train.plot import draw_losses
 from pellucid.train.view import View, braille, curve_dots, duration
+from support.skips import needs
 
 
 class Clock:
@@ -230,7 +231,7 @@ def test_a_line_cut_short_is_left_out(tmp_path):
 
 @pytest.mark.parametrize("n", [1, 2500])
 def test_the_plot_says_what_it_shows(tmp_path, n):
-    pytest.importorskip("matplotlib")
+    needs("matplotlib")
     run = log(tmp_path / "a_run", n)
     png, svg = draw_losses(run)
     assert png.read_bytes().startswith(b"\x89PNG")
@@ -248,7 +249,7 @@ def test_the_plot_says_what_it_shows(tmp_path, n):
 
 def test_other_losses_have_their_own_names(tmp_path):
     """Of preferences: nats a pair, no perplexity, and what else is measured."""
-    pytest.importorskip("matplotlib")
+    needs("matplotlib")
     config = PreferenceConfig(corpus="p", out="o", start="s")
     run = tmp_path / "run"
     run.mkdir()
