@@ -7,8 +7,8 @@ import pytest
 
 from pellucid.hparams import HParams
 from pellucid.model import Model
+from support.models import Reader, model, parameters, run
 from support.skips import BACKENDS
-from test_model import Reader, model, parameters, run
 
 HPARAMS = HParams(n_vocab=40, n_ctx=24, n_embd=12, n_head=3, n_layer=2)
 

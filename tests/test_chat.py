@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pellucid.backend import get_backend
 from pellucid.chat import Conversation, choose_template
 from pellucid.errors import InputError
 from pellucid.gpt import GPT
@@ -19,7 +18,8 @@ from pellucid.hparams import HParams
 from pellucid.model import Model
 from pellucid.template import TEMPLATES, Message
 from pellucid.tokenizer import Tokenizer, byte_symbols
-from pellucid.weights import initialise, unflatten
+from pellucid.weights import initialise
+from support.models import model
 from support.program import ended, invoke, terminal
 from support.skips import only_with
 from support.talking import session
@@ -42,9 +42,7 @@ def parts(n_ctx: int):
 
 def make(n_ctx: int = 96, template: str | None = None, name: str = "") -> GPT:
     hparams, tensors, tokenizer = parts(n_ctx)
-    backend = get_backend("numpy")
-    weights = unflatten({k: backend.asarray(v) for k, v in tensors.items()}, hparams)
-    return GPT(Model(hparams, weights, backend), tokenizer, template=template, name=name)
+    return GPT(model(hparams, tensors), tokenizer, template=template, name=name)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 import pellucid
 from pellucid import embedded
 from pellucid.gpt import DEFAULT
+from support.program import run
 
 ROOT = Path(__file__).parents[1]
 CHATBOT = ROOT / "recipes" / "chatbot"

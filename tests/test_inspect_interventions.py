@@ -176,7 +176,7 @@ def test_large_sweeps_are_divided_into_batches(gpt, monkeypatch):
     from pellucid.inspect import edits
 
     whole = ablate_each(gpt, TEXT, "positions")
-    monkeypatch.setattr(edits, "_TOKENS_AT_ONCE", 20)  # two copies at a time
+    monkeypatch.setattr(edits, "TOKENS_AT_ONCE", 20)  # two copies at a time
     np.testing.assert_allclose(ablate_each(gpt, TEXT, "positions").divergence, whole.divergence)
 
 

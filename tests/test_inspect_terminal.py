@@ -12,14 +12,13 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from pellucid import inspect
-from pellucid.backend import get_backend
 from pellucid.draw.notation import percent
 from pellucid.draw.terminal import Drawing
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
-from pellucid.model import Model
-from pellucid.weights import initialise, unflatten
+from pellucid.weights import initialise
 from support import screen
+from support.models import model
 from support.screen import bare
 
 TEXT = "The power clapper went straight to"
@@ -29,10 +28,9 @@ TEXT = "The power clapper went straight to"
 def wide(talk):
     """Four layers of twelve heads, and texts with what a terminal could trip over."""
     hparams = HParams(talk.hparams.n_vocab, 128, 24, 12, 4)
-    backend = get_backend(threads=1)
     tensors = initialise(hparams, 0, "float32")
-    arrays = {n: backend.asarray(v * (9 if v.ndim == 2 else 1)) for n, v in tensors.items()}
-    return GPT(Model(hparams, unflatten(arrays, hparams), backend), talk.tokenizer)
+    tensors = {n: v * (9 if v.ndim == 2 else 1) for n, v in tensors.items()}
+    return GPT(model(hparams, tensors, threads=1), talk.tokenizer)
 
 
 def printed(finding, width=80, colour=False, **place):

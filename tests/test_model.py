@@ -14,41 +14,11 @@ from pellucid.backend import get_backend
 from pellucid.cache import Cache
 from pellucid.errors import CheckpointError, ContextError, InputError
 from pellucid.hparams import SIZES, HParams
-from pellucid.model import Model
 from pellucid.taps import TAPS, tap_names
-from pellucid.weights import initialise, shapes, unflatten
+from pellucid.weights import initialise, unflatten
 from support import oracle
+from support.models import Reader, model, parameters, run
 from support.skips import BACKENDS
-
-
-def parameters(hparams: HParams, seed: int = 0) -> dict[str, np.ndarray]:
-    """Large enough, biases too, that anything left out shows."""
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.standard_normal(shape) * (0.3 if len(shape) > 1 else 0.5)
-        + (1.0 if name.endswith(("ln_1.weight", "ln_2.weight", "ln_f.weight")) else 0.0)
-        for name, shape in shapes(hparams).items()
-    }
-
-
-def model(hparams: HParams, p, backend="numpy", dtype="float32", threads=None) -> Model:
-    machine = get_backend(backend, dtype=dtype, threads=threads)
-    return Model(
-        hparams, unflatten({k: machine.asarray(v) for k, v in p.items()}, hparams), machine
-    )
-
-
-def run(m: Model, tokens, **options) -> np.ndarray:
-    return m.backend.to_numpy(m.forward(np.asarray(tokens), **options))
-
-
-class Reader:
-    def __init__(self, m: Model) -> None:
-        self.m, self.seen = m, {}
-
-    def __call__(self, name, value):
-        self.seen[name] = self.m.backend.to_numpy(value)
-        return value
 
 
 @st.composite

@@ -454,8 +454,8 @@ def test_what_is_not_finite_stops_it_before_the_step(corpus, tmp_path, value, wh
 def test_the_gradient_is_clipped(corpus, tmp_path):
     trainer = trainer_for(config(corpus, tmp_path, clip=0.01))
     inputs, targets = trainer.task.batches.take(0, 4)
-    trainer._gradients((inputs, targets), targets.size)
-    norm = trainer._clipped_norm()
+    trainer.gradients((inputs, targets), targets.size)
+    norm = trainer.clipped_norm()
     after = torch.sqrt(sum((p.grad**2).sum() for p in trainer.module.parameters()))
     assert norm > 0.01
     assert float(after) <= 0.01 * (1 + 1e-6)
@@ -469,7 +469,7 @@ def test_micro_batches_make_one_batch(masked_corpus, tmp_path, micro_batch):
             config(masked_corpus, tmp_path / str(size), batch=8, micro_batch=size)
         )
         inputs, targets = trainer.task.batches.take(0, 8)
-        trainer._gradients((inputs, targets), int((targets != -100).sum()))
+        trainer.gradients((inputs, targets), int((targets != -100).sum()))
         gradients.append([p.grad.clone() for p in trainer.module.parameters()])
     for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)

@@ -118,40 +118,42 @@ def test_ascii_where_the_terminal_knows_no_more():
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     view = View(Console(file=file, width=60, height=30), 10, "run")
     view.remember([report(1), report(2, validation_loss=2.0), report(3, outlier=8.0)])
-    view._sample = None
-    chart = view._chart(60, 5, plain=True)
-    assert all(line.plain.isascii() for line in chart)
-    assert any("*" in line.plain for line in chart)
+    lines = lines_of(view)
+    assert all(line.isascii() for line in lines)
+    for mark in "*ox|+":
+        assert any(mark in line for line in lines)
 
 
-def test_at_most_four_drawings_a_second_and_one_hundredth_of_the_time():
+def test_at_most_four_drawings_a_second_and_one_hundredth_of_the_time(monkeypatch):
     clock, drawn = Clock(), []
     view = View(terminal(), 10_000, "run", clock)
     cost = 0.0
 
-    def draw():
+    def picture(self):
         drawn.append(clock.now)
         clock.now += cost
+        return ""
 
-    view._draw = draw
-    for step in range(1, 1001):
-        clock.now += 0.01
-        view.step(report(step))
-    assert 38 <= len(drawn) <= 41  # 10 seconds
-    assert min(np.diff(drawn)) >= 0.25
-    cost, before = 0.02, len(drawn)
-    begin = clock.now
-    for step in range(1001, 3001):
-        clock.now += 0.01
-        view.step(report(step))
-    assert (len(drawn) - before) * cost <= 0.011 * (clock.now - begin) + cost
+    monkeypatch.setattr(View, "picture", picture)
+    with view:
+        for step in range(1, 1001):
+            clock.now += 0.01
+            view.step(report(step))
+        assert 38 <= len(drawn) <= 41  # 10 seconds
+        assert min(np.diff(drawn)) >= 0.25
+        cost, before = 0.02, len(drawn)
+        begin = clock.now
+        for step in range(1001, 3001):
+            clock.now += 0.01
+            view.step(report(step))
+        assert (len(drawn) - before) * cost <= 0.011 * (clock.now - begin) + cost
 
 
 def test_long_runs_keep_few_points():
     view = View(terminal(), 10**6, "run")
     view.remember(report(step, 3.0) for step in range(1, 100_001))
-    assert len(view._points) <= 16_384
-    assert view._points[-1][0] > 99_000
+    assert len(view.points) <= 16_384
+    assert view.points[-1][0] > 99_000
     assert lines_of(view)
 
 
