@@ -345,12 +345,16 @@ def test_the_user_is_remembered(smalltalk: Any) -> None:
 
 
 def test_sums_are_right(smalltalk: Any) -> None:
-    for seed in range(500):
-        _, answer = smalltalk._sum(smalltalk.Talk(random.Random(seed)))
-        if found := re.match(r"(\d+) (plus|minus) (\d+) is (\d+)\.", answer):
-            a, b, c = (int(found[i]) for i in (1, 3, 4))
-            assert c == (a + b if found[2] == "plus" else a - b)
-            assert 0 <= c <= 20
+    right = 0
+    for fact in smalltalk.FACTS:
+        for seed in range(500):
+            _, answer = fact(smalltalk.Talk(random.Random(seed)))
+            if found := re.match(r"(\d+) (plus|minus) (\d+) is (\d+)\.", answer):
+                a, b, c = (int(found[i]) for i in (1, 3, 4))
+                assert c == (a + b if found[2] == "plus" else a - b)
+                assert 0 <= c <= 20
+                right += 1
+    assert right > 50
 
 
 def test_made_talk_has_nothing_unfilled(smalltalk: Any) -> None:

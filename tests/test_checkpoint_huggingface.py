@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from pellucid.hparams import SIZES, HParams
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise, shapes
 from support.skips import needs
+from support.work import calls
 
 HPARAMS = HParams(n_vocab=260, n_ctx=8, n_embd=12, n_head=3, n_layer=2)
 
@@ -428,10 +428,12 @@ def test_a_linked_tokenizer_is_refused(folder: Path, tokenizer: Tokenizer, tmp_p
 @pytest.mark.parametrize("count", [257, 100_000])
 def test_too_many_shards(folder: Path, count: int) -> None:
     to_index(folder, {f"t{i}": f"{i}.safetensors" for i in range(count)})
-    start = time.perf_counter()
-    with pytest.raises(CheckpointError, match=r"files; at most|longer than"):
-        checkpoint.load(folder)
-    assert time.perf_counter() - start <= 1
+
+    def refused() -> None:
+        with pytest.raises(CheckpointError, match=r"files; at most|longer than"):
+            checkpoint.load(folder)
+
+    assert calls(refused) < 5000  # however many there are, none is looked at
 
 
 @pytest.mark.parametrize(
