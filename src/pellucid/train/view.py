@@ -153,7 +153,9 @@ class View:
             figures.append(("perplexity", _perplexity(loss)))
         figures.append(("held out", self._none() if held_out is None else f"{held_out:.3f}"))
         if self.labels.perplexity:
-            figures.append(("perplexity", self._none() if held_out is None else _perplexity(held_out)))
+            figures.append(
+                ("perplexity", self._none() if held_out is None else _perplexity(held_out))
+            )
         for name in self.labels.measures:
             values = [r.measures[name] for r in self._recent if name in r.measures]
             figures.append((name, f"{sum(values) / len(values):.3f}" if values else self._none()))
