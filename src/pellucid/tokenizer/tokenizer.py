@@ -210,7 +210,7 @@ class Tokenizer:
         ]
         parts += [
             b"%d %d %b%b\n" % (len(left), len(right), left, right)
-            for left, right in sorted(self._ranks, key=self._ranks.__getitem__)
+            for left, right in sorted(self.ranks, key=self.ranks.__getitem__)
         ]
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
