@@ -12,6 +12,7 @@ from pellucid.gpt import GPT
 from pellucid.model import Model
 from pellucid.weights import Affine, Embedding
 from support.circuits import random_gpt
+from support.skips import BACKENDS
 
 
 @pytest.mark.parametrize("n_row", [1, 5, 64])
@@ -109,7 +110,7 @@ def test_weights_may_be_anything_a_backend_likes() -> None:
     assert greedy[0] == greedy[1]
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_parts_of_the_pass_equal_the_whole(backend: str) -> None:
     gpt = random_gpt("float64", backend=backend)
     model, ids = gpt.model, gpt.encode("abcabcab")

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from pellucid.evaluate import lambada, perplexity
-from test_evaluate import lively
+from support.models import lively_gpt
+from support.skips import needs
 
-pytest.importorskip("lm_eval")
+needs("lm_eval")
 
 TEXTS = ["The cat ate the mat", "no no", "one two three\n\nfour five", "a the"]
 
@@ -53,7 +54,7 @@ def test_equals_our_own_scores(tmp_path, monkeypatch):
     from pellucid.evaluate.lm import PellucidLM
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    gpt, _ = lively(n_ctx=12)
+    gpt, _ = lively_gpt(n_ctx=12)
     file = tmp_path / "lines.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     (tmp_path / "tasks").mkdir()
@@ -82,7 +83,7 @@ def asked(*requests):
 def test_generates_until_a_stop():
     from pellucid.evaluate.lm import PellucidLM
 
-    gpt, _ = lively(n_ctx=12)
+    gpt, _ = lively_gpt(n_ctx=12)
     whole = gpt.generate("a b", max_tokens=5, greedy=True).text
     requests = asked(("a b", {"until": [whole[2]], "max_gen_toks": 5}))
     assert PellucidLM(gpt).generate_until(requests) == [whole[: whole.index(whole[2])]]

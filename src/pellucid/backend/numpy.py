@@ -265,7 +265,6 @@ class NumpyBackend:
 
         self._pool = ThreadPoolExecutor(self.threads - 1, "pellucid")
         self._blas = ThreadpoolController()
-        _keep_freed_memory()
         return self._pool
 
 
@@ -276,17 +275,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _keep_freed_memory() -> None:
-    """glibc gives freed arrays back to the system and takes them anew for the next, page by page,
-    at more than a microsecond for 4 KiB: a tenth of a pass over 128 tokens. It shall keep them."""
-    import ctypes
-    import sys
-
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl and others have none
-    if mallopt is not None:
-        mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD: from here on, arrays are given back; its maximum
-        mallopt(-1, 256 << 20)  # M_TRIM_THRESHOLD: as much is kept at the heap's end

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .memory import keep_freed_memory
 from .output import console
 from .types import INDICES, TOKEN
 
@@ -49,6 +50,7 @@ def with_loader(command: Command) -> Command:
         def load() -> GPT:
             from .. import gpt
 
+            keep_freed_memory()
             return gpt.load(model, backend=backend, **machine)
 
         return command(load=load, **rest)

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from ..errors import InputError, TokenizerError
 from ..visible import visible_bytes
-from .bpe import MergedWord, byte_symbols, merge_word, split
+from .bpe import MergedWord, Pair, Ranks, byte_symbols, merge_word, split
 from .bulk import Bulk
 from .files import Tables, read_folder, read_vocabulary, write_folder
 from .learn import learn_merges
@@ -44,6 +44,9 @@ class Tokenizer:
     first learned first. special: token → id, written as plain text; they may stand in vocab too.
     Raises TokenizerError unless the ids are 0…n_vocab-1, each once, every byte is a token, and
     each other token is the product of a merge of tokens.
+
+    What it knows is to be read and not written: `ids`, the bytes of each token that is no special
+    one → its id; `ranks`, each merge → how early it was learned; `bulk`, the fast paths over both.
     """
 
     def __init__(
@@ -63,9 +66,8 @@ class Tokenizer:
                 raise TokenizerError(f"special token {text!r} has two ids: {ids[text]}, {token}")
         self.n_vocab = len(ids)
         _check_bijection(ids)
-        self._ranks: dict[tuple[bytes, bytes], int] = {}
-        spelled = self._check_merges(merges, ids)
-        self._ids: dict[bytes, int] = {}
+        spelled, self.ranks = self._check_merges(merges, ids)
+        known: dict[bytes, int] = {}
         self._bytes = [b""] * self.n_vocab
         for text, token in ids.items():
             if text in self.special_tokens:
@@ -75,13 +77,15 @@ class Tokenizer:
             if value is None:
                 raise TokenizerError(_why_not_made(text))
             self._bytes[token] = value
-            self._ids[value] = token
-        self._bulk = Bulk(self._ids, self._ranks)
+            known[value] = token
+        self.ids: Mapping[bytes, int] = known
+        self.bulk = Bulk(self.ids, self.ranks)
 
     def _check_merges(
         self, merges: Sequence[tuple[str, str]], ids: Mapping[str, int]
-    ) -> dict[str, bytes]:
-        """-> the bytes of each token that is a byte or made by a merge; fills the ranks."""
+    ) -> tuple[dict[str, bytes], Ranks]:
+        """-> the bytes of each token that is a byte or made by a merge; the merges' ranks."""
+        ranks: dict[Pair, int] = {}
         spelled = {symbol: bytes([byte]) for byte, symbol in enumerate(byte_symbols())}
         for symbol, value in spelled.items():
             if symbol not in ids or symbol in self.special_tokens:
@@ -104,10 +108,10 @@ class Tokenizer:
                 raise TokenizerError(
                     f"merge {rank}, {left!r} + {right!r}: {product!r} is no token, or a special one"
                 )
-            if self._ranks.setdefault(parts, rank) != rank:
+            if ranks.setdefault(parts, rank) != rank:
                 raise TokenizerError(f"merge {rank}, {left!r} + {right!r}, occurs twice")
             spelled[product] = parts[0] + parts[1]
-        return spelled
+        return spelled, ranks
 
     # Text to ids
 
@@ -142,14 +146,14 @@ class Tokenizer:
                         "or encode it as text"
                     )
         if not allowed_special:
-            return self._bulk.encode(text)
+            return self.bulk.encode(text)
         longest_first = sorted(allowed_special, key=len, reverse=True)
         ids: list[int] = []
         for part in re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text):
             if part in allowed_special:
                 ids.append(self.special_tokens[part])
             elif part:
-                ids += self._bulk.encode(part)
+                ids += self.bulk.encode(part)
         return ids
 
     def encode_many(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
@@ -158,7 +162,7 @@ class Tokenizer:
         By tiktoken however short they are, on several threads.
         """
         if threads == 1:
-            return [self._bulk.encode_all(_whole_characters(text)) for text in texts]
+            return [self.bulk.encode_all(_whole_characters(text)) for text in texts]
         from concurrent.futures import ThreadPoolExecutor
 
         size = -(-len(texts) // (4 * threads)) or 1
@@ -206,7 +210,7 @@ class Tokenizer:
         ]
         parts += [
             b"%d %d %b%b\n" % (len(left), len(right), left, right)
-            for left, right in sorted(self._ranks, key=self._ranks.__getitem__)
+            for left, right in sorted(self.ranks, key=self.ranks.__getitem__)
         ]
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
@@ -233,7 +237,7 @@ class Tokenizer:
                     f"{word[:20]!r}... is one word of {n} bytes; merges are shown for words of up "
                     f"to {_MOST_SHOWN}: shorten it"
                 )
-        return [merge_word(word, self._ranks) for word in words]
+        return [merge_word(word, self.ranks) for word in words]
 
     def __repr__(self) -> str:
         return f"Tokenizer(n_vocab={self.n_vocab}, special={list(self.special_tokens)})"
@@ -276,7 +280,7 @@ class Tokenizer:
             special[token] if token in special else _spell(value): token
             for token, value in enumerate(self._bytes)
         }
-        merges = [(_spell(left), _spell(right)) for left, right in self._ranks]
+        merges = [(_spell(left), _spell(right)) for left, right in self.ranks]
         tables = Tables(vocab=vocab, merges=merges, special=self.special_tokens)
         end = END_OF_TEXT if END_OF_TEXT in self.special_tokens else None
         write_folder(Path(folder), tables, end)
