@@ -10,10 +10,15 @@ from functools import partial
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from pellucid import checkpoint
+from pellucid.cli import pellucid as cli
+from pellucid.data.corpus import open_corpus
 from pellucid.errors import InputError
+from pellucid.hparams import HParams
 from pellucid.train.config import TrainConfig
+from pellucid.weights import initialise
 from support import small_corpus
 from support.skips import needs
 
@@ -114,3 +119,46 @@ def test_a_batch_that_cannot_be_shared_is_refused(corpus, tmp_path):
 def test_an_unknown_way_is_refused(corpus, tmp_path):
     with pytest.raises(InputError, match="one of ddp, fsdp"):
         config(corpus, tmp_path, parallel="pipeline")
+
+
+def run_command(*arguments):
+    """The command that docs/finetune.md shows."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return subprocess.run(
+        [*command, "-m", "pellucid", *map(str, arguments)],
+        capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+    )  # fmt: skip
+
+
+def test_finetuning_under_torchrun_by_the_command_in_the_docs(corpus, tmp_path):
+    tokenizer = open_corpus(corpus).tokenizer()
+    hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=16, n_embd=16, n_head=2, n_layer=1)
+    checkpoint.save(tmp_path / "M", hparams, initialise(hparams, 1), tokenizer)
+    settings = ("--steps", 2, "--batch", 4, "--threads", 1, "--precision", "float32")
+    asked = ("train", corpus, "--from", tmp_path / "M", "--aligned", *settings)
+    made = run_command(*asked, "--out", tmp_path / "two")
+    assert made.returncode == 0, made.stderr[-3000:]
+    assert made.stdout.count("pellucid chat --model") == 1  # said once, not by each process
+    alone = CliRunner().invoke(cli, [*map(str, asked), "--out", str(tmp_path / "one")])
+    assert alone.exit_code == 0, alone.exception
+    one, two = ([line["loss"] for line in log(tmp_path / name)] for name in ("one", "two"))
+    assert one == pytest.approx(two, abs=1e-5)
+
+
+@pytest.mark.parametrize("verb", ["train", "prefer"])
+def test_every_option_has_a_spelling_that_torchrun_lets_pass(verb):
+    from torch.distributed.run import get_args_parser
+
+    refused = []
+    for parameter in cli.get_command(None, verb).params:
+        passed = False
+        options = [o for o in (*parameter.opts, *parameter.secondary_opts) if o.startswith("--")]
+        for option in options:
+            words = ["-m", "pellucid", verb, "corpus", option, "x"]
+            try:
+                passed |= get_args_parser().parse_args(words).training_script_args == words[2:]
+            except SystemExit:
+                refused.append(option)
+        assert passed or not options, options
+    assert set(refused) <= {"--start"}  # whose other spelling is --from
