@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
@@ -89,7 +90,7 @@ def training(checkout: Path, texts: Path, steps: int = 25) -> dict[str, float]:
         log = [json.loads(line) for line in (Path(out) / "run/log.jsonl").read_text().splitlines()]
         times = [step["seconds"] for step in log]
     if times[-1] > 5 * times[0]:  # since the run began, in one of the two
-        times = [b - a for a, b in zip(times, times[1:], strict=False)]
+        times = [b - a for a, b in pairwise(times)]
     step = statistics.median(times[5:]) * 1e3
     return {"training step, ms": step, "train, whole command, s": whole}
 
