@@ -13,6 +13,7 @@ from pellucid.hparams import HParams
 from pellucid.model import Model
 from pellucid.weights import Affine, Embedding, initialise
 from support.circuits import random_gpt
+from support.skips import BACKENDS
 
 
 @pytest.mark.parametrize("n_row", [1, 5, 64])
@@ -135,7 +136,7 @@ def test_weights_may_be_anything_a_backend_likes() -> None:
     assert greedy[0] == greedy[1]
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_parts_of_the_pass_equal_the_whole(backend: str) -> None:
     gpt = random_gpt("float64", backend=backend)
     model, ids = gpt.model, gpt.encode("abcabcab")

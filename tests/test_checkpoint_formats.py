@@ -15,6 +15,7 @@ from pellucid.errors import InputError
 from pellucid.hparams import SIZES, HParams
 from pellucid.model import Pass, gpt2
 from pellucid.weights import shapes, unflatten
+from support.skips import needs
 
 SUPPORT = Path(__file__).parent / "support"
 FORMATS = ("pellucid", "hf", "hf-sharded", "openai", "gguf")
@@ -44,7 +45,7 @@ def all_alike(make, folder: Path, hparams: HParams, count: int) -> None:
     first = None
     for format in FORMATS:
         if format == "gguf":
-            pytest.importorskip("gguf")
+            needs("gguf")
         path = make(folder / (f"{format}.gguf" if format == "gguf" else format), hparams, format)
         assert checkpoint.detect(path) == format.removesuffix("-sharded")
         found = checkpoint.load(path)

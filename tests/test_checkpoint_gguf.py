@@ -18,9 +18,10 @@ from pellucid.checkpoint.gguf_file import GgufFile, tensor_type
 from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
 from pellucid.weights import shapes
+from support.skips import needs
 from support.vocabulary import MERGES, VOCAB
 
-gguf = pytest.importorskip("gguf")
+gguf = needs("gguf")
 writer = importlib.import_module("support.write_gguf")
 
 TINY = HParams(n_vocab=258, n_ctx=8, n_embd=32, n_head=4, n_layer=2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from pellucid.errors import CheckpointError, InputError, PellucidError
 from pellucid.hparams import SIZES, HParams
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise, shapes
+from support.skips import needs
+from support.work import calls
 
 HPARAMS = HParams(n_vocab=260, n_ctx=8, n_embd=12, n_head=3, n_layer=2)
 
@@ -71,8 +72,8 @@ def reconfigure(folder: Path, **values: Any) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_transformers_reads_what_we_save(dtype: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = needs("torch")
+    transformers = needs("transformers")
     from pellucid.backend import get_backend
     from pellucid.model import Pass, gpt2
     from pellucid.weights import unflatten
@@ -105,7 +106,7 @@ def test_transformers_reads_what_we_save(dtype: str, tmp_path: Path, tokenizer: 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["GPT2LMHeadModel", "GPT2Model"])
 def test_we_read_what_transformers_saves(bare: bool, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = needs("transformers")
     config = transformers.GPT2Config(
         vocab_size=260, n_positions=8, n_embd=12, n_head=3, n_layer=2, bos_token_id=259
     )
@@ -124,7 +125,7 @@ def test_we_read_what_transformers_saves(bare: bool, tmp_path: Path) -> None:
 
 
 def test_every_key_that_transformers_writes_is_known() -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = needs("transformers")
     written = set(transformers.GPT2Config().to_dict())
     assert written <= set(huggingface_config.KNOWN) | huggingface_config.SIZE_KEYS
 
@@ -427,10 +428,12 @@ def test_a_linked_tokenizer_is_refused(folder: Path, tokenizer: Tokenizer, tmp_p
 @pytest.mark.parametrize("count", [257, 100_000])
 def test_too_many_shards(folder: Path, count: int) -> None:
     to_index(folder, {f"t{i}": f"{i}.safetensors" for i in range(count)})
-    start = time.perf_counter()
-    with pytest.raises(CheckpointError, match=r"files; at most|longer than"):
-        checkpoint.load(folder)
-    assert time.perf_counter() - start <= 1
+
+    def refused() -> None:
+        with pytest.raises(CheckpointError, match=r"files; at most|longer than"):
+            checkpoint.load(folder)
+
+    assert calls(refused) < 5000  # however many there are, none is looked at
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,13 @@ from pellucid.checkpoint.checksum import crc32c, masked_crc32c
 from pellucid.errors import CheckpointError
 from pellucid.hparams import SIZES, HParams
 from pellucid.weights import shapes
+from support.skips import GENUINE, only_with
 from support.vocabulary import MERGES, VOCAB
 
 ROOT = Path(__file__).parents[1]
 bundle = importlib.import_module("support.write_openai")
 
-GENUINE = ROOT.parent / "shared" / "openai-gpt2-124M"
-genuine = pytest.mark.skipif(not GENUINE.is_dir(), reason="OpenAI's files are not at hand")
+genuine = only_with("OpenAI's files")
 
 TINY = HParams(n_vocab=258, n_ctx=8, n_embd=12, n_head=3, n_layer=2)
 INDEX, DATA = "model.ckpt.index", "model.ckpt.data-00000-of-00001"

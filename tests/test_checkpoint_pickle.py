@@ -19,6 +19,7 @@ from pellucid import checkpoint
 from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
 from pellucid.weights import shapes
+from support.skips import needs
 
 SOURCES = Path(__file__).parents[1]
 HPARAMS = HParams(n_vocab=260, n_ctx=8, n_embd=12, n_head=3, n_layer=2)
@@ -104,10 +105,10 @@ def hostile(kind: str, sentinel: Path) -> bytes:
     if kind.startswith("pickle"):
         return pickle.dumps(dropper, protocol=int(kind[-1]))
     if kind == "torch":
-        torch = pytest.importorskip("torch")
+        torch = needs("torch")
         torch.save(dropper, out)
     elif kind == "old torch":
-        torch = pytest.importorskip("torch")
+        torch = needs("torch")
         torch.save(dropper, out, _use_new_zipfile_serialization=False)
     elif kind == "npy":
         np.save(out, np.array([dropper], object), allow_pickle=True)

@@ -20,6 +20,7 @@ from pellucid.hparams import HParams
 from pellucid.model import Pass, gpt2
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import shapes, unflatten
+from support.skips import needs
 from support.vocabulary import MERGES, VOCAB
 
 HPARAMS = HParams(n_vocab=258, n_ctx=8, n_embd=32, n_head=4, n_layer=2)
@@ -117,7 +118,7 @@ def test_sizes_by_the_names_that_other_models_use(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     hparams, _ = read_config(folder / "config.json")
     assert hparams == HPARAMS
-    transformers = pytest.importorskip("transformers")
+    transformers = needs("transformers")
     theirs = transformers.GPT2Config.from_pretrained(folder)
     assert (theirs.n_embd, theirs.n_head, theirs.n_layer, theirs.n_positions) == (32, 4, 2, 8)
 
@@ -134,8 +135,8 @@ def test_another_model_is_named(folder: Path, kind: str) -> None:
 
 def test_one_of_two_tied_tensors_is_enough(tmp_path: Path) -> None:
     """safetensors' save_model keeps one name of shared weights: here lm_head.weight."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = needs("torch")
+    transformers = needs("transformers")
     from safetensors.torch import save_model
 
     config = transformers.GPT2Config(
@@ -215,8 +216,8 @@ def test_a_padded_vocabulary(
     tmp_path: Path, tokenizer: Tokenizer, multiple: int, rows: int
 ) -> None:
     """transformers' resize_token_embeddings(pad_to_multiple_of=…): no token stands for the rest."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = needs("torch")
+    transformers = needs("transformers")
     config = transformers.GPT2Config(
         vocab_size=258, n_positions=8, n_embd=32, n_head=4, n_layer=2, bos_token_id=257
     )
@@ -280,7 +281,7 @@ def test_special_tokens_that_are_named_by_their_role_only(
     tmp_path: Path, file: str, roles: str
 ) -> None:
     """ByteLevelBPETokenizer.save_model lists special tokens in vocab.json and nowhere else."""
-    tokenizers = pytest.importorskip("tokenizers")
+    tokenizers = needs("tokenizers")
     special = ["<s>", "</s>", "EXTRA"]
     theirs = tokenizers.ByteLevelBPETokenizer()
     theirs.train_from_iterator(CORPUS, vocab_size=300, special_tokens=special, show_progress=False)
@@ -372,7 +373,7 @@ WIDE = HParams(n_vocab=258, n_ctx=8, n_embd=256, n_head=4, n_layer=1)
 
 def written(path: Path, kinds: dict[str, tuple[np.ndarray, Any]], **options: Any) -> Path:
     """A GGUF file with some tensors in other bytes and kinds than the writer gives them."""
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     writer = importlib.import_module("support.write_gguf")
     plain = gguf.GGUFWriter.add_tensor
 
@@ -389,7 +390,7 @@ def written(path: Path, kinds: dict[str, tuple[np.ndarray, Any]], **options: Any
 
 def blocks(rng: np.random.Generator, kind: Any, n_rows: int) -> np.ndarray:
     """Random blocks of a kind that the package reads and does not write, their scales finite."""
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     per_block, n_bytes = gguf.GGML_QUANT_SIZES[kind]
     raw = rng.integers(0, 256, (n_rows, 256 // per_block, n_bytes), dtype=np.uint8)
     scale = np.frombuffer(np.float16(0.01).tobytes(), np.uint8)
@@ -402,7 +403,7 @@ def blocks(rng: np.random.Generator, kind: Any, n_rows: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"])
 def test_every_kind_that_the_package_dequantises(tmp_path: Path, kind: str) -> None:
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     number = gguf.GGMLQuantizationType[kind]
     raw = blocks(np.random.default_rng(3), number, 3 * 256)
     path = written(tmp_path / "k.gguf", {"blk.0.attn_qkv.weight": (raw, number)})
@@ -411,7 +412,7 @@ def test_every_kind_that_the_package_dequantises(tmp_path: Path, kind: str) -> N
 
 
 def test_a_kind_that_it_does_not_is_named(tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     number = gguf.GGMLQuantizationType.Q8_K
     raw = np.zeros((768, gguf.GGML_QUANT_SIZES[number][1]), np.uint8)
     path = written(tmp_path / "k.gguf", {"blk.0.attn_qkv.weight": (raw, number)})
@@ -421,7 +422,7 @@ def test_a_kind_that_it_does_not_is_named(tmp_path: Path) -> None:
 
 def test_an_output_layer_in_a_finer_kind_is_taken(tmp_path: Path) -> None:
     """A Q4_0 file of llama-quantize's before March 2025 has output.weight in Q6_K (here Q8_0)."""
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     kinds = gguf.GGMLQuantizationType
     wte = random_tensors(WIDE)["wte.weight"]
     stored = {

@@ -23,8 +23,9 @@ from pellucid.data.sources import Sources, read_text
 from pellucid.errors import InputError
 from pellucid.template import TEMPLATES, Message
 from pellucid.tokenizer import Tokenizer
+from support.skips import needs
 
-pyarrow = pytest.importorskip("pyarrow")
+pyarrow = needs("pyarrow")
 
 ROLES = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 TEXTS = ['one\ntwo, "three"', "für 好 🎉", "x" * 9]

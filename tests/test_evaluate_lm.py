@@ -7,9 +7,10 @@ import json
 import pytest
 
 from pellucid.evaluate import lambada, perplexity
-from test_evaluate import lively
+from support.models import lively_gpt
+from support.skips import needs
 
-pytest.importorskip("lm_eval")
+needs("lm_eval")
 
 TEXTS = ["The cat ate the mat", "no no", "one two three\n\nfour five", "a the"]
 
@@ -49,7 +50,7 @@ def test_equals_our_own_scores(tmp_path, monkeypatch):
     from pellucid.evaluate.lm import PellucidLM
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    gpt, _ = lively(n_ctx=12)
+    gpt, _ = lively_gpt(n_ctx=12)
     file = tmp_path / "lines.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     (tmp_path / "tasks").mkdir()
@@ -76,7 +77,7 @@ def test_generates_until_a_stop():
 
     from pellucid.evaluate.lm import PellucidLM
 
-    gpt, _ = lively(n_ctx=12)
+    gpt, _ = lively_gpt(n_ctx=12)
     whole = gpt.generate("a b", max_tokens=5, greedy=True).text
     asked = [SimpleNamespace(args=("a b", {"until": [whole[2]], "max_gen_toks": 5}))]
     assert PellucidLM(gpt).generate_until(asked) == [whole[: whole.index(whole[2])]]

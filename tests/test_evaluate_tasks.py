@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import lzma
 import math
+from functools import partial
 
 import pytest
-from click.testing import CliRunner
 
-from pellucid.cli import pellucid
 from pellucid.errors import InputError, PellucidError
 from pellucid.evaluate import blimp, hellaswag, lambada, perplexity
 from pellucid.sampling import log_softmax
-from test_evaluate import lively
+from support.models import lively_gpt
+from support.program import invoke
 
 
 def by_hand(gpt, before, scored):
@@ -28,7 +28,7 @@ def by_hand(gpt, before, scored):
 
 
 def test_lambada():
-    gpt, _ = lively(n_ctx=40)
+    gpt, _ = lively_gpt(n_ctx=40)
     texts = ["a cat ate\n\nthe mat", "one two", "no no"]
     expected = [
         by_hand(gpt, gpt.encode(text.rpartition(" ")[0]), gpt.encode(" " + text.rpartition(" ")[2]))
@@ -42,7 +42,7 @@ def test_lambada():
 
 
 def test_lambada_is_right_only_if_every_token_is(monkeypatch):
-    gpt, _ = lively(n_ctx=40)
+    gpt, _ = lively_gpt(n_ctx=40)
     from pellucid.evaluate import tasks
     from pellucid.evaluate.scoring import Scored
 
@@ -58,7 +58,7 @@ def test_lambada_is_right_only_if_every_token_is(monkeypatch):
 
 
 def test_hellaswag_normalises_by_bytes():
-    gpt, _ = lively(n_ctx=60)
+    gpt, _ = lively_gpt(n_ctx=60)
     endings = ["é.", "runs [x]away fast"]
     sums = [
         by_hand(gpt, gpt.encode("Dog: A dog It"), gpt.encode(" " + text))[0]
@@ -78,7 +78,7 @@ def test_hellaswag_normalises_by_bytes():
 
 
 def test_blimp_by_phenomenon():
-    gpt, _ = lively(n_ctx=40)
+    gpt, _ = lively_gpt(n_ctx=40)
     sentences = [("Who ran?", "Who ran ran?"), ("the the", "a"), ("no", "no")]
     pairs = [
         {"UID": "one" if i else "two", "sentence_good": good, "sentence_bad": bad}
@@ -100,14 +100,13 @@ def folder(tmp_path):
     """The embedded model is too small a window for tasks: a larger one, saved."""
     from pellucid.checkpoint import save
 
-    gpt, tensors = lively(n_ctx=40)
+    gpt, tensors = lively_gpt(n_ctx=40)
     save(tmp_path / "model", gpt.hparams, {n: v.astype("f4") for n, v in tensors.items()},
          tokenizer=gpt.tokenizer)  # fmt: skip
     return tmp_path
 
 
-def run(*arguments):
-    return CliRunner().invoke(pellucid, ["eval", *map(str, arguments)])
+run = partial(invoke, "eval")
 
 
 def test_command_on_files(folder):
@@ -143,7 +142,9 @@ def test_files_are_read_as_training_reads_them(folder):
     marked = folder / "b.jsonl"
     marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes().replace(b"\n", b"\r\n"))
     wide = folder / "c.json"
-    wide.write_bytes(json.dumps([json.loads(line) for line in plain.open()]).encode("utf-16"))
+    wide.write_bytes(
+        json.dumps([json.loads(line) for line in plain.read_text().splitlines()]).encode("utf-16")
+    )
     table = folder / "d.csv"
     table.write_text('id,text\n1,"the cat\nran"\n2,no\n')
     for path in (marked, wide, table):

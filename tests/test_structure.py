@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
+from support.program import python
 from support.rooms import FILES, SOURCE, imported, room, used
 
 # Room -> the rooms it imports, inside functions and for types too. Arrows point down this list.
@@ -102,8 +101,7 @@ def test_no_file_is_long_without_a_reason() -> None:
 
 
 def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout
+    return python(code, check=True).stdout
 
 
 def test_import_does_nothing() -> None:

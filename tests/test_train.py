@@ -21,8 +21,9 @@ from pellucid.hparams import HParams
 from pellucid.train.config import TrainConfig
 from pellucid.weights import initialise
 from support import small_corpus
+from support.skips import needs
 
-torch = pytest.importorskip("torch")
+torch = needs("torch")
 
 from pellucid.backend.torch import TorchBackend  # noqa: E402
 from pellucid.train import state  # noqa: E402
@@ -87,7 +88,7 @@ def test_the_module_computes_what_the_model_does():
 
 
 def test_gradients_equal_those_of_transformers():
-    transformers = pytest.importorskip("transformers")
+    transformers = needs("transformers")
     hparams = HParams(61, 12, 16, 4, 2)
     tensors = initialise(hparams, 2)
     module = GPTModule(hparams, tensors, TorchBackend(training=True))
@@ -310,7 +311,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(corpus, tmp_p
 
 @pytest.mark.parametrize("limit", [100, 5_000, 20_000, 41_000])
 def test_a_write_that_fails_leaves_what_was_there(corpus, tmp_path, limit):
-    resource = pytest.importorskip("resource")
+    needs("POSIX")
+    import resource
+
     trainer = trainer_for(config(corpus, tmp_path, steps=4, save_every=0, eval_every=0))
     trainer.advance()
     first = trainer.save()
@@ -451,8 +454,8 @@ def test_what_is_not_finite_stops_it_before_the_step(corpus, tmp_path, value, wh
 def test_the_gradient_is_clipped(corpus, tmp_path):
     trainer = trainer_for(config(corpus, tmp_path, clip=0.01))
     inputs, targets = trainer.task.batches.take(0, 4)
-    trainer._gradients((inputs, targets), targets.size)
-    norm = trainer._clipped_norm()
+    trainer.gradients((inputs, targets), targets.size)
+    norm = trainer.clipped_norm()
     after = torch.sqrt(sum((p.grad**2).sum() for p in trainer.module.parameters()))
     assert norm > 0.01
     assert float(after) <= 0.01 * (1 + 1e-6)
@@ -466,7 +469,7 @@ def test_micro_batches_make_one_batch(masked_corpus, tmp_path, micro_batch):
             config(masked_corpus, tmp_path / str(size), batch=8, micro_batch=size)
         )
         inputs, targets = trainer.task.batches.take(0, 8)
-        trainer._gradients((inputs, targets), int((targets != -100).sum()))
+        trainer.gradients((inputs, targets), int((targets != -100).sum()))
         gradients.append([p.grad.clone() for p in trainer.module.parameters()])
     for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)

@@ -14,8 +14,9 @@ from pellucid import checkpoint
 from pellucid.errors import InputError
 from pellucid.train.config import TrainConfig
 from support import small_corpus
+from support.skips import needs
 
-torch = pytest.importorskip("torch")
+torch = needs("torch")
 
 from pellucid.train import state  # noqa: E402
 from pellucid.train.run import trainer_for  # noqa: E402

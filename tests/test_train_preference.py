@@ -14,8 +14,10 @@ from pellucid.hparams import HParams
 from pellucid.template import TEMPLATES
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise
+from support.program import invoke
+from support.skips import needs
 
-torch = pytest.importorskip("torch")
+torch = needs("torch")
 
 from pellucid.data.pairs import read_pairs  # noqa: E402
 from pellucid.train import lora  # noqa: E402
@@ -316,17 +318,13 @@ def test_an_unknown_template(folder, tmp_path):
 
 
 def test_the_verb(folder, tmp_path):
-    from click.testing import CliRunner
-
-    from pellucid.cli import pellucid as command
-
     (tmp_path / "dpo.toml").write_text('precision = "float32"\nsteps = 9\neval_every = 2\n')
     arguments = [
         "prefer", str(folder / "pairs.jsonl"), "--start", str(folder / "base"),
         "--out", str(tmp_path / "run"), "--config", str(tmp_path / "dpo.toml"),
         "--batch", "2", "--learning-rate", "1e-3", "--threads", "1",
     ]  # fmt: skip
-    done = CliRunner().invoke(command, [*arguments, "--steps", "4"])
+    done = invoke(*arguments, "--steps", "4")
     assert done.exit_code == 0, done.output
     assert "9 to learn from, 1 held out" in done.output
     assert "step 4/4" in done.output
@@ -334,6 +332,6 @@ def test_the_verb(folder, tmp_path):
     assert "accuracy" in done.output
     assert checkpoint.load(tmp_path / "run" / "model").card["step"] == 4
     assert PreferenceConfig.read(tmp_path / "run" / "config.toml").steps == 4
-    wrong = CliRunner().invoke(command, [*arguments, "--steps", "4", "--beta", "0.5"])
+    wrong = invoke(*arguments, "--steps", "4", "--beta", "0.5")
     assert isinstance(wrong.exception, InputError)
     assert "another beta" in str(wrong.exception)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .memory import keep_freed_memory
 from .output import console
 from .types import INDICES, TOKEN
 
@@ -50,26 +50,12 @@ def with_loader(command: Command) -> Command:
         def load() -> GPT:
             from .. import gpt
 
-            _keep_freed_memory()
+            keep_freed_memory()
             return gpt.load(model, backend=backend, **machine)
 
         return command(load=load, **rest)
 
     return _add(_MODEL, run)
-
-
-def _keep_freed_memory() -> None:
-    """glibc gives freed arrays back to the system and takes them anew for the next, page by page:
-    recording 128 tokens of the 124M shape takes 4 % longer. It shall keep them, in this program:
-    what a library does to its host's allocator is not ours to say."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl and others have none
-    if mallopt is not None:
-        mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD: from here on, arrays are given back; its maximum
-        mallopt(-1, 256 << 20)  # M_TRIM_THRESHOLD: as much is kept at the heap's end
 
 
 def with_model(command: Command) -> Command:

@@ -46,7 +46,7 @@ ENDINGS = "*.txt, *.md, *.jsonl, *.json, *.csv, *.tsv (also .gz, .bz2, .xz, .zst
 
 OnRead = Callable[[int], None]  # told how many of a file's bytes on disk were read
 
-_BLOCK = 1 << 20  # bytes read at a time
+BLOCK = 1 << 20  # bytes read at a time
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -149,7 +149,7 @@ def blocks(path: Path, on_read: OnRead | None = None) -> Iterator[str]:
                 on_read(raw.tell())
             if text:
                 yield text
-            block = plain.read(_BLOCK) if more else b""
+            block = plain.read(BLOCK) if more else b""
 
 
 def _encoding(head: bytes) -> str:

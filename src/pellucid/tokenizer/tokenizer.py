@@ -54,6 +54,9 @@ class Tokenizer:
     first learned first. special: token → id, written as plain text; they may stand in vocab too.
     Raises TokenizerError unless the ids are 0…n_vocab-1, each once, every byte is a token, and
     each other token is the product of a merge of tokens.
+
+    What it knows is to be read and not written: `ids`, the bytes of each token that is no special
+    one → its id; `ranks`, each merge → how early it was learned; `bulk`, the fast paths over both.
     """
 
     def __init__(
@@ -79,20 +82,20 @@ class Tokenizer:
     # The tables, made of the files' when a text is first read
 
     @cached_property
-    def _ids(self) -> Mapping[bytes, int]:
+    def ids(self) -> Mapping[bytes, int]:
         """The bytes of each token that is no special one -> its id."""
         texts = [text for text in self._vocab if text not in self.special_tokens]
         return dict(zip(unspell_all(texts), map(self._vocab.__getitem__, texts), strict=True))
 
     @cached_property
-    def _ranks(self) -> Ranks:
+    def ranks(self) -> Ranks:
         """The merges in the order in which they were learned."""
         sides = (unspell_all([pair[side] for pair in self._merges]) for side in (0, 1))
         return dict(zip(zip(*sides, strict=True), range(len(self._merges)), strict=True))
 
     @cached_property
-    def _bulk(self) -> Bulk:
-        return Bulk(self._ids, self._ranks)
+    def bulk(self) -> Bulk:
+        return Bulk(self.ids, self.ranks)
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -135,14 +138,14 @@ class Tokenizer:
                         "or encode it as text"
                     )
         if not allowed_special:
-            return self._bulk.encode(text)
+            return self.bulk.encode(text)
         longest_first = sorted(allowed_special, key=len, reverse=True)
         ids: list[int] = []
         for part in re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text):
             if part in allowed_special:
                 ids.append(self.special_tokens[part])
             elif part:
-                ids += self._bulk.encode(part)
+                ids += self.bulk.encode(part)
         return ids
 
     def encode_many(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
@@ -151,7 +154,7 @@ class Tokenizer:
         By tiktoken however short they are, on several threads.
         """
         if threads == 1:
-            return [self._bulk.encode_all(_whole_characters(text)) for text in texts]
+            return [self.bulk.encode_all(_whole_characters(text)) for text in texts]
         from concurrent.futures import ThreadPoolExecutor
 
         size = -(-len(texts) // (4 * threads)) or 1
@@ -217,7 +220,7 @@ class Tokenizer:
                     f"{word[:20]!r}... is one word of {n} bytes; merges are shown for words of up "
                     f"to {_MOST_SHOWN}: shorten it"
                 )
-        return [merge_word(word, self._ranks) for word in words]
+        return [merge_word(word, self.ranks) for word in words]
 
     def __repr__(self) -> str:
         return f"Tokenizer(n_vocab={self.n_vocab}, special={list(self.special_tokens)})"

@@ -112,8 +112,8 @@ class Trainer:
         if not learned:
             raise TrainingError(f"step {self.step + 1}: nothing in its rows is to be learned")
         self.measures = {}
-        loss = self._gradients(rows, learned)
-        norm = self._clipped_norm()
+        loss = self.gradients(rows, learned)
+        norm = self.clipped_norm()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"step {self.step + 1}: the loss ({loss}) or the gradient's norm ({norm}) is not "
@@ -155,8 +155,9 @@ class Trainer:
                 self._save_adapter()
         return report
 
-    def _gradients(self, rows: Rows, learned: int) -> float:
-        """Mean loss of the step, its gradients added up over micro-batches."""
+    def gradients(self, rows: Rows, learned: int) -> float:
+        """Mean loss of a step on these rows, of which `learned` tokens count; its gradients are
+        added to the parameters', micro-batch by micro-batch."""
         config, processes = self.config, self.processes
         mine = len(rows[0]) // processes.world
         size = config.micro_batch or mine
@@ -182,7 +183,8 @@ class Trainer:
             mean = self.processes.sum(value, self.backend.device) / count
             self.measures[prefix + name] = mean
 
-    def _clipped_norm(self) -> float:
+    def clipped_norm(self) -> float:
+        """The norm of all gradients together, which `clip` then bounds."""
         parameters = [p for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         return float(gathered(norm))
