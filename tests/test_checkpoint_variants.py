@@ -19,17 +19,13 @@ from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
 from pellucid.model import Pass, gpt2
 from pellucid.tokenizer import Tokenizer
-from pellucid.weights import shapes, unflatten
+from pellucid.weights import unflatten
+from support.checkpoints import normal_tensors, reconfigure
 from support.skips import needs
 from support.vocabulary import MERGES, VOCAB
 
 HPARAMS = HParams(n_vocab=258, n_ctx=8, n_embd=32, n_head=4, n_layer=2)
 IDS = [5, 250, 257, 0, 31]
-
-
-def random_tensors(hparams: HParams = HPARAMS) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {n: rng.standard_normal(s, dtype=np.float32) for n, s in shapes(hparams).items()}
 
 
 def logits(loaded: checkpoint.Checkpoint) -> np.ndarray:
@@ -45,12 +41,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return checkpoint.save(tmp_path / "model", HPARAMS, random_tensors(), format="hf")
-
-
-def reconfigure(folder: Path, **values: Any) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | values), "utf-8")
+    return checkpoint.save(tmp_path / "model", HPARAMS, normal_tensors(HPARAMS), format="hf")
 
 
 def rewrite(folder: Path, change: Any) -> None:
@@ -160,7 +151,7 @@ def test_untied_in_name_only(folder: Path, tie: bool, head: bool) -> None:
     if head:
         rewrite(folder, lambda t: t | {"lm_head.weight": t[wte].copy()})
     np.testing.assert_array_equal(
-        checkpoint.load(folder).tensors["wte.weight"], random_tensors()["wte.weight"]
+        checkpoint.load(folder).tensors["wte.weight"], normal_tensors(HPARAMS)["wte.weight"]
     )
     if head:
         rewrite(folder, lambda t: t | {"lm_head.weight": t[wte] + np.float32(0.1)})
@@ -170,7 +161,7 @@ def test_untied_in_name_only(folder: Path, tie: bool, head: bool) -> None:
 
 @pytest.mark.parametrize("coarse", ["wte", "head"])
 def test_tied_in_two_dtypes(folder: Path, coarse: str) -> None:
-    wte = random_tensors()["wte.weight"]
+    wte = normal_tensors(HPARAMS)["wte.weight"]
     names = ("transformer.wte.weight", "lm_head.weight")
     narrow, wide = names if coarse == "wte" else names[::-1]
     rewrite(folder, lambda t: t | {narrow: wte.astype(np.float16), wide: wte.copy()})
@@ -238,7 +229,7 @@ def test_a_padded_vocabulary(
 @pytest.mark.parametrize("rows", [257, 259, 272, 288, 2048])
 def test_other_sizes_are_another_models(tmp_path: Path, tokenizer: Tokenizer, rows: int) -> None:
     hparams = HParams(n_vocab=rows, n_ctx=8, n_embd=32, n_head=4, n_layer=2)
-    checkpoint.save(tmp_path / "model", hparams, random_tensors(hparams), format="hf")
+    checkpoint.save(tmp_path / "model", hparams, normal_tensors(hparams), format="hf")
     tokenizer.save(tmp_path / "model")
     if rows in (272, 288):  # multiples of 16 and 32: such is padding
         assert checkpoint.load(tmp_path / "model").hparams.n_vocab == 258
@@ -384,7 +375,7 @@ def written(path: Path, kinds: dict[str, tuple[np.ndarray, Any]], **options: Any
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gguf.GGUFWriter, "add_tensor", add)
-        writer.write(path, WIDE, random_tensors(WIDE), VOCAB, MERGES, **options)
+        writer.write(path, WIDE, normal_tensors(WIDE), VOCAB, MERGES, **options)
     return path
 
 
@@ -424,7 +415,7 @@ def test_an_output_layer_in_a_finer_kind_is_taken(tmp_path: Path) -> None:
     """A Q4_0 file of llama-quantize's before March 2025 has output.weight in Q6_K (here Q8_0)."""
     gguf = needs("gguf")
     kinds = gguf.GGMLQuantizationType
-    wte = random_tensors(WIDE)["wte.weight"]
+    wte = normal_tensors(WIDE)["wte.weight"]
     stored = {
         "token_embd.weight": (gguf.quants.quantize(wte, kinds.Q4_0), kinds.Q4_0),
         "output.weight": (gguf.quants.quantize(wte, kinds.Q8_0), kinds.Q8_0),

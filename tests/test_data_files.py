@@ -220,8 +220,11 @@ def test_turns_of_weight_0_are_given_and_not_learned(tmp_path):
     [
         ({"text": None}, '"text" is null'),
         ({"text": None, "id": 3}, '"text" is null'),
-        ({"messages": [{"role": "assistant", "content": None}]}, '"content", not'),
-        ({"messages": [{"role": "tool", "content": "4"}]}, '"role" among'),
+        ({"messages": [{"role": "assistant", "content": None}]}, '"content" is null'),
+        ({"messages": [{"role": "tool", "content": "4"}]}, "the role is tool"),
+        ({"messages": [{"role": "function", "content": "4"}]}, "the role is function"),
+        ({"messages": ["hi"]}, "is hi"),
+        ({"messages": [{"role": "user"}]}, "is neither"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "image_url"),
         ({"messages": [{"role": "user", "content": "a", "weight": 0.5}]}, '"weight"'),
         (
@@ -268,13 +271,14 @@ def test_pairs_from_every_kind_of_file_and_bad_ones_counted(tmp_path):
     tokenizer = Tokenizer.train(["a"], 261, ROLES)
     good = {"prompt": "why", "chosen": "so", "rejected": "no"}
     equal = {"prompt": "why", "chosen": "so", "rejected": "so"}
+    none = {"prompt": "why", "chosen": "so", "rejected": None}
     path = tmp_path / "a.jsonl.gz"
-    text = "\r\n".join(map(json.dumps, [good, equal, good]))
+    text = "\r\n".join(map(json.dumps, [good, none, equal, good]))
     path.write_bytes(gzip.compress(codecs.BOM_UTF8 + text.encode()))
-    with pytest.raises(InputError, match="line 2: chosen and rejected are the same"):
+    with pytest.raises(InputError, match=r'line 2: "rejected" is null \(--skip-bad leaves'):
         read_pairs(path, TEMPLATES["roles"], tokenizer)
-    pairs, n_bad = read_pairs(path, TEMPLATES["roles"], tokenizer, skip_bad=True)
-    assert (len(pairs), n_bad) == (2, 1)
+    pairs, n_bad, n_equal = read_pairs(path, TEMPLATES["roles"], tokenizer, skip_bad=True)
+    assert (len(pairs), n_bad, n_equal) == (2, 1, 1)
     assert pairs[0] == pairs[1]
     path = tmp_path / "a.csv"
     path.write_text("prompt,chosen,rejected\nwhy,so,no\n", encoding="utf-8")

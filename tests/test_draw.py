@@ -6,7 +6,6 @@ import ast
 import base64
 import json
 import re
-import subprocess
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -41,7 +40,7 @@ from pellucid.draw.terminal.sections import drawn
 from pellucid.errors import InputError
 from pellucid.visible import as_seen, harmless, on_one_line, visible
 from support import screen
-from support.program import python
+from support.program import captured, python
 from support.screen import bare
 from support.skips import needs
 
@@ -371,8 +370,7 @@ def test_colours_can_be_read_and_told_apart():
 
 def node(script: str) -> str:
     needs("node")
-    command = ["node", "--input-type=module"]
-    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+    done = captured(["node", "--input-type=module"], input=script)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -22,6 +22,7 @@ from pellucid.train.config import TrainConfig
 from pellucid.weights import initialise
 from support import small_corpus
 from support.skips import needs
+from support.small_corpus import config
 
 torch = needs("torch")
 
@@ -43,15 +44,6 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def masked_corpus(tmp_path_factory):
     return small_corpus.write(tmp_path_factory.mktemp("masked") / "c", masked=True)
-
-
-def config(corpus, out, **changed) -> TrainConfig:
-    fields = {
-        "n_ctx": 16, "n_embd": 16, "n_head": 2, "n_layer": 2, "steps": 6, "batch": 4,
-        "learning_rate": 1e-2, "warmup": 2, "precision": "float32", "eval_every": 3,
-        "eval_rows": 8, "save_every": 2, "threads": 1,
-    }  # fmt: skip
-    return TrainConfig(corpus=str(corpus), out=str(out), **(fields | changed))
 
 
 def losses(out: Path) -> list[float]:

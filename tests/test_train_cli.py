@@ -88,6 +88,16 @@ def process(*arguments, **settings):
     )
 
 
+def signalled(child, number):
+    """Send a signal after its first step -> what it then says, once it has ended."""
+    seen = ""
+    while "step " not in seen:
+        seen = child.stderr.readline()
+        assert seen, child.wait()
+    child.send_signal(number)
+    return child.communicate(timeout=240)[1]
+
+
 def test_every_field_is_a_flag_with_help():
     names = {field.name for field in fields(TrainConfig)} - {"corpus", "out"}
     assert all(help_of(TrainConfig, name) for name in names)
@@ -197,12 +207,7 @@ def test_a_signal_saves_and_says_how_to_go_on(corpus, tmp_path, number, code):
         "train", corpus, "--out", run, *TINY, "--steps", 100_000, "--save-every", 0,
         "--eval-every", 0,
     )  # fmt: skip
-    seen = ""
-    while "step " not in seen:
-        seen = child.stderr.readline()
-        assert seen, child.wait()
-    child.send_signal(number)
-    _, errors = child.communicate(timeout=240)
+    errors = signalled(child, number)
     assert child.returncode == code, errors
     assert "Stopping after this step" in errors
     assert f"Go on: pellucid train --resume {run}" in errors
@@ -236,12 +241,7 @@ def test_every_task_stops_and_goes_on(pairs, tmp_path, task, number):
         "talk": ("train", "talk", "--sample-every", "0"),
     }[task]  # fmt: skip
     child = process(*asked, "--out", run, "--steps", "100000")
-    seen = ""
-    while "step " not in seen:
-        seen = child.stderr.readline()
-        assert seen, child.wait()
-    child.send_signal(number)
-    _, errors = child.communicate(timeout=240)
+    errors = signalled(child, number)
     assert child.returncode == 128 + number, errors
     assert f"Go on: pellucid train --resume {run}" in errors
     (saved,) = (run / "checkpoints").iterdir()

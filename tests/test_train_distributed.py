@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -39,13 +40,7 @@ def corpus(tmp_path_factory):
     return small_corpus.write(tmp_path_factory.mktemp("corpus") / "c", masked=True)
 
 
-def config(corpus, out, **changed) -> TrainConfig:
-    fields = {
-        "n_ctx": 16, "n_embd": 16, "n_head": 2, "n_layer": 2, "steps": 6, "batch": 8,
-        "micro_batch": 2, "learning_rate": 1e-2, "warmup": 2, "precision": "float32",
-        "eval_every": 3, "eval_rows": 9, "save_every": 2, "threads": 1,
-    }  # fmt: skip
-    return TrainConfig(corpus=str(corpus), out=str(out), **(fields | changed))
+config = partial(small_corpus.config, micro_batch=2, batch=8, eval_rows=9)
 
 
 def torchrun(run: TrainConfig, folder, steps=99):

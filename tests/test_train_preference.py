@@ -243,7 +243,7 @@ def test_prompts_may_be_turns(tmp_path, tokenizer):
         {"role": "user", "text": "what <|end|> is it?"},
     ]
     path = write(tmp_path / "p.jsonl", [{"prompt": turns, "chosen": "red", "rejected": "blue"}, ""])
-    ((pair,), _) = read_pairs(path, TEMPLATES["roles"], tokenizer)
+    ((pair,), _, _) = read_pairs(path, TEMPLATES["roles"], tokenizer)
     shown = (
         "<|system|>be good<|end|><|user|>what?<|end|><|assistant|>it<|end|>"
         "<|user|>what <|end|> is it?<|end|><|assistant|>"
@@ -264,7 +264,7 @@ def test_bad_lines_are_named(tmp_path, tokenizer):
         json.dumps({**good, "chosen": 3}): '"chosen" must be a text',
         json.dumps({**good, "prompt": []}): '"prompt" must be',
         json.dumps({**good, "prompt": [{"role": "x", "text": "y"}]}): 'must have a "role"',
-        json.dumps({**good, "rejected": "b"}): "are the same",
+        json.dumps({**good, "rejected": None}): '"rejected" is null',
     }
     for line, said in bad.items():
         path = write(tmp_path / "p.jsonl", [good, "", line])

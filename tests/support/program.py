@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from click.testing import CliRunner, Result
@@ -12,7 +13,17 @@ from click.testing import CliRunner, Result
 from pellucid.cli import pellucid
 from pellucid.errors import PellucidError
 
-__all__ = ["PROGRAM", "ended", "interrupted", "invoke", "process", "python", "run", "terminal"]
+__all__ = [
+    "PROGRAM",
+    "captured",
+    "ended",
+    "interrupted",
+    "invoke",
+    "process",
+    "python",
+    "run",
+    "terminal",
+]
 
 PROGRAM = (sys.executable, "-m", "pellucid")
 GUARD = 120  # seconds; only so that what hangs is seen to hang
@@ -42,17 +53,18 @@ def run(*arguments: object, text: str | None = None, width: int | None = None) -
 
 def process(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """In a process of its own, as a person starts it. options: of `subprocess.run`."""
-    return _captured([*PROGRAM, *map(str, arguments)], **options)
+    return captured([*PROGRAM, *arguments], **options)
 
 
 def python(code: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """A program of Python in a process of its own. options: of `subprocess.run`."""
-    return _captured([sys.executable, "-c", code, *map(str, arguments)], **options)
+    return captured([sys.executable, "-c", code, *arguments], **options)
 
 
-def _captured(command: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+def captured(command: Sequence[object], **options: Any) -> subprocess.CompletedProcess[Any]:
+    """Any program, and what it printed. options: of `subprocess.run`."""
     options = {"text": True, "timeout": GUARD, "check": False} | options
-    return subprocess.run(command, capture_output=True, **options)
+    return subprocess.run([str(each) for each in command], capture_output=True, **options)
 
 
 def interrupted(*arguments: object, steps: int) -> subprocess.CompletedProcess[str]:

@@ -105,7 +105,8 @@ NEEDS = {
     "OpenAI's files": Need(
         what="genuine GPT-2 in ../shared",
         why="OpenAI's own 124M checkpoint",
-        unskip="its files from openaipublic.blob.core.windows.net/gpt-2/models/124M lie there",
+        unskip="openaipublic.blob.core.windows.net/gpt-2/models/124M lies there, of its data the "
+        "first 3 MiB, packed by xz",
         here=GENUINE.is_dir,
     ),
     "the shared texts": Need(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -196,6 +197,20 @@ class Tokenizer:
     def end_of_text(self) -> int | None:
         """The id of <|endoftext|>, if the vocabulary has it."""
         return self.special_tokens.get(END_OF_TEXT)
+
+    def fingerprint(self) -> str:
+        """sha256 of what it does, however its files are written: the bytes of each id, which ids
+        are special, and the merges in their order. Equal for two that give the same ids."""
+        special = set(self.special_tokens.values())
+        parts = [
+            b"%d %d %b\n" % (token in special, len(value), value)
+            for token, value in enumerate(self._bytes)
+        ]
+        parts += [
+            b"%d %d %b%b\n" % (len(left), len(right), left, right)
+            for left, right in sorted(self.ranks, key=self.ranks.__getitem__)
+        ]
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
     def pieces(self, text: str | Sequence[int]) -> list[Piece]:
         """Each token of a text (or of ids) with its text and its bytes."""
