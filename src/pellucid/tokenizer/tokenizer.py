@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -201,10 +200,12 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """sha256 of what it does, however its files are written: the bytes of each id, which ids
         are special, and the merges in their order. Equal for two that give the same ids."""
+        import hashlib
+
         special = set(self.special_tokens.values())
         parts = [
             b"%d %d %b\n" % (token in special, len(value), value)
-            for token, value in enumerate(self._bytes)
+            for token, value in enumerate(map(self.bytes_of, range(self.n_vocab)))
         ]
         parts += [
             b"%d %d %b%b\n" % (len(left), len(right), left, right)
