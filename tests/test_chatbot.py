@@ -8,20 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import pellucid
 from pellucid import embedded
-from pellucid.cli import pellucid as command
 from pellucid.gpt import DEFAULT
+from support.program import run
 
 ROOT = Path(__file__).parents[1]
 CHATBOT = ROOT / "recipes" / "chatbot"
-
-
-@pytest.fixture(scope="module")
-def gpt():
-    return pellucid.load()
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +28,21 @@ def report():
     del sys.modules["report"]
 
 
-def test_what_is_shipped(gpt):
+def test_what_is_shipped(chat):
     assert DEFAULT == "chat"
+    assert pellucid.load().name == chat.name == "chat"
     assert sum(path.stat().st_size for path in (embedded.FOLDER / "chat").iterdir()) <= 20e6
-    assert gpt.hparams.n_ctx >= 512
-    assert gpt.template == "roles"
+    assert chat.hparams.n_ctx >= 512
+    assert chat.template == "roles"
 
 
-def test_its_card_says_what_it_is_and_how_good(gpt):
-    card = gpt.card
+def test_its_card_says_what_it_is_and_how_good(chat):
+    card = chat.card
     assert {"about", "command", "data", "licence", "limits", "sampling", "training"} <= set(card)
     assert all(source["licence"] for source in card["data"].values())
     assert len(card["data"]) > 10
-    for run in ("pretrain", "chat"):
-        losses = list(card["training"][run]["validation_loss"].values())
+    for step in ("pretrain", "chat"):
+        losses = list(card["training"][step]["validation_loss"].values())
         assert losses[-1] < losses[0]
     for stage, kinds in (("pretrained", ("stories", "dialogues")), ("finetuned", ("chat",))):
         for kind in kinds:
@@ -55,18 +50,18 @@ def test_its_card_says_what_it_is_and_how_good(gpt):
             ours, *others = (x["bits_per_byte"] for x in found.values() if isinstance(x, dict))
             assert others
             assert ours < min(others), (stage, kind)
-    shown = CliRunner().invoke(command, ["models", "chat"]).output
+    shown = run("models", "chat")
     assert "limits: " in shown
 
 
-def test_the_talks_example(gpt):
-    assert gpt.generate("The power clapper", greedy=True).text.startswith(" went straight to jail")
+def test_the_talks_example(chat):
+    assert chat.generate("The power clapper", greedy=True).text.startswith(" went straight to jail")
 
 
-def test_it_answers_200_openings(gpt, report):
+def test_it_answers_200_openings(chat, report):
     """Here none is empty, looping or broken; where a machine rounds otherwise, a few may be."""
     assert len(report.lines("openings.txt")) == 200
-    assert len(report.openings(gpt)) <= 3
+    assert len(report.openings(chat)) <= 3
 
 
 @pytest.mark.parametrize(

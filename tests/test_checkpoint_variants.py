@@ -19,16 +19,13 @@ from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
 from pellucid.model import Pass, gpt2
 from pellucid.tokenizer import Tokenizer
-from pellucid.weights import shapes, unflatten
+from pellucid.weights import unflatten
+from support.checkpoints import normal_tensors, reconfigure
+from support.skips import needs
 from support.vocabulary import MERGES, VOCAB
 
 HPARAMS = HParams(n_vocab=258, n_ctx=8, n_embd=32, n_head=4, n_layer=2)
 IDS = [5, 250, 257, 0, 31]
-
-
-def random_tensors(hparams: HParams = HPARAMS) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {n: rng.standard_normal(s, dtype=np.float32) for n, s in shapes(hparams).items()}
 
 
 def logits(loaded: checkpoint.Checkpoint) -> np.ndarray:
@@ -44,12 +41,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return checkpoint.save(tmp_path / "model", HPARAMS, random_tensors(), format="hf")
-
-
-def reconfigure(folder: Path, **values: Any) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | values), "utf-8")
+    return checkpoint.save(tmp_path / "model", HPARAMS, normal_tensors(HPARAMS), format="hf")
 
 
 def rewrite(folder: Path, change: Any) -> None:
@@ -117,7 +109,7 @@ def test_sizes_by_the_names_that_other_models_use(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     hparams, _ = read_config(folder / "config.json")
     assert hparams == HPARAMS
-    transformers = pytest.importorskip("transformers")
+    transformers = needs("transformers")
     theirs = transformers.GPT2Config.from_pretrained(folder)
     assert (theirs.n_embd, theirs.n_head, theirs.n_layer, theirs.n_positions) == (32, 4, 2, 8)
 
@@ -134,8 +126,8 @@ def test_another_model_is_named(folder: Path, kind: str) -> None:
 
 def test_one_of_two_tied_tensors_is_enough(tmp_path: Path) -> None:
     """safetensors' save_model keeps one name of shared weights: here lm_head.weight."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = needs("torch")
+    transformers = needs("transformers")
     from safetensors.torch import save_model
 
     config = transformers.GPT2Config(
@@ -159,7 +151,7 @@ def test_untied_in_name_only(folder: Path, tie: bool, head: bool) -> None:
     if head:
         rewrite(folder, lambda t: t | {"lm_head.weight": t[wte].copy()})
     np.testing.assert_array_equal(
-        checkpoint.load(folder).tensors["wte.weight"], random_tensors()["wte.weight"]
+        checkpoint.load(folder).tensors["wte.weight"], normal_tensors(HPARAMS)["wte.weight"]
     )
     if head:
         rewrite(folder, lambda t: t | {"lm_head.weight": t[wte] + np.float32(0.1)})
@@ -169,7 +161,7 @@ def test_untied_in_name_only(folder: Path, tie: bool, head: bool) -> None:
 
 @pytest.mark.parametrize("coarse", ["wte", "head"])
 def test_tied_in_two_dtypes(folder: Path, coarse: str) -> None:
-    wte = random_tensors()["wte.weight"]
+    wte = normal_tensors(HPARAMS)["wte.weight"]
     names = ("transformer.wte.weight", "lm_head.weight")
     narrow, wide = names if coarse == "wte" else names[::-1]
     rewrite(folder, lambda t: t | {narrow: wte.astype(np.float16), wide: wte.copy()})
@@ -215,8 +207,8 @@ def test_a_padded_vocabulary(
     tmp_path: Path, tokenizer: Tokenizer, multiple: int, rows: int
 ) -> None:
     """transformers' resize_token_embeddings(pad_to_multiple_of=…): no token stands for the rest."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = needs("torch")
+    transformers = needs("transformers")
     config = transformers.GPT2Config(
         vocab_size=258, n_positions=8, n_embd=32, n_head=4, n_layer=2, bos_token_id=257
     )
@@ -237,7 +229,7 @@ def test_a_padded_vocabulary(
 @pytest.mark.parametrize("rows", [257, 259, 272, 288, 2048])
 def test_other_sizes_are_another_models(tmp_path: Path, tokenizer: Tokenizer, rows: int) -> None:
     hparams = HParams(n_vocab=rows, n_ctx=8, n_embd=32, n_head=4, n_layer=2)
-    checkpoint.save(tmp_path / "model", hparams, random_tensors(hparams), format="hf")
+    checkpoint.save(tmp_path / "model", hparams, normal_tensors(hparams), format="hf")
     tokenizer.save(tmp_path / "model")
     if rows in (272, 288):  # multiples of 16 and 32: such is padding
         assert checkpoint.load(tmp_path / "model").hparams.n_vocab == 258
@@ -280,7 +272,7 @@ def test_special_tokens_that_are_named_by_their_role_only(
     tmp_path: Path, file: str, roles: str
 ) -> None:
     """ByteLevelBPETokenizer.save_model lists special tokens in vocab.json and nowhere else."""
-    tokenizers = pytest.importorskip("tokenizers")
+    tokenizers = needs("tokenizers")
     special = ["<s>", "</s>", "EXTRA"]
     theirs = tokenizers.ByteLevelBPETokenizer()
     theirs.train_from_iterator(CORPUS, vocab_size=300, special_tokens=special, show_progress=False)
@@ -374,7 +366,7 @@ WIDE = HParams(n_vocab=258, n_ctx=8, n_embd=256, n_head=4, n_layer=1)
 
 def written(path: Path, kinds: dict[str, tuple[np.ndarray, Any]], **options: Any) -> Path:
     """A GGUF file with some tensors in other bytes and kinds than the writer gives them."""
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     writer = importlib.import_module("support.write_gguf")
     plain = gguf.GGUFWriter.add_tensor
 
@@ -385,13 +377,13 @@ def written(path: Path, kinds: dict[str, tuple[np.ndarray, Any]], **options: Any
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gguf.GGUFWriter, "add_tensor", add)
-        writer.write(path, WIDE, random_tensors(WIDE), VOCAB, MERGES, **options)
+        writer.write(path, WIDE, normal_tensors(WIDE), VOCAB, MERGES, **options)
     return path
 
 
 def blocks(rng: np.random.Generator, kind: Any, n_rows: int) -> np.ndarray:
     """Random blocks of a kind that the package reads and does not write, their scales finite."""
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     per_block, n_bytes = gguf.GGML_QUANT_SIZES[kind]
     raw = rng.integers(0, 256, (n_rows, 256 // per_block, n_bytes), dtype=np.uint8)
     scale = np.frombuffer(np.float16(0.01).tobytes(), np.uint8)
@@ -404,7 +396,7 @@ def blocks(rng: np.random.Generator, kind: Any, n_rows: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"])
 def test_every_kind_that_the_package_dequantises(tmp_path: Path, kind: str) -> None:
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     number = gguf.GGMLQuantizationType[kind]
     raw = blocks(np.random.default_rng(3), number, 3 * 256)
     path = written(tmp_path / "k.gguf", {"blk.0.attn_qkv.weight": (raw, number)})
@@ -413,7 +405,7 @@ def test_every_kind_that_the_package_dequantises(tmp_path: Path, kind: str) -> N
 
 
 def test_a_kind_that_it_does_not_is_named(tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     number = gguf.GGMLQuantizationType.Q8_K
     raw = np.zeros((768, gguf.GGML_QUANT_SIZES[number][1]), np.uint8)
     path = written(tmp_path / "k.gguf", {"blk.0.attn_qkv.weight": (raw, number)})
@@ -423,9 +415,9 @@ def test_a_kind_that_it_does_not_is_named(tmp_path: Path) -> None:
 
 def test_an_output_layer_in_a_finer_kind_is_taken(tmp_path: Path) -> None:
     """A Q4_0 file of llama-quantize's before March 2025 has output.weight in Q6_K (here Q8_0)."""
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     kinds = gguf.GGMLQuantizationType
-    wte = random_tensors(WIDE)["wte.weight"]
+    wte = normal_tensors(WIDE)["wte.weight"]
     stored = {
         "token_embd.weight": (gguf.quants.quantize(wte, kinds.Q4_0), kinds.Q4_0),
         "output.weight": (gguf.quants.quantize(wte, kinds.Q8_0), kinds.Q8_0),

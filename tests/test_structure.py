@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
+from support.program import python
 from support.rooms import FILES, SOURCE, imported, room, used
 
 # Room -> the rooms it imports, inside functions and for types too. Arrows point down this list.
@@ -26,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "cache": {"backend", "errors", "hparams"},
     "taps": {"backend", "hparams"},
     "weights": {"backend", "errors", "hparams"},
-    "sequence": {"errors", "hparams", "sampling", "tokenizer"},
+    "sequence": {"errors", "hparams", "sampling", "tokenizer", "visible"},
     "template": {"errors", "tokenizer"},
     "checkpoint": {"embedded", "errors", "files", "hparams", "tokenizer", "weights"},
     "model": {"backend", "cache", "errors", "hparams", "taps", "weights"},
@@ -102,8 +101,7 @@ def test_no_file_is_long_without_a_reason() -> None:
 
 
 def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout
+    return python(code, check=True).stdout
 
 
 def test_import_does_nothing() -> None:

@@ -7,11 +7,10 @@ import math
 
 import numpy as np
 
-from pellucid.backend import get_backend
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
-from pellucid.model import Model
-from pellucid.weights import initialise, shapes, unflatten
+from pellucid.weights import initialise, shapes
+from support.models import model
 
 LETTERS = "abcdefghijklmnop"
 
@@ -29,6 +28,12 @@ class Letters:
     def decode(self, ids) -> str:
         return "".join(LETTERS[i] for i in ids)
 
+    def decode_bytes(self, ids) -> bytes:
+        return self.decode(ids).encode()
+
+    def bytes_of(self, token: int) -> bytes:
+        return LETTERS[token].encode()
+
     def stream(self):
         return self
 
@@ -40,9 +45,7 @@ class Letters:
 
 
 def build(hparams, tensors, dtype="float32", backend="numpy") -> GPT:
-    machine = get_backend(backend, dtype=dtype, threads=1)
-    arrays = {name: machine.asarray(value) for name, value in tensors.items()}
-    return GPT(Model(hparams, unflatten(arrays, hparams), machine), Letters(), name="circuits")
+    return GPT(model(hparams, tensors, backend, dtype, threads=1), Letters(), name="circuits")
 
 
 def random_gpt(dtype="float32", seed=0, backend="numpy", **changes) -> GPT:

@@ -45,6 +45,7 @@ def command(base: str, adapter: Path, target: Path, form: str, dtype: str, force
     with console(stderr=True).status(f"reading {base}"):
         learned = adapters.load(adapter)
         model = checkpoint.load(base)
+        adapters.check_tokenizer(model.tokenizer, learned)
         merged = adapters.merge(model.tensors, learned)
     if form == "peft":
         adapters.save_peft(target, learned, base)

@@ -29,6 +29,7 @@ _ROLES = {
     *("additional_special_tokens", "extra_special_tokens"),
 }
 _CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
+_NO_SEPARATOR = bytes(byte for byte in range(256) if byte not in b" \r\n")
 _MOST_BYTES = 64 << 20  # of a tokenizer file; GPT-2's have 1 MB
 
 
@@ -263,14 +264,20 @@ def _check_agreement(
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
+    """Two tokens a line, after a line with the version."""
     try:
-        lines = _read(path).decode("utf-8").split("\n")
+        text = _read(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise TokenizerError(f"{path} is not UTF-8 text: {error}") from error
-    if lines and lines[0].startswith("#version"):
-        del lines[0]
+    if text.startswith("#version"):
+        text = text.partition("\n")[2]
+    between = text.encode().translate(None, _NO_SEPARATOR)
+    whole = not text or text.endswith("\n")  # else its last line may be half of one
+    if whole and between == b" \n" * (len(between) // 2):  # every line as it should be: all at once
+        words = text.replace("\n", " ").split(" ")
+        return list(zip(words[:-1:2], words[1::2], strict=True))
     pairs = []
-    for number, line in enumerate(lines):
+    for number, line in enumerate(text.split("\n")):
         if not line.strip("\r"):
             continue
         left, space, right = line.strip("\r").partition(" ")

@@ -24,7 +24,7 @@ class IdsOnly(Tokenizer):
         self.n_vocab = n_vocab
         self.special_tokens = {}
         self.rules = Rules()
-        self._bytes = [b" #%d" % token for token in range(n_vocab)]
+        self._bytes: list[bytes | None] = [b" #%d" % token for token in range(n_vocab)]
         self._name = name
 
     def encode(

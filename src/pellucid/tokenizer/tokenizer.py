@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..errors import InputError, TokenizerError
 from ..visible import visible_bytes
-from .bpe import MergedWord, byte_symbols, merge_word
+from .bpe import (
+    MergedWord,
+    Ranks,
+    byte_symbols,
+    merge_word,
+    spell,
+    unspell,
+    unspell_all,
+)
 from .bulk import Bulk
+from .check import check_vocabulary
 from .files import Tables, read_folder, read_vocabulary, write_folder
 from .learn import learn_merges
 from .rules import GPT2, Added, Rules, cut, extract
@@ -21,7 +30,6 @@ __all__ = ["END_OF_TEXT", "Piece", "Tokenizer"]
 
 END_OF_TEXT = "<|endoftext|>"
 
-_MOST_UNMADE = 16  # tokens of two others that no merge makes; beyond it merges are missing
 _MOST_SHOWN = 1000  # bytes of a word whose merges are shown: the trace grows with their square
 
 
@@ -47,6 +55,10 @@ class Tokenizer:
     text becomes: it can only be decoded.
     Raises TokenizerError unless the ids are 0…n_vocab-1, each once, every byte is a token, and
     the merges are of tokens and make tokens.
+
+    What it knows is to be read and not written: `ids`, the bytes of each token that text becomes
+    by merging → its id; `ranks`, each merge → how early it was learned; `bulk`, the fast paths
+    over both.
     """
 
     def __init__(
@@ -73,57 +85,39 @@ class Tokenizer:
             if ids.setdefault(text, added.id) != added.id:
                 raise TokenizerError(f"special token {text!r} has two ids: {ids[text]}, {added.id}")
         self.n_vocab = len(ids)
-        _check_bijection(ids)
         for token in (*self.rules.begin, *self.rules.end):
             if type(token) is not int or not 0 <= token < self.n_vocab:
                 raise TokenizerError(f"texts would begin or end with {token!r}, which is no token")
-        self._ranks: dict[tuple[bytes, bytes], int] = {}
-        spelled = self._check_merges(merges, ids)
-        self._ids: dict[bytes, int] = {}  # of the tokens that text becomes by merging
-        self._bytes = [b""] * self.n_vocab
-        self._unmade: dict[int, str] = {}  # as the files spell them
-        for text, token in ids.items():
-            if text in spelled and text not in self.special_tokens:
-                self._bytes[token] = spelled[text]
-                self._ids[spelled[text]] = token
-            elif text in self._added:
-                self._bytes[token] = text.encode()
-            else:
-                self._bytes[token] = _bytes_of_unmade(text)
-                self._unmade[token] = text
-        _check_merges_are_all(self._unmade.values(), ids)
-        self._bulk = Bulk(self._ids, self._ranks)
+        self._unmade = check_vocabulary(ids, merges, self.special_tokens)
+        self._vocab, self._merges = ids, [(left, right) for left, right in merges]
+        self._bytes: list[bytes | None] = [None] * self.n_vocab
 
-    def _check_merges(
-        self, merges: Sequence[tuple[str, str]], ids: Mapping[str, int]
-    ) -> dict[str, bytes]:
-        """-> the bytes of each token that is a byte or made by a merge; fills the ranks."""
-        spelled = {symbol: bytes([byte]) for byte, symbol in enumerate(byte_symbols())}
-        for symbol, value in spelled.items():
-            if symbol not in ids or symbol in self.special_tokens:
-                raise TokenizerError(
-                    f"byte {value[0]:#04x} is no token: not every text can be written"
-                )
-        for rank, pair in enumerate(merges):
-            try:
-                left, right = pair
-                parts = spelled[left], spelled[right]
-            except KeyError as error:
-                raise TokenizerError(
-                    f"merge {rank}, {pair[0]!r} + {pair[1]!r}: {error.args[0]!r} is no token that "
-                    "an earlier merge makes"
-                ) from error
-            except (ValueError, TypeError) as error:
-                raise TokenizerError(f"merge {rank} is malformed: {pair!r}") from error
-            product = left + right
-            if product not in ids or product in self.special_tokens:
-                raise TokenizerError(
-                    f"merge {rank}, {left!r} + {right!r}: {product!r} is no token, or a special one"
-                )
-            if self._ranks.setdefault(parts, rank) != rank:
-                raise TokenizerError(f"merge {rank}, {left!r} + {right!r}, occurs twice")
-            spelled[product] = parts[0] + parts[1]
-        return spelled
+    # The tables, made of the files' when a text is first read
+
+    @cached_property
+    def ids(self) -> Mapping[bytes, int]:
+        """The bytes of each token that text becomes by merging -> its id."""
+        others = self._unmade.union(self.special_tokens)
+        texts = [text for text in self._vocab if text not in others]
+        return dict(zip(unspell_all(texts), map(self._vocab.__getitem__, texts), strict=True))
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        """The merges in the order in which they were learned."""
+        sides = (unspell_all([pair[side] for pair in self._merges]) for side in (0, 1))
+        return dict(zip(zip(*sides, strict=True), range(len(self._merges)), strict=True))
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        return Bulk(self.ids, self.ranks)
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        """The text of each id, as the files have it."""
+        texts = [""] * self.n_vocab
+        for text, token in self._vocab.items():
+            texts[token] = text
+        return texts
 
     # Text to ids
 
@@ -168,11 +162,11 @@ class Tokenizer:
         """A text without added tokens in it -> ids"""
         steps = self.rules.steps
         if steps == (GPT2,):
-            return self._bulk.encode(text)
+            return self.bulk.encode(text)
         if steps[-1:] == (GPT2,):
-            return [token for part in cut(text, steps[:-1]) for token in self._bulk.encode(part)]
+            return [token for part in cut(text, steps[:-1]) for token in self.bulk.encode(part)]
         return [
-            self._ids[part] for word in cut(text, steps) for part in self._bulk.parts(word.encode())
+            self.ids[part] for word in cut(text, steps) for part in self.bulk.parts(word.encode())
         ]
 
     def framed(self, ids: Sequence[int]) -> list[int]:
@@ -190,7 +184,7 @@ class Tokenizer:
         if threads == 1 and (self._found_anyway or self.rules.steps != (GPT2,)):
             return [self.encode(text) for text in texts]
         if threads == 1:
-            return [self._bulk.encode_all(_whole_characters(text)) for text in texts]
+            return [self.bulk.encode_all(_whole_characters(text)) for text in texts]
         from concurrent.futures import ThreadPoolExecutor
 
         size = -(-len(texts) // (4 * threads)) or 1
@@ -216,10 +210,23 @@ class Tokenizer:
         """The bytes of one token. Raises TokenizerError for an id outside 0…n_vocab-1."""
         try:
             if token >= 0:
-                return self._bytes[token]
+                value = self._bytes[token]
+                if value is None:
+                    value = self._bytes[token] = self._bytes_of_text(self._texts[token])
+                return value
         except (IndexError, TypeError):
             pass
         raise TokenizerError(f"token {token!r} is not in the vocabulary 0…{self.n_vocab - 1}")
+
+    def _bytes_of_text(self, text: str) -> bytes:
+        """A token that no merge makes is decoded as `tokenizers` does: by the byte symbols where
+        it is spelled in them, else as it stands."""
+        if text in self.special_tokens or (text in self._added and text in self._unmade):
+            return text.encode()
+        try:
+            return unspell(text)
+        except UnicodeEncodeError:
+            return _whole_characters(text).encode()
 
     # What there is to see
 
@@ -227,6 +234,24 @@ class Tokenizer:
     def end_of_text(self) -> int | None:
         """The id of <|endoftext|>, if the vocabulary has it."""
         return self.special_tokens.get(END_OF_TEXT)
+
+    def fingerprint(self) -> str:
+        """sha256 of what it does, however its files are written: the bytes of each id, which ids
+        are special, and the merges in their order. Equal for two that give the same ids."""
+        import hashlib
+
+        special = set(self.special_tokens.values())
+        parts = [
+            b"%d %d %b\n" % (token in special, len(value), value)
+            for token, value in enumerate(map(self.bytes_of, range(self.n_vocab)))
+        ]
+        parts += [
+            b"%d %d %b%b\n" % (len(left), len(right), left, right)
+            for left, right in sorted(self.ranks, key=self.ranks.__getitem__)
+        ]
+        if not self.rules.plain:
+            parts.append(repr(self.rules).encode())
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
     def pieces(self, text: str | Sequence[int]) -> list[Piece]:
         """Each token of a text (or of ids) with its text and its bytes."""
@@ -251,7 +276,7 @@ class Tokenizer:
                     f"{word[:20]!r}... is one word of {n} bytes; merges are shown for words of up "
                     f"to {_MOST_SHOWN}: shorten it"
                 )
-        return [merge_word(word, self._ranks) for word in words]
+        return [merge_word(word, self.ranks) for word in words]
 
     def _words(self, text: str) -> Iterator[str]:
         for part in extract(text, self._added, ()):
@@ -294,13 +319,10 @@ class Tokenizer:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write vocab.json, merges.txt, special_tokens.json, and tokenizer_config.json for
         `transformers`, each whole or not at all; with rules of its own also tokenizer.json."""
-        kept = self._unmade | {added.id: text for text, added in self._added.items()}
-        vocab = {
-            kept[token] if token in kept else _spell(value): token
-            for token, value in enumerate(self._bytes)
-        }
-        merges = [(_spell(left), _spell(right)) for left, right in self._ranks]
-        tables = Tables(vocab=vocab, merges=merges, special=self.special_tokens, rules=self.rules)
+        vocab = {text: token for token, text in enumerate(self._texts)}
+        tables = Tables(
+            vocab=vocab, merges=self._merges, special=self.special_tokens, rules=self.rules
+        )
         end = END_OF_TEXT if END_OF_TEXT in self.special_tokens else None
         write_folder(Path(folder), tables, end)
 
@@ -324,51 +346,11 @@ class Tokenizer:
         if isinstance(special, str) or len(set(special)) != len(special):
             raise InputError(f"special must be different tokens in a list, not {special!r}")
         learned = learn_merges(map(_whole_characters, texts), n_vocab - 256 - len(special))
-        merges = [(_spell(left), _spell(right)) for left, right in learned]
+        merges = [(spell(left), spell(right)) for left, right in learned]
         vocab = {symbol: token for token, symbol in enumerate(byte_symbols())}
         for left, right in merges:
             vocab.setdefault(left + right, len(vocab))
         return cls(vocab, merges, {text: len(vocab) + i for i, text in enumerate(special)})
-
-
-def _check_bijection(ids: Mapping[str, int]) -> None:
-    taken = bytearray(len(ids))
-    for text, token in ids.items():
-        if type(token) is not int:
-            raise TokenizerError(f"token {text!r} has an id that is no number: {token!r}")
-        if not 0 <= token < len(ids) or taken[token]:
-            raise TokenizerError(
-                f"ids must be 0…{len(ids) - 1}, each once; token {text!r} has {token}"
-            )
-        taken[token] = 1
-
-
-def _bytes_of_unmade(text: str) -> bytes:
-    """A token that no merge makes, as `tokenizers` decodes one: by the byte symbols where it is
-    spelled in them, else the text as it stands."""
-    byte_of = _byte_of_symbol()
-    if all(symbol in byte_of for symbol in text):
-        return bytes(byte_of[symbol] for symbol in text)
-    return _whole_characters(text).encode()
-
-
-@cache
-def _byte_of_symbol() -> dict[str, int]:
-    return {symbol: byte for byte, symbol in enumerate(byte_symbols())}
-
-
-def _check_merges_are_all(unmade: Collection[str], ids: Collection[str]) -> None:
-    """A few tokens without a merge are named for other uses; many are merges that got lost."""
-    lost = [
-        text
-        for text in unmade
-        if any(text[:at] in ids and text[at:] in ids for at in range(1, len(text)))
-    ]
-    if len(lost) > max(_MOST_UNMADE, len(ids) // 100):
-        raise TokenizerError(
-            f"{len(lost)} tokens are made by no merge, {lost[0]!r} among them: the list of merges "
-            "is cut short, or another tokenizer's; take a fresh copy"
-        )
 
 
 def _whole_characters(text: str) -> str:
@@ -378,8 +360,3 @@ def _whole_characters(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
-
-
-def _spell(value: bytes) -> str:
-    symbols = byte_symbols()
-    return "".join(symbols[byte] for byte in value)

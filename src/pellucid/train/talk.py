@@ -64,6 +64,7 @@ class Talk(Task):
     def __init__(self, config: TalkConfig) -> None:
         self.config = config
         self.held_out: Rows | None = None
+        self.notes: list[str] = []
         # Twice, a word's letters are merged; "clapper" is there once and stays in two pieces.
         tokenizer = Tokenizer.train([*SENTENCES, *SENTENCES[1:]], _HPARAMS.n_vocab)
         end = tokenizer.special_tokens["<|endoftext|>"]
