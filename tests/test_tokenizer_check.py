@@ -71,10 +71,12 @@ def test_the_whole_at_once_passes_nothing_that_an_entry_fails() -> None:
         vocab, merges, special = damaged(rng)
         at_once = is_plain(vocab, merges, special)
         try:
-            check_each(vocab, merges, special)
+            unmade = check_each(vocab, merges, special)
         except TokenizerError:
             refused += 1
             assert not at_once, (vocab, merges, special)
+        else:
+            assert not (at_once and unmade), (vocab, merges, special)
         plain += at_once
     assert plain > 100
     assert refused > 500

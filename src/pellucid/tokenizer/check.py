@@ -60,6 +60,7 @@ def is_plain(
 def check_each(
     ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
 ) -> frozenset[str]:
+    """As `check_vocabulary`, entry by entry."""
     _check_bijection(ids)
     made = set(byte_symbols())
     for byte, symbol in enumerate(byte_symbols()):
