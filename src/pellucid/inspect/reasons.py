@@ -15,11 +15,11 @@ from ..draw.pictures import Bars, Lines, Section, Tabs
 from ..errors import InputError
 from ..sequence import Alternative
 from ..visible import on_one_line, quoted
-from .ablation import Ablation, Sweep, ablate, ablate_each
-from .attention import HeadLabels, head_labels
+from .ablations import Ablation, Sweep, ablate, ablate_each
 from .attribution import Attribution, attribute
 from .finding import Finding, chosen, likeliest, read, shortened, token_name, whole
 from .lens import LogitLens, logit_lens
+from .patterns import HeadLabels, head_labels
 
 if TYPE_CHECKING:
     from ..gpt import GPT
