@@ -95,11 +95,11 @@ def test_generates_until_a_stop():
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """(lm_eval's HFLM, ours) of one random model with a window of 12 tokens."""
-    transformers = pytest.importorskip("transformers")
+    transformers = needs("transformers")
     from pellucid import checkpoint, load
     from pellucid.evaluate.lm import PellucidLM
 
-    gpt, tensors = lively(n_ctx=12)
+    gpt, tensors = lively_gpt(n_ctx=12)
     folder = tmp_path_factory.mktemp("hf") / "model"
     numbers = {name: value.astype("f4") for name, value in tensors.items()}
     checkpoint.save(folder, gpt.hparams, numbers, gpt.tokenizer, format="hf")
