@@ -33,10 +33,10 @@ from pathlib import Path
 from pellucid.train.config import TrainConfig
 from pellucid.train.run import trainer_for
 steps = int(sys.argv[2])
-trainer = trainer_for(TrainConfig.from_dict(json.loads(sys.argv[1])))
-for report in trainer:
-    if report.step == steps:
-        break
+for run in json.loads(sys.argv[1]):
+    for report in trainer_for(TrainConfig.from_dict(run)):
+        if report.step == steps:
+            break
 """
 
 
@@ -48,12 +48,13 @@ def corpus(tmp_path_factory):
 config = partial(small_corpus.config, micro_batch=2, batch=8, eval_rows=9)
 
 
-def torchrun(run: TrainConfig, folder, steps=99):
+def torchrun(runs: list[TrainConfig], folder, steps=99):
+    """One run after another in two processes, which take seconds to start."""
     program = folder / "program.py"
     program.write_text(PROGRAM)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-        str(program), json.dumps(run.to_dict()), str(steps),
+        str(program), json.dumps([run.to_dict() for run in runs]), str(steps),
     ]  # fmt: skip
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=300,
@@ -65,32 +66,44 @@ def log(out):
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("parallel", "optimizer", "tolerance"),
-    [
-        ("ddp", "adamw", 1e-5),
-        ("fsdp", "adamw", 1e-5),
-        ("fsdp", "muon", 1e-3),  # its products are in bfloat16: only the losses are compared
-    ],
-)
-def test_two_processes_compute_what_one_does(corpus, tmp_path, parallel, optimizer, tolerance):
-    alone = config(corpus, tmp_path / "one", optimizer=optimizer)
-    list(trainer_for(alone))
-    both = config(corpus, tmp_path / "two", parallel=parallel, optimizer=optimizer)
+WAYS = [
+    ("ddp", "adamw", 1e-5),
+    ("fsdp", "adamw", 1e-5),
+    ("fsdp", "muon", 1e-3),  # its products are in bfloat16: only the losses are compared
+]
+
+
+@pytest.fixture(scope="module")
+def shared(corpus, tmp_path_factory):
+    """The folder of all runs by two processes, each in `parallel-optimizer`."""
+    folder = tmp_path_factory.mktemp("shared")
+    runs = [
+        config(corpus, folder / f"{parallel}-{optimizer}", parallel=parallel, optimizer=optimizer)
+        for parallel, optimizer, _ in WAYS
+    ]
     # Interrupted and gone on with: the weights and moments are gathered and divided again.
     for steps in (4, 99):
-        made = torchrun(both, tmp_path, steps)
+        made = torchrun(runs, folder, steps)
         assert made.returncode == 0, made.stderr[-3000:]
-    one, two = log(tmp_path / "one"), log(tmp_path / "two")
+    return folder
+
+
+@pytest.mark.parametrize(("parallel", "optimizer", "tolerance"), WAYS)
+def test_two_processes_compute_what_one_does(
+    corpus, shared, tmp_path, parallel, optimizer, tolerance
+):
+    straight, divided = tmp_path / "one", shared / f"{parallel}-{optimizer}"
+    list(trainer_for(config(corpus, straight, optimizer=optimizer)))
+    one, two = log(straight), log(divided)
     assert [line["step"] for line in two] == [1, 2, 3, 4, 5, 6]
     for key in ("loss", "norm", "validation_loss"):
         mine = np.array([line[key] or 0 for line in one])
         theirs = np.array([line[key] or 0 for line in two])
         assert np.abs(mine - theirs).max() <= tolerance, key
-    first, second = (checkpoint.load(tmp_path / name / "model") for name in ("one", "two"))
+    first, second = (checkpoint.load(run / "model") for run in (straight, divided))
     for name, tensor in first.tensors.items() if optimizer == "adamw" else ():
         assert np.abs(tensor - second.tensors[name]).max() <= tolerance, name
-    mine, theirs = (state.newest(tmp_path / name)[0].optimizer for name in ("one", "two"))
+    mine, theirs = (state.newest(run)[0].optimizer for run in (straight, divided))
     assert mine.keys() == theirs.keys()
     for name, moment in mine.items():
         assert moment.shape == theirs[name].shape, name
@@ -98,7 +111,7 @@ def test_two_processes_compute_what_one_does(corpus, tmp_path, parallel, optimiz
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(corpus, tmp_path):
-    made = torchrun(config(corpus, tmp_path / "x", batch=6, micro_batch=2), tmp_path)
+    made = torchrun([config(corpus, tmp_path / "x", batch=6, micro_batch=2)], tmp_path)
     assert made.returncode != 0
     assert "must be a multiple of 2 processes times micro_batch (2)" in made.stderr
 

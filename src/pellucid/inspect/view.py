@@ -14,7 +14,7 @@ from ..visible import quoted
 from .attention import AttentionSummary, HeadLabels, attention, head_labels
 from .attribution import Attribution, attribute
 from .cost import BUDGET
-from .finding import Finding, chosen, highest, layer_names, read, text_until
+from .finding import Finding, chosen, highest, layer_names, read, shortened, token_names, whole
 from .lens import LogitLens, logit_lens
 from .recorder import Recorder
 
@@ -27,11 +27,12 @@ __all__ = ["Prediction", "ResidualNorms", "View", "prediction", "residual_norms"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction(Finding):
-    """What follows `position`. logits [n_vocab]: the model's own. top_ids, top_tokens [k]: the
-    likeliest tokens, likeliest first."""
+    """What follows `position`. text: up to there. logits [n_vocab]: the model's own. top_ids,
+    top_tokens [k]: the likeliest tokens, likeliest first."""
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     position: int
     logits: np.ndarray
     top_ids: tuple[int, ...]
@@ -44,7 +45,7 @@ class Prediction(Finding):
                 kind="Prediction",
                 title="Next token",
                 how=f"What may follow {quoted(self.tokens[self.position])}, and how likely.",
-                about=text_until(self.tokens, self.position),
+                about=shortened(self.text),
                 pictures=(likeliest,),
             )
         ]
@@ -60,6 +61,7 @@ class ResidualNorms(Finding):
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     layers: tuple[str, ...]
     stream: np.ndarray
     attention: np.ndarray
@@ -89,7 +91,7 @@ class ResidualNorms(Finding):
                 title="Residual stream",
                 how="How long each token's vector is after each layer (Euclidean norm). It usually "
                 "grows; the first token's is often far longer than the rest.",
-                about=text_until(self.tokens),
+                about=shortened(self.text),
                 pictures=(Tabs(pictures=pictures, caption="Of"),),
             )
         ]
@@ -127,9 +129,14 @@ def prediction(
     (here,) = chosen(position, len(ids), "position")
     logits = gpt.logits(ids[: here + 1])[-1]
     top = tuple(int(i) for i in highest(logits, k))
-    texts = tuple(gpt.tokenizer.decode([i]) for i in top)
     return Prediction(
-        ids=ids, tokens=tokens, position=here, logits=logits, top_ids=top, top_tokens=texts
+        ids=ids,
+        tokens=tokens,
+        text=whole(gpt, ids[: here + 1]),
+        position=here,
+        logits=logits,
+        top_ids=top,
+        top_tokens=token_names(gpt, top),
     )
 
 
@@ -155,7 +162,8 @@ def norms_of(gpt: GPT, ids: tuple[int, ...], values: Mapping[str, Array]) -> Res
 
     return ResidualNorms(
         ids=ids,
-        tokens=tuple(gpt.tokenizer.decode([token]) for token in ids),
+        tokens=token_names(gpt, ids),
+        text=whole(gpt, ids),
         layers=("embed", *(str(i) for i in range(n_layer))),
         stream=np.stack([length("blocks.0.resid_pre"), *each_layer("resid_post")]),
         attention=np.stack(each_layer("attn_out")),
