@@ -55,7 +55,7 @@ def test_nothing_is_left_out() -> None:
         text = (ROOT / page).read_text(encoding="utf-8")
         outside, inside = ("".join(text.split("```")[half::2]) for half in (0, 1))
         counted = [
-            *re.findall(rf"^(?:\$ | {{4}})?{program}.*$", inside, re.MULTILINE),
+            *re.findall(rf"^(?:\$ | {{4}})?{program}[ /].*$", inside, re.MULTILINE),
             *re.findall(rf"`{program}[^`]*`", outside),
         ]
         if "| command |" in outside:

@@ -175,7 +175,7 @@ class Tour:
     def text(self) -> list[str]:
         return [
             python(f"gpt.hparams  # => {self.h}"),
-            "The same program runs both: `--model gpt2` for `--model talk` in any command on this page.",
+            "The same program runs both: say `--model gpt2` in any command on this page.",
             code(f'pellucid walk "{TEXT}" --model talk'),
         ]
 
