@@ -16,6 +16,7 @@ from ..sampling import log_softmax
 from ..taps import compose
 from .finding import Finding, chosen, highest, read, shortened, token_name, token_names, whole
 from .recorder import Recorder
+from .threads import side_by_side
 
 if TYPE_CHECKING:
     from ..backend import Array
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogitLens", "logit_lens"]
 
-_ROWS = 64  # positions whose distributions are held in float64 at a time
+_ROWS = 4  # positions whose distributions a thread holds in float64: they stay in its cache
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,7 +102,10 @@ def logit_lens(
     seen = ids[: max(positions, default=0) + 1]
     output = gpt.model.backend.to_numpy(gpt.forward([seen], tap=compose(first, recorder)))[0]
     streams = [*first.passes[0].values(), *recorder.passes[0].values()]
-    return read_out(gpt, ids, positions, streams, output, k=k, keep_logits=keep_logits)
+    final = output[list(positions)]
+    return read_out(
+        gpt, ids, positions, streams, final, n_seen=len(seen), k=k, keep_logits=keep_logits
+    )
 
 
 def read_out(
@@ -109,20 +113,21 @@ def read_out(
     ids: tuple[int, ...],
     positions: tuple[int, ...],
     streams: Sequence[Array],
-    output: np.ndarray,
+    final: np.ndarray,
     *,
+    n_seen: int | None = None,
     k: int = 5,
     keep_logits: bool = False,
 ) -> LogitLens:
     """The lens from what a pass over the ids has made: the stream before the first layer and
-    after each one, [batch, position, n_embd], and the model's logits [position, n_vocab]. It may
-    have ended before the ids did."""
+    after each one, [batch, position, n_embd], and the model's logits at the positions asked for,
+    [len(positions), n_vocab]. n_seen: ids that the pass has read (default: all)."""
     hparams, backend = gpt.hparams, gpt.model.backend
     k = min(k, hparams.n_vocab)
-    n = len(output)
-    follow = [*ids[1:n], int(output[-1].argmax())]
-    targets = np.asarray([follow[i] for i in positions])
-    final = output[list(positions)]
+    n = len(ids) if n_seen is None else n_seen
+    follow = (ids[i + 1] if i + 1 < n else int(own.argmax()) for i, own in
+              zip(positions, final, strict=True))  # fmt: skip
+    targets = np.fromiter(follow, np.int64, len(positions))
 
     shape = (len(streams), len(positions))
     top_ids = np.empty((*shape, k), np.int64)
@@ -138,8 +143,8 @@ def read_out(
         logits = backend.to_numpy(gpt.model.readout(part))[0]
         if kept is not None:
             kept[layer] = logits
-        for low in range(0, len(positions), _ROWS):
-            some = slice(low, low + _ROWS)
+
+        def measure(some: slice, layer: int = layer, logits: np.ndarray = logits) -> None:
             logprobs = log_softmax(logits[some].astype(np.float64))
             model = log_softmax(final[some].astype(np.float64))
             best = highest(logprobs, k)
@@ -148,8 +153,10 @@ def read_out(
             top_logprobs[layer, some] = np.take_along_axis(logprobs, best, -1)
             target_logprobs[layer, some] = own[:, 0]
             target_ranks[layer, some] = (logprobs > own).sum(-1)
-            entropy[layer, some] = -(np.exp(logprobs) * logprobs).sum(-1)
-            divergence[layer, some] = (np.exp(model) * (model - logprobs)).sum(-1)
+            entropy[layer, some] = -_expected(logprobs, logprobs)
+            divergence[layer, some] = _expected(model, model - logprobs)
+
+        side_by_side(measure, len(positions), _ROWS)
 
     text_of = {int(i): token_name(gpt, int(i)) for i in np.unique(top_ids)}
     return LogitLens(
@@ -171,3 +178,8 @@ def read_out(
         divergence=np.maximum(divergence, 0.0),
         logits=kept,
     )
+
+
+def _expected(logprobs: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """[position, n_vocab] each -> [position]: the mean of the values under the distribution"""
+    return np.asarray((np.exp(logprobs) * values).sum(-1))
