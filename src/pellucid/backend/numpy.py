@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -37,6 +37,7 @@ class NumpyBackend:
         self.threads = threads or _cores()
         self._pool: ThreadPoolExecutor | None = None
         self._blas: Any = None
+        self._limits: ExitStack | None = None  # of the pass that is being computed
 
     @property
     def divides(self) -> bool:
@@ -189,11 +190,19 @@ class NumpyBackend:
     def dropout(self, x: np.ndarray) -> np.ndarray:
         return x
 
-    def computing(self) -> AbstractContextManager[Any]:
-        """BLAS on one thread, once there is work that is divided here."""
-        if self._blas is None:
-            return nullcontext()
-        return self._blas.limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """BLAS on one thread, from the first work on that is divided here."""
+        with ExitStack() as self._limits:
+            self._limit_blas()
+            try:
+                yield
+            finally:
+                self._limits = None
+
+    def _limit_blas(self) -> None:
+        if self._blas is not None and self._limits is not None:
+            self._limits.enter_context(self._blas.limit(limits=1, user_api="blas"))
 
     # The work, divided
 
@@ -265,6 +274,7 @@ class NumpyBackend:
 
         self._pool = ThreadPoolExecutor(self.threads - 1, "pellucid")
         self._blas = ThreadpoolController()
+        self._limit_blas()
         return self._pool
 
 

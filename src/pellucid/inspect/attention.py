@@ -11,15 +11,26 @@ import numpy as np
 from ..draw.notation import head_name, percent
 from ..draw.pictures import Heads, Heat, Lines, Section, Tabs
 from ..errors import InputError
+from ..taps import layer_of
 from .cost import BUDGET
-from .finding import Finding, chosen, head_names, layer_names, read, text_until
+from .finding import Finding, chosen, head_names, layer_names, read, shortened, token_names, whole
 from .recorder import trace
+from .threads import side_by_side
 
 if TYPE_CHECKING:
     from ..backend import Array
     from ..gpt import GPT
 
-__all__ = ["HEAD_KINDS", "AttentionSummary", "HeadLabel", "HeadLabels", "attention", "head_labels"]
+__all__ = [
+    "HEAD_KINDS",
+    "AttentionSummary",
+    "HeadLabel",
+    "HeadLabels",
+    "Patterns",
+    "attention",
+    "head_labels",
+    "summary",
+]
 
 # Where a head of each kind looks from the query at position q, in a text that repeats itself
 # after `period` tokens.
@@ -31,6 +42,7 @@ HEAD_KINDS = {
     "self": "the token itself: q",
 }
 
+_QUERIES = 128  # at a time: a head's rows of so many stay in a core's cache
 _NAMED = 12  # heads of a kind that are named in a line
 
 
@@ -45,6 +57,7 @@ class AttentionSummary(Finding):
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     layers: tuple[int, ...]
     heads: tuple[int, ...]
     pattern: np.ndarray
@@ -81,7 +94,7 @@ class AttentionSummary(Finding):
                 title=title,
                 how="Who looks where: rows are the tokens that look (queries), columns the tokens "
                 "looked at (keys). The shares of a row sum to 1.",
-                about=text_until(self.tokens),
+                about=shortened(self.text),
                 pictures=(heads,),
             )
         ]
@@ -215,19 +228,52 @@ def summary(
     pattern: np.ndarray,
 ) -> AttentionSummary:
     """The same from patterns [layer, head, query, key] that a pass over the ids has made."""
-    positive = np.where(pattern > 0, pattern, 1).astype(np.float64)
-    steps = np.arange(len(ids))
-    back = steps[:, None] - steps
+    shape, n = pattern.shape[:2], len(ids)
+    strongest = np.empty((*shape, n), np.int64)
+    entropy, distance = np.empty((*shape, n)), np.empty((*shape, n))
+    back = np.arange(n)[:, None] - np.arange(n)
+
+    def measure(some: slice) -> None:
+        for at in np.ndindex(*shape):
+            seen = pattern[at][some, : some.stop]  # what comes later is not looked at
+            log = np.log(np.where(seen > 0, seen, 1))
+            strongest[at][some] = seen.argmax(-1)
+            entropy[at][some] = -np.einsum("qk,qk->q", seen, log)
+            distance[at][some] = np.einsum("qk,qk->q", seen, back[some, : some.stop])
+
+    side_by_side(measure, n, _QUERIES)
     return AttentionSummary(
         ids=ids,
-        tokens=tuple(gpt.tokenizer.decode([token]) for token in ids),
+        tokens=token_names(gpt, ids),
+        text=whole(gpt, ids),
         layers=layers,
         heads=heads,
         pattern=pattern,
-        strongest=pattern.argmax(-1),
-        entropy=-(pattern * np.log(positive)).sum(-1).mean(-1),
-        distance=(pattern * back).sum(-1).mean(-1),
+        strongest=strongest,
+        entropy=entropy.mean(-1),
+        distance=distance.mean(-1),
     )
+
+
+class Patterns:
+    """A tap that keeps the patterns of every head of one text, [layer, head, query, key]."""
+
+    pattern: np.ndarray
+
+    def __init__(self, gpt: GPT) -> None:
+        self._gpt = gpt
+
+    def wants(self, name: str) -> bool:
+        return name.endswith("attn.pattern")
+
+    def __call__(self, name: str, value: Array) -> Array:
+        if self.wants(name):
+            layer, own = layer_of(name), self._gpt.model.backend.to_numpy(value)[0]
+            assert layer is not None
+            if layer == 0:
+                self.pattern = np.empty((self._gpt.hparams.n_layer, *own.shape), own.dtype)
+            self.pattern[layer] = own
+        return value
 
 
 def head_labels(

@@ -10,7 +10,7 @@ so each part's share is one dot product, and the shares sum to the logit. Source
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,14 +20,28 @@ from ..draw.notation import head_name
 from ..draw.pictures import Bars, Heat, Section, Tabs, Tokens
 from ..taps import compose
 from ..visible import quoted
-from .finding import Finding, chosen, head_names, layer_names, read, text_until, token_id
+from .finding import (
+    Finding,
+    chosen,
+    head_names,
+    layer_names,
+    read,
+    shortened,
+    token_id,
+    token_name,
+    token_names,
+    whole,
+)
 from .recorder import Recorder
 
 if TYPE_CHECKING:
+    from ..backend import Array
     from ..gpt import GPT
 
-__all__ = ["Attribution", "attribute"]
+__all__ = ["ROW", "Attribution", "attribute", "attributed"]
 
+# What is looked at of the position itself.
+ROW = ("embed", "pos_embed", "attn.pattern", "attn.z", "mlp_out", "ln_final.scale", "logits")
 _PARTS = 14  # of which each has a bar
 
 
@@ -35,14 +49,15 @@ _PARTS = 14  # of which each has a bar
 class Attribution(Finding):
     """Shares of one logit, or of the difference of two (`versus`), at one position.
 
-    logit: what the model computed. embed, pos_embed: the position's own embeddings, straight to
-    the output. heads [layer, head]. attention_biases [layer]: of W_Output. mlps [layer].
-    norm_bias: of the final norm. sources [layer, head, position]: each head's share by the
-    position it was read from; its sum over positions is `heads`.
+    text: up to there. logit: what the model computed. embed, pos_embed: the position's own
+    embeddings, straight to the output. heads [layer, head]. attention_biases [layer]: of W_Output.
+    mlps [layer]. norm_bias: of the final norm. sources [layer, head, position]: each head's share
+    by the position it was read from; its sum over positions is `heads`.
     """
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     position: int
     target_id: int
     target: str
@@ -118,7 +133,7 @@ class Attribution(Finding):
                 how=f"The logit of {quoted(self.target)}{over}, {self.logit:.4f}, as the sum of "
                 "what each part wrote. Blue, to the right: in favour; orange, to the left: "
                 "against.",
-                about=text_until(self.tokens, self.position),
+                about=shortened(self.text),
                 pictures=(
                     Tabs(pictures=pictures, unfolded=("part", "head", "token"), caption="By"),
                 ),
@@ -157,24 +172,35 @@ def attribute(
     versus: another token; the shares are then of the difference logit(target) - logit(versus).
     Computed in float64 from the model's own values: exact for a float64 model.
     """
-    ids, tokens = read(gpt, text)
+    ids, _ = read(gpt, text)
     (here,) = chosen(position, len(ids), "position")
-    hparams, model = gpt.hparams, gpt.model
-    budget = 1 << 62
-    one_row = Recorder(
-        gpt,
-        ["embed", "pos_embed", "attn.pattern", "attn.z", "mlp_out", "ln_final.scale", "logits"],
-        positions=here,
-        budget_bytes=budget,
-    )
-    all_rows = Recorder(gpt, "attn.v", budget_bytes=budget)
+    one_row = Recorder(gpt, ROW, positions=here, budget_bytes=1 << 62)
+    all_rows = Recorder(gpt, "attn.v", budget_bytes=1 << 62)
     # What comes later cannot matter: no token sees it.
-    gpt.forward([ids[: here + 1]], tap=compose(one_row, all_rows))
+    gpt.forward([ids[: here + 1]], tap=compose(one_row, all_rows), last_only=True)
+    return attributed(
+        gpt, ids, one_row.passes[0], all_rows.passes[0], target, versus=versus, position=here
+    )
+
+
+def attributed(
+    gpt: GPT,
+    ids: tuple[int, ...],
+    one_row: Mapping[str, Array],
+    all_rows: Mapping[str, Array],
+    target: str | int | None,
+    *,
+    versus: str | int | None,
+    position: int,
+) -> Attribution:
+    """The same from what a pass over the ids has made, batch axis included: one_row: of the values
+    ROW the position's row. all_rows: every layer's attn.v up to there."""
+    here, hparams, model = position, gpt.hparams, gpt.model
 
     def exact(x: object) -> np.ndarray:
         return np.asarray(model.backend.to_numpy(x), np.float64)
 
-    row = {name: exact(value) for name, value in one_row.passes[0].items()}
+    row = {name: exact(value) for name, value in one_row.items()}
     logits = row["logits"][0, 0]
     target_id = int(logits.argmax()) if target is None else token_id(gpt, target)
     versus_id = None if versus is None else token_id(gpt, versus)
@@ -194,19 +220,20 @@ def attribute(
         at = f"blocks.{layer}"
         readout = exact(model.w_output(layer)) @ direction  # [head, d_k]
         heads[layer] = (row[f"{at}.attn.z"][0, 0] * readout).sum(-1)
-        v = exact(all_rows.passes[0][f"{at}.attn.v"])[0]  # [key, head, d_k]
+        v = exact(all_rows[f"{at}.attn.v"])[0]  # [key, head, d_k]
         pattern = row[f"{at}.attn.pattern"][0, :, 0]  # [head, key]
         sources[layer, :, : here + 1] = pattern * (v * readout).sum(-1).T
         attention_biases[layer] = exact(model.b_output(layer)) @ direction
         mlps[layer] = row[f"{at}.mlp_out"][0, 0] @ direction
     return Attribution(
         ids=ids,
-        tokens=tokens,
+        tokens=token_names(gpt, ids),
+        text=whole(gpt, ids[: here + 1]),
         position=here,
         target_id=target_id,
-        target=gpt.tokenizer.decode([target_id]),
+        target=token_name(gpt, target_id),
         versus_id=versus_id,
-        versus=None if versus_id is None else gpt.tokenizer.decode([versus_id]),
+        versus=None if versus_id is None else token_name(gpt, versus_id),
         logit=logit,
         embed=float(row["embed"][0, 0] @ direction),
         pos_embed=float(row["pos_embed"][0, 0] @ direction),

@@ -151,7 +151,7 @@ def layers(seen: Seen) -> Step:
         attention=norms.attention[:, shown],
         mlps=norms.mlps[:, shown],
     )
-    lens = read_out(seen.gpt, seen.ids, tuple(shown), streams, seen.values["logits"])
+    lens = read_out(seen.gpt, seen.ids, tuple(shown), streams, seen.values["logits"][shown])
     return Step(
         number=8,
         title=f"Repeat for each of the {seen.gpt.hparams.n_layer} layers",

@@ -25,6 +25,7 @@ _ROLES = {
     *(f"{role}_token" for role in ("bos", "cls", "eos", "mask", "pad", "sep", "unk")),
     *("additional_special_tokens", "extra_special_tokens"),
 }
+_NO_SEPARATOR = bytes(byte for byte in range(256) if byte not in b" \r\n")
 _MOST_BYTES = 64 << 20  # of a tokenizer file; GPT-2's have 1 MB
 
 
@@ -53,25 +54,12 @@ def read_vocabulary(
     <|like this|>, <this> or [THIS]; these are taken from the vocabulary.
     """
     table = _read_json(vocab)
-    try:
-        lines = _read(merges).decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise TokenizerError(f"{merges} is not UTF-8 text: {error}") from error
-    if lines and lines[0].startswith("#version"):
-        del lines[0]
-    pairs = []
-    for number, line in enumerate(lines):
-        if not line.strip("\r"):
-            continue
-        left, space, right = line.strip("\r").partition(" ")
-        if not space or " " in right:
-            raise TokenizerError(f"{merges}: merge {number} is not two tokens: {line[:80]!r}")
-        pairs.append((left, right))
+    pairs = _read_merges(merges)
     products = {left + right for left, right in pairs}.union(byte_symbols())
     specials = {
         text: token
         for text, token in table.items()
-        if (text in named or _MARKED.fullmatch(text)) and text not in products
+        if text not in products and (text in named or _MARKED.fullmatch(text))
     }
     specials |= {
         text: token
@@ -79,6 +67,29 @@ def read_vocabulary(
         if text not in products or table.get(text) != token  # else as ordinary as any
     }
     return Tables(vocab=table, merges=pairs, special=specials)
+
+
+def _read_merges(path: Path) -> list[tuple[str, str]]:
+    """Two tokens a line, after a line with the version."""
+    try:
+        text = _read(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"{path} is not UTF-8 text: {error}") from error
+    if text.startswith("#version"):
+        text = text.partition("\n")[2]
+    between = text.encode().translate(None, _NO_SEPARATOR)
+    if between == b" \n" * (len(between) // 2):  # every line as it should be: all at once
+        words = text.replace("\n", " ").split(" ")
+        return list(zip(words[:-1:2], words[1::2], strict=True))
+    pairs = []
+    for number, line in enumerate(text.split("\n")):
+        if not line.strip("\r"):
+            continue
+        left, space, right = line.strip("\r").partition(" ")
+        if not space or " " in right:
+            raise TokenizerError(f"{path}: merge {number} is not two tokens: {line[:80]!r}")
+        pairs.append((left, right))
+    return pairs
 
 
 def read_folder(folder: Path) -> Tables:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..errors import InputError, TokenizerError
 from ..visible import visible_bytes
-from .bpe import MergedWord, Pair, Ranks, byte_symbols, merge_word, split
+from .bpe import (
+    MergedWord,
+    Ranks,
+    byte_symbols,
+    merge_word,
+    spell,
+    split,
+    unspell,
+    unspell_all,
+)
 from .bulk import Bulk
+from .check import check_vocabulary
 from .files import Tables, read_folder, read_vocabulary, write_folder
 from .learn import learn_merges
 from .stream import StreamDecoder
@@ -65,53 +75,35 @@ class Tokenizer:
             if ids.setdefault(text, token) != token:
                 raise TokenizerError(f"special token {text!r} has two ids: {ids[text]}, {token}")
         self.n_vocab = len(ids)
-        _check_bijection(ids)
-        spelled, self.ranks = self._check_merges(merges, ids)
-        known: dict[bytes, int] = {}
-        self._bytes = [b""] * self.n_vocab
-        for text, token in ids.items():
-            if text in self.special_tokens:
-                self._bytes[token] = text.encode()
-                continue
-            value = spelled.get(text)
-            if value is None:
-                raise TokenizerError(_why_not_made(text))
-            self._bytes[token] = value
-            known[value] = token
-        self.ids: Mapping[bytes, int] = known
-        self.bulk = Bulk(self.ids, self.ranks)
+        check_vocabulary(ids, merges, self.special_tokens)
+        self._vocab, self._merges = ids, [(left, right) for left, right in merges]
+        self._bytes: list[bytes | None] = [None] * self.n_vocab
 
-    def _check_merges(
-        self, merges: Sequence[tuple[str, str]], ids: Mapping[str, int]
-    ) -> tuple[dict[str, bytes], Ranks]:
-        """-> the bytes of each token that is a byte or made by a merge; the merges' ranks."""
-        ranks: dict[Pair, int] = {}
-        spelled = {symbol: bytes([byte]) for byte, symbol in enumerate(byte_symbols())}
-        for symbol, value in spelled.items():
-            if symbol not in ids or symbol in self.special_tokens:
-                raise TokenizerError(
-                    f"byte {value[0]:#04x} is no token: not every text can be written"
-                )
-        for rank, pair in enumerate(merges):
-            try:
-                left, right = pair
-                parts = spelled[left], spelled[right]
-            except KeyError as error:
-                raise TokenizerError(
-                    f"merge {rank}, {pair[0]!r} + {pair[1]!r}: {error.args[0]!r} is no token that "
-                    "an earlier merge makes"
-                ) from error
-            except (ValueError, TypeError) as error:
-                raise TokenizerError(f"merge {rank} is malformed: {pair!r}") from error
-            product = left + right
-            if product not in ids or product in self.special_tokens:
-                raise TokenizerError(
-                    f"merge {rank}, {left!r} + {right!r}: {product!r} is no token, or a special one"
-                )
-            if ranks.setdefault(parts, rank) != rank:
-                raise TokenizerError(f"merge {rank}, {left!r} + {right!r}, occurs twice")
-            spelled[product] = parts[0] + parts[1]
-        return spelled, ranks
+    # The tables, made of the files' when a text is first read
+
+    @cached_property
+    def ids(self) -> Mapping[bytes, int]:
+        """The bytes of each token that is no special one -> its id."""
+        texts = [text for text in self._vocab if text not in self.special_tokens]
+        return dict(zip(unspell_all(texts), map(self._vocab.__getitem__, texts), strict=True))
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        """The merges in the order in which they were learned."""
+        sides = (unspell_all([pair[side] for pair in self._merges]) for side in (0, 1))
+        return dict(zip(zip(*sides, strict=True), range(len(self._merges)), strict=True))
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        return Bulk(self.ids, self.ranks)
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        """The text of each id, as the files have it."""
+        texts = [""] * self.n_vocab
+        for text, token in self._vocab.items():
+            texts[token] = text
+        return texts
 
     # Text to ids
 
@@ -188,7 +180,12 @@ class Tokenizer:
         """The bytes of one token. Raises TokenizerError for an id outside 0…n_vocab-1."""
         try:
             if token >= 0:
-                return self._bytes[token]
+                value = self._bytes[token]
+                if value is None:
+                    text = self._texts[token]
+                    value = text.encode() if text in self.special_tokens else unspell(text)
+                    self._bytes[token] = value
+                return value
         except (IndexError, TypeError):
             pass
         raise TokenizerError(f"token {token!r} is not in the vocabulary 0…{self.n_vocab - 1}")
@@ -203,10 +200,12 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """sha256 of what it does, however its files are written: the bytes of each id, which ids
         are special, and the merges in their order. Equal for two that give the same ids."""
+        import hashlib
+
         special = set(self.special_tokens.values())
         parts = [
             b"%d %d %b\n" % (token in special, len(value), value)
-            for token, value in enumerate(self._bytes)
+            for token, value in enumerate(map(self.bytes_of, range(self.n_vocab)))
         ]
         parts += [
             b"%d %d %b%b\n" % (len(left), len(right), left, right)
@@ -275,13 +274,8 @@ class Tokenizer:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write vocab.json, merges.txt, special_tokens.json, and tokenizer_config.json for
         `transformers`, each whole or not at all."""
-        special = {token: text for text, token in self.special_tokens.items()}
-        vocab = {
-            special[token] if token in special else _spell(value): token
-            for token, value in enumerate(self._bytes)
-        }
-        merges = [(_spell(left), _spell(right)) for left, right in self.ranks]
-        tables = Tables(vocab=vocab, merges=merges, special=self.special_tokens)
+        vocab = {text: token for token, text in enumerate(self._texts)}
+        tables = Tables(vocab=vocab, merges=self._merges, special=self.special_tokens)
         end = END_OF_TEXT if END_OF_TEXT in self.special_tokens else None
         write_folder(Path(folder), tables, end)
 
@@ -305,31 +299,11 @@ class Tokenizer:
         if isinstance(special, str) or len(set(special)) != len(special):
             raise InputError(f"special must be different tokens in a list, not {special!r}")
         learned = learn_merges(map(_whole_characters, texts), n_vocab - 256 - len(special))
-        merges = [(_spell(left), _spell(right)) for left, right in learned]
+        merges = [(spell(left), spell(right)) for left, right in learned]
         vocab = {symbol: token for token, symbol in enumerate(byte_symbols())}
         for left, right in merges:
             vocab.setdefault(left + right, len(vocab))
         return cls(vocab, merges, {text: len(vocab) + i for i, text in enumerate(special)})
-
-
-def _check_bijection(ids: Mapping[str, int]) -> None:
-    taken = bytearray(len(ids))
-    for text, token in ids.items():
-        if type(token) is not int:
-            raise TokenizerError(f"token {text!r} has an id that is no number: {token!r}")
-        if not 0 <= token < len(ids) or taken[token]:
-            raise TokenizerError(
-                f"ids must be 0…{len(ids) - 1}, each once; token {text!r} has {token}"
-            )
-        taken[token] = 1
-
-
-def _why_not_made(text: str) -> str:
-    symbols = set(byte_symbols())
-    for symbol in text:
-        if symbol not in symbols:
-            return f"token {text!r} is not spelled in GPT-2's byte symbols: {symbol!r}"
-    return f"token {text!r} is made by no merge and is not listed as special"
 
 
 def _whole_characters(text: str) -> str:
@@ -339,8 +313,3 @@ def _whole_characters(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
-
-
-def _spell(value: bytes) -> str:
-    symbols = byte_symbols()
-    return "".join(symbols[byte] for byte in value)
