@@ -37,10 +37,13 @@ browser:
 	&& DEBIAN_FRONTEND=noninteractive apt-get -qq install -y chromium chromium-driver >/dev/null; } \
 	|| echo "No chromedriver here: the tests of the pages will be skipped."
 
+# The types also as macOS and Windows have them: a call that only Linux has is an error there.
 lint: $(FULL)/.ready-$(VERSION)
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/ruff format --check .
 	$(FULL)/bin/mypy
+	$(FULL)/bin/mypy --platform darwin --cache-dir .mypy_cache/darwin
+	$(FULL)/bin/mypy --platform win32 --cache-dir .mypy_cache/win32
 
 format: $(FULL)/.ready-$(VERSION)
 	$(FULL)/bin/ruff check --fix .
