@@ -25,6 +25,7 @@ from pellucid.hparams import HParams
 from pellucid.inspect import logit_lens
 from pellucid.tokenizer import Rules, Tokenizer
 from pellucid.weights import initialise
+from support.skips import needs
 from support.vocabulary import MERGES, VOCAB
 
 HPARAMS = HParams(n_vocab=260, n_ctx=32, n_embd=32, n_head=4, n_layer=2)
@@ -79,8 +80,8 @@ def test_roles_through_every_format(tmp_path: Path, roles: Roles) -> None:
 @pytest.mark.parametrize("roles", ROLES, ids=str)
 def test_transformers_stops_where_we_stop(tmp_path: Path, roles: Roles) -> None:
     """W8, W9: transformers' copy never stopped; an ordinary token as the end did not end."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = needs("torch")
+    transformers = needs("transformers")
     tokenizer = a_tokenizer()
     path = ways(tmp_path, tokenizer, roles)["hf"]
     theirs = transformers.GPT2LMHeadModel.from_pretrained(path).eval()
@@ -124,7 +125,7 @@ def test_what_a_folder_says_in_order(tmp_path: Path) -> None:
 
 
 def test_gguf_names_its_roles(tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     from support import write_gguf
 
     def write(change: Any) -> checkpoint.Checkpoint:
@@ -162,7 +163,7 @@ def test_gguf_names_its_roles(tmp_path: Path) -> None:
 
 def test_gguf_padding_is_left_out(tmp_path: Path) -> None:
     """P1: llama.cpp names rows without a token [PAD0] …: they could be sampled."""
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     from support import write_gguf
 
     rows = HParams(n_vocab=320, n_ctx=32, n_embd=32, n_head=4, n_layer=1)

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers, processors
-from tokenizers import Tokenizer as Theirs
-from tokenizers.models import BPE
 
 from pellucid.errors import TokenizerError
 from pellucid.tokenizer import SPLIT, Tokenizer
+from support.skips import needs
 from support.vocabulary import byte_spelling
+
+needs("tokenizers")
+from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers, processors  # noqa: E402
+from tokenizers import Tokenizer as Theirs  # noqa: E402
+from tokenizers.models import BPE  # noqa: E402
 
 MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("1", "2"), ("Ġ", "1"), ("Ġ", "Ġ"), ("a", "b")]
 VOCAB = {
@@ -268,7 +271,7 @@ def test_texts_begin_and_end_as_transformers_makes_them(
     side: list[str], file: str, tmp_path: Path
 ) -> None:
     """W2: `add_bos_token` in tokenizer_config.json was passed over."""
-    transformers = pytest.importorskip("transformers")
+    transformers = needs("transformers")
     if file == "vocab.json":
         write_both(tmp_path, VOCAB, MERGES)
         (tmp_path / "tokenizer.json").unlink()

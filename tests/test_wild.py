@@ -12,10 +12,11 @@ import pytest
 
 import pellucid
 from pellucid.errors import CheckpointError, PellucidError, TokenizerError
+from support.skips import needs
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-tokenizers = pytest.importorskip("tokenizers")
+torch = needs("torch")
+transformers = needs("transformers")
+tokenizers = needs("tokenizers")
 from support import wild  # noqa: E402
 
 TEXTS = ["the in the 12 1234", " a the\n\n  don't", "日本 👍 naïve", "", "12the <gh_stars>x<s>"]
@@ -79,7 +80,7 @@ def test_as_found_in_the_wild(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in wild.MODELS if name.startswith("GGUF")])
 def test_gguf_in_the_wild_by_the_package_s_numbers(name: str, tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf")
+    gguf = needs("gguf")
     path = wild.MODELS[name].make(tmp_path)
     stored = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     loaded = pellucid.checkpoint.load(path)

@@ -127,7 +127,8 @@ def medium_by_4_17(folder: Path) -> Path:
         wanted = ("text", None), (False, False), (0, 0), ({}, {}), ([], []), (1.0, 1.0)
         check = KNOWN[key][0] if key in KNOWN else (lambda value: value == 0)
         values[key] = next(v for _, v in wanted if check(v))
-    reconfigure(folder, **values, torch_dtype="float32", transformers_version="4.17.0")
+    values |= {"return_dict": True, "torch_dtype": "float32", "transformers_version": "4.17.0"}
+    reconfigure(folder, "dtype", **values)
     slow_tokenizer(folder, unk_token=END, bos_token=END, eos_token=END, add_prefix_space=False,
                    model_max_length=1024, tokenizer_class="GPT2Tokenizer", name_or_path="x",
                    special_tokens_map_file=None)  # fmt: skip
@@ -138,7 +139,7 @@ def medium_by_4_17(folder: Path) -> Path:
 
 
 def finetune_with_pad(folder: Path) -> Path:
-    """A Trainer's run on the Hub: [PAD] added, embeddings resized, saved by today's transformers."""
+    """A Trainer's run on the Hub: [PAD] added, embeddings resized, saved by transformers 5."""
     (folder / "start").mkdir()
     slow_tokenizer(folder / "start")
     tokenizer = GPT2Tokenizer.from_pretrained(folder / "start")

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from .plain import print_plainly
 from .verbs import EXAMPLES, SECTIONS, VERBS
 
 __all__ = ["SECTIONS", "VERBS", "main", "pellucid"]
@@ -72,6 +73,7 @@ def main() -> None:
     """Entry point: a person's mistake is one line and exit code 2, never a traceback."""
     from ..errors import PellucidError
 
+    print_plainly()
     warnings.showwarning = _warn
     try:
         pellucid.main(prog_name="pellucid", standalone_mode=False)
