@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
 from typing import Any
 
@@ -273,7 +273,8 @@ class NumpyBackend:
         from threadpoolctl import ThreadpoolController
 
         self._pool = ThreadPoolExecutor(self.threads - 1, "pellucid")
-        self._blas = ThreadpoolController()
+        with suppress(OSError):  # where no library can be looked up, BLAS keeps its own threads
+            self._blas = ThreadpoolController()
         self._limit_blas()
         return self._pool
 
