@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..draw.pictures import Lens, Section
-from ..sampling import log_softmax
 from ..taps import compose
 from .finding import Finding, chosen, highest, read, text_until
 from .recorder import Recorder
@@ -139,16 +138,20 @@ def read_out(
             kept[layer] = logits
 
         def measure(some: slice, layer: int = layer, logits: np.ndarray = logits) -> None:
-            logprobs = log_softmax(logits[some].astype(np.float64))
-            model = log_softmax(final[some].astype(np.float64))
-            best = highest(logprobs, k)
-            own = np.take_along_axis(logprobs, targets[some, None], -1)
+            own = np.take_along_axis(logits[some], targets[some, None], -1)
+            best = highest(logits[some], k)
+            here, total = _shifted(logits[some])
+            model, model_total = _shifted(final[some])
             top_ids[layer, some] = best
-            top_logprobs[layer, some] = np.take_along_axis(logprobs, best, -1)
-            target_logprobs[layer, some] = own[:, 0]
-            target_ranks[layer, some] = (logprobs > own).sum(-1)
-            entropy[layer, some] = -_expected(logprobs, logprobs)
-            divergence[layer, some] = _expected(model, model - logprobs)
+            top_logprobs[layer, some] = np.take_along_axis(here, best, -1) - total
+            target_logprobs[layer, some] = (
+                np.take_along_axis(here, targets[some, None], -1) - total
+            )[:, 0]
+            target_ranks[layer, some] = np.count_nonzero(logits[some] > own, axis=-1)
+            entropy[layer, some] = total[:, 0] - _expected(here, total, here)
+            divergence[layer, some] = (
+                _expected(model, model_total, model - here) - (model_total - total)[:, 0]
+            )
 
         side_by_side(measure, len(positions), _ROWS)
 
@@ -173,6 +176,14 @@ def read_out(
     )
 
 
-def _expected(logprobs: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """[position, n_vocab] each -> [position]: the mean of the values under the distribution"""
-    return np.asarray((np.exp(logprobs) * values).sum(-1))
+def _shifted(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[position, n_vocab] -> float64: without their highest, and the log of the sum of their exp
+    [position, 1], so that the difference is the log-probabilities"""
+    x = logits.astype(np.float64)
+    x -= x.max(-1, keepdims=True)
+    return x, np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def _expected(x: np.ndarray, total: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The mean of values [position, n_vocab] under the distribution exp(x - total), [position]"""
+    return np.asarray(np.einsum("pv,pv->p", np.exp(x - total), values))
