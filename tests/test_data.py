@@ -409,6 +409,15 @@ def test_only_the_assistants_words_and_their_end_are_learned(talks, template, le
             assert [tokens.learn[a:b].tolist() for a, b in spans] == [m for _, m in expected]
 
 
+def test_conversations_without_a_reply_teach_nothing_and_it_is_said(tmp_path, tokenizer):
+    source = rows(tmp_path / "a.jsonl", [{"turns": [{"role": "user", "text": story(1)}]}])
+    card = write_corpus([source], tmp_path / "out", tokenizer=tokenizer, validation=0)
+    assert card["splits"]["train"]["learned"] == 0
+    assert "nothing in it is to be learned" in card["notes"][-1]
+    card = write_corpus([source], tmp_path / "out", tokenizer=tokenizer, learn_all=True)
+    assert not any("to be learned" in note for note in card["notes"])
+
+
 def test_texts_among_conversations_are_learned_whole(tmp_path, tokenizer):
     turns = [{"role": "user", "content": "why"}, {"role": "assistant", "content": "because"}]
     source = rows(tmp_path / "a.jsonl", [{"text": story(1)}, {"messages": turns}])

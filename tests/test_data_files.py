@@ -267,6 +267,58 @@ def test_pairs_of_replies(fields):
     assert preference == ("there", (Message("user", "why"),), "so", "no")
 
 
+RULE = {"role": "system", "content": "be kind"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"system": "be kind", "prompt": "why", "chosen": "so", "rejected": "no"},
+        {"system": "be kind", "question": "why", "chosen": "so", "rejected": "no"},
+        {"system": "be kind", "instruction": "why", "input": "", "chosen": "so", "rejected": "no"},
+        {"system": "be kind", "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+        {"system": "be kind", "prompt": "why", "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+        {"prompt": "why", "chosen": [RULE, USER, GOOD], "rejected": [RULE, USER, BAD]},
+        {"prompt": [RULE, USER], "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+        {
+            "conversations": [RULE, {"from": "human", "value": "why"}],
+            "chosen": {"from": "gpt", "value": "so"},
+            "rejected": {"from": "gpt", "value": "no"},
+        },
+        {
+            "input": {"messages": [RULE, USER]},
+            "preferred_output": [GOOD],
+            "non_preferred_output": [BAD],
+        },
+        {"system": "be kind", "prompt": "\n\nHuman: why\n\nAssistant:", "chosen": "so",
+         "rejected": "no"},
+    ],
+)  # fmt: skip
+def test_what_stands_beside_a_pair_is_not_lost(fields):
+    asked = (Message("system", "be kind"), Message("user", "why"))
+    assert preference_of(Row("there", fields)) == ("there", asked, "so", "no")
+
+
+def test_a_system_text_beside_a_prompt_and_its_completion():
+    fields = {"system": "be kind", "prompt": "hi", "completion": "ho"}
+    document = document_of(Row("there", fields))
+    assert document.turns == (("system", "be kind"), *TALK)
+    assert document.unlearned == {0, 1}
+
+
+@pytest.mark.parametrize("fields", [{"chosen": "so", "rejected": "no", "system": "be kind"}])
+def test_a_pair_needs_a_prompt(fields):
+    with pytest.raises(InputError, match='a pair needs a "prompt"'):
+        preference_of(Row("there", fields))
+
+
+def test_tools_beside_a_pair_are_named():
+    fields = {"input": {"messages": [USER], "tools": [{"a": 1}]}, "preferred_output": [GOOD],
+              "non_preferred_output": [BAD]}  # fmt: skip
+    with pytest.raises(InputError, match='there has "tools"'):
+        preference_of(Row("there", fields))
+
+
 def test_pairs_from_every_kind_of_file_and_bad_ones_counted(tmp_path):
     tokenizer = Tokenizer.train(["a"], 261, ROLES)
     good = {"prompt": "why", "chosen": "so", "rejected": "no"}

@@ -169,6 +169,57 @@ def test_conversations_of_every_shape(folder):
     assert "line 2 is a conversation among texts" in str(mixed.exception)
 
 
+def test_a_folder_is_measured_as_data_reads_it(folder):
+    import pellucid as package
+    from pellucid.data.files import find_files
+    from pellucid.data.sources import Sources
+
+    texts = folder / "texts"
+    (texts / "deep" / "er").mkdir(parents=True)
+    (texts / ".hidden").mkdir()
+    (texts / "a.txt").write_text("the cat\n\nran")
+    (texts / "deep" / "b.jsonl.xz").write_bytes(lzma.compress(b'{"text": "no"}\n{"text": "one"}'))
+    (texts / "deep" / "er" / "c.csv").write_text('text\n"two\nmore"\n')
+    (texts / ".hidden" / "d.txt").write_text("never")
+    (texts / "picture.png").write_text("never")
+    read = [d.begin for d in Sources(files=find_files([texts])).documents()]
+    assert read == ["the cat\n\nran", "no", "one", "two\nmore"]
+    expected = perplexity(package.load(folder / "model"), read)
+    done = run(texts, "--model", folder / "model", "--json")
+    assert done.exit_code == 0, done.exception
+    printed = json.loads(done.stdout)
+    assert printed["nats"] == pytest.approx(expected.nats)
+    assert (printed["n_documents"], printed["n_bytes"]) == (4, expected.n_bytes)
+    for more, n in (("--split-at", "blank"), 5), (("--limit", 3), 3):
+        split = run(texts, "--model", folder / "model", "--json", *more)
+        assert json.loads(split.stdout)["n_documents"] == n
+    (texts / "e.jsonl").write_text('{"words": "three"}')
+    assert "it has words" in str(run(texts, "--model", folder / "model").exception)
+    (folder / "words.jsonl").write_text('{"words": "three"}')
+    named = run(folder / "words.jsonl", "--model", folder / "model", "--json", "--text-field",
+                "words")  # fmt: skip
+    assert json.loads(named.stdout)["n_bytes"] == 5
+
+
+def test_replies_that_are_not_learned_are_not_measured_as_the_assistants(folder):
+    """As `data` masks them: OpenAI's weight 0, and turns that a prompt holds."""
+    import pellucid as package
+    from pellucid.evaluate import conversation_perplexity
+
+    told = [("user", "a"), ("assistant", "bad"), ("user", "b"), ("assistant", "good")]
+    turns = [{"role": role, "content": text} for role, text in told]
+    weighted = [{**turns[0]}, {**turns[1], "weight": 0}, *turns[2:]]
+    prompted = {"prompt": turns[:3], "completion": turns[3:]}
+    gpt = package.load(folder / "model")
+    whole = conversation_perplexity(gpt, [told])
+    for row in ({"messages": weighted}, prompted):
+        (folder / "a.jsonl").write_text(json.dumps(row))
+        printed = json.loads(run(folder / "a.jsonl", "--model", folder / "model", "--json").stdout)
+        assert printed["replies"]["n_bytes"] == len("good\n")
+        assert printed["everything"]["nats"] == pytest.approx(whole.everything.nats)
+        assert printed["replies"]["nats"] < whole.replies.nats
+
+
 def test_a_bad_example_is_named_or_left_out(folder):
     model = ("--model", folder / "model", "--json")
     good = {"ctx": "a", "endings": ["b", "c"], "label": "1"}

@@ -134,7 +134,7 @@ def test_why_of_what_it_would_not_say(gpt):
     found = why(gpt, TEXT, "kl")
     assert found.rank > 0
     assert "number" in found.sentences[0]
-    assert "2 tokens" in found.sentences[1]
+    assert "token 1 of 2" in found.sentences[1]
     assert f"“k” trails “d” by {-found.attribution.logit:.1f}" in found.text
     assert found.without_attention.heads == tuple(np.ndindex(2, 4))
     assert "No single attention head is needed" in why(gpt, "a").text

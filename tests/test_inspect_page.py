@@ -241,7 +241,13 @@ def test_sliders_give_samplings_distribution(browser, found) -> None:
     top = tuple(int(i) for i in np.argsort(-logits, kind="stable")[:50])
     texts = tuple(f" t{i}" for i in top)
     finding = type(found["Prediction"])(
-        ids=(1,), tokens=("a",), position=0, logits=logits, top_ids=top, top_tokens=texts
+        ids=(1,),
+        tokens=("a",),
+        text="a",
+        position=0,
+        logits=logits,
+        top_ids=top,
+        top_tokens=texts,
     )
     driver = browser.show(page(finding))
     for temperature, top_k, top_p in SETTINGS:
@@ -277,6 +283,7 @@ def attention_of(tokens, n_layer: int = 1, n_head: int = 1) -> ask.AttentionSumm
     return ask.AttentionSummary(
         ids=tuple(range(n)),
         tokens=tuple(tokens),
+        text="".join(tokens),
         layers=tuple(range(n_layer)),
         heads=tuple(range(n_head)),
         pattern=pattern,

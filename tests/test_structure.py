@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "cache": {"backend", "errors", "hparams"},
     "taps": {"backend", "hparams"},
     "weights": {"backend", "errors", "hparams"},
-    "sequence": {"errors", "hparams", "sampling", "tokenizer"},
+    "sequence": {"errors", "hparams", "sampling", "tokenizer", "visible"},
     "template": {"errors", "tokenizer"},
     "checkpoint": {"embedded", "errors", "files", "hparams", "tokenizer", "weights"},
     "model": {"backend", "cache", "errors", "hparams", "taps", "weights"},

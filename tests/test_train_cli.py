@@ -185,6 +185,40 @@ def test_a_run_goes_on_from_its_folder(corpus, tmp_path):
     assert weights[0] == weights[1]
 
 
+def test_more_steps_for_a_finished_run_by_the_command_that_is_said(corpus, tmp_path):
+    run = tmp_path / "run"
+    asked = (corpus, "--out", run, *TINY, "--steps", 3)
+    train(*asked)
+    again = train(*asked)
+    assert "All 3 steps were done before" in again.stderr
+    command = f"pellucid train --resume {run} --steps 6"
+    assert f"For more: {command}" in again.stderr
+    more = train(*command.split()[2:])
+    assert "Goes on after step 3" in more.stderr
+    assert "Note: the run had 3 steps and now has 6" in more.stderr
+    assert [step["step"] for step in read_log(run)] == [1, 2, 3, 4, 5, 6]
+    assert pellucid.load(run / "model").card["step"] == 6
+    fewer = train("--resume", run, "--steps", 2, fails=True)
+    assert "another steps" in str(fewer.exception)
+
+
+def test_a_finished_run_of_pairs_is_gone_on_with_and_drawn(pairs, tmp_path):
+    run = tmp_path / "run"
+    asked = ("prefer", pairs / "pairs.jsonl", "--start", pairs / "base", "--batch", 2, "--threads",
+             1, "--out", run, "--precision", "float32")  # fmt: skip
+    first = CliRunner().invoke(cli, [*map(str, asked), "--steps", "2"])
+    assert first.exit_code == 0, first.exception
+    more = train("--resume", run, "--steps", 4)
+    assert "Goes on after step 2" in more.stderr
+    assert "nats/pair" in more.stdout
+    assert "perplexity" not in more.stdout
+    assert len(read_log(run)) == 4
+    assert CliRunner().invoke(cli, ["plot", str(run)]).exit_code == 0
+    drawn = (run / "loss.svg").read_text(encoding="utf-8")
+    assert "nats/pair" in drawn
+    assert "perplexity" not in drawn
+
+
 def test_samples_do_not_change_what_is_learned(corpus, tmp_path):
     for name, every in (("with", 1), ("without", 0)):
         asked = (corpus, "--out", tmp_path / name, *TINY, "--steps", 4, "--dropout", 0.1)

@@ -283,6 +283,29 @@ def test_bad_lines_are_named(tmp_path, tokenizer):
         read_pairs(tmp_path / "latin.jsonl", TEMPLATES["roles"], tokenizer)
 
 
+def test_pairs_that_teach_nothing_are_left_out_counted_and_said(folder, tmp_path):
+    good = {"prompt": "a", "chosen": "b", "rejected": "c"}
+    equal = {"prompt": "a", "chosen": "b", "rejected": "b"}
+    long = {"prompt": "a", "chosen": "b", "rejected": "c" * 100}
+    path = write(tmp_path / "p.jsonl", [equal, good, long, good, equal, equal])
+    alone = write(tmp_path / "alone.jsonl", [good, good])
+    reports = []
+    for name, file in (("all", path), ("alone", alone)):
+        trainer = trainer_for(config_of(folder, tmp_path / name, corpus=str(file), steps=2))
+        reports.append([report.loss for report in trainer])
+        if name == "all":
+            card = trainer.task.pairs.card
+            assert (card["pairs"], card["too_long"], card["equal"]) == (2, 1, 3)
+            assert trainer.notes == [
+                "no held-out loss: held_out = 0.2 of 1 prompts is not one of them",
+                "left out: 1 too long for the window, 3 of two equal replies",
+            ]
+    assert reports[0] == reports[1]
+    write(path, [equal])
+    with pytest.raises(InputError, match="no pairs to learn from: 1 rows have two equal replies"):
+        trainer_for(config_of(folder, tmp_path / "none", corpus=str(path)))
+
+
 def test_pairs_longer_than_the_window_are_left_out(folder, tmp_path):
     short = {"prompt": "a", "chosen": "b", "rejected": "c"}
     long = {"prompt": "a", "chosen": "b", "rejected": "c" * 100}

@@ -16,6 +16,7 @@ import numpy as np
 
 from .errors import ContextError, InputError
 from .sampling import Sampling, log_softmax
+from .visible import token_text
 
 if TYPE_CHECKING:
     from .hparams import HParams
@@ -249,8 +250,10 @@ class Sequence:
             return ()
         top = np.argpartition(-logprobs, n - 1)[:n]
         top = top[np.lexsort((top, -logprobs[top]))]
-        decode = self.tokenizer.decode
-        return tuple(Alternative(int(i), decode([int(i)]), float(logprobs[i])) for i in top)
+        bytes_of = self.tokenizer.bytes_of
+        return tuple(
+            Alternative(int(i), token_text(bytes_of(int(i))), float(logprobs[i])) for i in top
+        )
 
 
 class _SafeText:

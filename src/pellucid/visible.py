@@ -11,6 +11,8 @@ __all__ = [
     "harmless",
     "on_one_line",
     "quoted",
+    "text_of",
+    "token_text",
     "visible",
     "visible_bytes",
 ]
@@ -39,11 +41,32 @@ def visible(text: str) -> str:
 
 
 def visible_bytes(value: bytes) -> str:
-    """A token's bytes as text where they are text, else as bytes: "⟨F0 9F⟩"."""
+    """A token's bytes, every character to be seen; where they are no text, as `token_text`."""
+    return visible(token_text(value))
+
+
+def token_text(value: bytes) -> str:
+    """A token's bytes as text where they are text by themselves, else as bytes: "⟨F0 9F⟩"."""
     try:
-        return visible(value.decode())
+        return value.decode()
     except UnicodeDecodeError:
-        return f"⟨{value.hex(' ').upper()}⟩"
+        return _spelled(value)
+
+
+def text_of(value: bytes) -> str:
+    """The bytes of a whole text: only those that are no character even there stand as bytes."""
+    parts: list[str] = []
+    while True:
+        try:
+            return "".join([*parts, value.decode()])
+        except UnicodeDecodeError as error:
+            parts += [value[: error.start].decode(), _spelled(value[error.start : error.end])]
+            value = value[error.end :]
+
+
+def _spelled(value: bytes) -> str:
+    """With no-break spaces, so that whoever makes spaces visible leaves them alone."""
+    return f"⟨{value.hex(' ').upper()}⟩".replace(" ", "\u00a0")
 
 
 def quoted(token: str) -> str:

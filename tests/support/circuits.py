@@ -28,6 +28,12 @@ class Letters:
     def decode(self, ids) -> str:
         return "".join(LETTERS[i] for i in ids)
 
+    def decode_bytes(self, ids) -> bytes:
+        return self.decode(ids).encode()
+
+    def bytes_of(self, token: int) -> bytes:
+        return LETTERS[token].encode()
+
     def stream(self):
         return self
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..template import Message
 from .files import BadDocument
 from .rows import Row
-from .turns import said, string, system_turn, whole
+from .turns import listed, said, string, system_turn, whole
 
 __all__ = ["BESIDE", "Preference", "preference"]
 
@@ -54,7 +54,7 @@ def _prompt(row: Row) -> list[Message]:
     """What stands beside the replies: "prompt" (TRL), "question" (Orca's), "conversations" or
     "instruction" and "input" (LLaMA-Factory), OpenAI's "input"; a system text before them."""
     fields = row.fields
-    system, asked = system_turn(row), fields.get("input")
+    system, asked = system_turn(row), listed(fields.get("input"))
     if isinstance(asked, Mapping):
         if asked.get("tools"):
             raise BadDocument(f'{row.place} has "tools", which no chat template here can write')

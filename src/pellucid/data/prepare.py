@@ -95,6 +95,11 @@ def write_corpus(
         sources.on_read = _told("encoding", sources, on_progress)
         masked = bool(split.conversations) and not learn_all
         counts = write(partial, segments(sources, split, chat, known), known, masked, workers)
+        if masked and not counts[SPLITS[0]]["learned"]:
+            split.notes.append(
+                "nothing in it is to be learned: no conversation has a reply of the assistant; "
+                "--learn-all learns everybody's words"
+            )
         card = {
             "n_vocab": known.n_vocab,
             "masked": masked,

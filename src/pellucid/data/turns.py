@@ -54,7 +54,7 @@ def system_turn(row: Row) -> list[Message]:
 
 def listed(value: Any) -> Any:
     """Turns that a file without lists, such as CSV, holds as a text of JSON."""
-    if isinstance(value, str) and value.lstrip().startswith("[{"):
+    if isinstance(value, str) and value.lstrip().startswith(("[{", '{"messages"')):
         try:
             return json.loads(value)
         except (ValueError, RecursionError):

@@ -92,7 +92,10 @@ class PellucidLM(LM):  # type: ignore[misc, unused-ignore]
                 f"{asked.max_tokens} tokens cannot be generated in a window of {window} tokens, "
                 "the context's included: as many are as fit after it"
             )
-        ids = ids[-max(1, window - longest) :]
+        room = max(1, window - longest)
+        if len(ids) > room:
+            _warn(f"contexts lose their beginning: {longest} tokens are to follow in {window}")
+        ids = ids[-room:]
         return self.gpt.generate(
             ids, max_tokens=longest, stop=asked.until, seed=asked.seed, **asked.sampling
         ).text

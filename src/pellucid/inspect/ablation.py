@@ -23,8 +23,11 @@ from .finding import (
     effect,
     likeliest,
     read,
-    text_until,
+    shortened,
     token_id,
+    token_name,
+    token_names,
+    whole,
 )
 from .recorder import Recorder
 from .sweep import Kind, Over, Sweep
@@ -43,13 +46,14 @@ _Head = tuple[int, int]  # layer, head
 class Ablation(Finding):
     """What ablating some parts did to the prediction after `position`.
 
-    before, after: the likeliest tokens. target: the token watched; logit_change and
-    logprob_change (nats) are after - before; target_logprob is before.
+    text: up to there. before, after: the likeliest tokens. target: the token watched;
+    logit_change and logprob_change (nats) are after - before; target_logprob is before.
     divergence: KL(before ‖ after) in nats. logits_before, logits_after [n_vocab].
     """
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     position: int
     how: Kind
     heads: tuple[_Head, ...]
@@ -86,7 +90,7 @@ class Ablation(Finding):
                 f"({written(self.logprob_change, 'signed')} nats, "
                 f"{written(self.logit_change, 'signed')} logits). "
                 f"KL {written(self.divergence)} nats.",
-                about=text_until(self.tokens, self.position),
+                about=shortened(self.text),
                 pictures=(compared(texts, self.logits_before, self.logits_after),),
             )
         ]
@@ -175,35 +179,36 @@ def ablate(
 ) -> Ablation:
     """Ablate some parts together; see `ablation` for which and how.
 
-    reference: default for "mean" is the text itself, and the whole vocabulary for positions;
-    for "resample" the text's own tokens in another order (seed).
+    reference: default for "mean" is the text itself up to `position`, and the whole vocabulary for
+    positions; for "resample" the text's own tokens up to there in another order (seed).
     target: the token watched (default: the likeliest). position: whose prediction.
     """
     ids, tokens = read(gpt, text)
     (here,) = chosen(position, len(ids), "position")
+    seen = ids[: here + 1]  # what comes later cannot matter, and no mean runs over it
     pairs, layers = _pairs(gpt, heads), chosen(mlps, gpt.hparams.n_layer, "layer")
     at = chosen(positions, len(ids), "position")
     functions: dict[str, Callable[[Array], Array]] = {}
     for kinds in ({"heads": pairs, "mlps": layers}, {"positions": at}):
         if any(kinds.values()):
-            known = _reference(gpt, ids, how, reference, seed, vocabulary="positions" in kinds)
+            known = _reference(gpt, seen, how, reference, seed, vocabulary="positions" in kinds)
             functions |= ablation(gpt, how=how, reference=known, **kinds).functions
-    seen = [ids[: here + 1]]
     to_numpy = gpt.model.backend.to_numpy
-    before = to_numpy(gpt.forward(seen, last_only=True))[0, 0]
-    after = to_numpy(gpt.forward(seen, tap=Edits(gpt, functions), last_only=True))[0, 0]
+    before = to_numpy(gpt.forward([seen], last_only=True))[0, 0]
+    after = to_numpy(gpt.forward([seen], tap=Edits(gpt, functions), last_only=True))[0, 0]
     target_id = int(before.argmax()) if target is None else token_id(gpt, target)
     divergence, logit_change, logprob_change = effect(before, after)
     return Ablation(
         ids=ids,
         tokens=tokens,
+        text=whole(gpt, seen),
         position=here,
         how=how,
         heads=pairs,
         mlps=layers,
         positions=at,
         target_id=target_id,
-        target=gpt.tokenizer.decode([target_id]),
+        target=token_name(gpt, target_id),
         target_logprob=float(log_softmax(before.astype(np.float64))[target_id]),
         logit_change=float(logit_change[target_id]),
         logprob_change=float(logprob_change[target_id]),
@@ -276,18 +281,19 @@ def ablate_each(
     return Sweep(
         ids=ids,
         tokens=tokens,
+        text=whole(gpt, seen),
         position=here,
         over=over,
         how=how,
         target_id=target_id,
-        target=gpt.tokenizer.decode([target_id]),
+        target=token_name(gpt, target_id),
         target_logprob=float(log_softmax(before.astype(np.float64))[target_id]),
         before=likeliest(gpt, before),
         divergence=divergence,
         logit_change=logit_change[..., target_id],
         logprob_change=logprob_change[..., target_id],
         top_ids=top,
-        top_tokens=tuple(gpt.tokenizer.decode([int(i)]) for i in top.ravel()),
+        top_tokens=token_names(gpt, top.ravel()),
     )
 
 

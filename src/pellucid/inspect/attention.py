@@ -12,7 +12,7 @@ from ..draw.notation import head_name, percent
 from ..draw.pictures import Heads, Heat, Lines, Section, Tabs
 from ..errors import InputError
 from .cost import BUDGET
-from .finding import Finding, chosen, head_names, layer_names, read, text_until
+from .finding import Finding, chosen, head_names, layer_names, read, shortened, token_names, whole
 from .recorder import trace
 from .threads import side_by_side
 
@@ -57,6 +57,7 @@ class AttentionSummary(Finding):
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     layers: tuple[int, ...]
     heads: tuple[int, ...]
     pattern: np.ndarray
@@ -93,7 +94,7 @@ class AttentionSummary(Finding):
                 title=title,
                 how="Who looks where: rows are the tokens that look (queries), columns the tokens "
                 "looked at (keys). The shares of a row sum to 1.",
-                about=text_until(self.tokens),
+                about=shortened(self.text),
                 pictures=(heads,),
             )
         ]
@@ -243,7 +244,8 @@ def summary(
     side_by_side(measure, n, _QUERIES)
     return AttentionSummary(
         ids=ids,
-        tokens=tuple(gpt.tokenizer.decode([token]) for token in ids),
+        tokens=token_names(gpt, ids),
+        text=whole(gpt, ids),
         layers=layers,
         heads=heads,
         pattern=pattern,

@@ -20,7 +20,18 @@ from ..draw.notation import head_name
 from ..draw.pictures import Bars, Heat, Section, Tabs, Tokens
 from ..taps import compose
 from ..visible import quoted
-from .finding import Finding, chosen, head_names, layer_names, read, text_until, token_id
+from .finding import (
+    Finding,
+    chosen,
+    head_names,
+    layer_names,
+    read,
+    shortened,
+    token_id,
+    token_name,
+    token_names,
+    whole,
+)
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -38,14 +49,15 @@ _PARTS = 14  # of which each has a bar
 class Attribution(Finding):
     """Shares of one logit, or of the difference of two (`versus`), at one position.
 
-    logit: what the model computed. embed, pos_embed: the position's own embeddings, straight to
-    the output. heads [layer, head]. attention_biases [layer]: of W_Output. mlps [layer].
-    norm_bias: of the final norm. sources [layer, head, position]: each head's share by the
-    position it was read from; its sum over positions is `heads`.
+    text: up to there. logit: what the model computed. embed, pos_embed: the position's own
+    embeddings, straight to the output. heads [layer, head]. attention_biases [layer]: of W_Output.
+    mlps [layer]. norm_bias: of the final norm. sources [layer, head, position]: each head's share
+    by the position it was read from; its sum over positions is `heads`.
     """
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     position: int
     target_id: int
     target: str
@@ -121,7 +133,7 @@ class Attribution(Finding):
                 how=f"The logit of {quoted(self.target)}{over}, {self.logit:.4f}, as the sum of "
                 "what each part wrote. Blue, to the right: in favour; orange, to the left: "
                 "against.",
-                about=text_until(self.tokens, self.position),
+                about=shortened(self.text),
                 pictures=(
                     Tabs(pictures=pictures, unfolded=("part", "head", "token"), caption="By"),
                 ),
@@ -215,12 +227,13 @@ def attributed(
         mlps[layer] = row[f"{at}.mlp_out"][0, 0] @ direction
     return Attribution(
         ids=ids,
-        tokens=tuple(gpt.tokenizer.decode([token]) for token in ids),
+        tokens=token_names(gpt, ids),
+        text=whole(gpt, ids[: here + 1]),
         position=here,
         target_id=target_id,
-        target=gpt.tokenizer.decode([target_id]),
+        target=token_name(gpt, target_id),
         versus_id=versus_id,
-        versus=None if versus_id is None else gpt.tokenizer.decode([versus_id]),
+        versus=None if versus_id is None else token_name(gpt, versus_id),
         logit=logit,
         embed=float(row["embed"][0, 0] @ direction),
         pos_embed=float(row["pos_embed"][0, 0] @ direction),

@@ -111,8 +111,9 @@ def estimate(
     """
     n_tokens = text if isinstance(text, int) else len(gpt.encode(text))
     n_head = len(chosen(heads, gpt.hparams.n_head, "head"))
-    n = len(chosen(positions, n_tokens, "position"))
-    return cost_of(gpt, select(gpt.hparams, names, layers), n_head, n, n_tokens, n)
+    places = chosen(positions, n_tokens, "position")
+    n, n_key = len(places), max(places, default=0) + 1
+    return cost_of(gpt, select(gpt.hparams, names, layers), n_head, n, n_key, n)
 
 
 def cost_of(

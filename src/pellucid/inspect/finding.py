@@ -17,6 +17,7 @@ from ..errors import ContextError, InputError
 from ..hparams import HParams
 from ..sampling import log_softmax, softmax
 from ..sequence import Alternative
+from ..visible import quoted, text_of, token_text
 
 if TYPE_CHECKING:
     from ..draw.terminal import Drawing
@@ -34,8 +35,11 @@ __all__ = [
     "likeliest",
     "page",
     "read",
-    "text_until",
+    "shortened",
     "token_id",
+    "token_name",
+    "token_names",
+    "whole",
 ]
 
 
@@ -93,11 +97,25 @@ def fragment(finding: Finding) -> str:
     return finding._repr_html_()
 
 
-def text_until(tokens: Sequence[str], position: int | None = None) -> str:
-    """The text up to a position (default: all of it), of a long one the end: what a section is
-    about."""
-    text = "".join(tokens if position is None else tokens[: position + 1])
+def shortened(text: str) -> str:
+    """Of a long text the end: what a section is about."""
     return text if len(text) <= 160 else f"…{text[-159:]}"
+
+
+def whole(gpt: GPT, ids: Iterable[int]) -> str:
+    """Ids -> their text, decoded at once. The texts of single tokens, one behind another, are
+    not that: a character may be divided among several."""
+    return text_of(gpt.tokenizer.decode_bytes(ids))
+
+
+def token_name(gpt: GPT, token: int) -> str:
+    """The text of one token; a piece of a character as bytes: ⟨F0 9F⟩."""
+    return token_text(gpt.tokenizer.bytes_of(token))
+
+
+def token_names(gpt: GPT, ids: Iterable[int]) -> tuple[str, ...]:
+    """The text of each token by itself."""
+    return tuple(token_name(gpt, int(token)) for token in ids)
 
 
 def layer_names(n: int) -> tuple[str, ...]:
@@ -109,7 +127,7 @@ def head_names(n: int) -> tuple[str, ...]:
 
 
 def read(gpt: GPT, text: str | Sequence[int]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Text or ids -> (ids, the text of each).
+    """Text or ids -> (ids, each token's name).
 
     Raises InputError for an empty text or an unknown id, ContextError beyond n_ctx.
     """
@@ -121,7 +139,7 @@ def read(gpt: GPT, text: str | Sequence[int]) -> tuple[tuple[int, ...], tuple[st
         raise ContextError(f"{len(ids)} tokens exceed the context window of n_ctx = {n_ctx}")
     if wrong := [token for token in ids if not 0 <= token < n_vocab]:
         raise InputError(f"token {wrong[0]} is not in the vocabulary 0…{n_vocab - 1}")
-    return ids, tuple(gpt.tokenizer.decode([token]) for token in ids)
+    return ids, token_names(gpt, ids)
 
 
 def token_id(gpt: GPT, token: str | int) -> int:
@@ -129,10 +147,15 @@ def token_id(gpt: GPT, token: str | int) -> int:
     if isinstance(token, str):
         ids = gpt.encode(token)
         if len(ids) != 1:
-            pieces = [gpt.tokenizer.decode([i]) for i in ids]
-            spaced = f" {token}"
-            hint = "" if token[:1] in ("", " ") else f" (mind the space: {spaced!r} is another)"
-            raise InputError(f"{token!r} is {len(ids)} tokens, {pieces}: name one token{hint}")
+            pieces = ", ".join(map(quoted, token_names(gpt, ids)))
+            hint = (
+                f" (mind the space: {' ' + token!r} is another)"
+                if token[:1] not in ("", " ")
+                else ""
+            )
+            raise InputError(
+                f"{quoted(token)} is {len(ids)} tokens, {pieces or 'none'}: name one token{hint}"
+            )
         return ids[0]
     if not 0 <= token < gpt.hparams.n_vocab:
         raise InputError(f"token {token} is not in the vocabulary 0…{gpt.hparams.n_vocab - 1}")
@@ -153,7 +176,7 @@ def likeliest(gpt: GPT, logits: np.ndarray, k: int = 5) -> tuple[Alternative, ..
     """logits [n_vocab] -> the k likeliest tokens, likeliest first."""
     logprobs = log_softmax(np.asarray(logits, np.float64))
     return tuple(
-        Alternative(int(i), gpt.tokenizer.decode([int(i)]), float(logprobs[i]))
+        Alternative(int(i), token_name(gpt, int(i)), float(logprobs[i]))
         for i in highest(logprobs, k)
     )
 

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..model import Model
 from ..visible import quoted
 from .edits import Edits
-from .finding import Finding, chosen, read, text_until, token_id
+from .finding import Finding, chosen, read, shortened, token_id, token_name, whole
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -29,14 +29,16 @@ _PATHS_AT_ONCE = 16
 class TokenGradients(Finding):
     """Shares of logit(target), or of logit(target) - logit(versus), by input token.
 
-    scores [position]: each token's share. gradient [position, n_embd]: of the logit with respect
-    to the token embeddings (integrated: its mean along the path). value, baseline_value: the
-    logit at the text and at the baseline. Integrated gradients sum to value - baseline_value up
-    to `residue`, which more steps make smaller; gradient × input promises no such sum (None).
+    text: up to `position`. scores [position]: each token's share. gradient [position, n_embd]: of
+    the logit with respect to the token embeddings (integrated: its mean along the path). value,
+    baseline_value: the logit at the text and at the baseline. Integrated gradients sum to value -
+    baseline_value up to `residue`, which more steps make smaller; gradient × input promises no such
+    sum (None).
     """
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     position: int
     method: Literal["gradient × input", "integrated gradients"]
     target_id: int
@@ -69,7 +71,7 @@ class TokenGradients(Finding):
                 kind="TokenGradients",
                 title="Token gradients",
                 how=how,
-                about=text_until(self.tokens, self.position),
+                about=shortened(self.text),
                 pictures=(Tokens(tokens=self.tokens[:n], values=self.scores[:n]),),
             )
         ]
@@ -190,16 +192,16 @@ class _Question:
         scores = np.zeros(n)
         slope[:n_seen] = gradient.cpu().double().numpy()
         scores[:n_seen] = (slope[:n_seen] * factor.detach().cpu().double().numpy()).sum(-1)
-        decode = self.gpt.tokenizer.decode
         return TokenGradients(
             ids=self.ids,
             tokens=self.tokens,
+            text=whole(self.gpt, self.seen),
             position=self.position,
             method=method,
             target_id=self.target_id,
-            target=decode([self.target_id]),
+            target=token_name(self.gpt, self.target_id),
             versus_id=self.versus_id,
-            versus=None if self.versus_id is None else decode([self.versus_id]),
+            versus=None if self.versus_id is None else token_name(self.gpt, self.versus_id),
             value=value,
             baseline_value=baseline_value,
             scores=scores,

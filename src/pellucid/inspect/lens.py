@@ -13,7 +13,7 @@ import numpy as np
 
 from ..draw.pictures import Lens, Section
 from ..taps import compose
-from .finding import Finding, chosen, highest, read, text_until
+from .finding import Finding, chosen, highest, read, shortened, token_name, token_names, whole
 from .recorder import Recorder
 from .threads import side_by_side
 
@@ -31,15 +31,16 @@ class LogitLens(Finding):
     """The residual stream read out at every layer and position.
 
     layers: "embed", then "0", "1", … (after that layer); the last is the model's own output.
-    positions: which of the text's. top_ids, top_tokens, top_logprobs [layer, position, k]: the
-    likeliest. target_ids, targets [position]: the token that really follows; at the text's end
-    the model's own prediction. target_logprobs, target_ranks [layer, position], ranks from 0.
-    entropy, divergence [layer, position]: nats; KL(model's output ‖ this layer's).
-    logits [layer, position, n_vocab], or None unless kept.
+    positions: which of the text's; text: up to the last of them. top_ids, top_tokens,
+    top_logprobs [layer, position, k]: the likeliest. target_ids, targets [position]: the token that
+    really follows; at the last of all the model's own prediction. target_logprobs, target_ranks
+    [layer, position], ranks from 0. entropy, divergence [layer, position]: nats; KL(model's output
+    ‖ this layer's). logits [layer, position, n_vocab], or None unless kept.
     """
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     layers: tuple[str, ...]
     positions: tuple[int, ...]
     top_ids: np.ndarray
@@ -68,14 +69,13 @@ class LogitLens(Finding):
             divergence=self.divergence,
             texts={int(i): text for i, text in zip(self.top_ids.ravel(), texts, strict=True)},
         )
-        last = self.positions[-1] if len(self.positions) == 1 else None
         return [
             Section(
                 kind="LogitLens",
                 title="Logit lens",
                 how="What the model would predict if it ended after each layer, and how likely: "
                 "layer by layer, for the tokens read so far.",
-                about=text_until(self.tokens, last),
+                about=shortened(self.text),
                 pictures=(lens,),
             )
         ]
@@ -91,13 +91,15 @@ def logit_lens(
 ) -> LogitLens:
     """Final norm and unembedding applied to the residual stream after every layer.
 
-    positions: only these. keep_logits: keep all of them, layers × positions × n_vocab numbers.
+    positions: only these; what follows the last of them is not looked at. keep_logits: keep all
+    of them, layers × positions × n_vocab numbers.
     """
     ids, _ = read(gpt, text)
     positions = chosen(positions, len(ids), "position")
     recorder = Recorder(gpt, "resid_post", budget_bytes=1 << 62)
     first = Recorder(gpt, "blocks.0.resid_pre", budget_bytes=1 << 62)
-    output = gpt.model.backend.to_numpy(gpt.forward([ids], tap=compose(first, recorder)))[0]
+    seen = ids[: max(positions, default=0) + 1]
+    output = gpt.model.backend.to_numpy(gpt.forward([seen], tap=compose(first, recorder)))[0]
     streams = [*first.passes[0].values(), *recorder.passes[0].values()]
     final = output[list(positions)]
     return read_out(gpt, ids, positions, streams, final, k=k, keep_logits=keep_logits)
@@ -115,12 +117,14 @@ def read_out(
 ) -> LogitLens:
     """The lens from what a pass over the ids has made: the stream before the first layer and
     after each one, [batch, position, n_embd], and the model's logits at the positions asked for,
-    [len(positions), n_vocab]."""
+    [len(positions), n_vocab]. It may have ended before the ids did."""
     hparams, backend = gpt.hparams, gpt.model.backend
-    k = min(k, hparams.n_vocab)
-    follow = (ids[i + 1] if i + 1 < len(ids) else int(own.argmax()) for i, own in
-              zip(positions, final, strict=True))  # fmt: skip
-    targets = np.fromiter(follow, np.int64, len(positions))
+    k, n = min(k, hparams.n_vocab), streams[0].shape[1]
+    follow = [
+        ids[i + 1] if i + 1 < n else int(own.argmax())
+        for i, own in zip(positions, final, strict=True)
+    ]
+    targets = np.asarray(follow, np.int64)
 
     shape = (len(streams), len(positions))
     top_ids = np.empty((*shape, k), np.int64)
@@ -132,7 +136,7 @@ def read_out(
     for layer, x in enumerate(streams):
         # All positions stay together where all are asked for: then the last layer's arithmetic
         # is the output's, bit for bit.
-        part = x if len(positions) == len(ids) else x[:, rows]
+        part = x if len(positions) == n else x[:, rows]
         logits = backend.to_numpy(gpt.model.readout(part))[0]
         if kept is not None:
             kept[layer] = logits
@@ -155,10 +159,11 @@ def read_out(
 
         side_by_side(measure, len(positions), _ROWS)
 
-    text_of = {int(i): gpt.tokenizer.decode([int(i)]) for i in np.unique(top_ids)}
+    text_of = {int(i): token_name(gpt, int(i)) for i in np.unique(top_ids)}
     return LogitLens(
         ids=ids,
-        tokens=tuple(gpt.tokenizer.decode([token]) for token in ids),
+        tokens=token_names(gpt, ids),
+        text=whole(gpt, ids[: max(positions, default=0) + 1]),
         layers=("embed", *(str(i) for i in range(hparams.n_layer))),
         positions=positions,
         top_ids=top_ids,
@@ -167,7 +172,7 @@ def read_out(
         ),
         top_logprobs=top_logprobs,
         target_ids=tuple(int(i) for i in targets),
-        targets=tuple(gpt.tokenizer.decode([int(i)]) for i in targets),
+        targets=token_names(gpt, targets),
         target_logprobs=target_logprobs,
         target_ranks=target_ranks,
         entropy=entropy,

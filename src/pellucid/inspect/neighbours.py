@@ -9,7 +9,7 @@ import numpy as np
 
 from ..draw.pictures import Bars, Section
 from ..errors import InputError
-from .finding import Finding, highest, token_id
+from .finding import Finding, highest, token_id, token_names
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -75,7 +75,7 @@ def neighbours(
     nearest = highest(similarity, k)
     return Neighbours(
         ids=tuple(int(i) for i in nearest),
-        tokens=tuple(gpt.tokenizer.decode([int(i)]) for i in nearest),
+        tokens=token_names(gpt, nearest),
         similarity=similarity[nearest],
         by=by,
     )

@@ -18,7 +18,18 @@ from ..errors import InputError
 from ..visible import quoted, visible
 from .cost import select
 from .edits import Edits, edited_copies
-from .finding import Finding, chosen, head_names, layer_names, read, text_until, token_id
+from .finding import (
+    Finding,
+    chosen,
+    head_names,
+    layer_names,
+    read,
+    shortened,
+    token_id,
+    token_name,
+    token_names,
+    whole,
+)
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -40,8 +51,10 @@ class Patching(Finding):
 
     source_ids: tuple[int, ...]
     source_tokens: tuple[str, ...]
+    source_text: str
     base_ids: tuple[int, ...]
     base_tokens: tuple[str, ...]
+    base_text: str
     over: Literal["positions", "heads"]
     target_id: int
     target: str
@@ -119,7 +132,7 @@ class Patching(Finding):
             )
             shown = (tabs, strongest)
         what = "each head's output" if over_heads else "the residual stream at each position"
-        source, base = text_until(self.source_tokens), text_until(self.base_tokens)
+        source, base = shortened(self.source_text), shortened(self.base_text)
         return [
             Section(
                 kind="Patching",
@@ -223,17 +236,18 @@ def patch_each(
         n = len(base_ids) if over == "positions" else hparams.n_head
         x = streams.passes[0][f"blocks.{layer}.resid_pre"]
         metrics.append(metric(edited_copies(gpt.model, x, layer, name, n, put)))
-    decode = gpt.tokenizer.decode
     return Patching(
         source_ids=source_ids,
-        source_tokens=tuple(decode([i]) for i in source_ids),
+        source_tokens=token_names(gpt, source_ids),
+        source_text=whole(gpt, source_ids),
         base_ids=base_ids,
-        base_tokens=tuple(decode([i]) for i in base_ids),
+        base_tokens=token_names(gpt, base_ids),
+        base_text=whole(gpt, base_ids),
         over=over,
         target_id=target_id,
-        target=decode([target_id]),
+        target=token_name(gpt, target_id),
         versus_id=versus_id,
-        versus=None if versus_id is None else decode([versus_id]),
+        versus=None if versus_id is None else token_name(gpt, versus_id),
         source_metric=float(metric(source_logits)),
         base_metric=float(metric(base_logits)),
         metric=np.stack(metrics),
@@ -245,9 +259,10 @@ def _pair(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     (source_ids, source_tokens), (base_ids, base_tokens) = read(gpt, source), read(gpt, base)
     if len(source_ids) != len(base_ids):
+        names = (", ".join(map(quoted, tokens)) for tokens in (source_tokens, base_tokens))
         raise InputError(
             f"the prompts have {len(source_ids)} and {len(base_ids)} tokens, "
-            f"{list(source_tokens)} and {list(base_tokens)}: patching needs as many in both, "
-            "because values are put in position by position"
+            f"{' and '.join(names)}: patching needs as many in both, because values are put in "
+            "position by position"
         )
     return source_ids, base_ids

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..generate import Generation
 from ..taps import axes
 from .cost import BUDGET, Cost, Indices, Names, cost_of, estimate, select
-from .finding import chosen, read
+from .finding import chosen, read, token_names, whole
 from .trace import Trace
 
 if TYPE_CHECKING:
@@ -181,7 +181,8 @@ class Recorder:
         return Trace(
             arrays=values,
             ids=tuple(ids),
-            tokens=tuple(self.gpt.tokenizer.decode([token]) for token in ids),
+            tokens=token_names(self.gpt, ids),
+            text=whole(self.gpt, ids),
             positions=tuple(kept),
             heads=self.heads or tuple(range(self.gpt.hparams.n_head)),
             hparams=self.gpt.hparams,
@@ -206,8 +207,9 @@ def trace(
 ) -> Trace:
     """Run a text (or ids) through the model and keep the values named.
 
-    names, layers: see `select`. heads, positions: only these. What it takes is known before it
-    runs (`estimate`); over the budget it raises InputError that says how to narrow it.
+    names, layers: see `select`. heads, positions: only these. What follows the last position
+    asked for is not run: it is no key either. What it takes is known before it runs (`estimate`);
+    over the budget it raises InputError that says how to narrow it.
     """
     ids, _ = read(gpt, text)
     places = None if positions is None else chosen(positions, len(ids), "position")
@@ -215,5 +217,6 @@ def trace(
     recorder = Recorder(
         gpt, names, layers=layers, heads=heads, positions=places, budget_bytes=budget_bytes
     )
-    gpt.forward([ids], tap=recorder)
+    seen = ids if places is None else ids[: max(places, default=0) + 1]
+    gpt.forward([seen], tap=recorder)
     return recorder._join(ids)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..draw.pictures import Lines, Picture, Section
 from ..draw.slides import Formula, Matrix
-from .finding import Finding
+from .finding import Finding, whole
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Seen:
 
     @cached_property
     def text(self) -> str:
-        return self.gpt.tokenizer.decode(self.ids)
+        return whole(self.gpt, self.ids)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from ..draw.notation import head_name, percent
 from ..draw.pictures import Bars, Heat, Picture, Section, Tabs, Tokens
 from ..sequence import Alternative
 from ..visible import quoted
-from .finding import Finding, head_names, layer_names, text_until
+from .finding import Finding, head_names, layer_names, shortened
 
 __all__ = ["Kind", "Over", "Sweep"]
 
@@ -24,13 +24,15 @@ Over = Literal["heads", "mlps", "positions"]
 class Sweep(Finding):
     """What ablating each part alone does to the prediction after `position`.
 
-    over: "heads", arrays are [layer, head]; "mlps": [layer]; "positions": [position].
+    text: up to there. over: "heads", arrays are [layer, head]; "mlps": [layer]; "positions":
+    [position].
     divergence: KL(before ‖ after), nats. logit_change, logprob_change: of the target.
     top_ids, top_tokens: the likeliest token after each ablation.
     """
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     position: int
     over: Over
     how: Kind
@@ -121,7 +123,7 @@ class Sweep(Finding):
                 title=f"Ablation of every {part}",
                 how=f"Each {part} ablated alone ({self.how}): what that does to the prediction of "
                 f"{target} ({percent(math.exp(self.target_logprob))} before).",
-                about=text_until(self.tokens, self.position),
+                about=shortened(self.text),
                 pictures=tuple(shown),
             )
         ]

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..hparams import HParams
 from ..taps import TAPS, axes, canonical_name, table_name, tap_names, transformer_lens_name
 from .cost import Indices, Names, select
-from .finding import Finding, chosen, text_until
+from .finding import Finding, chosen, shortened
 
 __all__ = ["Trace"]
 
@@ -28,13 +28,14 @@ class Trace(Finding, Mapping[str, np.ndarray]):
     """The values of one text, by name: ours or TransformerLens's.
 
     arrays: as the model makes them (see `pellucid.TAPS`) without the batch axis. Each position
-    axis ("position", "query") runs over `positions`, each head axis over `heads`; keys are all.
-    ids, tokens: the whole text.
+    axis ("position", "query") runs over `positions`, each head axis over `heads`; keys are all
+    that the last position can see. ids, tokens, text: of the whole text.
     """
 
     arrays: dict[str, np.ndarray] = field(repr=False)
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     positions: tuple[int, ...]
     heads: tuple[int, ...]
     hparams: HParams
@@ -87,7 +88,7 @@ class Trace(Finding, Mapping[str, np.ndarray]):
                 how=f"{len(rows)} value{'s' * (len(rows) != 1)}, {size(self.n_bytes)}, of "
                 f"{'every position' if n == whole else f'{n} of {whole} positions'}, in the order "
                 "in which the model computes them.",
-                about=text_until(self.tokens),
+                about=shortened(self.text),
                 pictures=(values, *self._norms(tokens)),
             )
         ]
@@ -145,6 +146,7 @@ class Trace(Finding, Mapping[str, np.ndarray]):
             "format": _FORMAT,
             "ids": json.dumps(self.ids),
             "tokens": json.dumps(self.tokens),
+            "text": json.dumps(self.text),
             "positions": json.dumps(self.positions),
             "heads": json.dumps(self.heads),
             "hparams": json.dumps(self.hparams.to_dict()),
@@ -169,6 +171,7 @@ class Trace(Finding, Mapping[str, np.ndarray]):
             ids, tokens, positions, heads = (
                 tuple(json.loads(about[key])) for key in ("ids", "tokens", "positions", "heads")
             )
+            text = str(json.loads(about.get("text", '""')))  # not in the first such files
             hparams = HParams.from_dict(json.loads(about["hparams"]))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is a damaged trace: {error}") from error
@@ -178,6 +181,7 @@ class Trace(Finding, Mapping[str, np.ndarray]):
             arrays=kept,
             ids=ids,
             tokens=tokens,
+            text=text,
             positions=positions,
             heads=heads,
             hparams=hparams,

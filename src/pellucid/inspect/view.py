@@ -14,7 +14,7 @@ from ..visible import quoted
 from .attention import AttentionSummary, HeadLabels, head_labels, patterns, summary
 from .attribution import ROW, Attribution, attributed
 from .cost import BUDGET, estimate
-from .finding import Finding, chosen, highest, layer_names, read, text_until
+from .finding import Finding, chosen, highest, layer_names, read, shortened, token_names, whole
 from .lens import LogitLens, read_out
 from .recorder import Recorder
 
@@ -31,11 +31,12 @@ _LENS_NUMBERS = 3 << 23  # logits that the lens computes: half a second on two c
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction(Finding):
-    """What follows `position`. logits [n_vocab]: the model's own. top_ids, top_tokens [k]: the
-    likeliest tokens, likeliest first."""
+    """What follows `position`. text: up to there. logits [n_vocab]: the model's own. top_ids,
+    top_tokens [k]: the likeliest tokens, likeliest first."""
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     position: int
     logits: np.ndarray
     top_ids: tuple[int, ...]
@@ -48,7 +49,7 @@ class Prediction(Finding):
                 kind="Prediction",
                 title="Next token",
                 how=f"What may follow {quoted(self.tokens[self.position])}, and how likely.",
-                about=text_until(self.tokens, self.position),
+                about=shortened(self.text),
                 pictures=(likeliest,),
             )
         ]
@@ -64,6 +65,7 @@ class ResidualNorms(Finding):
 
     ids: tuple[int, ...]
     tokens: tuple[str, ...]
+    text: str
     layers: tuple[str, ...]
     stream: np.ndarray
     attention: np.ndarray
@@ -93,7 +95,7 @@ class ResidualNorms(Finding):
                 title="Residual stream",
                 how="How long each token's vector is after each layer (Euclidean norm). It usually "
                 "grows; the first token's is often far longer than the rest.",
-                about=text_until(self.tokens),
+                about=shortened(self.text),
                 pictures=(Tabs(pictures=pictures, caption="Of"),),
             )
         ]
@@ -148,11 +150,15 @@ def predicted(
     gpt: GPT, ids: tuple[int, ...], here: int, logits: np.ndarray, *, k: int = 50
 ) -> Prediction:
     """The same from the position's logits [n_vocab]."""
-    tokens = tuple(gpt.tokenizer.decode([token]) for token in ids)
     top = tuple(int(i) for i in highest(logits, k))
-    texts = tuple(gpt.tokenizer.decode([i]) for i in top)
     return Prediction(
-        ids=ids, tokens=tokens, position=here, logits=logits, top_ids=top, top_tokens=texts
+        ids=ids,
+        tokens=token_names(gpt, ids),
+        text=whole(gpt, ids[: here + 1]),
+        position=here,
+        logits=logits,
+        top_ids=top,
+        top_tokens=token_names(gpt, top),
     )
 
 
@@ -178,7 +184,8 @@ def norms_of(gpt: GPT, ids: tuple[int, ...], values: Mapping[str, Array]) -> Res
 
     return ResidualNorms(
         ids=ids,
-        tokens=tuple(gpt.tokenizer.decode([token]) for token in ids),
+        tokens=token_names(gpt, ids),
+        text=whole(gpt, ids),
         layers=("embed", *(str(i) for i in range(n_layer))),
         stream=np.stack([length("blocks.0.resid_pre"), *each_layer("resid_post")]),
         attention=np.stack(each_layer("attn_out")),
@@ -206,11 +213,11 @@ def view(
     hparams, model = gpt.hparams, gpt.model
     here, names = len(ids) - 1, ["blocks.0.resid_pre", *_STREAMS, "attn.q", "attn.k", "attn.v"]
     row = Recorder(gpt, set(ROW) - {"attn.pattern"}, positions=here, budget_bytes=1 << 62)
-    whole = Recorder(gpt, names, budget_bytes=1 << 62)
+    rows = Recorder(gpt, names, budget_bytes=1 << 62)
     positions = tuple(range(max(0, len(ids) - _read_out(hparams)), len(ids)))
     all_of_them = len(positions) == len(ids)
-    logits = gpt.forward([ids], tap=compose(row, whole), last_only=not all_of_them)[0]
-    values = whole.passes[0]
+    logits = gpt.forward([ids], tap=compose(row, rows), last_only=not all_of_them)[0]
+    values = rows.passes[0]
     ends = (f"blocks.{layer}.resid_post" for layer in range(hparams.n_layer))
     streams = [values[name] for name in ("blocks.0.resid_pre", *ends)]
     own = model.backend.to_numpy(logits[-1])

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..hparams import SIZES, HParams
 from ..sampling import softmax
 from ..visible import visible, visible_bytes
-from .finding import Finding, highest, read
+from .finding import Finding, highest, read, token_names, whole
 from .step import Seen, Step
 from .walk_layer import heads, layers, self_attention, synthesis
 
@@ -302,7 +302,7 @@ def output(seen: Seen) -> Step:
             Distribution(
                 logits=logits,
                 ids=tuple(top),
-                texts=tuple(seen.gpt.tokenizer.decode([i]) for i in top),
+                texts=token_names(seen.gpt, top),
             ),
         ),
     )
@@ -313,7 +313,7 @@ def predicted(seen: Seen) -> Step:
     token = int(logits.argmax())
     share = softmax(np.asarray(logits, np.float64))[token]
     name = seen.gpt.tokenizer.piece(token).shown
-    read = seen.gpt.tokenizer.decode(seen.ids[: seen.position + 1])
+    read = whole(seen.gpt, seen.ids[: seen.position + 1])
     return Step(
         number=10,
         title="Predicted token",

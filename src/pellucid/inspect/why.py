@@ -18,7 +18,7 @@ from ..visible import on_one_line, quoted
 from .ablation import Ablation, Sweep, ablate, ablate_each
 from .attention import HeadLabels, head_labels
 from .attribution import Attribution, attribute
-from .finding import Finding, chosen, likeliest, read, text_until
+from .finding import Finding, chosen, likeliest, read, shortened, token_name, whole
 from .lens import LogitLens, logit_lens
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Why(Finding):
 
     prompt_ids: tuple[int, ...]
     prompt_tokens: tuple[str, ...]
+    prompt: str
     target_id: int
     target: str
     probability: float
@@ -76,7 +77,7 @@ class Why(Finding):
             title=f"Why {quoted(self.target)}",
             how=f"Its probability: {percent(self.probability)}. In sentences; the pictures behind "
             "them follow.",
-            about=text_until(self.prompt_tokens),
+            about=shortened(self.prompt),
             pictures=(
                 Lines(lines=self.sentences),
                 Bars(
@@ -123,22 +124,28 @@ def why(
     prompt: str | Sequence[int],
     continuation: str | Sequence[int] | None = None,
     *,
+    token: int = 1,
     labels: bool = True,
 ) -> Why:
-    """Which tokens and heads made the model say `continuation` after `prompt`, and what it would
-    have said without them.
+    """Which tokens and heads made the model say a token of `continuation` after `prompt`, and
+    what it would have said without them.
 
-    continuation: its first token is what is explained (default: the likeliest token).
-    labels: also measure what the heads do in general.
+    continuation: default the likeliest token. token: which of its tokens is explained, the first
+    is 1; those before it then belong to the prompt. labels: also measure what the heads do in
+    general. Raises InputError where the continuation has no such token.
     """
-    ids, tokens = read(gpt, prompt)
-    logits = gpt.logits(ids)[-1]
     following = None if continuation is None else gpt.encode(continuation)
     if following == []:
         raise InputError("the continuation is empty: name at least one token, or leave it out")
-    target_id = int(logits.argmax()) if following is None else following[0]
+    n = len(following or [0])
+    if not 1 <= token <= n:
+        has = "1 token" if n == 1 else f"{n} tokens"
+        raise InputError(f"the continuation has {has}: there is no token {token} of it")
+    ids, tokens = read(gpt, [*gpt.encode(prompt), *(following or [])[: token - 1]])
+    logits = gpt.logits(ids)[-1]
+    target_id = int(logits.argmax()) if following is None else following[token - 1]
     chosen(target_id, gpt.hparams.n_vocab, "token")
-    target = gpt.tokenizer.decode([target_id])
+    target, text = token_name(gpt, target_id), whole(gpt, ids)
 
     ranked = likeliest(gpt, logits, 6)
     rank = int((logits > logits[target_id]).sum())
@@ -162,12 +169,9 @@ def why(
         measured = head_labels(gpt)
 
     probability = math.exp(by_head.target_logprob)
-    sentences = [_prediction(tokens, target, probability, rank, ranked, target_id)]
-    if following is not None and len(following) > 1:
-        sentences.append(
-            f"The continuation has {len(following)} tokens; this is about the first, "
-            f"{quoted(target)}."
-        )
+    sentences = [_prediction(text, target, probability, rank, ranked, target_id)]
+    if n > 1:
+        sentences.append(f"This is token {token} of {n} of the continuation.")
     sentences.append(_tokens(by_token, tokens, positions, without_tokens))
     sentences.append(
         _heads(by_head, heads, attribution, measured, without_heads or without_attention)
@@ -177,6 +181,7 @@ def why(
     return Why(
         prompt_ids=ids,
         prompt_tokens=tokens,
+        prompt=text,
         target_id=target_id,
         target=target,
         probability=probability,
@@ -198,7 +203,7 @@ def why(
 
 
 def _prediction(
-    tokens: Sequence[str],
+    text: str,
     target: str,
     probability: float,
     rank: int,
@@ -211,7 +216,6 @@ def _prediction(
         if each.token != target_id
     ]
     place = "its first choice" if rank == 0 else f"number {rank + 1} on its list"
-    text = "".join(tokens)
     text = text if len(text) <= 60 else f"…{text[-59:]}"
     return (
         f"After “{on_one_line(text)}” the model gives {quoted(target)} a probability of "

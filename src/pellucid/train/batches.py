@@ -76,13 +76,11 @@ class Batches:
         epoch, at = divmod(row, self.n_rows)
         if self._epoch is None or self._epoch[0] != epoch:
             rng = np.random.default_rng([self.seed, epoch])
-            if self.aligned:
-                order = self._taught[rng.permutation(self.n_rows)]
-            else:
-                order = self._begins[rng.permutation(len(self._begins))]
+            order = self._begins[rng.permutation(len(self._begins))]
+            if not self.aligned:
                 slack = self.tokens.n_tokens - 1 - len(order) * self.n_ctx
-                order = self._teaching(order + int(rng.integers(0, slack + 1)))
-            self._epoch = (epoch, np.resize(order, self.n_rows))
+                order = order + int(rng.integers(0, slack + 1))
+            self._epoch = (epoch, np.resize(self._teaching(order), self.n_rows))
         return int(self._epoch[1][at])
 
     def _teaches(self, begins: np.ndarray) -> np.ndarray:
