@@ -99,7 +99,7 @@ def both(tmp_path_factory):
     from pellucid import checkpoint, load
     from pellucid.evaluate.lm import PellucidLM
 
-    gpt, tensors = lively(n_ctx=12)
+    gpt, tensors = lively_gpt(n_ctx=12)
     folder = tmp_path_factory.mktemp("hf") / "model"
     numbers = {name: value.astype("f4") for name, value in tensors.items()}
     checkpoint.save(folder, gpt.hparams, numbers, gpt.tokenizer, format="hf")

@@ -206,14 +206,14 @@ def test_a_finished_run_of_pairs_is_gone_on_with_and_drawn(pairs, tmp_path):
     run = tmp_path / "run"
     asked = ("prefer", pairs / "pairs.jsonl", "--start", pairs / "base", "--batch", 2, "--threads",
              1, "--out", run, "--precision", "float32")  # fmt: skip
-    first = CliRunner().invoke(cli, [*map(str, asked), "--steps", "2"])
+    first = invoke(*asked, "--steps", 2)
     assert first.exit_code == 0, first.exception
     more = train("--resume", run, "--steps", 4)
     assert "Goes on after step 2" in more.stderr
     assert "nats/pair" in more.stdout
     assert "perplexity" not in more.stdout
     assert len(read_log(run)) == 4
-    assert CliRunner().invoke(cli, ["plot", str(run)]).exit_code == 0
+    assert invoke("plot", run).exit_code == 0
     drawn = (run / "loss.svg").read_text(encoding="utf-8")
     assert "nats/pair" in drawn
     assert "perplexity" not in drawn

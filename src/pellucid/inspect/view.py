@@ -222,7 +222,7 @@ def view(
     streams = [values[name] for name in ("blocks.0.resid_pre", *ends)]
     own = model.backend.to_numpy(logits[-1])
     if not all_of_them:
-        logits = model.readout(streams[-1][:, model.backend.ids(positions)])[0]
+        logits = model.readout(streams[-1][:, model.backend.ids(list(positions))])[0]
     pattern = patterns(gpt, values)
     last = {
         f"blocks.{layer}.attn.pattern": pattern[None, layer, :, here:]
