@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,12 +150,22 @@ def _address(array: np.ndarray) -> int:
 def checking_finite(tensors: Mapping[str, np.ndarray], source: Path) -> Iterator[None]:
     """`check_finite` on a thread of its own while the block runs, which numpy lets it: it holds
     Python only between sums. Ends with the block, and its error goes before the block's."""
-    with ThreadPoolExecutor(1, "pellucid-finite") as pool:
-        checked = pool.submit(check_finite, tensors, source)
+    problems: list[CheckpointError] = []
+
+    def check() -> None:
         try:
-            yield
-        finally:
-            checked.result()
+            check_finite(tensors, source)
+        except CheckpointError as problem:
+            problems.append(problem)
+
+    thread = Thread(target=check, name="check_finite")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        if problems:
+            raise problems[0]
 
 
 def widen(stored: np.ndarray, dtype: str) -> np.ndarray:
