@@ -77,7 +77,7 @@ def model(checkout: Path, folder: Path) -> dict[str, float]:
 
 def page(checkout: Path, folder: Path) -> dict[str, float]:
     """`pellucid view` of 1,024 tokens, the whole command: until its page can be opened."""
-    words = " the of and to in is that for it was on as with he be at by had not are".split()
+    words = ["of", "and", "to", "in", "is", "that", "for", "it", "was", "on", "as"]
     text = "the" + "".join(f" {words[i * 7919 % len(words)]}" for i in range(1023))
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "pellucid", "view", "-", "--model", str(folder)]
