@@ -9,7 +9,7 @@ from pellucid import inspect
 from pellucid.errors import InputError
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
-from pellucid.inspect.attention import patterns
+from pellucid.inspect.patterns import patterns_of
 from pellucid.taps import compose
 from pellucid.weights import initialise
 from support.circuits import Letters, random_gpt
@@ -89,7 +89,7 @@ def test_patterns_are_those_that_a_pass_writes_down(dtype: str) -> None:
     qk = inspect.Recorder(gpt, ["attn.q", "attn.k"])
     written = inspect.Recorder(gpt, "attn.pattern")
     gpt.forward([ids], tap=compose(qk, written))
-    computed = patterns(gpt, qk.passes[0])
+    computed = patterns_of(gpt, qk.passes[0])
     for layer, pattern in enumerate(written.passes[0].values()):
         np.testing.assert_array_equal(computed[layer], pattern[0])
 

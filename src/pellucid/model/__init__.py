@@ -2,7 +2,7 @@
 together with a set of weights (`model`)."""
 
 from .attend import attention_pattern, multi_head_attention, self_attention
-from .gpt2 import EPSILON, block, embed, gpt2, layer_norm, mlp, unembed
+from .gpt2 import EPSILON, block, embed, forward, layer_norm, mlp, unembed
 from .model import Model
 from .one_pass import Pass
 
@@ -13,7 +13,7 @@ __all__ = [
     "attention_pattern",
     "block",
     "embed",
-    "gpt2",
+    "forward",
     "layer_norm",
     "mlp",
     "multi_head_attention",

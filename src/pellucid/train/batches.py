@@ -13,9 +13,7 @@ import numpy as np
 from ..data.corpus import Tokens
 from ..errors import InputError
 
-__all__ = ["IGNORE", "Batches"]
-
-_BLOCK = 1 << 24  # of a mask that is looked at at a time
+__all__ = ["IGNORE", "Batches", "spans"]
 
 IGNORE = -100  # a target from which nothing is learned; cross_entropy's default
 
@@ -53,7 +51,7 @@ class Batches:
             if self.aligned
             else np.arange(max(1, (self.tokens.n_tokens - 1) // self.n_ctx - 1)) * self.n_ctx
         )
-        self._spans = None if self.tokens.learn is None else _spans(self.tokens.learn)
+        self._spans = None if self.tokens.learn is None else spans(self.tokens.learn)
         self._taught = self._teaching(self._begins)
         self.n_left_out = len(self._begins) - int(self._teaches(self._begins).sum())
 
@@ -109,17 +107,18 @@ class Batches:
         return ids[:, :-1], targets
 
 
-def _spans(learn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def spans(learn: np.ndarray, block: int = 1 << 24) -> tuple[np.ndarray, np.ndarray]:
     """learn [n_tokens] of 0 and 1 -> where each run of ones begins, and where it has ended.
+    block: tokens looked at at a time.
 
     Raises InputError when there is nothing to be learned.
     """
     edges = [np.empty(0, np.int64)]
     before = 0
-    for at in range(0, len(learn), _BLOCK):
-        block = np.asarray(learn[at : at + _BLOCK]) != 0
-        edges.append(np.flatnonzero(np.diff(block, prepend=before != 0)) + at)
-        before = int(block[-1])
+    for at in range(0, len(learn), block):
+        part = np.asarray(learn[at : at + block]) != 0
+        edges.append(np.flatnonzero(np.diff(part, prepend=before != 0)) + at)
+        before = int(part[-1])
     changes = np.concatenate([*edges, [len(learn)] if before else []]).astype(np.int64)
     starts, ends = changes[::2], changes[1::2]
     if not (ends > 1).any():  # the very first token is no target

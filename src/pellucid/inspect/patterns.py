@@ -27,7 +27,7 @@ __all__ = [
     "HeadLabels",
     "attention",
     "head_labels",
-    "patterns",
+    "patterns_of",
     "summary",
 ]
 
@@ -255,7 +255,7 @@ def summary(
     )
 
 
-def patterns(gpt: GPT, values: Mapping[str, Array]) -> np.ndarray:
+def patterns_of(gpt: GPT, values: Mapping[str, Array]) -> np.ndarray:
     """The patterns of every head, [layer, head, query, key], from every layer's attn.q and attn.k
     [batch, position, head, d_k]: those of a pass that writes them down, to the bit.
 

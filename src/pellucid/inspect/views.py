@@ -11,11 +11,11 @@ import numpy as np
 from ..draw.pictures import Distribution, Heat, Section, Tabs
 from ..taps import compose
 from ..visible import quoted
-from .attention import AttentionSummary, HeadLabels, head_labels, patterns, summary
 from .attribution import ROW, Attribution, attributed
 from .cost import BUDGET, estimate
 from .finding import Finding, chosen, highest, layer_names, read, shortened, token_names, whole
 from .lens import LogitLens, read_out
+from .patterns import AttentionSummary, HeadLabels, head_labels, patterns_of, summary
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def view(
     own = model.backend.to_numpy(logits[-1])
     if not all_of_them:
         logits = model.readout(streams[-1][:, model.backend.ids(list(positions))])[0]
-    pattern = patterns(gpt, values)
+    pattern = patterns_of(gpt, values)
     last = {
         f"blocks.{layer}.attn.pattern": pattern[None, layer, :, here:]
         for layer in range(hparams.n_layer)
