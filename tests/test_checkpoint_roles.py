@@ -187,6 +187,13 @@ def test_gguf_padding_is_left_out(tmp_path: Path) -> None:
 # --- what every text begins with -----------------------------------------------------------------
 
 
+def test_a_text_without_a_word_begins_with_bos(tmp_path: Path) -> None:
+    for path in ways(tmp_path, a_tokenizer(), Roles(bos=258, eos=(259,))).values():
+        gpt = pellucid.load(path)
+        assert gpt.generate("", max_tokens=0).prompt == (258,)
+        assert gpt.generate("a", max_tokens=0).prompt == (VOCAB["a"],)  # nothing asks for it
+
+
 def test_prompts_begin_with_bos_once(tmp_path: Path) -> None:
     tokenizer = a_tokenizer(begin=(258,))
     for path in ways(tmp_path, tokenizer, Roles(bos=258, eos=(259,))).values():
@@ -305,6 +312,7 @@ def test_the_command_line_warns_in_one_line(
         ({"attn_implementation": "x/y"}, "names code"),
         ({"custom_pipelines": {}}, "names Python code"),
         ({"trust_remote_code": False}, "asks for Python code"),
+        ({"remote_kernels": ["x/y"]}, "'remote_kernels' is refused: it speaks of code"),
     ],
 )
 def test_keys_of_other_models_are_refused_by_name(

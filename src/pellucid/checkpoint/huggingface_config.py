@@ -8,6 +8,7 @@ that nobody knows is a warning.
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -228,6 +229,10 @@ _NEVER = {
 }
 
 
+# A key that nobody knows is a warning, but not one that speaks of code.
+_CODE = re.compile(r"(^|_)(code|exec|import|kernel|module|plugin|python|remote|script)s?(_|$)")
+
+
 def read_config(path: Path) -> tuple[HParams, str | None]:
     """The hyperparameters, and the chat template's name where the model was trained on chats.
 
@@ -247,6 +252,8 @@ def read_config(path: Path) -> tuple[HParams, str | None]:
         if key in SIZE_KEYS:
             continue
         if key not in KNOWN and key not in _RELATIVES:
+            if _CODE.search(key.lower()):
+                raise CheckpointError(f"{path}: {key[:60]!r} is refused: it speaks of code to run")
             unknown.append(key[:60])
             continue
         check, wanted = KNOWN.get(key) or _RELATIVES[key]
