@@ -23,6 +23,7 @@ from pellucid.cli import pellucid as program
 from pellucid.errors import CheckpointError, CheckpointWarning, TokenizerError
 from pellucid.hparams import HParams
 from pellucid.inspect import logit_lens
+from pellucid.inspect.finding import token_id
 from pellucid.tokenizer import Rules, Tokenizer
 from pellucid.weights import initialise
 from support.skips import needs
@@ -212,6 +213,22 @@ def test_prompts_begin_with_bos_once(tmp_path: Path) -> None:
                       "--max-tokens", "1"],
         )  # fmt: skip
         assert json.loads(run.stdout.splitlines()[-1])["n_prompt"] == 3
+
+
+def test_a_token_that_is_asked_about_is_no_whole_text(tmp_path: Path) -> None:
+    path = ways(tmp_path, a_tokenizer(begin=(258,)), Roles(bos=258))["hf"]
+    gpt = pellucid.load(path)
+    assert token_id(gpt, "th") == VOCAB["th"]
+
+
+def test_a_chat_also_ends_where_its_template_does(tmp_path: Path) -> None:
+    """A finetune whose configuration still names its base's end only."""
+    for path in ways(tmp_path, a_tokenizer(), Roles(eos=(NEWLINE,))).values():
+        gpt = pellucid.load(path)
+        assert gpt.stop_tokens == {NEWLINE}
+        assert Conversation(gpt, "dialogpt").settings.stop_tokens == {NEWLINE, 257}
+        assert Conversation(gpt, "plain").settings.stop_tokens == {NEWLINE}
+        assert Conversation(gpt, "dialogpt", stop_tokens=[5]).settings.stop_tokens == {5}
 
 
 # --- ids in, ids out -----------------------------------------------------------------------------

@@ -192,6 +192,20 @@ def test_finetuning_starts_from_the_checkpoint(corpus, tmp_path):
     assert tuned.evaluate() == base
 
 
+def test_a_finetuned_model_ends_its_texts_where_its_base_did(corpus, tmp_path):
+    list(trainer_for(config(corpus, tmp_path / "a", steps=1)))
+    base = checkpoint.load(tmp_path / "a" / "model")
+    roles = checkpoint.Roles(bos=3, eos=(5, 7), pad=2)
+    checkpoint.save(tmp_path / "base", base.hparams, base.tensors, base.tokenizer, roles=roles)
+    for template, wanted in ((None, roles), ("plain", checkpoint.Roles(bos=3, pad=2))):
+        out = tmp_path / f"run-{template}"
+        start = {"start": str(tmp_path / "base"), "template": template}
+        list(trainer_for(config(corpus, out, steps=1, **start)))
+        saved, _ = state.newest(out)
+        assert saved is not None
+        assert checkpoint.load(out / "model").roles == saved.model.roles == wanted
+
+
 def test_a_checkpoint_of_another_vocabulary_is_refused(corpus, tmp_path):
     with pytest.raises(InputError, match="a vocabulary of 288"):
         trainer_for(config(corpus, tmp_path, start="talk"))

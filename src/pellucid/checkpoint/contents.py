@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,10 @@ class Roles:
         """What `of` reads; only what is named."""
         values = {"bos": self.bos, "eos": list(self.eos) or None, "pad": self.pad, "unk": self.unk}
         return {role: value for role, value in values.items() if value is not None}
+
+    def kept(self, same_template: bool) -> Roles:
+        """What stays where a model learns another chat template, whose turns end otherwise."""
+        return self if same_template else replace(self, eos=())
 
     def stops(self, tokenizer: Tokenizer | None) -> tuple[int, ...]:
         """The ids that end a text: those named, else every special token."""

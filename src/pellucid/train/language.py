@@ -57,6 +57,7 @@ class Language(Task):
             tensors={name: model.tensors[name] for name in shapes(model.hparams)},
             tokenizer=tokenizer,
             template=config.template or model.template,
+            roles=model.roles.kept(config.template in (None, model.template)),
         )
 
     def take(self, first: int, count: int) -> Rows:

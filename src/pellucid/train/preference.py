@@ -157,6 +157,7 @@ class Preferences(Task):
             tensors=model.tensors,
             tokenizer=model.tokenizer,
             template=config.template or model.template,
+            roles=model.roles.kept(config.template in (None, model.template)),
         )
 
     def ready(self, saved: Saved | None, measure: Measure) -> None:
