@@ -247,6 +247,8 @@ def read_config(path: Path) -> tuple[HParams, str | None]:
         if key in SIZE_KEYS:
             continue
         if key not in KNOWN and key not in _RELATIVES:
+            if {"code", "custom", "remote"} & set(key.lower().split("_")):
+                raise CheckpointError(f"{path}: {key[:60]} is refused: it asks for code to be run")
             unknown.append(key[:60])
             continue
         check, wanted = KNOWN.get(key) or _RELATIVES[key]
