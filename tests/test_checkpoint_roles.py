@@ -329,7 +329,7 @@ def test_the_command_line_warns_in_one_line(
         ({"attn_implementation": "x/y"}, "names code"),
         ({"custom_pipelines": {}}, "names Python code"),
         ({"trust_remote_code": False}, "asks for Python code"),
-        ({"remote_kernels": ["x/y"]}, "'remote_kernels' is refused: it speaks of code"),
+        ({"remote_kernels": ["x/y"]}, "remote_kernels is refused: it asks for code"),
     ],
 )
 def test_keys_of_other_models_are_refused_by_name(

@@ -326,6 +326,34 @@ def gguf(kind: str, **options: Any) -> Callable[[Path], Path]:
     return make
 
 
+def q4_k_m(folder: Path) -> Path:
+    """llama-quantize's commonest kind: matrices in Q4_K, the embeddings and half of ffn_down in
+    Q6_K. The package reads these kinds and does not write them: random blocks with small scales."""
+    import gguf as package
+    import pytest
+
+    kinds = package.GGMLQuantizationType
+    rng = np.random.default_rng(1)
+    plain = package.GGUFWriter.add_tensor
+
+    def add(self: Any, name: str, stored: np.ndarray, raw_dtype: Any = None) -> None:
+        finer = name in ("token_embd.weight", "blk.0.ffn_down.weight")
+        kind = kinds.Q6_K if finer else kinds.Q4_K
+        if stored.ndim == 2 and name != "position_embd.weight":
+            n_rows, width = stored.shape
+            n_bytes = package.GGML_QUANT_SIZES[kind][1]
+            raw = rng.integers(0, 256, (n_rows, width // 256, n_bytes), dtype=np.uint8)
+            scale = np.frombuffer(np.float16(2e-5 if finer else 2e-4).tobytes(), np.uint8)
+            for at in (208,) if finer else (0, 2):
+                raw[:, :, at : at + 2] = scale
+            stored, raw_dtype = raw.reshape(n_rows, -1), kind
+        plain(self, name, stored, raw_dtype=raw_dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(package.GGUFWriter, "add_tensor", add)
+        return gguf("f32")(folder)
+
+
 def openai(folder: Path) -> Path:
     from support import write_openai
 
@@ -364,6 +392,7 @@ MODELS: dict[str, Wild] = {
     "cloned without Git LFS": Wild(make=lfs, right="Git LFS pointer.*git lfs pull"),
     "GGUF Q8_0": Wild(make=gguf("q8_0")),
     "GGUF Q4_0 with output": Wild(make=gguf("q4_0", output=True)),
+    "GGUF Q4_K_M": Wild(make=q4_k_m),
     "GGUF F16": Wild(make=gguf("f16")),
     "OpenAI's bundle": Wild(make=openai),
 }

@@ -229,8 +229,10 @@ _NEVER = {
 }
 
 
-# A key that nobody knows is a warning, but not one that speaks of code.
-_CODE = re.compile(r"(^|_)(code|exec|import|kernel|module|plugin|python|remote|script)s?(_|$)")
+# A key that nobody knows is a warning, but not one that may ask for code.
+_CODE = re.compile(
+    r"(^|_)(code|custom|exec|import|kernel|module|plugin|python|remote|script)s?(_|$)"
+)
 
 
 def read_config(path: Path) -> tuple[HParams, str | None]:
@@ -253,7 +255,7 @@ def read_config(path: Path) -> tuple[HParams, str | None]:
             continue
         if key not in KNOWN and key not in _RELATIVES:
             if _CODE.search(key.lower()):
-                raise CheckpointError(f"{path}: {key[:60]!r} is refused: it speaks of code to run")
+                raise CheckpointError(f"{path}: {key[:60]} is refused: it asks for code to be run")
             unknown.append(key[:60])
             continue
         check, wanted = KNOWN.get(key) or _RELATIVES[key]
