@@ -28,9 +28,6 @@ class Letters:
     def encode(self, text: str) -> list[int]:
         return [LETTERS.index(letter) for letter in text]
 
-    def framed(self, ids: list[int]) -> list[int]:
-        return ids
-
     def decode(self, ids) -> str:
         return "".join(LETTERS[i] for i in ids)
 
