@@ -50,7 +50,7 @@ def test_its_commands_run_and_print_what_it_shows(page, tmp_path, monkeypatch) -
 
 def test_nothing_is_left_out() -> None:
     """Counted by a plainer rule: lines and spans that begin with a program, and tables' cells."""
-    program = rf"(?:{'|'.join(PROGRAMS)})(?![\w.-])"
+    program = rf"(?:{'|'.join(PROGRAMS)})(?![\w./-])"
     for page in PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         outside, inside = ("".join(text.split("```")[half::2]) for half in (0, 1))
@@ -62,6 +62,7 @@ def test_nothing_is_left_out() -> None:
             counted += re.findall(rf"`(?:{'|'.join(VERBS)}) [^`]+`|`heads`", outside)
         collected = [command.text for command in ALL if command.page == page]
         assert len(collected) == len(counted), (page, collected, counted)
+    assert all(c in RUN or c.is_mention or c.why_not for c in ALL)
     assert len(RUN) > 90
 
 
@@ -88,8 +89,8 @@ def test_what_is_not_run_is_there() -> None:
             project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
             for extra in re.search(r"\[(.+)\]", command.text)[1].split(","):
                 assert extra in project["project"]["optional-dependencies"], command.text
-        if command.is_mention:
-            assert words[:1] in ([], ["VERB"], *([verb] for verb in VERBS)), command.text
+        if command.is_mention and program == "pellucid" and words:
+            assert words[0] in (*VERBS, "VERB"), command.text
 
 
 def test_the_tables_have_no_row_too_many() -> None:

@@ -35,8 +35,17 @@ PAGES = (
     *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
     "recipes/chatbot/README.md",
 )
-PROGRAMS = ("pellucid", "python", "make", "pip", "torchrun", "tensorboard", "LENS/bin")
-_BEGINS = re.compile(rf"({'|'.join(PROGRAMS)})(?![\w.-])")
+PROGRAMS = (
+    "pellucid",
+    "python",
+    "make",
+    "pip",
+    "torchrun",
+    "tensorboard",
+    "LENS/bin/pip",
+    "LENS/bin/python",
+)
+_BEGINS = re.compile(rf"({'|'.join(PROGRAMS)})(?![\w./-])")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 
@@ -92,9 +101,10 @@ class Command:
 
     @property
     def is_mention(self) -> bool:
-        """A verb that the prose speaks of, such as `pellucid data`, and asks nobody to type."""
+        """A program or a verb that the prose speaks of, such as `pellucid data`, or its help."""
         words = self.words
-        return words[0] == "pellucid" and (words[-1] == "--help" or len(words) <= 2)
+        bare = len(words) == 1 or (len(words) == 2 and words[0] == "pellucid")
+        return bare or (words[0] == "pellucid" and words[-1] == "--help")
 
     @property
     def needs_torch(self) -> bool:
