@@ -14,10 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from pellucid import checkpoint
-from pellucid.cli import pellucid as cli
 from pellucid.data.documents import SHAPES
 from pellucid.data.files import ROWS, find_files
 from pellucid.data.sources import Sources
@@ -25,8 +23,10 @@ from pellucid.errors import InputError
 from pellucid.hparams import HParams
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise
+from support.program import invoke
+from support.skips import needs
 
-pyarrow = pytest.importorskip("pyarrow")
+pyarrow = needs("pyarrow")
 from pyarrow import parquet  # noqa: E402
 
 ASKED = ['why, "so"?\nsay', "für 好", "🎉\t1"]  # what no format may lose
@@ -188,13 +188,12 @@ def test_a_bad_row_is_named_or_counted_by_every_verb(tmp_path, model, verb, form
         ),
     }[verb]  # fmt: skip
     if verb == "prefer":
-        pytest.importorskip("torch")
-    words = [str(each) for each in asked]
-    refused = CliRunner().invoke(cli, words)
+        needs("torch")
+    refused = invoke(*asked)
     assert isinstance(refused.exception, InputError)
     assert f"{path}, line {line}" in str(refused.exception)
     assert "--skip-bad leaves such rows out" in str(refused.exception)
-    done = CliRunner().invoke(cli, [*words, "--skip-bad"])
+    done = invoke(*asked, "--skip-bad")
     assert done.exit_code == 0, done.exception
     told = {
         "data": f"Left out: 1 that cannot be read, first a{form}.gz, line {line}",
@@ -207,8 +206,6 @@ def test_a_bad_row_is_named_or_counted_by_every_verb(tmp_path, model, verb, form
 def test_a_bad_first_row_does_not_hide_what_a_file_is_for(tmp_path, model):
     path = tmp_path / "a.jsonl"
     path.write_text('nonsense\n{"sentence_good": "a b", "sentence_bad": "b"}\n')
-    done = CliRunner().invoke(
-        cli, ["eval", str(path), "--model", str(model), "--skip-bad", "--json"]
-    )
+    done = invoke("eval", path, "--model", model, "--skip-bad", "--json")
     assert done.exit_code == 0, done.exception
     assert json.loads(done.stdout)["task"] == "BLiMP"

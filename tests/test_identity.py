@@ -8,10 +8,8 @@ import shutil
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from pellucid import checkpoint, load
-from pellucid.cli import pellucid as cli
 from pellucid.data.corpus import open_corpus
 from pellucid.data.prepare import write_corpus
 from pellucid.errors import CheckpointError, InputError
@@ -20,6 +18,8 @@ from pellucid.sampling import log_softmax
 from pellucid.tokenizer import Tokenizer
 from pellucid.tokenizer.bpe import byte_symbols
 from pellucid.weights import initialise
+from support.program import invoke
+from support.skips import needs
 
 ROLES = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 TEXTS = ["the cat sat on a mat and saw one big red hat there", "a dog ran home to eat its food"]
@@ -27,10 +27,6 @@ TINY = (
     "--n-embd", "16", "--n-layer", "1", "--n-head", "2", "--n-ctx", "16", "--batch", "2",
     "--warmup", "0", "--threads", "1", "--eval-every", "0", "--precision", "float32",
 )  # fmt: skip
-
-
-def pellucid(*arguments):
-    return CliRunner().invoke(cli, [str(each) for each in arguments])
 
 
 # Tokenizers
@@ -53,7 +49,7 @@ def test_the_same_tokenizer_in_other_files(tokenizer, tmp_path):
     (tmp_path / "b" / "encoder.json").write_text(json.dumps(backwards, indent=4), "utf-8")
     (tmp_path / "b" / "vocab.bpe").write_bytes("\r\n".join(merges).encode())
     assert Tokenizer.from_folder(tmp_path / "b").fingerprint() == tokenizer.fingerprint()
-    tokenizers = pytest.importorskip("tokenizers")
+    tokenizers = needs("tokenizers")
     pairs = [tuple(merge.split(" ")) for merge in merges]
     theirs = tokenizers.Tokenizer(tokenizers.models.BPE(vocab, pairs))
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -106,9 +102,9 @@ def folder(tmp_path, tokenizer):
 
 
 def test_a_corpus_of_another_tokenizer_is_refused_with_the_command_that_helps(folder):
-    pytest.importorskip("torch")
+    needs("torch")
     asked = ("--start", folder / "M", "--steps", 1, "--out", folder / "run", *TINY[8:])
-    refused = pellucid("train", folder / "other", *asked)
+    refused = invoke("train", folder / "other", *asked)
     assert isinstance(refused.exception, InputError)
     message = str(refused.exception)
     assert "another tokenizer" in message
@@ -117,8 +113,8 @@ def test_a_corpus_of_another_tokenizer_is_refused_with_the_command_that_helps(fo
     assert not (folder / "run" / "checkpoints").exists()
     # The command does it: the first loss is the model's own, computed apart from training.
     words = command.replace("TEXTS", str(folder / "texts.jsonl")).split()
-    assert pellucid(*words[1:]).exit_code == 0
-    done = pellucid("train", folder / "other", *asked)
+    assert invoke(*words[1:]).exit_code == 0
+    done = invoke("train", folder / "other", *asked)
     assert done.exit_code == 0, done.exception
     first = json.loads((folder / "run" / "log.jsonl").read_text().splitlines()[0])["loss"]
     gpt = load(folder / "M")
@@ -133,20 +129,20 @@ def test_a_corpus_of_another_tokenizer_is_refused_with_the_command_that_helps(fo
 
 
 def test_a_corpus_made_anew_does_not_take_over_a_run(folder):
-    pytest.importorskip("torch")
+    needs("torch")
     run, corpus = folder / "run", folder / "own"
-    assert pellucid("train", corpus, "--out", run, "--steps", 2, *TINY).exit_code == 0
+    assert invoke("train", corpus, "--out", run, "--steps", 2, *TINY).exit_code == 0
     shutil.copytree(corpus, folder / "moved")
     (run / "config.toml").write_text(
         (run / "config.toml").read_text().replace(str(corpus), str(folder / "moved"))
     )
-    assert pellucid("train", "--resume", run, "--steps", 3).exit_code == 0  # moved, and the same
+    assert invoke("train", "--resume", run, "--steps", 3).exit_code == 0  # moved, and the same
     # As many tokens, by the same tokenizer: only in another order.
     lines = (folder / "texts.jsonl").read_text().splitlines()
     (folder / "texts.jsonl").write_text("\n".join(reversed(lines)))
     write_corpus([folder / "texts.jsonl"], folder / "moved", tokenizer=corpus)
     assert open_corpus(folder / "moved").train.n_tokens == open_corpus(corpus).train.n_tokens
-    refused = pellucid("train", "--resume", run, "--steps", 4)
+    refused = invoke("train", "--resume", run, "--steps", 4)
     assert isinstance(refused.exception, InputError)
     assert "is not the corpus that the run" in str(refused.exception)
     assert f"pellucid train {folder / 'moved'} --out ANOTHER" in str(refused.exception)
@@ -172,19 +168,19 @@ def test_a_hash_in_the_card_is_that_of_the_files(folder):
 
 
 def test_texts_that_changed_without_growing_are_noticed(folder):
-    pytest.importorskip("torch")
+    needs("torch")
     asked = ("train", folder / "texts.jsonl", "--out", folder / "run", "--steps", 1, *TINY)
-    assert pellucid(*asked, "--n-vocab", 290).exit_code == 0
+    assert invoke(*asked, "--n-vocab", 290).exit_code == 0
     text = (folder / "texts.jsonl").read_text()
     (folder / "texts.jsonl").write_text(text.replace("cat", "mat"))
-    assert "other texts" in str(pellucid(*asked).exception)
+    assert "other texts" in str(invoke(*asked).exception)
 
 
 # Bases and adapters
 
 
 def test_a_base_that_changed_is_said_and_the_run_goes_on_as_it_was(folder, tokenizer):
-    pytest.importorskip("torch")
+    needs("torch")
     pairs = [{"prompt": f"{n}?", "chosen": "a", "rejected": "b"} for n in range(9)]
     (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
     start = ("--start", folder / "M", "--precision", "float32", "--threads", 1, "--save-every", 2,
@@ -195,7 +191,7 @@ def test_a_base_that_changed_is_said_and_the_run_goes_on_as_it_was(folder, token
     }
     for name, command in asked.items():
         for run in ("straight", "stopped"):
-            done = pellucid(*command, "--out", folder / name / run, "--steps", 4)
+            done = invoke(*command, "--out", folder / name / run, "--steps", 4)
             assert done.exit_code == 0, done.exception
         for gone in ("checkpoints/00000004", "model"):
             shutil.rmtree(folder / name / "stopped" / gone)
@@ -203,7 +199,7 @@ def test_a_base_that_changed_is_said_and_the_run_goes_on_as_it_was(folder, token
     other = initialise(hparams, 2)
     checkpoint.save(folder / "M", hparams, other, tokenizer, template="roles")
     for name in asked:
-        gone_on = pellucid("train", "--resume", folder / name / "stopped")
+        gone_on = invoke("train", "--resume", folder / name / "stopped")
         assert gone_on.exit_code == 0, gone_on.exception
         assert f"{folder / 'M'} has other weights than when the run began" in gone_on.stderr
         straight, stopped = (
@@ -211,27 +207,27 @@ def test_a_base_that_changed_is_said_and_the_run_goes_on_as_it_was(folder, token
             for run in ("straight", "stopped")
         )
         assert straight == stopped
-    refused = pellucid("merge", folder / "M", folder / "lora/straight/adapter", folder / "merged")
+    refused = invoke("merge", folder / "M", folder / "lora/straight/adapter", folder / "merged")
     assert isinstance(refused.exception, CheckpointError)
     assert "trained on other weights" in str(refused.exception)
 
 
 def test_an_adapter_is_not_merged_under_another_tokenizer(folder):
-    pytest.importorskip("torch")
+    needs("torch")
     asked = ("--start", folder / "M", "--lora-rank", 2, "--steps", 2, "--out", folder / "run")
-    assert pellucid("train", folder / "own", *asked, *TINY[8:]).exit_code == 0
+    assert invoke("train", folder / "own", *asked, *TINY[8:]).exit_code == 0
     base = checkpoint.load(folder / "M")
     other = open_corpus(folder / "other").tokenizer()
     checkpoint.save(folder / "N", base.hparams, base.tensors, other, template="roles")
     adapter = folder / "run" / "adapter"
-    refused = pellucid("merge", folder / "N", adapter, folder / "merged")
+    refused = invoke("merge", folder / "N", adapter, folder / "merged")
     assert "with another tokenizer" in str(refused.exception)
-    assert pellucid("merge", folder / "M", adapter, folder / "merged").exit_code == 0
+    assert invoke("merge", folder / "M", adapter, folder / "merged").exit_code == 0
     # An adapter of before says nothing of a tokenizer.
     config = json.loads((adapter / "adapter.json").read_text())
     del config["tokenizer"]
     (adapter / "adapter.json").write_text(json.dumps(config))
-    assert pellucid("merge", folder / "N", adapter, folder / "other_merged").exit_code == 0
+    assert invoke("merge", folder / "N", adapter, folder / "other_merged").exit_code == 0
 
 
 # What is no text
@@ -248,7 +244,7 @@ def test_token_files_runs_and_models_are_no_texts(folder, verb):
             "eval": ("--model", folder / "M"),
             "prefer": ("--start", folder / "M", "--out", folder / "better"),
         }[verb]
-        refused = pellucid(verb, folder / name, *more)
+        refused = invoke(verb, folder / name, *more)
         assert isinstance(refused.exception, InputError)
         assert f"{folder / name} is {what}" in str(refused.exception)
 

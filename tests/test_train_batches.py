@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pellucid.data.corpus import SplitWriter, Tokens, open_corpus
 from pellucid.errors import InputError
+from pellucid.train import batches as rows
 from pellucid.train.batches import IGNORE, Batches
 from support import small_corpus
 
@@ -159,7 +160,7 @@ def test_every_row_teaches_and_those_that_do_not_are_counted(spans, n_ctx, align
             assert inputs.tolist() == [teaching[i % len(teaching)] for i in range(batches.n_rows)]
     inputs, targets = batches.evenly(5)
     assert (targets != IGNORE).any(1).all()
-    begins = plain._begins
+    begins = plain.begins
     n_teaching = sum(bool(learn[at + 1 : at + 1 + n_ctx].any()) for at in begins.tolist())
     assert batches.n_left_out == len(begins) - n_teaching
     assert batches.n_rows == max(1, n_teaching)
@@ -167,12 +168,8 @@ def test_every_row_teaches_and_those_that_do_not_are_counted(spans, n_ctx, align
 
 @given(MASKS, st.integers(1, 7))
 def test_a_mask_is_read_in_blocks(spans, block):
-    from pellucid.train import batches
-
     learn = mask_of(spans)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "_BLOCK", block)
-        starts, ends = batches._spans(learn)
+    starts, ends = rows.spans(learn, block)
     again = np.zeros_like(learn)
     for start, end in zip(starts, ends, strict=True):
         again[start:end] = 1

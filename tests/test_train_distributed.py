@@ -10,7 +10,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from pellucid import checkpoint
 from pellucid.cli import pellucid as cli
@@ -20,6 +19,7 @@ from pellucid.hparams import HParams
 from pellucid.train.config import TrainConfig
 from pellucid.weights import initialise
 from support import small_corpus
+from support.program import invoke
 from support.skips import needs
 
 torch = needs("torch")
@@ -140,7 +140,7 @@ def test_finetuning_under_torchrun_by_the_command_in_the_docs(corpus, tmp_path):
     made = run_command(*asked, "--out", tmp_path / "two")
     assert made.returncode == 0, made.stderr[-3000:]
     assert made.stdout.count("pellucid chat --model") == 1  # said once, not by each process
-    alone = CliRunner().invoke(cli, [*map(str, asked), "--out", str(tmp_path / "one")])
+    alone = invoke(*asked, "--out", tmp_path / "one")
     assert alone.exit_code == 0, alone.exception
     one, two = ([line["loss"] for line in log(tmp_path / name)] for name in ("one", "two"))
     assert one == pytest.approx(two, abs=1e-5)

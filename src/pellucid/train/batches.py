@@ -13,9 +13,9 @@ import numpy as np
 from ..data.corpus import Tokens
 from ..errors import InputError
 
-__all__ = ["IGNORE", "Batches"]
+__all__ = ["BLOCK", "IGNORE", "Batches", "spans"]
 
-_BLOCK = 1 << 24  # of a mask that is looked at at a time
+BLOCK = 1 << 24  # of a mask that is looked at at a time
 
 IGNORE = -100  # a target from which nothing is learned; cross_entropy's default
 
@@ -39,7 +39,7 @@ class Batches:
     _epoch: tuple[int, np.ndarray] | None = field(default=None, repr=False)
     n_left_out: int = field(default=0, init=False)
     _spans: tuple[np.ndarray, np.ndarray] | None = field(init=False, repr=False)
-    _begins: np.ndarray = field(init=False, repr=False)  # of every row, before the cut is moved
+    begins: np.ndarray = field(init=False, repr=False)  # of every row, before the cut is moved
     _taught: np.ndarray = field(init=False, repr=False)  # those of them that teach something
 
     def __post_init__(self) -> None:
@@ -48,14 +48,14 @@ class Batches:
                 f"{self.tokens.n_tokens} tokens do not fill one row of n_ctx + 1 = "
                 f"{self.n_ctx + 1}: give more text or a smaller n_ctx"
             )
-        self._begins = (
+        self.begins = (
             _document_rows(self.tokens, self.n_ctx)
             if self.aligned
             else np.arange(max(1, (self.tokens.n_tokens - 1) // self.n_ctx - 1)) * self.n_ctx
         )
-        self._spans = None if self.tokens.learn is None else _spans(self.tokens.learn)
-        self._taught = self._teaching(self._begins)
-        self.n_left_out = len(self._begins) - int(self._teaches(self._begins).sum())
+        self._spans = None if self.tokens.learn is None else spans(self.tokens.learn)
+        self._taught = self._teaching(self.begins)
+        self.n_left_out = len(self.begins) - int(self._teaches(self.begins).sum())
 
     @property
     def n_rows(self) -> int:
@@ -76,7 +76,7 @@ class Batches:
         epoch, at = divmod(row, self.n_rows)
         if self._epoch is None or self._epoch[0] != epoch:
             rng = np.random.default_rng([self.seed, epoch])
-            order = self._begins[rng.permutation(len(self._begins))]
+            order = self.begins[rng.permutation(len(self.begins))]
             if not self.aligned:
                 slack = self.tokens.n_tokens - 1 - len(order) * self.n_ctx
                 order = order + int(rng.integers(0, slack + 1))
@@ -109,15 +109,15 @@ class Batches:
         return ids[:, :-1], targets
 
 
-def _spans(learn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def spans(learn: np.ndarray, block_size: int = BLOCK) -> tuple[np.ndarray, np.ndarray]:
     """learn [n_tokens] of 0 and 1 -> where each run of ones begins, and where it has ended.
 
     Raises InputError when there is nothing to be learned.
     """
     edges = [np.empty(0, np.int64)]
     before = 0
-    for at in range(0, len(learn), _BLOCK):
-        block = np.asarray(learn[at : at + _BLOCK]) != 0
+    for at in range(0, len(learn), block_size):
+        block = np.asarray(learn[at : at + block_size]) != 0
         edges.append(np.flatnonzero(np.diff(block, prepend=before != 0)) + at)
         before = int(block[-1])
     changes = np.concatenate([*edges, [len(learn)] if before else []]).astype(np.int64)
