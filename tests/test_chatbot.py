@@ -81,14 +81,42 @@ def test_what_counts_as_wrong(report, text, reason, wrong):
     assert report.wrong_with(text, reason) == wrong
 
 
-def test_the_samples_are_all_there(report):
-    page = report.SAMPLES.read_text(encoding="utf-8")
-    prompts = report.lines("prompts.txt")
+def rendered(markdown: str) -> list[tuple[str, str]]:
+    """(bold, plain) texts of each list item, as another program reads the page."""
+    from markdown_it import MarkdownIt
+
+    items: list[tuple[str, str]] = []
+    for token in MarkdownIt("commonmark").parse(markdown):
+        if token.type == "list_item_open":
+            items.append(("", ""))
+        if token.type != "inline" or token.level < 3:
+            continue
+        strong = False
+        for part in token.children:
+            strong = {"strong_open": True, "strong_close": False}.get(part.type, strong)
+            bold, plain = items[-1]
+            text = "\n" if part.type == "softbreak" else part.content
+            items[-1] = (bold + text, plain) if strong else (bold, plain + text)
+    return items
+
+
+ODD = ("a *b* _c_ `d` [e](f) <g> # h", "- one\n- two", "1. one", "\\ & ~ |", ", and", "a__b", "= x")
+
+
+def test_samples_keep_every_letter(report):
+    page = report.page({"top_k": 1}, [(odd, odd) for odd in ODD], [[(odd, odd) for odd in ODD]])
+    items = [item for item in rendered(page) if any(item)]
+    assert items[: len(ODD)] == [(odd, odd) for odd in ODD]
+    assert items[len(ODD) :: 2] == [(odd, "") for odd in ODD]
+    assert items[len(ODD) + 1 :: 2] == [("", odd) for odd in ODD]
+
+
+def test_the_samples_page_reads_as_it_is_meant(report):
+    items = rendered((ROOT / "docs" / "chatbot_samples.md").read_text(encoding="utf-8"))
     conversations = [json.loads(line) for line in report.lines("conversations.jsonl")]
-    assert (len(prompts), len(conversations)) == (50, 20)
-    for number, prompt in enumerate(prompts, 1):
-        assert f"{number}. > {prompt}**" in page
-    for turns in conversations:
-        for text in turns:
-            assert f"- {text}\n- **" in page
-    assert "- ****" not in page
+    assert len(conversations) == 20
+    messages = [text for texts in conversations for text in texts]
+    assert [bold for bold, _ in items[:50]] == report.lines("prompts.txt")
+    assert all(plain for _, plain in items[:50])
+    assert items[50::2] == [(message, "") for message in messages]
+    assert all(plain and not bold for bold, plain in items[51::2])

@@ -12,7 +12,7 @@ from pellucid import checkpoint
 from pellucid.backend import get_backend
 from pellucid.errors import InputError
 from pellucid.hparams import SIZES, HParams
-from pellucid.model import Pass, gpt2
+from pellucid.model import Pass, forward
 from pellucid.weights import shapes, unflatten
 from support.program import captured
 from support.skips import needs
@@ -35,7 +35,7 @@ def greedy(found: checkpoint.Checkpoint, prompt: list[int], count: int) -> list[
     weights = unflatten(tensors, found.hparams)
     ids = list(prompt)
     for _ in range(count):
-        logits = gpt2(np.array([ids]), weights, Pass(found.hparams, backend, last_only=True))
+        logits = forward(np.array([ids]), weights, Pass(found.hparams, backend, last_only=True))
         ids.append(int(backend.to_numpy(logits)[0, -1].argmax()))
     return ids
 

@@ -54,7 +54,7 @@ def test_transformers_reads_what_we_save(dtype: str, tmp_path: Path, tokenizer: 
     torch = needs("torch")
     transformers = needs("transformers")
     from pellucid.backend import get_backend
-    from pellucid.model import Pass, gpt2
+    from pellucid.model import Pass, forward
     from pellucid.weights import unflatten
 
     target = checkpoint.save(
@@ -71,7 +71,7 @@ def test_transformers_reads_what_we_save(dtype: str, tmp_path: Path, tokenizer: 
     ours = checkpoint.load(target)
     backend = get_backend("numpy")
     weights = unflatten({n: backend.asarray(t) for n, t in ours.tensors.items()}, HPARAMS)
-    found = backend.to_numpy(gpt2(np.array(ids), weights, Pass(HPARAMS, backend)))
+    found = backend.to_numpy(forward(np.array(ids), weights, Pass(HPARAMS, backend)))
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max(), rtol=0)
 
     text = "abc the clapper, ünï"

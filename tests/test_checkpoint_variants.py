@@ -17,7 +17,7 @@ from pellucid.backend import get_backend
 from pellucid.checkpoint.huggingface_config import read_config
 from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
-from pellucid.model import Pass, gpt2
+from pellucid.model import Pass, forward
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import unflatten
 from support.checkpoints import normal_tensors, reconfigure
@@ -31,7 +31,7 @@ IDS = [5, 250, 257, 0, 31]
 def logits(loaded: checkpoint.Checkpoint) -> np.ndarray:
     backend = get_backend("numpy")
     weights = unflatten({n: backend.asarray(t) for n, t in loaded.tensors.items()}, loaded.hparams)
-    return backend.to_numpy(gpt2(np.array([IDS]), weights, Pass(loaded.hparams, backend)))
+    return backend.to_numpy(forward(np.array([IDS]), weights, Pass(loaded.hparams, backend)))
 
 
 @pytest.fixture

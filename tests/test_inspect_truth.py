@@ -181,6 +181,78 @@ def test_why_explains_any_token_of_a_continuation(continuation):
         inspect.why(gpt, "aa", token=2)
 
 
+# Where a probability is all but 1
+
+
+def log_odds(gpt, ids, target, tap=None):
+    """log(p / (1 - p)) from sums of exponentials, in float64."""
+    logits = np.asarray(gpt.forward(ids, tap=tap), np.float64)[-1]
+    others = [math.exp(x - logits[target]) for i, x in enumerate(logits) if i != target]
+    return -math.log(sum(others))
+
+
+@pytest.mark.parametrize("text", ["The power clapper", "The judge went home to"])
+def test_a_saturated_probability_is_shown_as_a_lead(text):
+    gpt = pellucid.load("talk", dtype="float64")
+    swept = inspect.ablate_each(gpt, text)
+    ids, target = gpt.encode(text), swept.target_id
+    before = log_odds(gpt, ids, target)
+    assert swept.saturated
+    assert swept.target_lead == pytest.approx(before)
+    for at in np.ndindex(2, 3):
+        after = log_odds(gpt, ids, target, inspect.ablation(gpt, heads=[at]))
+        assert swept.lead_change[at] == pytest.approx(after - before)
+        alone = inspect.ablate(gpt, text, heads=[at])
+        assert alone.lead_change == pytest.approx(after - before)
+        assert alone.target_lead == pytest.approx(before)
+    (section,) = swept.sections()
+    tabs, needed = section.pictures
+    first = next(iter(tabs.pictures.values()))
+    np.testing.assert_array_equal(first.values, swept.lead_change)
+    assert needed.values[0] == swept.lead_change.min()
+    assert "0.00" not in printed(swept)
+    assert list(tabs.pictures) == ["lead", "logit", "KL", "log-probability"]
+
+
+def test_one_that_is_not_is_shown_as_it_is():
+    gpt = random_gpt()
+    swept = inspect.ablate_each(gpt, "abc")
+    assert not swept.saturated
+    tabs, needed = swept.sections()[0].pictures
+    np.testing.assert_array_equal(tabs.pictures["log-probability"].values, swept.logprob_change)
+    assert next(iter(tabs.pictures)) == "log-probability"
+    assert needed.values[0] == swept.logprob_change.min()
+    (bars,) = inspect.ablate(gpt, "abc", heads=[(0, 0)]).sections()[0].pictures
+    assert (bars.form, bars.high) == ("percent", 1.0)
+
+
+def test_two_saturated_distributions_are_compared_in_logits():
+    gpt = pellucid.load("talk")
+    found = inspect.ablate(gpt, "The power clapper", heads=[(1, 2)])
+    (bars,) = found.sections()[0].pictures
+    assert bars.form == "number"
+    ids = [gpt.encode(label)[0] for label in bars.labels if label != "<|endoftext|>"]
+    for values, logits in ((bars.values, found.logits_before), (bars.after, found.logits_after)):
+        shown = [v for v, x in zip(values, bars.labels, strict=True) if x != "<|endoftext|>"]
+        np.testing.assert_allclose(shown, logits[ids] - logits.mean(dtype=np.float64), atol=1e-5)
+
+
+def test_the_pages_example_is_the_sentence_where_one_head_matters_most():
+    """Of the sentences that `talk` knows, at any token: without one head impossible, without any
+    other as it was."""
+    gpt = pellucid.load("talk")
+    gaps = {}
+    for sentence in gpt.card["sentences"]:
+        ids = gpt.encode(sentence)
+        for n in range(1, len(ids)):
+            changes = np.sort(
+                inspect.ablate_each(gpt, ids[:n], target=ids[n]).logprob_change, axis=None
+            )
+            gaps[gpt.tokenizer.decode(ids[:n])] = changes[1] - changes[0]
+    assert max(gaps, key=gaps.get) == "The judge went home to"
+    assert gaps["The king went home to"] > 1
+
+
 # Texts are decoded whole
 
 HARD = ["🎉", "我爱你", "né 👩‍👩‍👧 🎉!", "ก็ดี"]

@@ -15,7 +15,7 @@ from pellucid.backend.numpy import NumpyBackend
 from pellucid.checkpoint.safetensors_file import SafetensorsFile
 from pellucid.errors import CheckpointError, InputError
 from pellucid.hparams import HParams
-from pellucid.model import Pass, gpt2
+from pellucid.model import Pass, forward
 from pellucid.train import adapter as adapters
 from pellucid.train.adapter import TARGETS, Adapter
 from pellucid.weights import initialise, unflatten
@@ -65,7 +65,7 @@ def torch_logits(module):
 def numpy_logits(tensors):
     backend = NumpyBackend()
     weights = unflatten({n: backend.asarray(x) for n, x in tensors.items()}, HPARAMS)
-    return gpt2(backend.ids(TOKENS), weights, Pass(HPARAMS, backend))
+    return forward(backend.ids(TOKENS), weights, Pass(HPARAMS, backend))
 
 
 def difference(a, b):

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from .plain import print_plainly
 from .verbs import EXAMPLES, SECTIONS, VERBS
 
 __all__ = ["SECTIONS", "VERBS", "main", "pellucid"]
@@ -71,6 +72,7 @@ def main() -> None:
     """Entry point: a person's mistake is one line and exit code 2, never a traceback."""
     from ..errors import PellucidError
 
+    print_plainly()
     try:
         pellucid.main(prog_name="pellucid", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):

@@ -36,7 +36,9 @@ def command(gpt: GPT, settings: dict[str, Any], system: str | None, template: st
     from ..chat import Conversation
 
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # bytes that are no text are no traceback
+        # A pipe or file is UTF-8, as for every verb; bytes that are no text are no traceback.
+        encoding = None if sys.stdin.isatty() else "utf-8"
+        sys.stdin.reconfigure(encoding=encoding, errors="replace")
     answer_lines(Conversation(gpt, template, system, **drawn(gpt, settings)), sys.stdin)
 
 

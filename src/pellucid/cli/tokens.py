@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..visible import harmless, visible_bytes
+from ..visible import harmless, quoted, visible_bytes
 from .output import console, to_json
 from .text import with_text
 
@@ -55,7 +55,7 @@ def command(text: str, model: str | None, merges: bool, as_json: bool) -> None:
 def print_merges(word: MergedWord) -> None:
     """The bytes that a word begins as, and each merge with what it leaves."""
     screen = console()
-    screen.print(f"\n{word.text!r}: {len(word.start)} bytes", style="bold", markup=False)
+    screen.print(f"\n{quoted(word.text)}: {len(word.start)} bytes", style="bold", markup=False)
     start = "·".join(map(visible_bytes, word.start))
     screen.print(f"         {start}", markup=False, soft_wrap=True)
     for merge in word.merges:

@@ -13,7 +13,7 @@ from ..data.files import ROWS, BadDocument, find_files
 from ..data.rows import rows
 from ..data.sources import Sources
 from ..errors import InputError
-from .perplexity import (
+from .likelihood import (
     ConversationPerplexity,
     Perplexity,
     Turn,

@@ -24,7 +24,7 @@ except ImportError as error:
 
 from ..gpt import GPT, load
 from ..sampling import Sampling
-from .perplexity import perplexity
+from .likelihood import perplexity
 from .scoring import loglikelihoods, pair
 
 if TYPE_CHECKING:

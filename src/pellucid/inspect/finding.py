@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..gpt import GPT
 
 __all__ = [
+    "SATURATED",
     "Finding",
     "chosen",
     "compared",
@@ -32,6 +33,7 @@ __all__ = [
     "head_names",
     "highest",
     "layer_names",
+    "lead",
     "likeliest",
     "page",
     "read",
@@ -41,6 +43,10 @@ __all__ = [
     "token_names",
     "whole",
 ]
+
+
+# From this probability on, pictures show leads: changes of the probability would all be 0.00.
+SATURATED = 0.99
 
 
 class Finding:
@@ -199,19 +205,34 @@ def compared(
 ) -> Bars:
     """The probabilities of some tokens, id -> text, in two distributions; at most the n likeliest.
 
+    Where one token takes all in both, their logits instead, above the mean of all logits.
     before, after: logits [n_vocab].
     """
-    shares = [softmax(np.asarray(logits, np.float64)) for logits in (before, after)]
+    exact = [np.asarray(logits, np.float64) for logits in (before, after)]
+    shares = [softmax(logits) for logits in exact]
     ids = sorted(texts, key=lambda i: -max(float(share[i]) for share in shares))[:n]
+    saturated = min(share[ids[0]] for share in shares) >= SATURATED
+    shown = [logits - logits.mean() for logits in exact] if saturated else shares
     return Bars(
         labels=tuple(texts[i] for i in ids),
-        values=shares[0][ids],
-        after=shares[1][ids],
+        values=shown[0][ids],
+        after=shown[1][ids],
         names=names,
-        form="percent",
+        form="number" if saturated else "percent",
         tokens=True,
-        high=1.0,
+        high=None if saturated else 1.0,
+        caption="Logits, above the mean of all tokens." if saturated else "",
     )
+
+
+def lead(logits: np.ndarray, token: int) -> np.ndarray:
+    """[..., n_vocab] -> how far the token's logit is above all the others' together [...]: its
+    log-odds, log(p / (1 - p)), which do not saturate as p does."""
+    exact = np.asarray(logits, np.float64)
+    others = np.delete(exact, token, -1)
+    highest = others.max(-1, keepdims=True)
+    together = np.log(np.exp(others - highest).sum(-1)) + highest[..., 0]
+    return np.asarray(exact[..., token] - together)
 
 
 def effect(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

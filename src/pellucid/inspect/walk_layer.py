@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..draw.notation import written
-from .attention import summary
 from .lens import read_out
+from .patterns import summary
 from .step import Seen, Step, pictures_of
-from .view import norms_of
+from .views import norms_of
 
 __all__ = ["heads", "layers", "self_attention", "synthesis"]
 

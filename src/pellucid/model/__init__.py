@@ -2,7 +2,7 @@
 together with a set of weights (`model`)."""
 
 from .attend import multi_head_attention, self_attention
-from .gpt2 import EPSILON, block, embed, gpt2, layer_norm, mlp, unembed
+from .gpt2 import EPSILON, block, embed, forward, layer_norm, mlp, unembed
 from .model import Model
 from .one_pass import Pass
 
@@ -12,7 +12,7 @@ __all__ = [
     "Pass",
     "block",
     "embed",
-    "gpt2",
+    "forward",
     "layer_norm",
     "mlp",
     "multi_head_attention",

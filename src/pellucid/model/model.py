@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..hparams import HParams
 from ..taps import Tap, untouched
 from ..weights import flatten, prepared, unflatten
-from .gpt2 import block, gpt2, layer_norm, unembed
+from .gpt2 import block, forward, layer_norm, unembed
 from .one_pass import Pass
 
 __all__ = ["Model"]
@@ -49,7 +49,7 @@ class Model:
     ) -> Array:
         """tokens [position] or [batch, position] -> logits [(batch,) position, n_vocab]
 
-        Logits are the backend's array. See `pellucid.model.gpt2` for the rest.
+        Logits are the backend's array. See `pellucid.model.forward` for the rest.
         Raises InputError for a token id outside 0…n_vocab-1, ContextError beyond n_ctx.
         """
         ids = np.asarray(tokens)
@@ -75,7 +75,7 @@ class Model:
                 lengths=lengths,
                 last_only=last_only,
             )
-            logits = gpt2(backend.ids(batch), self.weights, run)
+            logits = forward(backend.ids(batch), self.weights, run)
         return logits if ids.ndim == 2 else logits[0]
 
     def new_cache(self, batch: int = 1) -> Cache:

@@ -13,9 +13,7 @@ import numpy as np
 from ..data.corpus import Tokens
 from ..errors import InputError
 
-__all__ = ["BLOCK", "IGNORE", "Batches", "spans"]
-
-BLOCK = 1 << 24  # of a mask that is looked at at a time
+__all__ = ["IGNORE", "Batches", "spans"]
 
 IGNORE = -100  # a target from which nothing is learned; cross_entropy's default
 
@@ -39,7 +37,7 @@ class Batches:
     _epoch: tuple[int, np.ndarray] | None = field(default=None, repr=False)
     n_left_out: int = field(default=0, init=False)
     _spans: tuple[np.ndarray, np.ndarray] | None = field(init=False, repr=False)
-    begins: np.ndarray = field(init=False, repr=False)  # of every row, before the cut is moved
+    _begins: np.ndarray = field(init=False, repr=False)  # of every row, before the cut is moved
     _taught: np.ndarray = field(init=False, repr=False)  # those of them that teach something
 
     def __post_init__(self) -> None:
@@ -48,14 +46,14 @@ class Batches:
                 f"{self.tokens.n_tokens} tokens do not fill one row of n_ctx + 1 = "
                 f"{self.n_ctx + 1}: give more text or a smaller n_ctx"
             )
-        self.begins = (
+        self._begins = (
             _document_rows(self.tokens, self.n_ctx)
             if self.aligned
             else np.arange(max(1, (self.tokens.n_tokens - 1) // self.n_ctx - 1)) * self.n_ctx
         )
         self._spans = None if self.tokens.learn is None else spans(self.tokens.learn)
-        self._taught = self._teaching(self.begins)
-        self.n_left_out = len(self.begins) - int(self._teaches(self.begins).sum())
+        self._taught = self._teaching(self._begins)
+        self.n_left_out = len(self._begins) - int(self._teaches(self._begins).sum())
 
     @property
     def n_rows(self) -> int:
@@ -76,7 +74,7 @@ class Batches:
         epoch, at = divmod(row, self.n_rows)
         if self._epoch is None or self._epoch[0] != epoch:
             rng = np.random.default_rng([self.seed, epoch])
-            order = self.begins[rng.permutation(len(self.begins))]
+            order = self._begins[rng.permutation(len(self._begins))]
             if not self.aligned:
                 slack = self.tokens.n_tokens - 1 - len(order) * self.n_ctx
                 order = order + int(rng.integers(0, slack + 1))
@@ -109,17 +107,18 @@ class Batches:
         return ids[:, :-1], targets
 
 
-def spans(learn: np.ndarray, block_size: int = BLOCK) -> tuple[np.ndarray, np.ndarray]:
+def spans(learn: np.ndarray, block: int = 1 << 24) -> tuple[np.ndarray, np.ndarray]:
     """learn [n_tokens] of 0 and 1 -> where each run of ones begins, and where it has ended.
+    block: tokens looked at at a time.
 
     Raises InputError when there is nothing to be learned.
     """
     edges = [np.empty(0, np.int64)]
     before = 0
-    for at in range(0, len(learn), block_size):
-        block = np.asarray(learn[at : at + block_size]) != 0
-        edges.append(np.flatnonzero(np.diff(block, prepend=before != 0)) + at)
-        before = int(block[-1])
+    for at in range(0, len(learn), block):
+        part = np.asarray(learn[at : at + block]) != 0
+        edges.append(np.flatnonzero(np.diff(part, prepend=before != 0)) + at)
+        before = int(part[-1])
     changes = np.concatenate([*edges, [len(learn)] if before else []]).astype(np.int64)
     starts, ends = changes[::2], changes[1::2]
     if not (ends > 1).any():  # the very first token is no target

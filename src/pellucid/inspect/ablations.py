@@ -21,6 +21,7 @@ from .finding import (
     chosen,
     compared,
     effect,
+    lead,
     likeliest,
     read,
     shortened,
@@ -47,7 +48,8 @@ class Ablation(Finding):
     """What ablating some parts did to the prediction after `position`.
 
     text: up to there. before, after: the likeliest tokens. target: the token watched;
-    logit_change and logprob_change (nats) are after - before; target_logprob is before.
+    target_logprob and target_lead (how far its logit is above all others' together) are before;
+    logit_change, logprob_change (nats) and lead_change are after - before.
     divergence: KL(before ‖ after) in nats. logits_before, logits_after [n_vocab].
     """
 
@@ -62,8 +64,10 @@ class Ablation(Finding):
     target_id: int
     target: str
     target_logprob: float
+    target_lead: float
     logit_change: float
     logprob_change: float
+    lead_change: float
     divergence: float
     before: tuple[Alternative, ...]
     after: tuple[Alternative, ...]
@@ -87,8 +91,9 @@ class Ablation(Finding):
                 title=f"Without {off[0] if len(off) == 1 else f'{len(off)} parts'}",
                 how=f"The prediction with and without {named} ({self.how} ablation). "
                 f"{quoted(self.target)}: {was} before, {now} after "
-                f"({written(self.logprob_change, 'signed')} nats, "
-                f"{written(self.logit_change, 'signed')} logits). "
+                f"({written(self.logprob_change, 'signed')} nats). Its lead over all other tokens: "
+                f"{written(self.target_lead, 'signed')} logits before, "
+                f"{written(self.target_lead + self.lead_change, 'signed')} after. "
                 f"KL {written(self.divergence)} nats.",
                 about=shortened(self.text),
                 pictures=(compared(texts, self.logits_before, self.logits_after),),
@@ -210,8 +215,10 @@ def ablate(
         target_id=target_id,
         target=token_name(gpt, target_id),
         target_logprob=float(log_softmax(before.astype(np.float64))[target_id]),
+        target_lead=float(lead(before, target_id)),
         logit_change=float(logit_change[target_id]),
         logprob_change=float(logprob_change[target_id]),
+        lead_change=float(lead(after, target_id) - lead(before, target_id)),
         divergence=float(divergence),
         before=likeliest(gpt, before),
         after=likeliest(gpt, after),
@@ -288,10 +295,12 @@ def ablate_each(
         target_id=target_id,
         target=token_name(gpt, target_id),
         target_logprob=float(log_softmax(before.astype(np.float64))[target_id]),
+        target_lead=float(lead(before, target_id)),
         before=likeliest(gpt, before),
         divergence=divergence,
         logit_change=logit_change[..., target_id],
         logprob_change=logprob_change[..., target_id],
+        lead_change=lead(after, target_id) - lead(before, target_id),
         top_ids=top,
         top_tokens=token_names(gpt, top.ravel()),
     )

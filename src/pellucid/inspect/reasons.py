@@ -15,11 +15,11 @@ from ..draw.pictures import Bars, Lines, Section, Tabs
 from ..errors import InputError
 from ..sequence import Alternative
 from ..visible import on_one_line, quoted
-from .ablation import Ablation, Sweep, ablate, ablate_each
-from .attention import HeadLabels, head_labels
+from .ablations import Ablation, Sweep, ablate, ablate_each
 from .attribution import Attribution, attribute
 from .finding import Finding, chosen, likeliest, read, shortened, token_name, whole
 from .lens import LogitLens, logit_lens
+from .patterns import HeadLabels, head_labels
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -72,6 +72,7 @@ class Why(Finding):
     def sections(self) -> list[Section]:
         next_token = {each.text: math.exp(each.logprob) for each in self.alternatives}
         next_token.setdefault(self.target, self.probability)
+        values, what, caption = self.tokens_ablated.shown()
         own = Section(
             kind="Why",
             title=f"Why {quoted(self.target)}",
@@ -88,12 +89,7 @@ class Why(Finding):
                     high=1.0,
                     caption="What comes next.",
                 ),
-                self.tokens_ablated.picture(
-                    self.tokens_ablated.logprob_change,
-                    "Without each token: change of the log-probability, in nats. Orange: less "
-                    "likely without it.",
-                    "log-probability",
-                ),
+                self.tokens_ablated.picture(values, f"Without each token. {caption}", what),
             ),
         )
         brief = [_folded(each) for each in self.attribution.sections()]

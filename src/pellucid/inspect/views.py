@@ -11,11 +11,11 @@ import numpy as np
 from ..draw.pictures import Distribution, Heat, Section, Tabs
 from ..taps import compose
 from ..visible import quoted
-from .attention import AttentionSummary, HeadLabels, Patterns, head_labels, summary
 from .attribution import ROW, Attribution, attributed
 from .cost import BUDGET, estimate
 from .finding import Finding, chosen, highest, layer_names, read, shortened, token_names, whole
 from .lens import LogitLens, read_out
+from .patterns import AttentionSummary, HeadLabels, Patterns, head_labels, summary
 from .recorder import Recorder
 
 if TYPE_CHECKING:
