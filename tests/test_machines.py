@@ -145,9 +145,10 @@ for name in ("SIGALRM", "SIGHUP", "SIGKILL", "SIGCHLD", "SIGUSR1", "alarm", "set
     if hasattr(signal, name):
         delattr(signal, name)
 import ctypes
-def none(*arguments, **options):
-    raise OSError("no library")
-ctypes.CDLL = none
+library = ctypes.CDLL
+def lacking(name, *arguments, **options):  # no renameat2, no mallopt; threadpoolctl finds BLAS
+    return object() if options.get("use_errno") else library(name, *arguments, **options)
+ctypes.CDLL = lacking
 sys.platform = sys.argv.pop(1)
 
 import pellucid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 
@@ -152,3 +153,17 @@ def test_half_a_surrogate_pair_is_refused_however_it_is_written(text: str) -> No
     except Exception:
         accepted = False
     assert accepted == valid
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_left_as_it_was(gpt2_files, tmp_path, enabled: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        Tokenizer.from_files(*gpt2_files)
+        assert gc.isenabled() == enabled
+        with pytest.raises(TokenizerError):
+            Tokenizer.from_folder(tmp_path)
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()

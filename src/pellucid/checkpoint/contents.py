@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from ..errors import CheckpointError, InputError
 from ..files import Reader
@@ -29,8 +31,10 @@ __all__ = [
     "check_memory",
     "check_shapes",
     "check_tokenizer",
+    "checking_finite",
     "hparams_from",
     "inside",
+    "stretches",
     "widen",
 ]
 
@@ -92,25 +96,77 @@ def check_memory(n_bytes: int, source: Path) -> None:
 def check_finite(tensors: Mapping[str, np.ndarray], source: Path) -> None:
     """Name the first NaN or infinity, its tensor and its index.
 
-    One pass at the speed of memory: an infinity or NaN always survives into the sum of its
-    chunk, so the exact search runs only where that sum is not finite.
+    One pass at the speed of memory: an infinity or NaN always survives into the sum it is part of,
+    so the exact search runs only where a sum is not finite.
     """
-    for name, tensor in tensors.items():
-        flat = tensor.reshape(-1)
-        step = 1 << 18
-        for start in range(0, flat.size, step):
-            chunk = flat[start : start + step]
-            with np.errstate(over="ignore", invalid="ignore"):
-                total = np.add.reduce(chunk)
-            if np.isfinite(total):
-                continue
-            bad = np.flatnonzero(~np.isfinite(chunk))
-            if bad.size:
-                index = tuple(int(i) for i in np.unravel_index(start + int(bad[0]), tensor.shape))
-                raise CheckpointError(
-                    f"{source}: tensor {name} holds {chunk[bad[0]]} at index {list(index)}; "
-                    "the file is damaged or its training diverged"
-                )
+    with np.errstate(over="ignore", invalid="ignore"):
+        if all(np.isfinite(np.add.reduce(stretch)) for stretch in stretches(tensors.values())):
+            return
+        for name, tensor in tensors.items():
+            _check_each(name, tensor, source)
+
+
+def _check_each(name: str, tensor: np.ndarray, source: Path) -> None:
+    flat = tensor.reshape(-1)
+    step = 1 << 18
+    for start in range(0, flat.size, step):
+        chunk = flat[start : start + step]
+        if np.isfinite(np.add.reduce(chunk)):
+            continue
+        bad = np.flatnonzero(~np.isfinite(chunk))
+        if bad.size:
+            index = tuple(int(i) for i in np.unravel_index(start + int(bad[0]), tensor.shape))
+            raise CheckpointError(
+                f"{source}: tensor {name} holds {chunk[bad[0]]} at index {list(index)}; "
+                "the file is damaged or its training diverged"
+            )
+
+
+def stretches(tensors: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """The same numbers in few flat arrays, without a copy: those that lie side by side in memory,
+    as a file's do, are one. To be read while the tensors are held."""
+    ordered = sorted((tensor.reshape(-1) for tensor in tensors), key=_address)
+    joined: list[np.ndarray] = []
+    for flat in ordered:
+        last = joined[-1] if joined else None
+        if (
+            last is not None
+            and last.dtype == flat.dtype
+            and last.flags.c_contiguous
+            and flat.flags.c_contiguous
+            and _address(last) + last.nbytes == _address(flat)
+        ):
+            both = last.size + flat.size
+            joined[-1] = as_strided(last, (both,), last.strides, writeable=False)
+        else:
+            joined.append(flat)
+    return joined
+
+
+def _address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+@contextmanager
+def checking_finite(tensors: Mapping[str, np.ndarray], source: Path) -> Iterator[None]:
+    """`check_finite` on a thread of its own while the block runs, which numpy lets it: it holds
+    Python only between sums. Ends with the block, and its error goes before the block's."""
+    problems: list[CheckpointError] = []
+
+    def check() -> None:
+        try:
+            check_finite(tensors, source)
+        except CheckpointError as problem:
+            problems.append(problem)
+
+    thread = Thread(target=check, name="check_finite")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        if problems:
+            raise problems[0]
 
 
 def widen(stored: np.ndarray, dtype: str) -> np.ndarray:

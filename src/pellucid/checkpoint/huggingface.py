@@ -20,6 +20,7 @@ from .contents import (
     check_memory,
     check_shapes,
     check_tokenizer,
+    checking_finite,
     inside,
     widen,
 )
@@ -73,7 +74,6 @@ def read(source: Path) -> Checkpoint:
     if head is not None and _finer_head(files, head, table["wte.weight"], source):
         table["wte.weight"] = head
     tensors = {ours: files[table[ours]].tensor(table[ours]) for ours in shapes(hparams)}
-    check_finite(tensors, source)
 
     card: dict[str, Any] = {}
     notes = next(iter(files.values())).metadata.get("pellucid")
@@ -81,7 +81,8 @@ def read(source: Path) -> Checkpoint:
         template, card = _read_notes(notes, source)
     if prefix := common_prefix(files):
         card["prefix"] = f"{prefix!r} stands before every name in the file, and was taken off"
-    tokenizer = _tokenizer(folder)
+    with checking_finite(tensors, source):
+        tokenizer = _tokenizer(folder)
     if tokenizer is not None:
         if _is_padding(hparams.n_vocab, tokenizer.n_vocab):
             card["padding"] = (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -76,7 +78,7 @@ class Tokenizer:
                 raise TokenizerError(f"special token {text!r} has two ids: {ids[text]}, {token}")
         self.n_vocab = len(ids)
         check_vocabulary(ids, merges, self.special_tokens)
-        self._vocab, self._merges = ids, [(left, right) for left, right in merges]
+        self._vocab, self._merges = ids, list(merges)
         self._bytes: list[bytes | None] = [None] * self.n_vocab
 
     # The tables, made of the files' when a text is first read
@@ -255,7 +257,8 @@ class Tokenizer:
         special: more special tokens than those that no merge makes and that are written
         <|like this|>, <this> or [THIS]; these are taken from the vocabulary.
         """
-        return cls._of(read_vocabulary(Path(vocab), Path(merges), special))
+        with _uncollected():
+            return cls._of(read_vocabulary(Path(vocab), Path(merges), special))
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str]) -> Tokenizer:
@@ -265,7 +268,8 @@ class Tokenizer:
         Beside the first, the files in which Hugging Face's library lists special tokens are read
         where they exist, and settings that would give other ids are refused.
         """
-        return cls._of(read_folder(Path(folder)))
+        with _uncollected():
+            return cls._of(read_folder(Path(folder)))
 
     @classmethod
     def _of(cls, tables: Tables) -> Tokenizer:
@@ -304,6 +308,19 @@ class Tokenizer:
         for left, right in merges:
             vocab.setdefault(left + right, len(vocab))
         return cls(vocab, merges, {text: len(vocab) + i for i, text in enumerate(special)})
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile: it would go through everything, again and again, because
+    of a hundred thousand texts and pairs that all stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _whole_characters(text: str) -> str:
