@@ -124,6 +124,17 @@ def test_every_skip_is_in_the_table() -> None:
         assert row.unskip in row.reason
 
 
+def test_what_is_collected_is_the_same_everywhere() -> None:
+    """A case that a file leaves out where something is missing is a skip that nobody sees."""
+    found = [
+        at(name, node)
+        for name, tree in TREES.items()
+        for node in tree.body
+        if isinstance(node, ast.If | ast.Try) and "__name__ ==" not in ast.unparse(node)
+    ]
+    assert not found, "\n".join(found)
+
+
 def test_a_run_says_what_it_skipped_and_when_it_will_not() -> None:
     needs("node")
     done = captured(

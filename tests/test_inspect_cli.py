@@ -7,7 +7,6 @@ import re
 import sys
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from pellucid.model import Model
 from pellucid.weights import initialise, unflatten
 from support import program
 from support.circuits import random_gpt
+from support.skips import only_with
 
 TEXT = "The power clapper went straight to"
 SHORT = "The power"
@@ -72,25 +72,26 @@ QUESTIONS = {
         )
     ),
 }
-TORCH_QUESTIONS = {
+WITH_TORCH = {
     ("gradients", TEXT): lambda g: inspect.gradient_times_input(g, TEXT),
     ("gradients", TEXT, "--integrated", "--steps", "8"): lambda g: inspect.integrated_gradients(
         g, TEXT, steps=8
     ),
 }
-if find_spec("torch"):
-    QUESTIONS |= TORCH_QUESTIONS
+EVERY_QUESTION = [
+    *QUESTIONS, *(pytest.param(each, marks=only_with("torch")) for each in WITH_TORCH)
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", QUESTIONS, ids=" ".join)
+@pytest.mark.parametrize("arguments", EVERY_QUESTION, ids=" ".join)
 def test_json_is_pythons_answer_and_the_picture_names_it(talk, arguments):
     found = json.loads(run(*arguments, "--model", "talk", "--json"))
-    assert found == json.loads(json.dumps(QUESTIONS[arguments](talk).to_dict()))
+    assert found == json.loads(json.dumps((QUESTIONS | WITH_TORCH)[arguments](talk).to_dict()))
     assert len(run(*arguments, "--model", "talk").splitlines()) > 1
 
 
 def test_every_question_has_a_verb_and_help_shows_it():
-    asked = {arguments[0] for arguments in QUESTIONS} | {"gradients"}
+    asked = {arguments[0] for arguments in QUESTIONS | WITH_TORCH}
     looking = [*SECTIONS["Ask why"], *SECTIONS["Change and watch"], *SECTIONS["See inside"]]
     assert asked == set(looking) - {"walk", "tokens", "view"}
     printed = run("--help")
@@ -122,7 +123,7 @@ def test_html(tmp_path):
 VIEWS = [("walk", SHORT), ("view", SHORT)]
 
 
-@pytest.mark.parametrize("arguments", [*QUESTIONS, *VIEWS], ids=" ".join)
+@pytest.mark.parametrize("arguments", [*EVERY_QUESTION, *VIEWS], ids=" ".join)
 def test_every_verb_writes_one_page_that_fetches_nothing(arguments, tmp_path):
     path = tmp_path / "page.html"
     run(*arguments, "--model", "talk", "--html", str(path))

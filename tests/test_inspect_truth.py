@@ -3,10 +3,8 @@ asked in two ways has one answer, and a text is shown whole."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -17,7 +15,9 @@ import pellucid
 from pellucid import inspect
 from pellucid.draw.terminal import Drawing
 from pellucid.visible import text_of, token_text, visible_bytes
+from support import screen
 from support.circuits import LETTERS, random_gpt
+from support.skips import only_with
 
 texts = st.text(st.sampled_from(LETTERS), min_size=2, max_size=8)
 suffixes = st.text(st.sampled_from(LETTERS), min_size=1, max_size=8)
@@ -73,23 +73,25 @@ ASKED = {
     "cost": lambda g, t, p: inspect.estimate(g, t, "*", positions=p),
     "prediction": lambda g, t, p: inspect.prediction(g, t, position=p),
 }  # fmt: skip
-if find_spec("torch"):
-    ASKED |= {
-        "gradient × input": lambda g, t, p: inspect.gradient_times_input(g, t, position=p),
-        "integrated gradients": lambda g, t, p: inspect.integrated_gradients(
-            g, t, position=p, steps=3
-        ),
-    }
+WITH_TORCH = {
+    "gradient × input": lambda g, t, p: inspect.gradient_times_input(g, t, position=p),
+    "integrated gradients": lambda g, t, p: inspect.integrated_gradients(
+        g, t, position=p, steps=3
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("question", ASKED)
+@pytest.mark.parametrize(
+    "question", [*ASKED, *(pytest.param(each, marks=only_with("torch")) for each in WITH_TORCH)]
+)
 @given(text=texts, suffix=suffixes, seed=st.integers(0, 3))
 @settings(max_examples=8)
 def test_what_follows_the_position_changes_no_number(question, text, suffix, seed):
     gpt = random_gpt(seed=seed, dtype="float64")
     last = len(text) - 1
-    alone = numbers(ASKED[question](gpt, text, last), len(text))
-    longer = numbers(ASKED[question](gpt, text + suffix, last), len(text))
+    ask = (ASKED | WITH_TORCH)[question]
+    alone = numbers(ask(gpt, text, last), len(text))
+    longer = numbers(ask(gpt, text + suffix, last), len(text))
     assert json.dumps(longer) == json.dumps(alone)
 
 
@@ -256,17 +258,8 @@ def test_the_pages_example_is_the_sentence_where_one_head_matters_most():
 HARD = ["🎉", "我爱你", "né 👩‍👩‍👧 🎉!", "ก็ดี"]
 
 
-@pytest.fixture(scope="module")
-def chat():
-    return pellucid.load("chat")
-
-
 def printed(finding):
-    from rich.console import Console
-
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(Drawing(finding.sections()))
-    return console.export_text()
+    return screen.printed(Drawing(finding.sections()), 200)
 
 
 FINDINGS = {
