@@ -413,6 +413,15 @@ def test_checkpoint_names_no_other_place(folder, text):
     refused(folder, "does not name a model_checkpoint_path")
 
 
+@pytest.mark.parametrize("home", ["/home/me/models/run1/", "C:\\\\run1\\\\", "D:/x/"])
+def test_where_it_was_saved_once(folder, home):
+    """P8: TensorFlow writes an absolute path; the file of that name in this folder is meant."""
+    (folder / "checkpoint").write_text(f'model_checkpoint_path: "{home}model.ckpt"\n')
+    assert openai.read(folder).hparams == TINY
+    (folder / "checkpoint").write_text(f'model_checkpoint_path: "{home}other.ckpt"\n')
+    refused(folder, "plain file name")
+
+
 def test_links_out_of_the_folder(folder, tmp_path):
     for name in (INDEX, DATA, "hparams.json", "encoder.json", "vocab.bpe"):
         away = tmp_path / f"away-{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 
@@ -71,10 +72,12 @@ def test_the_whole_at_once_passes_nothing_that_an_entry_fails() -> None:
         vocab, merges, special = damaged(rng)
         at_once = is_plain(vocab, merges, special)
         try:
-            check_each(vocab, merges, special)
+            unmade = check_each(vocab, merges, special)
         except TokenizerError:
             refused += 1
             assert not at_once, (vocab, merges, special)
+        else:
+            assert not (at_once and unmade), (vocab, merges, special)
         plain += at_once
     assert plain > 100
     assert refused > 500
@@ -152,3 +155,17 @@ def test_half_a_surrogate_pair_is_refused_however_it_is_written(text: str) -> No
     except Exception:
         accepted = False
     assert accepted == valid
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_left_as_it_was(gpt2_files, tmp_path, enabled: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        Tokenizer.from_files(*gpt2_files)
+        assert gc.isenabled() == enabled
+        with pytest.raises(TokenizerError):
+            Tokenizer.from_folder(tmp_path)
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()

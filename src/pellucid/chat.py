@@ -80,7 +80,11 @@ class Conversation:
     ) -> None:
         self.gpt = gpt
         self.template = choose_template(gpt, template)
-        self.settings = (settings or Settings()).changed(**changes)
+        settings = (settings or Settings()).changed(**changes)
+        if settings.stop_tokens is None:
+            stops = gpt.stop_tokens | self.template.stops(gpt.tokenizer)
+            settings = settings.changed(stop_tokens=stops)
+        self.settings = settings
         self.n_ctx = self.settings.window(gpt.hparams)
         self.record = record
         self.notice: str | None = None  # what the last `say` had to leave out, or None

@@ -99,11 +99,12 @@ class Reader:
         """The JSON object in a file of at most `most` bytes, parsed as `parse_object` does."""
         return self.parse_object(self.read_bytes(path, most), str(path))
 
-    def parse_object(self, data: bytes, source: str) -> dict[str, Any]:
+    def parse_object(self, data: bytes, source: str, digits: int = 20) -> dict[str, Any]:
         """The JSON object that `data` holds. source: what an error calls it.
 
         Refused beyond what `json` refuses: a key twice, NaN and Infinity, whole numbers of more
-        than 20 digits, -0, strings that are not Unicode (a lone surrogate), and all but an object.
+        than so many digits, -0, strings that are not Unicode (a lone surrogate), and all but an
+        object.
         """
 
         # Most files hold nothing of which these rules make an error, and are parsed all in C.
@@ -121,12 +122,12 @@ class Reader:
                     value.encode()
             return table
 
-        def whole(digits: str) -> int:
-            if len(digits) > 20:
-                raise self.error(f"{source}: the number {digits[:20]}... is too long")
-            if digits == "-0":  # a whole number to Python, a fraction to the format's own reader
+        def whole(text: str) -> int:
+            if len(text) > digits:
+                raise self.error(f"{source}: the number {text[:20]}... is too long")
+            if text == "-0":  # a whole number to Python, a fraction to the format's own reader
                 raise self.error(f"{source}: -0 is not a whole number")
-            return int(digits)
+            return int(text)
 
         def constant(name: str) -> NoReturn:
             raise self.error(f"{source}: {name} is not a JSON number")

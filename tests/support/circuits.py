@@ -22,6 +22,9 @@ class Letters:
     special_tokens: dict[str, int] = {}  # noqa: RUF012
     n_vocab = len(LETTERS)
 
+    def framed(self, ids) -> list[int]:
+        return list(ids)
+
     def encode(self, text: str) -> list[int]:
         return [LETTERS.index(letter) for letter in text]
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
 from .protocol import KeyValues
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["NumpyBackend"]
 
@@ -269,11 +271,14 @@ class NumpyBackend:
                 future.result()
 
     def _start_threads(self) -> ThreadPoolExecutor:
-        # Only a model large enough to divide pays for looking for BLAS.
+        # Only a model large enough to divide pays for threads and for looking for BLAS.
+        from concurrent.futures import ThreadPoolExecutor
+
         from threadpoolctl import ThreadpoolController
 
         self._pool = ThreadPoolExecutor(self.threads - 1, "pellucid")
-        self._blas = ThreadpoolController()
+        with suppress(OSError):  # where no library can be looked up, BLAS keeps its own threads
+            self._blas = ThreadpoolController()
         self._limit_blas()
         return self._pool
 

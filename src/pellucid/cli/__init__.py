@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -73,6 +74,7 @@ def main() -> None:
     from ..errors import PellucidError
 
     print_plainly()
+    warnings.showwarning = _warn
     try:
         pellucid.main(prog_name="pellucid", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -86,6 +88,10 @@ def main() -> None:
     except (PellucidError, OSError) as error:
         _complain(f"Error: {error}")
         sys.exit(2)
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    _complain(f"Warning: {message}")
 
 
 def _complain(text: str) -> None:

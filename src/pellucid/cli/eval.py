@@ -99,8 +99,9 @@ def _print_perplexity(score: Perplexity, path: str, part: str) -> None:
     if score.word_perplexity is not None:
         click.echo(f"  perplexity per word   {score.word_perplexity:.4f}")
     words = "" if score.n_words is None else f", {score.n_words} words"
+    documents = "1 document" if score.n_documents == 1 else f"{score.n_documents} documents"
     click.echo(
-        f"  {score.n_documents} documents, {score.n_tokens} tokens scored, "
+        f"  {documents}, {score.n_tokens} tokens scored, "
         f"{score.n_bytes} bytes{words}{'' if score.complete else ' (broken off)'}"
     )
     click.echo(f"  protocol: {score.protocol}")

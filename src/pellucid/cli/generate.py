@@ -10,8 +10,8 @@ from .options import places, with_model
 from .output import note
 from .settings import with_settings
 from .stream import print_generation
-from .text import with_text
-from .types import BYTES
+from .text import read_text
+from .types import BYTES, INDICES
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -20,7 +20,8 @@ __all__ = ["command"]
 
 
 @click.command("generate")
-@with_text
+@click.argument("text", required=False)
+@click.option("--ids", type=INDICES, help="Go on from these ids, 5,7,7, in place of TEXT.")
 @with_model
 @with_settings()
 @click.option(
@@ -48,7 +49,8 @@ __all__ = ["command"]
     "--json", "as_json", is_flag=True, help="One object a step, then one with the text and reason."
 )
 def command(
-    text: str,
+    text: str | None,
+    ids: list[int] | None,
     gpt: GPT,
     settings: dict[str, Any],
     special: bool,
@@ -63,7 +65,16 @@ def command(
 
     In a pipe the text is written as it is; a terminal shows its control characters.
     """
-    prompt = gpt.tokenizer.encode(text, gpt.tokenizer.special_tokens) if special else text
+    prompt: str | list[int]
+    if ids is not None:
+        if text is not None or special:
+            raise click.UsageError("--ids stands in place of TEXT and of --special")
+        prompt, text = ids, gpt.tokenizer.decode(ids)
+    else:
+        prompt = text = read_text(text)
+        if special:
+            tokenizer = gpt.tokenizer
+            prompt = tokenizer.framed(tokenizer.encode(text, tokenizer.special_tokens))
     settings["alternatives"] = alternatives
     if record is None:
         if names or any(chosen.values()):

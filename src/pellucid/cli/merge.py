@@ -59,5 +59,6 @@ def command(base: str, adapter: Path, target: Path, form: str, dtype: str, force
             dtype=dtype,
             card={**model.card, "adapter": {"rank": learned.rank, "alpha": learned.alpha}},
             template=model.template,
+            roles=model.roles,
         )
     click.echo(f"Wrote {target} ({form}; rank {learned.rank}, alpha {learned.alpha:g}).")

@@ -34,7 +34,7 @@ def read_text(text: str | None) -> str:
         if sys.stdin.isatty():
             raise click.UsageError("give a text, or - to read standard input")
         try:
-            return sys.stdin.buffer.read().decode().removesuffix("\n")
+            return sys.stdin.buffer.read().decode("utf-8-sig").removesuffix("\n")
         except UnicodeDecodeError as error:
             wrong = f"byte {error.object[error.start]:#04x} at {error.start}"
             raise click.UsageError(f"standard input is not UTF-8 text: {wrong}") from error

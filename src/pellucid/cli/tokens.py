@@ -35,7 +35,7 @@ def command(text: str, model: str | None, merges: bool, as_json: bool) -> None:
     from ..gpt import DEFAULT
 
     tokenizer = load_tokenizer(model or DEFAULT)
-    pieces = tokenizer.pieces(text)
+    pieces = tokenizer.pieces(tokenizer.framed(tokenizer.encode(text)))
     words = tokenizer.merges(text) if merges else None
     if as_json:
         click.echo(to_json(as_object(text, pieces, words)))

@@ -180,7 +180,7 @@ def conversation_perplexity(
                     )
                 whole = chosen.turn(gpt.tokenizer, role, text)
                 n_opening = sum(
-                    len(gpt.encode(part)) if part == "\n" else 1
+                    len(gpt.tokenizer.encode(part)) if part == "\n" else 1
                     for part in chosen.frames[role].before
                 )
                 ids += whole

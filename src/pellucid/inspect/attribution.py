@@ -198,7 +198,7 @@ def attributed(
     here, hparams, model = position, gpt.hparams, gpt.model
 
     def exact(x: object) -> np.ndarray:
-        return np.asarray(model.backend.to_numpy(x), np.float64)
+        return np.asarray(x if isinstance(x, np.ndarray) else model.backend.to_numpy(x), np.float64)
 
     row = {name: exact(value) for name, value in one_row.items()}
     logits = row["logits"][0, 0]

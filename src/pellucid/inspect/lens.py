@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..draw.pictures import Lens, Section
-from ..sampling import log_softmax
 from ..taps import compose
 from .finding import Finding, chosen, highest, read, shortened, token_name, token_names, whole
 from .recorder import Recorder
@@ -103,9 +102,7 @@ def logit_lens(
     output = gpt.model.backend.to_numpy(gpt.forward([seen], tap=compose(first, recorder)))[0]
     streams = [*first.passes[0].values(), *recorder.passes[0].values()]
     final = output[list(positions)]
-    return read_out(
-        gpt, ids, positions, streams, final, n_seen=len(seen), k=k, keep_logits=keep_logits
-    )
+    return read_out(gpt, ids, positions, streams, final, k=k, keep_logits=keep_logits)
 
 
 def read_out(
@@ -115,19 +112,19 @@ def read_out(
     streams: Sequence[Array],
     final: np.ndarray,
     *,
-    n_seen: int | None = None,
     k: int = 5,
     keep_logits: bool = False,
 ) -> LogitLens:
     """The lens from what a pass over the ids has made: the stream before the first layer and
     after each one, [batch, position, n_embd], and the model's logits at the positions asked for,
-    [len(positions), n_vocab]. n_seen: ids that the pass has read (default: all)."""
+    [len(positions), n_vocab]. It may have ended before the ids did."""
     hparams, backend = gpt.hparams, gpt.model.backend
-    k = min(k, hparams.n_vocab)
-    n = len(ids) if n_seen is None else n_seen
-    follow = (ids[i + 1] if i + 1 < n else int(own.argmax()) for i, own in
-              zip(positions, final, strict=True))  # fmt: skip
-    targets = np.fromiter(follow, np.int64, len(positions))
+    k, n = min(k, hparams.n_vocab), streams[0].shape[1]
+    follow = [
+        ids[i + 1] if i + 1 < n else int(own.argmax())
+        for i, own in zip(positions, final, strict=True)
+    ]
+    targets = np.asarray(follow, np.int64)
 
     shape = (len(streams), len(positions))
     top_ids = np.empty((*shape, k), np.int64)
@@ -145,16 +142,20 @@ def read_out(
             kept[layer] = logits
 
         def measure(some: slice, layer: int = layer, logits: np.ndarray = logits) -> None:
-            logprobs = log_softmax(logits[some].astype(np.float64))
-            model = log_softmax(final[some].astype(np.float64))
-            best = highest(logprobs, k)
-            own = np.take_along_axis(logprobs, targets[some, None], -1)
+            own = np.take_along_axis(logits[some], targets[some, None], -1)
+            best = highest(logits[some], k)
+            here, total = _shifted(logits[some])
+            model, model_total = _shifted(final[some])
             top_ids[layer, some] = best
-            top_logprobs[layer, some] = np.take_along_axis(logprobs, best, -1)
-            target_logprobs[layer, some] = own[:, 0]
-            target_ranks[layer, some] = (logprobs > own).sum(-1)
-            entropy[layer, some] = -_expected(logprobs, logprobs)
-            divergence[layer, some] = _expected(model, model - logprobs)
+            top_logprobs[layer, some] = np.take_along_axis(here, best, -1) - total
+            target_logprobs[layer, some] = (
+                np.take_along_axis(here, targets[some, None], -1) - total
+            )[:, 0]
+            target_ranks[layer, some] = np.count_nonzero(logits[some] > own, axis=-1)
+            entropy[layer, some] = total[:, 0] - _expected(here, total, here)
+            divergence[layer, some] = (
+                _expected(model, model_total, model - here) - (model_total - total)[:, 0]
+            )
 
         side_by_side(measure, len(positions), _ROWS)
 
@@ -180,6 +181,14 @@ def read_out(
     )
 
 
-def _expected(logprobs: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """[position, n_vocab] each -> [position]: the mean of the values under the distribution"""
-    return np.asarray((np.exp(logprobs) * values).sum(-1))
+def _shifted(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[position, n_vocab] -> float64: without their highest, and the log of the sum of their exp
+    [position, 1], so that the difference is the log-probabilities"""
+    x = logits.astype(np.float64)
+    x -= x.max(-1, keepdims=True)
+    return x, np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def _expected(x: np.ndarray, total: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The mean of values [position, n_vocab] under the distribution exp(x - total), [position]"""
+    return np.asarray(np.einsum("pv,pv->p", np.exp(x - total), values))

@@ -130,7 +130,10 @@ def why(
     is 1; those before it then belong to the prompt. labels: also measure what the heads do in
     general. Raises InputError where the continuation has no such token.
     """
-    following = None if continuation is None else gpt.encode(continuation)
+    if isinstance(continuation, str):
+        following: list[int] | None = gpt.tokenizer.encode(continuation)
+    else:
+        following = None if continuation is None else gpt.encode(continuation)
     if following == []:
         raise InputError("the continuation is empty: name at least one token, or leave it out")
     n = len(following or [0])

@@ -15,7 +15,7 @@ from .attribution import ROW, Attribution, attributed
 from .cost import BUDGET, estimate
 from .finding import Finding, chosen, highest, layer_names, read, shortened, token_names, whole
 from .lens import LogitLens, read_out
-from .patterns import AttentionSummary, HeadLabels, Patterns, head_labels, summary
+from .patterns import AttentionSummary, HeadLabels, head_labels, patterns_of, summary
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Prediction", "ResidualNorms", "View", "prediction", "residual_norms", "view"]
 
 _STREAMS = ("resid_post", "attn_out", "mlp_out")
-_LENS_NUMBERS = 3 << 24  # logits that the lens computes: a second or so on two cores
+_LENS_NUMBERS = 3 << 23  # logits that the lens computes: half a second on two cores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -211,29 +211,33 @@ def view(
     ids, tokens = read(gpt, text)
     estimate(gpt, ids, "attn.pattern").check(budget_bytes)
     hparams, model = gpt.hparams, gpt.model
-    here, names = len(ids) - 1, ["blocks.0.resid_pre", *_STREAMS, "attn.v"]
-    patterns = Patterns(gpt)
-    row = Recorder(gpt, ROW, positions=here, budget_bytes=1 << 62)
-    all_rows = Recorder(gpt, names, budget_bytes=1 << 62)
+    here, names = len(ids) - 1, ["blocks.0.resid_pre", *_STREAMS, "attn.q", "attn.k", "attn.v"]
+    row = Recorder(gpt, set(ROW) - {"attn.pattern"}, positions=here, budget_bytes=1 << 62)
+    rows = Recorder(gpt, names, budget_bytes=1 << 62)
     positions = tuple(range(max(0, len(ids) - _read_out(hparams)), len(ids)))
     all_of_them = len(positions) == len(ids)
-    logits = gpt.forward([ids], tap=compose(patterns, row, all_rows), last_only=not all_of_them)[0]
-    values = all_rows.passes[0]
+    logits = gpt.forward([ids], tap=compose(row, rows), last_only=not all_of_them)[0]
+    values = rows.passes[0]
     ends = (f"blocks.{layer}.resid_post" for layer in range(hparams.n_layer))
     streams = [values[name] for name in ("blocks.0.resid_pre", *ends)]
     own = model.backend.to_numpy(logits[-1])
     if not all_of_them:
-        logits = model.readout(streams[-1][:, model.backend.ids(positions)])[0]
+        logits = model.readout(streams[-1][:, model.backend.ids(list(positions))])[0]
+    pattern = patterns_of(gpt, values)
+    last = {
+        f"blocks.{layer}.attn.pattern": pattern[None, layer, :, here:]
+        for layer in range(hparams.n_layer)
+    }
     layers, heads = tuple(range(hparams.n_layer)), tuple(range(hparams.n_head))
     fits = hparams.n_ctx >= 5 and hparams.n_vocab >= 3
     return View(
         ids=ids,
         tokens=tokens,
         prediction=predicted(gpt, ids, here, own),
-        attention=summary(gpt, ids, layers, heads, patterns.pattern),
+        attention=summary(gpt, ids, layers, heads, pattern),
         lens=read_out(gpt, ids, positions, streams, model.backend.to_numpy(logits)),
         attribution=attributed(
-            gpt, ids, row.passes[0], values, target, versus=versus, position=here
+            gpt, ids, row.passes[0] | last, values, target, versus=versus, position=here
         ),
         norms=norms_of(gpt, ids, values),
         labels=head_labels(gpt) if labels and fits else None,

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..hparams import HParams
 from ..taps import Tap, untouched
 from ..weights import flatten, prepared, unflatten
+from .attend import attention_pattern
 from .gpt2 import block, forward, layer_norm, unembed
 from .one_pass import Pass
 
@@ -102,6 +103,13 @@ class Model:
         with self.backend.computing():
             run = Pass(self.hparams, self.backend)
             return unembed(layer_norm(x, self.weights.ln_f, "ln_final", run), self.weights, run)
+
+    def pattern(self, q: Array, k: Array) -> Array:
+        """q, k [batch, position, head, d_k], all of a text's, of one layer and any of its heads
+        -> [batch, head, query, key]: the explicit path's, where a pass has not written it down."""
+        with self.backend.computing():
+            run = Pass(self.hparams, self.backend)
+            return attention_pattern(q.swapaxes(1, 2), k.swapaxes(1, 2), 0, run)
 
     def w_query(self, layer: int) -> tuple[Array, Array]:
         """W_Query of a layer's heads, [n_embd, head, d_k], and its bias, [head, d_k]."""

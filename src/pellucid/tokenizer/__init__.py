@@ -8,17 +8,24 @@ fast, `check.py` what a vocabulary must be, `learn.py` how one is found, `files.
 from __future__ import annotations
 
 from .bpe import SPLIT, Merge, MergedWord, byte_symbols, split
+from .files import named_roles
+from .ids_only import IdsOnly
+from .rules import Added, Rules
 from .stream import StreamDecoder
 from .tokenizer import END_OF_TEXT, Piece, Tokenizer
 
 __all__ = [
     "END_OF_TEXT",
     "SPLIT",
+    "Added",
+    "IdsOnly",
     "Merge",
     "MergedWord",
     "Piece",
+    "Rules",
     "StreamDecoder",
     "Tokenizer",
     "byte_symbols",
+    "named_roles",
     "split",
 ]

@@ -7,7 +7,7 @@ alone says what is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import lt
 
 from ..errors import TokenizerError
@@ -15,17 +15,21 @@ from .bpe import byte_symbols
 
 __all__ = ["check_each", "check_vocabulary", "is_plain"]
 
+_MOST_UNMADE = 16  # tokens of two others that no merge makes; beyond it merges are missing
+
 
 def check_vocabulary(
     ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
-) -> None:
-    """ids: token -> id, spelled by `byte_symbols`, the special ones among them.
+) -> frozenset[str]:
+    """ids: token -> id, spelled by `byte_symbols`, the special ones among them. -> the tokens that
+    are neither special nor made by a merge
 
-    Raises TokenizerError unless the ids are 0…n-1, each once, every byte is a token, and each
-    other token is special or the product of a merge of tokens.
+    Raises TokenizerError unless the ids are 0…n-1, each once, every byte is a token, and the
+    merges are of tokens and make tokens.
     """
-    if not is_plain(ids, merges, special):
-        check_each(ids, merges, special)
+    if is_plain(ids, merges, special):
+        return frozenset()
+    return check_each(ids, merges, special)
 
 
 def is_plain(
@@ -55,7 +59,8 @@ def is_plain(
 
 def check_each(
     ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
-) -> None:
+) -> frozenset[str]:
+    """As `check_vocabulary`, entry by entry."""
     _check_bijection(ids)
     made = set(byte_symbols())
     for byte, symbol in enumerate(byte_symbols()):
@@ -82,9 +87,23 @@ def check_each(
             raise TokenizerError(f"merge {rank}, {left!r} + {right!r}, occurs twice")
         seen.add((left, right))
         made.add(product)
-    for text in ids:
-        if text not in made and text not in special:
-            raise TokenizerError(_why_not_made(text))
+    others = frozenset(text for text in ids if text not in made and text not in special)
+    _check_merges_are_all(others, ids)
+    return others
+
+
+def _check_merges_are_all(unmade: Collection[str], ids: Collection[str]) -> None:
+    """A few tokens without a merge are named for other uses; many are merges that got lost."""
+    lost = [
+        text
+        for text in unmade
+        if any(text[:at] in ids and text[at:] in ids for at in range(1, len(text)))
+    ]
+    if len(lost) > max(_MOST_UNMADE, len(ids) // 100):
+        raise TokenizerError(
+            f"{len(lost)} tokens are made by no merge, {min(lost)!r} among them: the list of "
+            "merges is cut short, or another tokenizer's; take a fresh copy"
+        )
 
 
 def _check_bijection(ids: Mapping[str, int]) -> None:
@@ -97,11 +116,3 @@ def _check_bijection(ids: Mapping[str, int]) -> None:
                 f"ids must be 0…{len(ids) - 1}, each once; token {text!r} has {token}"
             )
         taken[token] = 1
-
-
-def _why_not_made(text: str) -> str:
-    symbols = set(byte_symbols())
-    for symbol in text:
-        if symbol not in symbols:
-            return f"token {text!r} is not spelled in GPT-2's byte symbols: {symbol!r}"
-    return f"token {text!r} is made by no merge and is not listed as special"

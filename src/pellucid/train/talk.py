@@ -1,4 +1,4 @@
-"""The embedded talk model: a GPT small enough to read, trained in seconds on a few sentences.
+"""The embedded model `talk`: a GPT small enough to read, trained in seconds on a few sentences.
 
 It is GPT-2's model and GPT-2's kind of tokenizer, with a window of 8 tokens. It memorises the
 sentences below, and that is all it can do. `pellucid train talk` makes it again.

@@ -83,6 +83,7 @@ class Trainer:
         self.base = _base(config.start, model, saved, self.notes)
         self.notes += task.notes
         self.hparams, self.tokenizer, self.template = model.hparams, model.tokenizer, model.template
+        self.roles = model.roles
         self.module = GPTModule(model.hparams, model.tensors, self.backend)
         self.called = wrapped(self.module, config, self.processes, saved.kept if saved else {})
         self.parameters = list(self.module.parameters())
@@ -252,6 +253,7 @@ class Trainer:
             card=self.task.card(self.progress),
             template=self.template,
             path=self.out,
+            roles=self.roles,
         )
 
     def save(self) -> Path:
@@ -284,6 +286,7 @@ class Trainer:
             model.tokenizer,
             card=model.card,
             template=model.template,
+            roles=model.roles,
         )
 
     def _check_same_run(self, done: int) -> None:
