@@ -58,8 +58,8 @@ constraints:
 $(BASE)/.ready-$(VERSION): pyproject.toml
 	@$(CHECK)
 	@echo "Creating $(BASE) with the light base (no PyTorch) ..."
-	@$(PYTHON) -m venv --clear $(BASE)
-	@$(BASE)/bin/python -m pip install --quiet --disable-pip-version-check -e .
+	@PYTHONWARNINGS= $(PYTHON) -m venv --clear $(BASE)
+	@PYTHONWARNINGS= $(BASE)/bin/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
 $(FULL)/.ready-$(VERSION): pyproject.toml constraints.txt

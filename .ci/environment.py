@@ -36,6 +36,7 @@ def main(folder: str, instead: str | None = None) -> None:
     # Through the environment they also hold for what builds a package: older pips read the one,
     # newer ones the other.
     os.environ["PIP_CONSTRAINT"] = os.environ["PIP_BUILD_CONSTRAINT"] = str(constraints)
+    os.environ.pop("PYTHONWARNINGS", None)  # pip's own are no errors
     os.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     program = Path(folder, "Scripts/python.exe" if os.name == "nt" else "bin/python")
     pip = [str(program), "-m", "pip", "install", "--quiet"]
