@@ -7,7 +7,6 @@ OLD     ?= .venv-test-numpy
 # An environment is made anew for another Python, other requirements or other pins.
 VERSION  = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 CHECK    = $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...")'
-NUMPY   ?= 1.26.4
 
 .PHONY: talk test test-all test-numpy test-slow browser lint format bench constraints clean
 
@@ -59,8 +58,8 @@ constraints:
 $(BASE)/.ready-$(VERSION): pyproject.toml
 	@$(CHECK)
 	@echo "Creating $(BASE) with the light base (no PyTorch) ..."
-	@$(PYTHON) -m venv --clear $(BASE)
-	@$(BASE)/bin/python -m pip install --quiet --disable-pip-version-check -e .
+	@PYTHONWARNINGS= $(PYTHON) -m venv --clear $(BASE)
+	@PYTHONWARNINGS= $(BASE)/bin/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
 $(FULL)/.ready-$(VERSION): pyproject.toml constraints.txt
@@ -68,9 +67,9 @@ $(FULL)/.ready-$(VERSION): pyproject.toml constraints.txt
 	@$(PYTHON) .ci/environment.py $(FULL)
 	@touch $@
 
-$(OLD)/.ready-$(VERSION): pyproject.toml constraints.txt
+$(OLD)/.ready-$(VERSION): pyproject.toml constraints.txt constraints-numpy.txt
 	@$(CHECK)
-	@$(PYTHON) .ci/environment.py $(OLD) $(NUMPY)
+	@$(PYTHON) .ci/environment.py $(OLD) constraints-numpy.txt
 	@touch $@
 
 clean:

@@ -1,5 +1,6 @@
 """`make constraints`: writes constraints.txt, the newest releases that pyproject.toml allows for
-the test environment. Where not every Python can have the newest, each has its own.
+the test environment. Where not every Python can have the newest, each has its own. And
+constraints-numpy.txt: what is different with the oldest numpy allowed, on the first of the Pythons.
 
 python .ci/constraints.py python3.11 python3.12 python3.13
 """
@@ -23,6 +24,9 @@ HEAD = """\
 # Made with Python {versions} on {platform}; where not all of them can have one version,
 # each line says for which it is.
 """
+HEAD_NUMPY = """\
+# In place of constraints.txt's, with {old}: made by `make constraints`, for `make test-numpy`.
+"""
 
 
 def main() -> None:
@@ -34,10 +38,26 @@ def main() -> None:
     lines = [line for name in sorted(set().union(*pinned.values())) for line in pins(name, pinned)]
     head = HEAD.format(versions=", ".join(versions), platform=sys.platform)
     (ROOT / "constraints.txt").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
-    print(f"Wrote constraints.txt: {len(lines)} lines, for Python {', '.join(versions)}")
+    old = f"numpy=={oldest('numpy')}.*"
+    beside = resolve(pythons[versions[0]], old)
+    lines = [
+        f"{name}=={version}"
+        for name, version in sorted(beside.items())
+        if any(others.get(name, version) != version for others in pinned.values())
+    ]
+    head = HEAD_NUMPY.format(old=old)
+    (ROOT / "constraints-numpy.txt").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+    print(f"Wrote constraints.txt and constraints-numpy.txt, for Python {', '.join(versions)}")
 
 
-def resolve(python: str) -> dict[str, str]:
+def oldest(package: str) -> str:
+    """The lower bound of pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (bound,) = (one for one in project["dependencies"] if re.match(rf"{package}\b", one))
+    return bound.partition(">=")[2]
+
+
+def resolve(python: str, *more: str) -> dict[str, str]:
     """Name -> version of everything that pip would install, with the tools that build packages.
 
     PyTorch's own requirements are asked for; its CUDA libraries, gigabytes that it names exactly
@@ -54,7 +74,7 @@ def resolve(python: str) -> dict[str, str]:
         subprocess.run(
             [f"{folder}/venv/bin/python", "-m", "pip", "install", "--quiet", "--dry-run",
              "--ignore-installed", "--report", report, "--editable", f"{ROOT}[{without}]",
-             *beside, *project["build-system"]["requires"], "setuptools", "wheel"],
+             *more, *beside, *project["build-system"]["requires"], "setuptools", "wheel"],
             check=True,
         )  # fmt: skip
         found = json.loads(report.read_text(encoding="utf-8"))["install"]

@@ -1,7 +1,7 @@
 """Makes a test environment with the Python that runs this: the extras and the tools, in exactly the
 versions of constraints.txt.
 
-python .ci/environment.py FOLDER [NUMPY]        NUMPY: another version of numpy, and no PyTorch
+python .ci/environment.py FOLDER [INSTEAD]      INSTEAD: a file of other versions; and no PyTorch
 
 PyTorch comes as a build for the CPU, where pip's index, or the one that TORCH_INDEX names, has one
 for this Python; else its tests are skipped. TORCH=1 takes what the index has, on Linux several GB
@@ -21,22 +21,26 @@ ROOT = Path(__file__).parents[1]
 EXTRAS = "gguf,train,tensorboard,eval,test"
 
 
-def main(folder: str, numpy: str | None = None) -> None:
+def main(folder: str, instead: str | None = None) -> None:
     version = ".".join(map(str, sys.version_info[:2]))
     print(f"Creating {folder} with the extras and the test tools, for Python {version} ...")
     venv.create(folder, clear=True, with_pip=True, symlinks=os.name != "nt")
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    if numpy:
-        pins = re.sub(r"^numpy==.*\n", "", pins, flags=re.MULTILINE) + f"numpy=={numpy}\n"
+    if instead:
+        others = Path(instead).read_text(encoding="utf-8")
+        for name in re.findall(r"^([^#\s]+)==", others, re.MULTILINE):
+            pins = re.sub(rf"^{name}==.*\n", "", pins, flags=re.MULTILINE)
+        pins += others
     constraints = Path(folder, "constraints.txt").resolve()
     constraints.write_text(pins, encoding="utf-8")
     # Through the environment they also hold for what builds a package: older pips read the one,
     # newer ones the other.
     os.environ["PIP_CONSTRAINT"] = os.environ["PIP_BUILD_CONSTRAINT"] = str(constraints)
+    os.environ.pop("PYTHONWARNINGS", None)  # pip's own are no errors
     os.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     program = Path(folder, "Scripts/python.exe" if os.name == "nt" else "bin/python")
     pip = [str(program), "-m", "pip", "install", "--quiet"]
-    torch = not numpy and with_torch(pip, re.findall(r"^torch==(.*)$", pins, re.MULTILINE)[0])
+    torch = not instead and with_torch(pip, re.findall(r"^torch==(.*)$", pins, re.MULTILINE)[0])
     extras = f"torch,{EXTRAS}" if torch else EXTRAS
     subprocess.run([*pip, "--editable", f"{ROOT}[{extras}]"], check=True)
 
@@ -53,7 +57,8 @@ def with_torch(pip: list[str], version: str) -> bool:
     done = subprocess.run(build, stderr=subprocess.PIPE, encoding="utf-8")
     if done.returncode == 0 or wanted:
         return True
-    if "No matching distribution" not in done.stderr:
+    # The second is what pip says where a constraint, too, keeps it from the index's own build.
+    if not re.search("No matching distribution|ResolutionImpossible", done.stderr):
         sys.exit(done.stderr)
     print(
         f"No build of PyTorch {version} for the CPU and this Python in {index or 'the index'}: its "

@@ -85,6 +85,7 @@ def test_transformers_reads_what_we_save(dtype: str, tmp_path: Path, tokenizer: 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["GPT2LMHeadModel", "GPT2Model"])
 def test_we_read_what_transformers_saves(bare: bool, tmp_path: Path) -> None:
+    needs("torch")
     transformers = needs("transformers")
     config = transformers.GPT2Config(
         vocab_size=260, n_positions=8, n_embd=12, n_head=3, n_layer=2, bos_token_id=259

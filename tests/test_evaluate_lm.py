@@ -95,6 +95,7 @@ def test_generates_until_a_stop():
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """(lm_eval's HFLM, ours) of one random model with a window of 12 tokens."""
+    needs("torch")
     transformers = needs("transformers")
     from pellucid import checkpoint, load
     from pellucid.evaluate.lm import PellucidLM

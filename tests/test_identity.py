@@ -235,6 +235,8 @@ def test_an_adapter_is_not_merged_under_another_tokenizer(folder):
 
 @pytest.mark.parametrize("verb", ["data", "eval", "prefer"])
 def test_token_files_runs_and_models_are_no_texts(folder, verb):
+    if verb == "prefer":
+        needs("torch")
     (folder / "run" / "checkpoints").mkdir(parents=True)
     (folder / "run" / "config.toml").write_text("")
     made = {"own": "a tokenised corpus", "M": "a model", "run": "a training run"}

@@ -14,6 +14,7 @@ from pellucid.taps import compose
 from pellucid.weights import initialise
 from support.circuits import Letters, random_gpt
 from support.models import model
+from support.skips import BACKENDS
 
 
 class Numbers(Letters):
@@ -37,7 +38,7 @@ def same(ours: object, theirs: object, atol: float) -> None:
             assert mine == value, name
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("target", "versus"), [(None, None), (3, 5)])
 def test_the_answers_are_those_of_each_question(backend: str, target, versus) -> None:
     gpt = random_gpt(backend=backend, dtype="float64")

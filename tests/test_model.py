@@ -18,7 +18,7 @@ from pellucid.taps import TAPS, tap_names
 from pellucid.weights import initialise, unflatten
 from support import oracle
 from support.models import Reader, model, parameters, run
-from support.skips import BACKENDS
+from support.skips import BACKENDS, needs
 
 
 @st.composite
@@ -53,29 +53,33 @@ def test_every_value_equals_the_oracles(backend: str, case) -> None:
 
 
 @pytest.fixture(scope="module")
-def pair():
-    """transformers and Pellucid with the same random weights."""
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
-
+def small():
+    """A shape and random weights."""
     hparams = HParams(211, 64, 48, 4, 3)
-    p = {k: v.astype(np.float32) for k, v in parameters(hparams).items()}
-    config = GPT2Config(
+    return hparams, {k: v.astype(np.float32) for k, v in parameters(hparams).items()}
+
+
+@pytest.fixture(scope="module")
+def theirs(small):
+    """transformers' model with the same weights."""
+    torch = needs("torch")
+    transformers = needs("transformers")
+    _, p = small
+    config = transformers.GPT2Config(
         vocab_size=211, n_positions=64, n_embd=48, n_head=4, n_layer=3,
         bos_token_id=0, eos_token_id=0, attn_implementation="eager",
     )  # fmt: skip
-    theirs = GPT2LMHeadModel(config).eval()
+    theirs = transformers.GPT2LMHeadModel(config).eval()
     state = {f"transformer.{k}": torch.tensor(v) for k, v in p.items()}
     state["lm_head.weight"] = state["transformer.wte.weight"]
     theirs.load_state_dict(state)
-    return theirs, hparams, p
+    return theirs
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_logits_equal_transformers(pair, backend: str) -> None:
-    import torch
-
-    theirs, hparams, p = pair
+def test_logits_equal_transformers(theirs, small, backend: str) -> None:
+    torch = needs("torch")
+    hparams, p = small
     m = model(hparams, p, backend)
     rng = np.random.default_rng(1)
     for _ in range(50):
@@ -90,10 +94,9 @@ def test_logits_equal_transformers(pair, backend: str) -> None:
         assert (got.argmax(-1) == expected.argmax(-1)).all()
 
 
-def test_tapped_values_equal_transformers(pair) -> None:
-    import torch
-
-    theirs, hparams, p = pair
+def test_tapped_values_equal_transformers(theirs, small) -> None:
+    torch = needs("torch")
+    hparams, p = small
     m = model(hparams, p)
     tokens = np.random.default_rng(2).integers(0, hparams.n_vocab, (2, 40))
     reader = Reader(m)
@@ -115,8 +118,8 @@ def test_tapped_values_equal_transformers(pair) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("chunk", [1, 2, 7, 64])
 @pytest.mark.parametrize("tapped", [False, True])
-def test_cache_in_chunks(pair, backend: str, chunk: int, tapped: bool) -> None:
-    _, hparams, p = pair
+def test_cache_in_chunks(small, backend: str, chunk: int, tapped: bool) -> None:
+    hparams, p = small
     m = model(hparams, p, backend)
     for n in (63, 64):  # up to the last place of the window
         tokens = np.random.default_rng(n).integers(0, hparams.n_vocab, n)
@@ -130,9 +133,9 @@ def test_cache_in_chunks(pair, backend: str, chunk: int, tapped: bool) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("known", [0, 7])
-def test_the_last_logits_alone(pair, backend: str, known: int) -> None:
+def test_the_last_logits_alone(small, backend: str, known: int) -> None:
     """Of the last layer only the last position is computed; with a tap that wants more, all."""
-    _, hparams, p = pair
+    hparams, p = small
     m = model(hparams, p, backend, "float64")
     tokens = np.random.default_rng(8).integers(0, hparams.n_vocab, (2, 30))
     whole, layer = run(m, tokens), hparams.n_layer - 1
@@ -165,8 +168,8 @@ def test_the_last_logits_alone(pair, backend: str, known: int) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_rows_of_different_lengths(pair, backend: str) -> None:
-    _, hparams, p = pair
+def test_rows_of_different_lengths(small, backend: str) -> None:
+    hparams, p = small
     m = model(hparams, p, backend)
     rng = np.random.default_rng(3)
     lengths = np.array([5, 32, 1, 17])
@@ -185,8 +188,8 @@ def test_rows_of_different_lengths(pair, backend: str) -> None:
             )
 
 
-def test_cache_rewind_fork_and_broken_pass(pair) -> None:
-    _, hparams, p = pair
+def test_cache_rewind_fork_and_broken_pass(small) -> None:
+    hparams, p = small
     m = model(hparams, p)
     tokens = np.random.default_rng(4).integers(0, hparams.n_vocab, 20)
     cache = m.new_cache()
@@ -213,8 +216,8 @@ def test_cache_rewind_fork_and_broken_pass(pair) -> None:
         cache.rewind(21)
 
 
-def test_what_does_not_fit_is_refused(pair) -> None:
-    _, hparams, p = pair
+def test_what_does_not_fit_is_refused(small) -> None:
+    hparams, p = small
     m = model(hparams, p)
     with pytest.raises(ContextError, match=r"65 tokens.*n_ctx = 64"):
         run(m, [0] * 65)
@@ -233,24 +236,24 @@ def test_what_does_not_fit_is_refused(pair) -> None:
         Cache(hparams, m.backend, 0)
 
 
-def test_a_tap_that_only_reads_changes_nothing(pair) -> None:
-    _, hparams, p = pair
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_tap_that_only_reads_changes_nothing(small, backend: str) -> None:
+    hparams, p = small
     tokens = np.random.default_rng(5).integers(0, hparams.n_vocab, 50)
-    for backend in ("numpy", "torch"):
-        m = model(hparams, p, backend)
-        plain = run(m, tokens)
-        np.testing.assert_allclose(run(m, tokens, tap=Reader(m)), plain, rtol=0, atol=1e-5)
+    m = model(hparams, p, backend)
+    plain = run(m, tokens)
+    np.testing.assert_allclose(run(m, tokens, tap=Reader(m)), plain, rtol=0, atol=1e-5)
 
-        class Norms(Reader):  # the same kernels run: the same bits
-            def wants(self, name):
-                return False
+    class Norms(Reader):  # the same kernels run: the same bits
+        def wants(self, name):
+            return False
 
-        if backend == "numpy":
-            np.testing.assert_array_equal(run(m, tokens, tap=Norms(m)), plain)
+    if backend == "numpy":
+        np.testing.assert_array_equal(run(m, tokens, tap=Norms(m)), plain)
 
 
-def test_what_a_tap_returns_is_what_the_model_goes_on_with(pair) -> None:
-    _, hparams, p = pair
+def test_what_a_tap_returns_is_what_the_model_goes_on_with(small) -> None:
+    hparams, p = small
     m = model(hparams, p, dtype="float64")
     tokens = list(range(20))
     plain = run(m, tokens)
@@ -274,8 +277,8 @@ def test_what_a_tap_returns_is_what_the_model_goes_on_with(pair) -> None:
     )
 
 
-def test_what_nobody_wants_is_not_made(pair) -> None:
-    _, hparams, p = pair
+def test_what_nobody_wants_is_not_made(small) -> None:
+    hparams, p = small
     m = model(hparams, p)
 
     class Residuals(Reader):
@@ -302,25 +305,35 @@ def test_shapes_are_those_of_the_table() -> None:
         assert value.shape == tuple(sizes[axis] for axis in info.shape[1:-1].split(", ")), name
 
 
-def test_backends_agree() -> None:
-    hparams = HParams(500, 200, 384, 6, 2)  # large enough that numpy divides the work
+@pytest.fixture(scope="module")
+def exact():
+    """A shape so large that numpy divides the work, weights, tokens and their exact logits."""
+    hparams = HParams(500, 200, 384, 6, 2)
     p = {k: v * 0.2 if v.ndim > 1 else v for k, v in parameters(hparams).items()}
     tokens = np.random.default_rng(6).integers(0, 500, (2, 200))
-    exact = run(model(hparams, p, dtype="float64", threads=2), tokens)
+    return hparams, p, tokens, run(model(hparams, p, dtype="float64", threads=2), tokens)
+
+
+def test_torch_agrees(exact) -> None:
+    needs("torch")
+    hparams, p, tokens, exact = exact
     np.testing.assert_allclose(
         run(model(hparams, p, "torch", "float64"), tokens), exact, rtol=0, atol=1e-10
     )
     size = np.abs(exact).max()
-    one, two, theirs = (
-        run(model(hparams, p, backend, threads=threads), tokens)
-        for backend, threads in (("numpy", 1), ("numpy", 2), ("torch", None))
-    )
-    for got in (one, two, theirs):
-        np.testing.assert_allclose(got / size, exact / size, rtol=0, atol=1e-5)
+    single = run(model(hparams, p, "torch"), tokens)
+    np.testing.assert_allclose(single / size, exact / size, rtol=0, atol=1e-5)
     half = run(model(hparams, p, "torch", "bfloat16"), tokens)
     assert np.abs(half - exact).max() / size < 0.1
-    # one token at a time, divided or not
+
+
+def test_divided_work_agrees(exact) -> None:
+    """By two threads or one; all tokens together or one at a time."""
+    hparams, p, tokens, exact = exact
+    size = np.abs(exact).max()
     for threads in (1, 2):
+        single = run(model(hparams, p, threads=threads), tokens)
+        np.testing.assert_allclose(single / size, exact / size, rtol=0, atol=1e-5)
         m = model(hparams, p, dtype="float64", threads=threads)
         cache = m.new_cache()
         steps = [run(m, tokens[0, i : i + 1], cache=cache)[0] for i in range(30)]
@@ -364,14 +377,18 @@ def test_unknown_backends_and_types() -> None:
             get_backend(**options)
 
 
-def test_at_gpt2s_own_scale() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_at_gpt2s_own_scale(backend: str) -> None:
     """GPT-2's initialisation and window: absolute bounds, up to the last of 1024 places."""
     hparams = HParams(101, 1024, 64, 4, 2)
     p = initialise(hparams, seed=3)
     tokens = np.random.default_rng(7).integers(0, 101, 1024)
     ours = model(hparams, p)
     whole = run(ours, tokens)
-    np.testing.assert_allclose(run(model(hparams, p, "torch"), tokens), whole, rtol=0, atol=1e-5)
+    if backend == "torch":
+        theirs = run(model(hparams, p, backend), tokens)
+        np.testing.assert_allclose(theirs, whole, rtol=0, atol=1e-5)
+        return
     np.testing.assert_allclose(run(model(hparams, p, threads=1), tokens), whole, rtol=0, atol=1e-6)
     for first in (1022, 1023):
         cache = ours.new_cache()

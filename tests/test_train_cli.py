@@ -25,7 +25,7 @@ from pellucid.train.log import read_log
 from pellucid.train.run import trainer_for
 from pellucid.weights import initialise
 from support import small_corpus
-from support.program import PROGRAM, ended, invoke, terminal
+from support.program import PROGRAM, captured, ended, invoke, terminal
 from support.skips import needs
 
 torch = needs("torch")
@@ -427,6 +427,17 @@ def test_tensorboard_gets_every_number(corpus, tmp_path):
     assert written == pytest.approx([step["loss"] for step in read_log(run)])
     assert [event.step for event in events.Scalars("loss/held out")] == [2, 4]
     assert events.Tags()["tensors"] == ["sample/text_summary"]
+
+
+def test_without_a_compiler_it_is_said_before_the_first_step(corpus, tmp_path):
+    """Whether one is installed or not: none is on this PATH, and nothing was compiled before."""
+    nothing = {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    environment = {name: value for name, value in os.environ.items() if name != "CXX"} | nothing
+    asked = ("train", corpus, "--out", tmp_path / "run", *TINY, "--steps", 1, "--compile")
+    done = captured([*PROGRAM, *asked], env=environment)
+    assert done.returncode == 2
+    assert "install a C++ compiler such as g++, or leave --compile out" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_without_tensorboard_the_extra_is_named(corpus, tmp_path, monkeypatch):

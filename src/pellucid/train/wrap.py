@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import TrainingError
 from . import lora
 from .config import TrainConfig
 from .distributed import Processes, share
@@ -31,5 +32,18 @@ def wrapped(
         )
         if kept:
             lora.restore(module, kept)
-    called = torch.compile(module) if config.compile else module
+    called = _compiled(module) if config.compile else module
     return share(module, called, config.parallel, processes)
+
+
+def _compiled(module: GPTModule) -> Any:
+    """Compilation happens at the first step; what it needs is tried here, on two numbers."""
+    try:
+        torch.compile(torch.neg)(torch.zeros(2, device=next(module.parameters()).device))
+    except Exception as error:  # of many kinds: no compiler, no Python.h, no Triton
+        reason = str(error).strip().partition("\n")[0]
+        raise TrainingError(
+            f"torch.compile does not work here ({reason}): install a C++ compiler such as g++, or "
+            "leave --compile out"
+        ) from error
+    return torch.compile(module)
