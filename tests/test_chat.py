@@ -353,7 +353,7 @@ def session(gpt, **settings):
 
     screen = Console(file=io.StringIO(), width=100)
     conversation = Conversation(gpt, **settings)
-    chat = Session(gpt, conversation, screen, walk=walk, greedy=bool(settings.get("greedy")))
+    chat = Session(gpt, conversation, screen, walk=walk)
     return chat, screen.file
 
 

@@ -275,7 +275,7 @@ def test_bars_maps_and_strips_hold_the_numbers(browser, found) -> None:
         for column in range(sweep.logprob_change.shape[1]):
             assert line.get_attribute("data-at") == f"{row},{column}"
             value = float(line.get_attribute("data-value"))
-            assert value == pytest.approx(sweep.logprob_change[row, column], rel=1e-6, abs=1e-9)
+            assert value == pytest.approx(sweep.lead_change[row, column], rel=1e-6, abs=1e-9)
             heat.send_keys(Keys.ARROW_RIGHT)
         heat.send_keys(Keys.ARROW_DOWN)
     browser.check()

@@ -10,7 +10,7 @@ from .options import places, with_model
 from .output import note
 from .settings import with_settings
 from .stream import print_generation
-from .text import with_text
+from .text import Prompt, with_text
 from .types import BYTES
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ __all__ = ["command"]
     "--json", "as_json", is_flag=True, help="One object a step, then one with the text and reason."
 )
 def command(
-    text: str,
+    prompt: Prompt,
     gpt: GPT,
     settings: dict[str, Any],
     special: bool,
@@ -63,23 +63,29 @@ def command(
 
     In a pipe the text is written as it is; a terminal shows its control characters.
     """
-    prompt = gpt.tokenizer.encode(text, gpt.tokenizer.special_tokens) if special else text
+    if special and prompt.chat:
+        raise click.UsageError("--special goes with a text, not with --chat")
+    text = prompt.text
+    shown = "" if prompt.chat and not as_json else text  # a reply stands alone
+    ids = gpt.tokenizer.encode(text, gpt.tokenizer.special_tokens) if special else text
+    if prompt.chat:
+        ids = prompt.ids(gpt, **settings)
     settings["alternatives"] = alternatives
     if record is None:
         if names or any(chosen.values()):
             raise click.UsageError("--names, --layer, --head and --position go with --record FILE")
-        print_generation(text, gpt.generate(prompt, **settings), as_json=as_json)
+        print_generation(shown, gpt.generate(ids, **settings), as_json=as_json)
         return
     from ..errors import InputError
     from ..files import new_file
     from ..inspect import Recorder
 
     recorder = Recorder(gpt, names or "*", **chosen, budget_bytes=budget)
-    generation = gpt.generate(prompt, **settings, record=recorder)
+    generation = gpt.generate(ids, **settings, record=recorder)
     broken_off: BaseException | None = None
     with new_file(record) as partial:
         try:
-            print_generation(text, generation, as_json=as_json)
+            print_generation(shown, generation, as_json=as_json)
         except (KeyboardInterrupt, BrokenPipeError) as error:
             broken_off = error  # what was recorded until then is kept
         if generation.steps_so_far:

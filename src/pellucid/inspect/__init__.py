@@ -24,7 +24,7 @@ from .lens import LogitLens, logit_lens
 from .neighbours import Neighbours, neighbours
 from .patching import Patching, patch, patch_each
 from .recorder import Recorder, trace
-from .steering import Steered, direction, steer, steered
+from .steering import STRENGTH, Steered, direction, steer, steered
 from .trace import Trace
 from .view import (
     Prediction,
@@ -40,6 +40,7 @@ from .why import Why, why
 __all__ = [
     "BUDGET",
     "HEAD_KINDS",
+    "STRENGTH",
     "Ablation",
     "AttentionSummary",
     "Attribution",

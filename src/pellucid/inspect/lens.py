@@ -14,7 +14,17 @@ import numpy as np
 from ..draw.pictures import Lens, Section
 from ..sampling import log_softmax
 from ..taps import compose
-from .finding import Finding, chosen, highest, read, shortened, token_name, token_names, whole
+from .finding import (
+    Finding,
+    chosen,
+    highest,
+    read,
+    shortened,
+    token_id,
+    token_name,
+    token_names,
+    whole,
+)
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -33,9 +43,10 @@ class LogitLens(Finding):
     layers: "embed", then "0", "1", … (after that layer); the last is the model's own output.
     positions: which of the text's; text: up to the last of them. top_ids, top_tokens,
     top_logprobs [layer, position, k]: the likeliest. target_ids, targets [position]: the token that
-    really follows; at the last of all the model's own prediction. target_logprobs, target_ranks
-    [layer, position], ranks from 0. entropy, divergence [layer, position]: nats; KL(model's output
-    ‖ this layer's). logits [layer, position, n_vocab], or None unless kept.
+    really follows, at the last of all the model's own prediction; or the one `watched` at all.
+    target_logprobs, target_ranks [layer, position], ranks from 0. entropy, divergence [layer,
+    position]: nats; KL(model's output ‖ this layer's). logits [layer, position, n_vocab], or None
+    unless kept.
     """
 
     ids: tuple[int, ...]
@@ -53,6 +64,7 @@ class LogitLens(Finding):
     entropy: np.ndarray
     divergence: np.ndarray
     logits: np.ndarray | None = None
+    watched: bool = False
 
     def sections(self) -> list[Section]:
         texts = (text for layer in self.top_tokens for tops in layer for text in tops)
@@ -67,6 +79,7 @@ class LogitLens(Finding):
             target_ranks=self.target_ranks,
             entropy=self.entropy,
             divergence=self.divergence,
+            watched=self.watched,
             texts={int(i): text for i, text in zip(self.top_ids.ravel(), texts, strict=True)},
         )
         return [
@@ -84,6 +97,7 @@ class LogitLens(Finding):
 def logit_lens(
     gpt: GPT,
     text: str | Sequence[int],
+    target: str | int | None = None,
     *,
     positions: int | Iterable[int] | None = None,
     k: int = 5,
@@ -91,7 +105,8 @@ def logit_lens(
 ) -> LogitLens:
     """Final norm and unembedding applied to the residual stream after every layer.
 
-    positions: only these; what follows the last of them is not looked at. keep_logits: keep all
+    target: watched at every position, in place of the token that really follows. positions: only
+    these; what follows the last of them is not looked at. keep_logits: keep all
     of them, layers × positions × n_vocab numbers.
     """
     ids, _ = read(gpt, text)
@@ -101,7 +116,10 @@ def logit_lens(
     seen = ids[: max(positions, default=0) + 1]
     output = gpt.model.backend.to_numpy(gpt.forward([seen], tap=compose(first, recorder)))[0]
     streams = [*first.passes[0].values(), *recorder.passes[0].values()]
-    return read_out(gpt, ids, positions, streams, output, k=k, keep_logits=keep_logits)
+    watched = None if target is None else token_id(gpt, target)
+    return read_out(
+        gpt, ids, positions, streams, output, target=watched, k=k, keep_logits=keep_logits
+    )
 
 
 def read_out(
@@ -111,6 +129,7 @@ def read_out(
     streams: Sequence[Array],
     output: np.ndarray,
     *,
+    target: int | None = None,
     k: int = 5,
     keep_logits: bool = False,
 ) -> LogitLens:
@@ -121,7 +140,7 @@ def read_out(
     k = min(k, hparams.n_vocab)
     n = len(output)
     follow = [*ids[1:n], int(output[-1].argmax())]
-    targets = np.asarray([follow[i] for i in positions])
+    targets = np.asarray([follow[i] if target is None else target for i in positions])
     final = output[list(positions)]
 
     shape = (len(streams), len(positions))
@@ -170,4 +189,5 @@ def read_out(
         entropy=entropy,
         divergence=np.maximum(divergence, 0.0),
         logits=kept,
+        watched=target is not None,
     )

@@ -21,7 +21,7 @@ __all__ = ["Session"]
 
 
 class Session:
-    """walk: what /walk prints. greedy: whether every reply takes the likeliest token."""
+    """walk: what /walk prints."""
 
     def __init__(
         self,
@@ -30,10 +30,9 @@ class Session:
         screen: Console,
         *,
         walk: Walk,
-        greedy: bool = False,
     ) -> None:
         self.conversation = conversation
-        self._exchange = Exchange(gpt, conversation, screen, walk=walk, greedy=greedy)
+        self._exchange = Exchange(gpt, conversation, screen, walk=walk)
         self._writer = self._exchange.writer
 
     def run(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -194,6 +195,20 @@ class Tokenizer:
     def end_of_text(self) -> int | None:
         """The id of <|endoftext|>, if the vocabulary has it."""
         return self.special_tokens.get(END_OF_TEXT)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of all that makes ids of a text and a text of ids: two tokenizers with the same
+        one are the same."""
+        digest = hashlib.sha256()
+        for value in self._bytes:
+            digest.update(len(value).to_bytes(4) + value)
+        ranked = sorted(self._ranks, key=self._ranks.__getitem__)
+        for part in (part for pair in ranked for part in pair):
+            digest.update(len(part).to_bytes(4) + part)
+        for text, token in sorted(self.special_tokens.items()):
+            digest.update(f"{token} {text}\n".encode())
+        return digest.hexdigest()
 
     def pieces(self, text: str | Sequence[int]) -> list[Piece]:
         """Each token of a text (or of ids) with its text and its bytes."""
