@@ -1,17 +1,32 @@
 # Two commands: `make talk` (the chatbot, light base) and `make test` (everything, with the extras).
-PYTHON ?= python3
-BASE   := .venv
-FULL   := .venv-test
+PYTHON  ?= python3
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14
+BASE    ?= .venv
+FULL    ?= .venv-test
+OLD     ?= .venv-test-numpy
+# An environment is made anew for another Python, other requirements or other pins.
+VERSION  = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+CHECK    = $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...")'
+NUMPY   ?= 1.26.4
 
-.PHONY: talk test test-slow browser lint format bench clean
+.PHONY: talk test test-all test-numpy test-slow browser lint format bench constraints clean
 
-talk: $(BASE)/.ready
+talk: $(BASE)/.ready-$(VERSION)
 	@$(BASE)/bin/pellucid talk
 
-test: $(FULL)/.ready browser lint
+# TORCH_INDEX=URL: where builds of PyTorch for the CPU are; TORCH=1: any build, TORCH=0: none.
+test: $(FULL)/.ready-$(VERSION) browser lint
 	$(FULL)/bin/python -m pytest -m "not slow"
 
-test-slow: $(FULL)/.ready
+# With every Python of PYTHONS that is installed; then a table.
+test-all:
+	@$(PYTHON) .ci/every_python.py $(PYTHONS)
+
+# With the oldest numpy that pyproject.toml allows (it has none for Python 3.13), without PyTorch.
+test-numpy: $(OLD)/.ready-$(VERSION) browser
+	$(OLD)/bin/python -m pytest -m "not slow"
+
+test-slow: $(FULL)/.ready-$(VERSION)
 	$(FULL)/bin/python -m pytest -m slow
 
 # The pages are tested in a real browser: installed where it is missing and we may (as root, on
@@ -22,31 +37,41 @@ browser:
 	&& DEBIAN_FRONTEND=noninteractive apt-get -qq install -y chromium chromium-driver >/dev/null; } \
 	|| echo "No chromedriver here: the tests of the pages will be skipped."
 
-lint: $(FULL)/.ready
+# The types also as macOS and Windows have them: a call that only Linux has is an error there.
+lint: $(FULL)/.ready-$(VERSION)
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/ruff format --check .
 	$(FULL)/bin/mypy
+	$(FULL)/bin/mypy --platform darwin --cache-dir .mypy_cache/darwin
+	$(FULL)/bin/mypy --platform win32 --cache-dir .mypy_cache/win32
 
-format: $(FULL)/.ready
+format: $(FULL)/.ready-$(VERSION)
 	$(FULL)/bin/ruff check --fix .
 	$(FULL)/bin/ruff format .
 
-bench: $(FULL)/.ready
+bench: $(FULL)/.ready-$(VERSION)
 	$(FULL)/bin/python benchmarks/bench.py
 
-$(BASE)/.ready: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
+# The newest versions that pyproject.toml allows, for all of PYTHONS that are installed.
+constraints:
+	$(PYTHON) .ci/constraints.py $(PYTHONS)
+
+$(BASE)/.ready-$(VERSION): pyproject.toml
+	@$(CHECK)
 	@echo "Creating $(BASE) with the light base (no PyTorch) ..."
-	@$(PYTHON) -m venv $(BASE)
+	@$(PYTHON) -m venv --clear $(BASE)
 	@$(BASE)/bin/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
-$(FULL)/.ready: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
-	@echo "Creating $(FULL) with the extras and the test tools ..."
-	@$(PYTHON) -m venv $(FULL)
-	@$(FULL)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[torch,gguf,train,tensorboard,eval,test]"
+$(FULL)/.ready-$(VERSION): pyproject.toml constraints.txt
+	@$(CHECK)
+	@$(PYTHON) .ci/environment.py $(FULL)
+	@touch $@
+
+$(OLD)/.ready-$(VERSION): pyproject.toml constraints.txt
+	@$(CHECK)
+	@$(PYTHON) .ci/environment.py $(OLD) $(NUMPY)
 	@touch $@
 
 clean:
-	rm -rf $(BASE) $(FULL)
+	rm -rf $(BASE) $(FULL) .venv-test-*

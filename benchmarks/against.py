@@ -1,6 +1,6 @@
 """This checkout beside another one, so that a change of the code can be seen in its speed.
 
-    python benchmarks/against.py OTHER [--rounds 5]
+    python benchmarks/against.py OTHER [--rounds 5] [--view]
 
 OTHER: the root of another checkout of Pellucid. Fresh processes in turns, medians; the spread is
 (largest - smallest) / median over this checkout's rounds. GPT-2's 124M shape with random weights,
@@ -29,7 +29,7 @@ start = time.perf_counter()
 import numpy as np
 import pellucid
 gpt = pellucid.load(sys.argv[1])
-ids = np.random.default_rng(0).integers(0, 50256, 1000).tolist()
+ids = [i * 7919 % 50257 for i in range(1, 1001)]
 list(gpt.generate(ids[:16], max_tokens=1, greedy=True, stop_tokens=()))
 cold = time.perf_counter() - start
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -75,6 +75,22 @@ def model(checkout: Path, folder: Path) -> dict[str, float]:
     return figures
 
 
+def page(checkout: Path, folder: Path) -> dict[str, float]:
+    """`pellucid view` of 1,024 tokens, the whole command: until its page can be opened."""
+    words = ["of", "and", "to", "in", "is", "that", "for", "it", "was", "on", "as"]
+    text = "the" + "".join(f" {words[i * 7919 % len(words)]}" for i in range(1023))
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "pellucid", "view", "-", "--model", str(folder)]
+        begin, before = time.perf_counter(), os.times()
+        subprocess.run(
+            [*command, "--html", f"{out}/page.html"],
+            env=environment(checkout), input=text, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        whole, after = time.perf_counter() - begin, os.times()
+    work = sum(after[2:4]) - sum(before[2:4])  # of the processor, whoever else uses it
+    return {"view of 1,024, s": whole, "view of 1,024, s of a core": work}
+
+
 def training(checkout: Path, texts: Path, steps: int = 25) -> dict[str, float]:
     """Milliseconds of a step, from the run's own log; the first five are left out."""
     with tempfile.TemporaryDirectory() as out:
@@ -103,6 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("other", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--view", action="store_true", help="also `pellucid view`: a minute or so")
     args = parser.parse_args()
     from pellucid.hparams import SIZES
     from support.random_checkpoint import make
@@ -116,7 +133,10 @@ def main() -> None:
         for number in range(args.rounds):
             names = list(checkouts)
             for name in names if number % 2 else reversed(names):
-                for measured in (model(checkouts[name], folder), training(checkouts[name], texts)):
+                all_measured = [model(checkouts[name], folder), training(checkouts[name], texts)]
+                if args.view:
+                    all_measured.append(page(checkouts[name], folder))
+                for measured in all_measured:
                     for what, value in measured.items():
                         figures[name].setdefault(what, []).append(value)
             print(f"round {number + 1} of {args.rounds}", file=sys.stderr)

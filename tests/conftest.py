@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support import skips
+from support.browser import Browser
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # tests run offline
 
 settings.register_profile(
@@ -41,3 +44,33 @@ def gpt2_tokenizer(gpt2_files):
     from pellucid.tokenizer import Tokenizer
 
     return Tokenizer.from_files(*gpt2_files)
+
+
+@pytest.fixture(scope="session")
+def talk():
+    """The smallest embedded model. Nobody writes to it."""
+    import pellucid
+
+    return pellucid.load("talk")
+
+
+@pytest.fixture(scope="session")
+def chat():
+    """The embedded model that talks. Nobody writes to it."""
+    import pellucid
+
+    return pellucid.load("chat")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("pages"))
+    yield browser
+    browser.close()
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """What was skipped, why, and when it will not be."""
+    reports = terminalreporter.stats.get("skipped", [])
+    for line in skips.summary(report.longrepr[2] for report in reports):
+        terminalreporter.write_line(line)

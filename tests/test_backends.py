@@ -9,9 +9,11 @@ from pellucid import inspect
 from pellucid.backend import get_backend
 from pellucid.backend.numpy import NumpyBackend
 from pellucid.gpt import GPT
+from pellucid.hparams import HParams
 from pellucid.model import Model
-from pellucid.weights import Affine, Embedding
+from pellucid.weights import Affine, Embedding, initialise
 from support.circuits import random_gpt
+from support.skips import BACKENDS
 
 
 @pytest.mark.parametrize("n_row", [1, 5, 64])
@@ -45,6 +47,31 @@ def test_gelu_and_attention_divided() -> None:
             assert machine.divides, "the work was not divided: the case is too small"
             exact = getattr(one, operation)(*values)
             np.testing.assert_allclose(got, exact, rtol=0, atol=1e-12)
+
+
+def test_blas_keeps_to_one_thread_from_the_first_pass_on() -> None:
+    """Its threads beside ours wait for each other: that first pass took seconds."""
+    from threadpoolctl import threadpool_info
+
+    def threads() -> set[int]:
+        return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+    hparams = HParams(n_vocab=1100, n_ctx=64, n_embd=256, n_head=4, n_layer=2)
+    machine = get_backend("numpy", threads=2)
+    model = Model.of(hparams, initialise(hparams, 0), machine)
+    seen, before = [], threads()
+
+    def tap(name: str, value: np.ndarray) -> np.ndarray:
+        seen.append(threads())
+        return value
+
+    assert not machine.divides
+    for _ in range(2):
+        model.forward(np.arange(64), tap=tap)
+        assert machine.divides, "the work was not divided: the case is too small"
+        assert seen[-1] == {1}
+        assert threads() == before
+    assert seen[len(seen) // 2] == {1}  # of the second pass the first value
 
 
 class Hidden:
@@ -109,7 +136,7 @@ def test_weights_may_be_anything_a_backend_likes() -> None:
     assert greedy[0] == greedy[1]
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_parts_of_the_pass_equal_the_whole(backend: str) -> None:
     gpt = random_gpt("float64", backend=backend)
     model, ids = gpt.model, gpt.encode("abcabcab")

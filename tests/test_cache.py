@@ -7,12 +7,13 @@ import pytest
 
 from pellucid.hparams import HParams
 from pellucid.model import Model
-from test_model import Reader, model, parameters, run
+from support.models import Reader, model, parameters, run
+from support.skips import BACKENDS
 
 HPARAMS = HParams(n_vocab=40, n_ctx=24, n_embd=12, n_head=3, n_layer=2)
 
 
-@pytest.fixture(params=["numpy", "torch"])
+@pytest.fixture(params=BACKENDS)
 def m(request) -> Model:
     return model(HPARAMS, parameters(HPARAMS), request.param, "float64")
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from itertools import islice
 
+import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
-import pellucid
-from pellucid.backend import get_backend
 from pellucid.chat import Conversation, choose_template
 from pellucid.errors import InputError
 from pellucid.gpt import GPT
@@ -22,7 +18,11 @@ from pellucid.hparams import HParams
 from pellucid.model import Model
 from pellucid.template import TEMPLATES, Message
 from pellucid.tokenizer import Tokenizer, byte_symbols
-from pellucid.weights import initialise, unflatten
+from pellucid.weights import initialise
+from support.models import model
+from support.program import ended, invoke, terminal
+from support.skips import only_with
+from support.talking import session
 
 SPECIAL = {
     "<|endoftext|>": 256,
@@ -42,19 +42,12 @@ def parts(n_ctx: int):
 
 def make(n_ctx: int = 96, template: str | None = None, name: str = "") -> GPT:
     hparams, tensors, tokenizer = parts(n_ctx)
-    backend = get_backend("numpy")
-    weights = unflatten({k: backend.asarray(v) for k, v in tensors.items()}, hparams)
-    return GPT(Model(hparams, weights, backend), tokenizer, template=template, name=name)
+    return GPT(model(hparams, tensors), tokenizer, template=template, name=name)
 
 
 @pytest.fixture(scope="module")
 def gpt() -> GPT:
     return make()
-
-
-@pytest.fixture(scope="module")
-def talk() -> GPT:
-    return pellucid.load("talk")
 
 
 # Templates
@@ -152,7 +145,7 @@ def test_a_second_prompt_is_the_first_with_its_reply(gpt):
     assert list(second.prompt) == [*made, 260, 258, *b"and", 260, 259]
 
 
-def test_the_cache_is_taken_over_and_changes_nothing(gpt):
+def test_the_cache_is_taken_over_and_changes_nothing(gpt, monkeypatch):
     conversation = talked(gpt, "hello", "and", "more")
     fresh = gpt.generate(
         conversation.last.prompt, seed=5, max_tokens=6, stop_tokens=SPECIAL.values()
@@ -162,8 +155,17 @@ def test_the_cache_is_taken_over_and_changes_nothing(gpt):
         [s.logprob for s in conversation.last.steps], abs=1e-5
     )
     before = len(conversation.last.tokens)
+    read = []
+    forward = Model.forward
+
+    def counted(model, tokens, *rest, **options):
+        read.append(np.size(tokens))
+        return forward(model, tokens, *rest, **options)
+
+    monkeypatch.setattr(Model, "forward", counted)
     reply = conversation.say("again")
-    assert reply._cache.length >= before - 1
+    assert reply.text
+    assert read[0] <= len(reply.prompt) - (before - 1)  # what was said is not read again
 
 
 def test_undo_leaves_the_conversation_as_if_it_was_not_said(gpt):
@@ -309,14 +311,8 @@ def folder(tmp_path):
     return path
 
 
-def invoke(arguments, lines):
-    from pellucid.cli import pellucid as verbs
-
-    return CliRunner().invoke(verbs, arguments, input=lines)
-
-
 def test_in_a_pipe_each_line_is_a_message():
-    result = invoke(["chat", "--model", "talk"], "The power clapper\n\nThe thunder\r\n")
+    result = invoke("chat", "--model", "talk", text="The power clapper\n\nThe thunder\r\n")
     assert result.exit_code == 0
     first, second = result.stdout.splitlines()
     assert first == " went straight to jail"
@@ -342,31 +338,21 @@ def test_control_characters_never_reach_the_screen(monkeypatch):
 
 
 def test_notices_of_a_pipe_go_to_standard_error():
-    result = invoke(["chat", "--model", "talk"], "The power The power The power clapper\n")
+    result = invoke("chat", "--model", "talk", text="The power The power The power clapper\n")
     assert "only its last 6 tokens" in result.stderr
     assert "tokens" not in result.stdout
 
 
-def session(gpt, **settings):
-    from pellucid.cli.walk import walk
-    from pellucid.session import Session
-
-    screen = Console(file=io.StringIO(), width=100)
-    conversation = Conversation(gpt, **settings)
-    chat = Session(gpt, conversation, screen, walk=walk)
-    return chat, screen.file
-
-
 def test_commands_of_a_session(talk):
-    chat, out = session(talk, greedy=True)
+    chat, printed = session(talk, greedy=True)
     chat.handle("The power clapper")
-    assert "The power clapper went straight to jail" in out.getvalue()
+    assert "The power clapper went straight to jail" in printed()
     chat.handle("/tokens")
-    assert "␣straight" in out.getvalue()
+    assert "␣straight" in printed()
     chat.handle("/walk")
-    assert "softmax" in out.getvalue()
+    assert "softmax" in printed()
     chat.handle("/nonsense x")
-    assert "There is no /nonsense; /help lists the commands." in out.getvalue()
+    assert "There is no /nonsense; /help lists the commands." in printed()
     chat.handle("//help")
     assert chat.conversation.messages[-2].text == "/help"
     chat.handle("/undo")
@@ -378,43 +364,18 @@ def test_commands_of_a_session(talk):
 
 
 def test_tokens_of_a_reply_broken_off_do_not_run_it_on(gpt):
-    chat, out = session(gpt, max_tokens=20)
+    chat, printed = session(gpt, max_tokens=20)
     for _ in islice(chat.conversation.say("hello"), 3):
         pass
     chat.handle("/tokens")
     assert len(chat.conversation.last.steps_so_far) == 3
-    assert "instead of" in out.getvalue()
+    assert "instead of" in printed()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@only_with("POSIX", "pexpect")
 class TestTerminal:
     def spawn(self, tmp_path, *arguments):
-        import pexpect
-
-        environment = {
-            **os.environ,
-            "HOME": str(tmp_path),
-            "XDG_CONFIG_HOME": str(tmp_path),
-            "TERM": "xterm",
-            "PROMPT_TOOLKIT_NO_CPR": "1",
-            "COLUMNS": "100",
-        }
-        return pexpect.spawn(
-            sys.executable,
-            ["-c", "from pellucid.cli import main; main()", *arguments],
-            env=environment,
-            encoding="utf-8",
-            timeout=30,
-            dimensions=(40, 100),
-        )
-
-    def left(self, child) -> int:
-        """Its exit code, once it has ended."""
-        import pexpect
-
-        child.expect(pexpect.EOF)
-        child.close()
-        return child.exitstatus
+        return terminal(*arguments, HOME=tmp_path, XDG_CONFIG_HOME=tmp_path, COLUMNS=100)
 
     def test_a_session(self, tmp_path):
         child = self.spawn(tmp_path, "chat", "--model", "talk")
@@ -433,7 +394,7 @@ class TestTerminal:
         child.send("/undo\r")
         child.expect("nothing to undo")
         child.send("/quit\r")
-        assert self.left(child) == 0
+        assert ended(child) == 0
         history = tmp_path / "pellucid" / "chat_history"
         assert "+The power clapper" in history.read_text()
         assert history.stat().st_mode & 0o077 == 0
@@ -453,7 +414,7 @@ class TestTerminal:
         child.expect("Taken back: hello")
         child.expect(READY)
         child.sendeof()
-        assert self.left(child) == 0
+        assert ended(child) == 0
 
     def test_talk_chats_in_a_terminal(self, tmp_path):
         child = self.spawn(tmp_path, "talk")
@@ -464,7 +425,7 @@ class TestTerminal:
         child.expect("2004l")  # the editor has given the terminal back: it answers
         child.expect(READY)
         child.sendeof()
-        assert self.left(child) == 0
+        assert ended(child) == 0
 
     def test_history_in_memory_where_it_cannot_be_kept(self, tmp_path):
         (tmp_path / "pellucid").write_text("in the way")
@@ -474,10 +435,10 @@ class TestTerminal:
         child.expect("2004l")  # it answers
         child.expect(READY)
         child.send("/quit\r")
-        assert self.left(child) == 0
+        assert ended(child) == 0
 
 
 def test_talk_without_a_terminal_walks():
-    result = invoke(["talk"], "")
+    result = invoke("talk", text="")
     assert result.exit_code == 0
     assert "The power clapper went straight to jail" in result.stdout

@@ -8,20 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import pellucid
 from pellucid import embedded
-from pellucid.cli import pellucid as command
 from pellucid.gpt import DEFAULT
+from support.program import run
 
 ROOT = Path(__file__).parents[1]
 CHATBOT = ROOT / "recipes" / "chatbot"
-
-
-@pytest.fixture(scope="module")
-def gpt():
-    return pellucid.load()
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +28,21 @@ def report():
     del sys.modules["report"]
 
 
-def test_what_is_shipped(gpt):
+def test_what_is_shipped(chat):
     assert DEFAULT == "chat"
+    assert pellucid.load().name == chat.name == "chat"
     assert sum(path.stat().st_size for path in (embedded.FOLDER / "chat").iterdir()) <= 20e6
-    assert gpt.hparams.n_ctx >= 512
-    assert gpt.template == "roles"
+    assert chat.hparams.n_ctx >= 512
+    assert chat.template == "roles"
 
 
-def test_its_card_says_what_it_is_and_how_good(gpt):
-    card = gpt.card
+def test_its_card_says_what_it_is_and_how_good(chat):
+    card = chat.card
     assert {"about", "command", "data", "licence", "limits", "sampling", "training"} <= set(card)
     assert all(source["licence"] for source in card["data"].values())
     assert len(card["data"]) > 10
-    for run in ("pretrain", "chat"):
-        losses = list(card["training"][run]["validation_loss"].values())
+    for step in ("pretrain", "chat"):
+        losses = list(card["training"][step]["validation_loss"].values())
         assert losses[-1] < losses[0]
     for stage, kinds in (("pretrained", ("stories", "dialogues")), ("finetuned", ("chat",))):
         for kind in kinds:
@@ -55,18 +50,18 @@ def test_its_card_says_what_it_is_and_how_good(gpt):
             ours, *others = (x["bits_per_byte"] for x in found.values() if isinstance(x, dict))
             assert others
             assert ours < min(others), (stage, kind)
-    shown = CliRunner().invoke(command, ["models", "chat"]).output
+    shown = run("models", "chat")
     assert "limits: " in shown
 
 
-def test_the_talks_example(gpt):
-    assert gpt.generate("The power clapper", greedy=True).text.startswith(" went straight to jail")
+def test_the_talks_example(chat):
+    assert chat.generate("The power clapper", greedy=True).text.startswith(" went straight to jail")
 
 
-def test_it_answers_200_openings(gpt, report):
+def test_it_answers_200_openings(chat, report):
     """Here none is empty, looping or broken; where a machine rounds otherwise, a few may be."""
     assert len(report.lines("openings.txt")) == 200
-    assert len(report.openings(gpt)) <= 3
+    assert len(report.openings(chat)) <= 3
 
 
 @pytest.mark.parametrize(
@@ -86,14 +81,42 @@ def test_what_counts_as_wrong(report, text, reason, wrong):
     assert report.wrong_with(text, reason) == wrong
 
 
-def test_the_samples_are_all_there(report):
-    page = report.SAMPLES.read_text(encoding="utf-8")
-    prompts = report.lines("prompts.txt")
+def rendered(markdown: str) -> list[tuple[str, str]]:
+    """(bold, plain) texts of each list item, as another program reads the page."""
+    from markdown_it import MarkdownIt
+
+    items: list[tuple[str, str]] = []
+    for token in MarkdownIt("commonmark").parse(markdown):
+        if token.type == "list_item_open":
+            items.append(("", ""))
+        if token.type != "inline" or token.level < 3:
+            continue
+        strong = False
+        for part in token.children:
+            strong = {"strong_open": True, "strong_close": False}.get(part.type, strong)
+            bold, plain = items[-1]
+            text = "\n" if part.type == "softbreak" else part.content
+            items[-1] = (bold + text, plain) if strong else (bold, plain + text)
+    return items
+
+
+ODD = ("a *b* _c_ `d` [e](f) <g> # h", "- one\n- two", "1. one", "\\ & ~ |", ", and", "a__b", "= x")
+
+
+def test_samples_keep_every_letter(report):
+    page = report.page({"top_k": 1}, [(odd, odd) for odd in ODD], [[(odd, odd) for odd in ODD]])
+    items = [item for item in rendered(page) if any(item)]
+    assert items[: len(ODD)] == [(odd, odd) for odd in ODD]
+    assert items[len(ODD) :: 2] == [(odd, "") for odd in ODD]
+    assert items[len(ODD) + 1 :: 2] == [("", odd) for odd in ODD]
+
+
+def test_the_samples_page_reads_as_it_is_meant(report):
+    items = rendered((ROOT / "docs" / "chatbot_samples.md").read_text(encoding="utf-8"))
     conversations = [json.loads(line) for line in report.lines("conversations.jsonl")]
-    assert (len(prompts), len(conversations)) == (50, 20)
-    for number, prompt in enumerate(prompts, 1):
-        assert f"{number}. > {prompt}**" in page
-    for turns in conversations:
-        for text in turns:
-            assert f"- {text}\n- **" in page
-    assert "- ****" not in page
+    assert len(conversations) == 20
+    messages = [text for texts in conversations for text in texts]
+    assert [bold for bold, _ in items[:50]] == report.lines("prompts.txt")
+    assert all(plain for _, plain in items[:50])
+    assert items[50::2] == [(message, "") for message in messages]
+    assert all(plain and not bold for bold, plain in items[51::2])

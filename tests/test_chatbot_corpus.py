@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from support.skips import SHARED, only_with
+
 SCRIPTS = Path(__file__).parents[1] / "recipes" / "chatbot"
-SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 FILES = (
     "pretrain.train",
     "pretrain.valid",
@@ -344,12 +345,16 @@ def test_the_user_is_remembered(smalltalk: Any) -> None:
 
 
 def test_sums_are_right(smalltalk: Any) -> None:
-    for seed in range(500):
-        _, answer = smalltalk._sum(smalltalk.Talk(random.Random(seed)))
-        if found := re.match(r"(\d+) (plus|minus) (\d+) is (\d+)\.", answer):
-            a, b, c = (int(found[i]) for i in (1, 3, 4))
-            assert c == (a + b if found[2] == "plus" else a - b)
-            assert 0 <= c <= 20
+    right = 0
+    for fact in smalltalk.FACTS:
+        for seed in range(500):
+            _, answer = fact(smalltalk.Talk(random.Random(seed)))
+            if found := re.match(r"(\d+) (plus|minus) (\d+) is (\d+)\.", answer):
+                a, b, c = (int(found[i]) for i in (1, 3, 4))
+                assert c == (a + b if found[2] == "plus" else a - b)
+                assert 0 <= c <= 20
+                right += 1
+    assert right > 50
 
 
 def test_made_talk_has_nothing_unfilled(smalltalk: Any) -> None:
@@ -398,7 +403,7 @@ def test_a_wrong_folder_is_one_line(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not here")
+@only_with("the shared texts")
 def test_the_real_mixture(corpus: ModuleType, tmp_path: Path) -> None:
     pretrain, chat = corpus.build(SHARED, tmp_path)
     assert 60e6 < pretrain.total() < 110e6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,8 +12,10 @@ from pellucid import checkpoint
 from pellucid.backend import get_backend
 from pellucid.errors import InputError
 from pellucid.hparams import SIZES, HParams
-from pellucid.model import Pass, gpt2
+from pellucid.model import Pass, forward
 from pellucid.weights import shapes, unflatten
+from support.program import captured
+from support.skips import needs
 
 SUPPORT = Path(__file__).parent / "support"
 FORMATS = ("pellucid", "hf", "hf-sharded", "openai", "gguf")
@@ -34,7 +35,7 @@ def greedy(found: checkpoint.Checkpoint, prompt: list[int], count: int) -> list[
     weights = unflatten(tensors, found.hparams)
     ids = list(prompt)
     for _ in range(count):
-        logits = gpt2(np.array([ids]), weights, Pass(found.hparams, backend, last_only=True))
+        logits = forward(np.array([ids]), weights, Pass(found.hparams, backend, last_only=True))
         ids.append(int(backend.to_numpy(logits)[0, -1].argmax()))
     return ids
 
@@ -44,7 +45,7 @@ def all_alike(make, folder: Path, hparams: HParams, count: int) -> None:
     first = None
     for format in FORMATS:
         if format == "gguf":
-            pytest.importorskip("gguf")
+            needs("gguf")
         path = make(folder / (f"{format}.gguf" if format == "gguf" else format), hparams, format)
         assert checkpoint.detect(path) == format.removesuffix("-sharded")
         found = checkpoint.load(path)
@@ -80,11 +81,11 @@ def test_biases_and_gains_are_random_and_seeded(random_checkpoint) -> None:
 def test_the_script(tmp_path: Path) -> None:
     script = SUPPORT / "random_checkpoint.py"
     command = [sys.executable, script, tmp_path / "model", "--size", "talk", "--format", "hf"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = captured(command, check=True)
     assert done.stdout.strip() == str(tmp_path / "model")
     assert checkpoint.load(tmp_path / "model").hparams == SIZES["talk"]
     again = [*command[:2], tmp_path / "model" / "config.json", *command[3:]]
-    refused = subprocess.run(again, capture_output=True, text=True)
+    refused = captured(again)
     assert refused.returncode == 2
     assert "Traceback" not in refused.stderr
 

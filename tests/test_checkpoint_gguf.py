@@ -18,9 +18,11 @@ from pellucid.checkpoint.gguf_file import GgufFile, tensor_type
 from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
 from pellucid.weights import shapes
+from support.checkpoints import normal_tensors, read_as_written
+from support.skips import needs
 from support.vocabulary import MERGES, VOCAB
 
-gguf = pytest.importorskip("gguf")
+gguf = needs("gguf")
 writer = importlib.import_module("support.write_gguf")
 
 TINY = HParams(n_vocab=258, n_ctx=8, n_embd=32, n_head=4, n_layer=2)
@@ -28,8 +30,7 @@ TINY = HParams(n_vocab=258, n_ctx=8, n_embd=32, n_head=4, n_layer=2)
 
 @pytest.fixture(scope="module")
 def tensors():
-    rng = np.random.default_rng(7)
-    return {n: rng.standard_normal(s).astype(np.float32) for n, s in shapes(TINY).items()}
+    return normal_tensors(TINY, 7)
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +54,8 @@ def refused(path, match, read=reader.read):
 
 def test_f32_is_exact_and_mapped(f32_file, tensors):
     found = reader.read(f32_file)
-    assert found.hparams == TINY
-    assert found.path == f32_file
+    read_as_written(found, f32_file, TINY, tensors)
     assert found.card["name"] == "gpt2"
-    assert list(found.tensors) == list(shapes(TINY))
-    for name, tensor in tensors.items():
-        assert found.tensors[name].dtype == np.float32
-        np.testing.assert_array_equal(found.tensors[name], tensor)
-        assert not found.tensors[name].flags.owndata
-        assert not found.tensors[name].flags.writeable
-    assert found.tokenizer.n_vocab == TINY.n_vocab
-    assert found.tokenizer.encode("the") == [VOCAB["th"], VOCAB["e"]]
     assert found.tokenizer.end_of_text == VOCAB["<|endoftext|>"]
 
 

@@ -7,14 +7,13 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pellucid import checkpoint
 from pellucid.checkpoint import hub
 from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
-from pellucid.weights import shapes
+from support.checkpoints import byte_vocabulary, normal_tensors
 
 HPARAMS = HParams(n_vocab=260, n_ctx=8, n_embd=12, n_head=3, n_layer=2)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -30,15 +29,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def files_of_a_model(folder: Path) -> Path:
-    rng = np.random.default_rng(0)
-    tensors = {n: rng.standard_normal(s, dtype=np.float32) for n, s in shapes(HPARAMS).items()}
-    checkpoint.save(folder, HPARAMS, tensors, format="hf")
-    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    letters = [chr(byte) for byte in shown] + [chr(256 + i) for i in range(256 - len(shown))]
-    tokens = [*letters, "ab", "abc", "Ġt", "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}), "utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\na b\nab c\nĠ t\n", "utf-8")
-    return folder
+    checkpoint.save(folder, HPARAMS, normal_tensors(HPARAMS), format="hf")
+    return byte_vocabulary(folder, "vocab.json", "merges.txt")
 
 
 def put_in_cache(

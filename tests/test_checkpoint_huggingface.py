@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +19,23 @@ from pellucid.checkpoint.contents import inside
 from pellucid.errors import CheckpointError, InputError, PellucidError
 from pellucid.hparams import SIZES, HParams
 from pellucid.tokenizer import Tokenizer
-from pellucid.weights import initialise, shapes
+from pellucid.weights import initialise
+from support.checkpoints import byte_vocabulary, normal_tensors, reconfigure
+from support.skips import needs
+from support.work import calls
 
 HPARAMS = HParams(n_vocab=260, n_ctx=8, n_embd=12, n_head=3, n_layer=2)
 
 
-def random_tensors(hparams: HParams = HPARAMS, seed: int = 0) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return {n: rng.standard_normal(s, dtype=np.float32) for n, s in shapes(hparams).items()}
-
-
-def byte_files(folder: Path, n_merges: int = 3) -> tuple[Path, Path]:
-    """encoder.json and vocab.bpe: the bytes, a few merges, the end of text."""
-    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    letters = [chr(byte) for byte in shown] + [chr(256 + i) for i in range(256 - len(shown))]
-    merges = [("a", "b"), ("ab", "c"), ("Ġ", "t")][:n_merges]
-    tokens = [*letters, *(a + b for a, b in merges), "<|endoftext|>"]
-    (folder / "encoder.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}), "utf-8")
-    lines = "".join(f"{a} {b}\n" for a, b in merges)
-    (folder / "vocab.bpe").write_text(f"#version: 0.2\n{lines}", "utf-8")
-    return folder / "encoder.json", folder / "vocab.bpe"
-
-
 @pytest.fixture
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    return Tokenizer.from_files(*byte_files(tmp_path_factory.mktemp("vocabulary")))
+    return Tokenizer.from_folder(byte_vocabulary(tmp_path_factory.mktemp("vocabulary")))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A sound folder without a tokenizer, to break."""
-    return checkpoint.save(tmp_path / "model", HPARAMS, random_tensors(), format="hf")
+    return checkpoint.save(tmp_path / "model", HPARAMS, normal_tensors(HPARAMS), format="hf")
 
 
 def rewrite(folder: Path, change: Any) -> None:
@@ -61,24 +46,19 @@ def rewrite(folder: Path, change: Any) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def reconfigure(folder: Path, **values: Any) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | values), "utf-8")
-
-
 # --- both ways with transformers -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_transformers_reads_what_we_save(dtype: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = needs("torch")
+    transformers = needs("transformers")
     from pellucid.backend import get_backend
-    from pellucid.model import Pass, gpt2
+    from pellucid.model import Pass, forward
     from pellucid.weights import unflatten
 
     target = checkpoint.save(
-        tmp_path / "model", HPARAMS, random_tensors(), tokenizer, format="hf", dtype=dtype
+        tmp_path / "model", HPARAMS, normal_tensors(HPARAMS), tokenizer, format="hf", dtype=dtype
     )
     theirs, loading = transformers.GPT2LMHeadModel.from_pretrained(
         target, output_loading_info=True, dtype=torch.float32
@@ -91,7 +71,7 @@ def test_transformers_reads_what_we_save(dtype: str, tmp_path: Path, tokenizer: 
     ours = checkpoint.load(target)
     backend = get_backend("numpy")
     weights = unflatten({n: backend.asarray(t) for n, t in ours.tensors.items()}, HPARAMS)
-    found = backend.to_numpy(gpt2(np.array(ids), weights, Pass(HPARAMS, backend)))
+    found = backend.to_numpy(forward(np.array(ids), weights, Pass(HPARAMS, backend)))
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max(), rtol=0)
 
     text = "abc the clapper, ünï"
@@ -105,7 +85,7 @@ def test_transformers_reads_what_we_save(dtype: str, tmp_path: Path, tokenizer: 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["GPT2LMHeadModel", "GPT2Model"])
 def test_we_read_what_transformers_saves(bare: bool, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = needs("transformers")
     config = transformers.GPT2Config(
         vocab_size=260, n_positions=8, n_embd=12, n_head=3, n_layer=2, bos_token_id=259
     )
@@ -124,7 +104,7 @@ def test_we_read_what_transformers_saves(bare: bool, tmp_path: Path) -> None:
 
 
 def test_every_key_that_transformers_writes_is_known() -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = needs("transformers")
     written = set(transformers.GPT2Config().to_dict())
     assert written <= set(huggingface_config.KNOWN) | huggingface_config.SIZE_KEYS
 
@@ -194,7 +174,12 @@ def test_card_and_template_come_back(tmp_path: Path) -> None:
     card = {"loss": 1.25, "data": "twelve lines, ünïcode"}
     for format in checkpoint.FORMATS:
         target = checkpoint.save(
-            tmp_path / format, HPARAMS, random_tensors(), format=format, card=card, template="roles"
+            tmp_path / format,
+            HPARAMS,
+            normal_tensors(HPARAMS),
+            format=format,
+            card=card,
+            template="roles",
         )
         found = checkpoint.load(target)
         assert (found.card, found.template, found.path) == (card, "roles", target)
@@ -303,7 +288,7 @@ def test_tensors_that_do_not_fit_are_refused(folder: Path, change: Any, message:
 
 
 def test_save_checks_the_same(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    good = random_tensors()
+    good = normal_tensors(HPARAMS)
     for change, message in [
         (lambda t: t.pop("wpe.weight"), "missing"),
         (lambda t: t.update(x=np.zeros(1)), "no GPT-2"),
@@ -316,7 +301,7 @@ def test_save_checks_the_same(tmp_path: Path, tokenizer: Tokenizer) -> None:
             checkpoint.save(tmp_path / "model", HPARAMS, tensors)
     other = HParams(261, 8, 12, 3, 2)
     with pytest.raises(CheckpointError, match="260 tokens and the model 261"):
-        checkpoint.save(tmp_path / "model", other, random_tensors(other), tokenizer)
+        checkpoint.save(tmp_path / "model", other, normal_tensors(other), tokenizer)
     for wrong in ({"format": "onnx"}, {"dtype": "int8"}):
         with pytest.raises(InputError):
             checkpoint.save(tmp_path / "model", HPARAMS, good, **wrong)
@@ -324,7 +309,7 @@ def test_save_checks_the_same(tmp_path: Path, tokenizer: Tokenizer) -> None:
 
 
 def test_a_tokenizer_of_another_size_is_refused(folder: Path, tmp_path: Path) -> None:
-    Tokenizer.from_files(*byte_files(tmp_path, n_merges=2)).save(folder)
+    Tokenizer.from_folder(byte_vocabulary(tmp_path, n_merges=2)).save(folder)
     with pytest.raises(CheckpointError, match="259 tokens and the model 260"):
         checkpoint.load(folder)
 
@@ -427,10 +412,12 @@ def test_a_linked_tokenizer_is_refused(folder: Path, tokenizer: Tokenizer, tmp_p
 @pytest.mark.parametrize("count", [257, 100_000])
 def test_too_many_shards(folder: Path, count: int) -> None:
     to_index(folder, {f"t{i}": f"{i}.safetensors" for i in range(count)})
-    start = time.perf_counter()
-    with pytest.raises(CheckpointError, match=r"files; at most|longer than"):
-        checkpoint.load(folder)
-    assert time.perf_counter() - start <= 1
+
+    def refused() -> None:
+        with pytest.raises(CheckpointError, match=r"files; at most|longer than"):
+            checkpoint.load(folder)
+
+    assert calls(refused) < 5000  # however many there are, none is looked at
 
 
 @pytest.mark.parametrize(
@@ -476,8 +463,7 @@ BAD_CONFIG = [
     ({"_attn_implementation_internal": "evil/kernel"}, "code to download"),
     ({"_attn_implementation": "eager"}, "code to download"),
     ({"quantization_config": {}}, "quantised"),
-    ({"trust_remote_code": True}, "unknown key"),
-    ({"surprise": 1}, "unknown key 'surprise'"),
+    ({"trust_remote_code": True}, "Python code to be run"),
     ({"model_type": "llama"}, "must be gpt2"),
     ({"architectures": ["GPT2ForSequenceClassification"]}, "architectures"),
     ({"activation_function": "gelu"}, "must be gelu_new"),
@@ -591,7 +577,7 @@ def test_any_configuration_is_read_or_refused(tmp_path: Path, values: dict[str, 
 
 
 def test_detect(folder: Path, tmp_path: Path) -> None:
-    own = checkpoint.save(tmp_path / "own", HPARAMS, random_tensors())
+    own = checkpoint.save(tmp_path / "own", HPARAMS, normal_tensors(HPARAMS))
     assert checkpoint.detect(folder) == checkpoint.detect(folder / "model.safetensors") == "hf"
     assert checkpoint.detect(own) == checkpoint.detect(own / "model.safetensors") == "pellucid"
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
@@ -648,9 +634,9 @@ def test_convert(
 
 def test_a_model_may_be_saved_over_itself(tmp_path: Path) -> None:
     """The mapped file is still there while its replacement is written."""
-    target = checkpoint.save(tmp_path / "model", HPARAMS, random_tensors())
+    target = checkpoint.save(tmp_path / "model", HPARAMS, normal_tensors(HPARAMS))
     found = checkpoint.load(target)
     checkpoint.save(target, found.hparams, found.tensors, format="hf")
     np.testing.assert_array_equal(
-        checkpoint.load(target).tensors["wte.weight"], random_tensors()["wte.weight"]
+        checkpoint.load(target).tensors["wte.weight"], normal_tensors(HPARAMS)["wte.weight"]
     )

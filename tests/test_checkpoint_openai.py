@@ -20,14 +20,14 @@ from pellucid.checkpoint.bundle import TABLE_MAGIC, Entry, read_index
 from pellucid.checkpoint.checksum import crc32c, masked_crc32c
 from pellucid.errors import CheckpointError
 from pellucid.hparams import SIZES, HParams
-from pellucid.weights import shapes
+from support.checkpoints import normal_tensors, read_as_written
+from support.skips import GENUINE, only_with
 from support.vocabulary import MERGES, VOCAB
 
 ROOT = Path(__file__).parents[1]
 bundle = importlib.import_module("support.write_openai")
 
-GENUINE = ROOT.parent / "shared" / "openai-gpt2-124M"
-genuine = pytest.mark.skipif(not GENUINE.is_dir(), reason="OpenAI's files are not at hand")
+genuine = only_with("OpenAI's files")
 
 TINY = HParams(n_vocab=258, n_ctx=8, n_embd=12, n_head=3, n_layer=2)
 INDEX, DATA = "model.ckpt.index", "model.ckpt.data-00000-of-00001"
@@ -35,8 +35,7 @@ INDEX, DATA = "model.ckpt.index", "model.ckpt.data-00000-of-00001"
 
 @pytest.fixture(scope="module")
 def tensors():
-    rng = np.random.default_rng(7)
-    return {n: rng.standard_normal(s).astype(np.float32) for n, s in shapes(TINY).items()}
+    return normal_tensors(TINY, 7)
 
 
 @pytest.fixture
@@ -161,17 +160,7 @@ def test_genuine_folder_is_cut_short(genuine_folder):
 
 
 def test_round_trip_is_exact_and_mapped(folder, tensors):
-    found = openai.read(folder)
-    assert found.hparams == TINY
-    assert found.path == folder
-    assert list(found.tensors) == list(shapes(TINY))
-    for name, tensor in tensors.items():
-        assert found.tensors[name].dtype == np.float32
-        np.testing.assert_array_equal(found.tensors[name], tensor)
-        assert not found.tensors[name].flags.owndata
-        assert not found.tensors[name].flags.writeable
-    assert found.tokenizer.n_vocab == TINY.n_vocab
-    assert found.tokenizer.encode("the") == [VOCAB["th"], VOCAB["e"]]
+    read_as_written(openai.read(folder), folder, TINY, tensors)
 
 
 def test_several_data_files(tmp_path, tensors):
@@ -422,6 +411,15 @@ def test_checkpoint_names_no_other_place(folder, text):
     refused(folder, "plain file name")
     (folder / "checkpoint").write_text(text)
     refused(folder, "does not name a model_checkpoint_path")
+
+
+@pytest.mark.parametrize("home", ["/home/me/models/run1/", "C:\\\\run1\\\\", "D:/x/"])
+def test_where_it_was_saved_once(folder, home):
+    """P8: TensorFlow writes an absolute path; the file of that name in this folder is meant."""
+    (folder / "checkpoint").write_text(f'model_checkpoint_path: "{home}model.ckpt"\n')
+    assert openai.read(folder).hparams == TINY
+    (folder / "checkpoint").write_text(f'model_checkpoint_path: "{home}other.ckpt"\n')
+    refused(folder, "plain file name")
 
 
 def test_links_out_of_the_folder(folder, tmp_path):

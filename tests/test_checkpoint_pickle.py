@@ -6,8 +6,6 @@ import ast
 import io
 import json
 import pickle
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -18,7 +16,9 @@ import pytest
 from pellucid import checkpoint
 from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
-from pellucid.weights import shapes
+from support.checkpoints import byte_vocabulary, normal_tensors
+from support.program import python
+from support.skips import needs
 
 SOURCES = Path(__file__).parents[1]
 HPARAMS = HParams(n_vocab=260, n_ctx=8, n_embd=12, n_head=3, n_layer=2)
@@ -104,10 +104,10 @@ def hostile(kind: str, sentinel: Path) -> bytes:
     if kind.startswith("pickle"):
         return pickle.dumps(dropper, protocol=int(kind[-1]))
     if kind == "torch":
-        torch = pytest.importorskip("torch")
+        torch = needs("torch")
         torch.save(dropper, out)
     elif kind == "old torch":
-        torch = pytest.importorskip("torch")
+        torch = needs("torch")
         torch.save(dropper, out, _use_new_zipfile_serialization=False)
     elif kind == "npy":
         np.save(out, np.array([dropper], object), allow_pickle=True)
@@ -187,8 +187,7 @@ def test_the_refusal_tells_how_to_convert(tmp_path: Path) -> None:
 @pytest.mark.parametrize("n_header", [640, 896, 1152, 1408, 35_615 + 1])
 def test_a_sound_file_may_begin_like_a_pickle(n_header: int, tmp_path: Path) -> None:
     """A header of 640 bytes is written 0x80 0x02, as a pickle of protocol 2 begins."""
-    rng = np.random.default_rng(0)
-    tensors = {n: rng.standard_normal(s, dtype=np.float32) for n, s in shapes(HPARAMS).items()}
+    tensors = normal_tensors(HPARAMS)
     folder = checkpoint.save(tmp_path / "model", HPARAMS, tensors, format="hf")
     path = folder / "model.safetensors"
     content = path.read_bytes()
@@ -245,32 +244,23 @@ WATCH = """if True:
 """
 
 
+VOCABULARY = ("vocab.json", "merges.txt")
+
+
 def watched(folder: Path) -> dict[str, object]:
     """What loading `folder` did, in a process that has loaded another model before."""
-    warm = with_vocabulary(sound(folder.parent / "warm"))
-    command = [sys.executable, "-c", WATCH, folder, warm]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder.parent)
+    warm = byte_vocabulary(sound(folder.parent / "warm"), *VOCABULARY)
+    done = python(WATCH, folder, warm, check=True, cwd=folder.parent)
     seen: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return seen
 
 
-def with_vocabulary(folder: Path) -> Path:
-    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    letters = [chr(byte) for byte in shown] + [chr(256 + i) for i in range(256 - len(shown))]
-    tokens = [*letters, "ab", "abc", "Ġt", "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}), "utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\na b\nab c\nĠ t\n", "utf-8")
-    return folder
-
-
 def sound(folder: Path, format: str = "hf") -> Path:
-    rng = np.random.default_rng(0)
-    tensors = {n: rng.standard_normal(s, dtype=np.float32) for n, s in shapes(HPARAMS).items()}
-    return checkpoint.save(folder, HPARAMS, tensors, format=format)
+    return checkpoint.save(folder, HPARAMS, normal_tensors(HPARAMS), format=format)
 
 
 def test_loading_touches_nothing_else(tmp_path: Path) -> None:
-    folder = with_vocabulary(sound(tmp_path / "model"))
+    folder = byte_vocabulary(sound(tmp_path / "model"), *VOCABULARY)
     # Code that a careless loader would import from the model's folder.
     for name in ("modeling", "json", "pellucid", "tokenizer", "regex", "tiktoken"):
         (folder / f"{name}.py").write_text("raise SystemExit('imported from the model')")
@@ -320,13 +310,11 @@ def test_hostile_links_open_nothing_outside(tmp_path: Path) -> None:
 def test_templates_are_names_and_never_run(tmp_path: Path) -> None:
     """A Jinja template beside the tokenizer is not looked at, one as ours is only a text."""
     attack = "{{ cycler.__init__.__globals__.os.system('touch sentinel') }}"
-    folder = with_vocabulary(sound(tmp_path / "model"))
+    folder = byte_vocabulary(sound(tmp_path / "model"), *VOCABULARY)
     for name in ("tokenizer_config.json", "chat_template.jinja", "chat_template.json"):
         (folder / name).write_text(json.dumps({"chat_template": attack}))
     assert checkpoint.load(folder).template is None
-    rng = np.random.default_rng(0)
-    tensors = {n: rng.standard_normal(s, dtype=np.float32) for n, s in shapes(HPARAMS).items()}
-    checkpoint.save(tmp_path / "own", HPARAMS, tensors, template=attack)
+    checkpoint.save(tmp_path / "own", HPARAMS, normal_tensors(HPARAMS), template=attack)
     assert checkpoint.load(tmp_path / "own").template == attack
     assert not list(tmp_path.rglob("sentinel"))
     assert not Path("sentinel").exists()

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
-from importlib.util import find_spec
 
 import pytest
-from click.testing import CliRunner
 
 from pellucid import checkpoint
-from pellucid.cli import VERBS, pellucid
+from pellucid.cli import VERBS
 from pellucid.cli.verbs import EXAMPLES
 from pellucid.gpt import GPT
 from pellucid.visible import harmless
+from support.program import PROGRAM, ended, interrupted, invoke, process, run, terminal
+from support.skips import needs, only_with
 
 HOSTILE = "\x1b]0;title\x07 \x9b31m \u202e red"  # what a terminal would obey
-
-
-def run(*arguments, text=None):
-    """Exit code 0 and what was printed."""
-    result = CliRunner().invoke(pellucid, arguments, input=text, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def process(*arguments, text=""):
-    return subprocess.run(
-        [sys.executable, "-c", "from pellucid.cli import main; main()", *arguments],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def test_generate_streams_the_text():
@@ -84,7 +64,7 @@ def test_convert_keeps_the_model(tmp_path, form):
     run("convert", "talk", str(target), "--format", form)
     asked = ("generate", "The power", "--greedy", "--seed", "1", "--json")
     assert run(*asked, "--model", str(target)) == run(*asked, "--model", "talk")
-    refused = CliRunner().invoke(pellucid, ["convert", "talk", str(target), "--format", form])
+    refused = invoke("convert", "talk", target, "--format", form)
     assert refused.exit_code == 2
     assert "--force" in refused.output
     run("convert", "talk", str(target), "--format", form, "--force")
@@ -110,23 +90,7 @@ def test_a_mistake_is_said_without_a_traceback(arguments):
 
 
 def test_interrupt_keeps_what_was_printed():
-    code = (
-        "from pellucid.sequence import Sequence\n"
-        "whole = Sequence.take\n"
-        "def take(self, logits):\n"
-        "    if len(self.steps) == 2: raise KeyboardInterrupt\n"
-        "    return whole(self, logits)\n"
-        "Sequence.take = take\n"
-        "from pellucid.cli import main\n"
-        "main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "generate", "The power", "--greedy", "-m", "talk"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = interrupted("generate", "The power", "--greedy", "-m", "talk", steps=2)
     assert done.returncode == 130
     assert done.stdout.startswith("The power went out")
     assert "Traceback" not in done.stderr
@@ -134,8 +98,7 @@ def test_interrupt_keeps_what_was_printed():
 
 @pytest.mark.parametrize("verb", ["tokens", "generate"])
 def test_input_that_is_no_text_is_refused(verb: str) -> None:
-    command = [sys.executable, "-m", "pellucid", verb, "-"]
-    done = subprocess.run(command, input=b"a\xff", capture_output=True, check=False)
+    done = process(verb, "-", input=b"a\xff", text=False)
     assert done.returncode == 2
     assert b"byte 0xff at 1" in done.stderr
     assert b"Traceback" not in done.stderr
@@ -233,17 +196,15 @@ def test_a_card_is_no_python():
 
 def test_a_pipe_gets_the_text_as_it_is():
     text = f"a\r\n\tb{HOSTILE}\x00"
-    command = [sys.executable, "-m", "pellucid", "generate", "-", "--max-tokens", "0"]
-    done = subprocess.run(command, input=text.encode(), capture_output=True, check=True)
+    command = ("generate", "-", "--max-tokens", "0")
+    done = process(*command, input=text.encode(), text=False, check=True)
     assert done.stdout == text.encode() + b"\n"
-    as_json = subprocess.run(
-        [*command, "--json"], input=text.encode(), capture_output=True, check=True
-    )
+    as_json = process(*command, "--json", input=text.encode(), text=False, check=True)
     assert harmless(as_json.stdout.decode()) == as_json.stdout.decode()
     assert json.loads(as_json.stdout)["prompt"] == text
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@only_with("POSIX", "pexpect")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -258,40 +219,37 @@ def test_a_pipe_gets_the_text_as_it_is():
     ids=lambda arguments: arguments[0][:4].strip("\x1b"),
 )
 def test_a_terminal_shows_what_it_would_obey(arguments):
-    import pexpect
-
-    program = ["-c", "from pellucid.cli import main; main()", *arguments]
-    environment = {**os.environ, "NO_COLOR": "1", "TERM": "dumb"}
-    printed = pexpect.run(shlex.join([sys.executable, *program]), env=environment, timeout=60)
-    text = printed.decode().replace("\r\n", "\n")
+    child = terminal(*arguments, NO_COLOR="1", TERM="dumb", timeout=60)
+    ended(child)
+    text = child.before.replace("\r\n", "\n")
     assert "title" in text
     assert harmless(text) == text
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX pipe")
+@only_with("POSIX")
 @pytest.mark.parametrize("more", [[], ["--json"], ["--record", "kept.safetensors"]])
 def test_a_reader_that_leaves_ends_it_well(more, tmp_path):
-    command = [sys.executable, "-m", "pellucid", "generate", "Once upon a time\n", *more]
-    running = subprocess.Popen(
+    command = [*PROGRAM, "generate", "Once upon a time\n", *more]
+    with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
-    )
-    running.stdout.readline()
-    running.stdout.close()
-    said = running.stderr.read().decode()
-    assert running.wait(60) == 0, said
+    ) as running:
+        running.stdout.readline()
+        running.stdout.close()
+        said = running.stderr.read().decode()
+        assert running.wait(60) == 0, said
     assert "Error" not in said
     assert "Traceback" not in said
     assert (tmp_path / "kept.safetensors").exists() == ("--record" in more)
 
 
 def test_a_reader_that_leaves_a_table_ends_it_well(tmp_path):
-    command = [sys.executable, "-m", "pellucid", "tokens", "-", "-m", "talk"]
-    running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    running.stdin.write(b"The power " * 9999)
-    running.stdin.close()
-    running.stdout.read(1)
-    running.stdout.close()
-    assert running.wait(60) == 0
+    command = [*PROGRAM, "tokens", "-", "-m", "talk"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        running.stdin.write(b"The power " * 9999)
+        running.stdin.close()
+        running.stdout.read(1)
+        running.stdout.close()
+        assert running.wait(60) == 0
 
 
 # The nearest
@@ -317,7 +275,7 @@ def test_what_is_unknown_names_the_nearest(arguments, hint):
 
 @pytest.mark.parametrize("size", ["1..5", "much", ".", "", "1 PiB", "9" * 400, "-1"])
 def test_no_size_is_a_mistake(size):
-    done = CliRunner().invoke(pellucid, ["trace", "a", "--budget", size])
+    done = invoke("trace", "a", "--budget", size)
     assert done.exit_code == 2
     assert "is no size" in done.output
 
@@ -336,7 +294,7 @@ def test_every_verb_has_an_example():
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in NEEDS_FILES])
 def test_every_example_runs(verb, tmp_path, monkeypatch):
-    if verb == "gradients" and not find_spec("torch"):
-        pytest.skip("needs PyTorch")
+    if verb == "gradients":
+        needs("torch")
     monkeypatch.chdir(tmp_path)
     run(*shlex.split(EXAMPLES[verb])[1:])

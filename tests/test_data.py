@@ -9,14 +9,12 @@ import json
 import lzma
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import tracemalloc
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,10 +30,11 @@ from pellucid.data.sources import Sources
 from pellucid.errors import CheckpointError, InputError
 from pellucid.template import TEMPLATES, Message
 from pellucid.tokenizer import END_OF_TEXT, Tokenizer
+from support.program import invoke, process
+from support.skips import SHARED, needs, only_with
 
 ROLES = (END_OF_TEXT, "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 WORDS = ("the", "power", "clapper", "went", "straight", "to", "jail", "nobody", "knows", "why")
-SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 
 def story(seed: int, n_words: int = 30) -> str:
@@ -130,13 +129,13 @@ def test_zstandard_without_what_reads_it_is_a_clear_word(tmp_path, monkeypatch):
 )
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
 def test_where_documents_end(tmp_path, monkeypatch, split_at, expected, block):
-    monkeypatch.setattr(reading, "_BLOCK", block)
+    monkeypatch.setattr(reading, "BLOCK", block)
     (tmp_path / "a.txt").write_text("one\n\ntwo\nthree\n---\n\n\nfour\n", encoding="utf-8")
     assert read(tmp_path, split_at=split_at) == expected
 
 
 def test_parquet(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = needs("pyarrow")
     from pyarrow import parquet
 
     texts = [story(i) for i in range(1000)]
@@ -410,6 +409,15 @@ def test_only_the_assistants_words_and_their_end_are_learned(talks, template, le
             assert [tokens.learn[a:b].tolist() for a, b in spans] == [m for _, m in expected]
 
 
+def test_conversations_without_a_reply_teach_nothing_and_it_is_said(tmp_path, tokenizer):
+    source = rows(tmp_path / "a.jsonl", [{"turns": [{"role": "user", "text": story(1)}]}])
+    card = write_corpus([source], tmp_path / "out", tokenizer=tokenizer, validation=0)
+    assert card["splits"]["train"]["learned"] == 0
+    assert "nothing in it is to be learned" in card["notes"][-1]
+    card = write_corpus([source], tmp_path / "out", tokenizer=tokenizer, learn_all=True)
+    assert not any("to be learned" in note for note in card["notes"])
+
+
 def test_texts_among_conversations_are_learned_whole(tmp_path, tokenizer):
     turns = [{"role": "user", "content": "why"}, {"role": "assistant", "content": "because"}]
     source = rows(tmp_path / "a.jsonl", [{"text": story(1)}, {"messages": turns}])
@@ -557,30 +565,23 @@ def test_settings_out_of_range(tmp_path, wrong, message):
 # The verb
 
 
-def invoke(*arguments: object):
-    from pellucid.cli import pellucid
-
-    return CliRunner().invoke(pellucid, ["data", *map(str, arguments)])
-
-
 def test_the_verb(tmp_path):
     entries = [{"words": story(i)} for i in range(300)]
     rows(tmp_path / "a.jsonl", [*entries, {"words": " "}, {"no": 1}])
     where = (tmp_path / "a.jsonl", tmp_path / "out")
     out = invoke(
-        *where, "--n-vocab", 300, "--text-field", "words", "--skip-bad", "--validation", 0.1
+        "data", *where, "--n-vocab", 300, "--text-field", "words", "--skip-bad", "--validation", 0.1
     )
     assert out.exit_code == 0, out.output
     card = open_corpus(tmp_path / "out").card
     assert f"{card['splits']['train']['tokens']:,}" in out.output
     assert "Left out: 1 that cannot be read, first a.jsonl, line 302" in out.output
     assert f"pellucid train {tmp_path}/out --out RUN" in out.output.replace("\n", "")
-    assert invoke(*where, "--tokenizer", "talk", "--n-vocab", 300).exit_code == 2
+    assert invoke("data", *where, "--tokenizer", "talk", "--n-vocab", 300).exit_code == 2
 
 
 def test_a_mistake_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "pellucid", "data", tmp_path / "none.txt", tmp_path / "out"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = process("data", tmp_path / "none.txt", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr.startswith("Error: ")
     assert done.stderr.count("\n") == 1
@@ -612,7 +613,7 @@ def test_memory_does_not_grow_with_the_texts(tmp_path, tokenizer, name):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared texts are not here")
+@only_with("the shared texts")
 def test_real_conversations(tmp_path):
     card = write_corpus([SHARED / "simple_instructions.jsonl.xz"], tmp_path / "out", n_vocab=2048)
     assert card["conversations"] == 8883

@@ -23,8 +23,9 @@ from pellucid.data.sources import Sources, read_text
 from pellucid.errors import InputError
 from pellucid.template import TEMPLATES, Message
 from pellucid.tokenizer import Tokenizer
+from support.skips import needs
 
-pyarrow = pytest.importorskip("pyarrow")
+pyarrow = needs("pyarrow")
 
 ROLES = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 TEXTS = ['one\ntwo, "three"', "für 好 🎉", "x" * 9]
@@ -219,8 +220,11 @@ def test_turns_of_weight_0_are_given_and_not_learned(tmp_path):
     [
         ({"text": None}, '"text" is null'),
         ({"text": None, "id": 3}, '"text" is null'),
-        ({"messages": [{"role": "assistant", "content": None}]}, '"content", not'),
-        ({"messages": [{"role": "tool", "content": "4"}]}, '"role" among'),
+        ({"messages": [{"role": "assistant", "content": None}]}, '"content" is null'),
+        ({"messages": [{"role": "tool", "content": "4"}]}, "the role is tool"),
+        ({"messages": [{"role": "function", "content": "4"}]}, "the role is function"),
+        ({"messages": ["hi"]}, "is hi"),
+        ({"messages": [{"role": "user"}]}, "is neither"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "image_url"),
         ({"messages": [{"role": "user", "content": "a", "weight": 0.5}]}, '"weight"'),
         (
@@ -263,17 +267,70 @@ def test_pairs_of_replies(fields):
     assert preference == ("there", (Message("user", "why"),), "so", "no")
 
 
+RULE = {"role": "system", "content": "be kind"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"system": "be kind", "prompt": "why", "chosen": "so", "rejected": "no"},
+        {"system": "be kind", "question": "why", "chosen": "so", "rejected": "no"},
+        {"system": "be kind", "instruction": "why", "input": "", "chosen": "so", "rejected": "no"},
+        {"system": "be kind", "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+        {"system": "be kind", "prompt": "why", "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+        {"prompt": "why", "chosen": [RULE, USER, GOOD], "rejected": [RULE, USER, BAD]},
+        {"prompt": [RULE, USER], "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+        {
+            "conversations": [RULE, {"from": "human", "value": "why"}],
+            "chosen": {"from": "gpt", "value": "so"},
+            "rejected": {"from": "gpt", "value": "no"},
+        },
+        {
+            "input": {"messages": [RULE, USER]},
+            "preferred_output": [GOOD],
+            "non_preferred_output": [BAD],
+        },
+        {"system": "be kind", "prompt": "\n\nHuman: why\n\nAssistant:", "chosen": "so",
+         "rejected": "no"},
+    ],
+)  # fmt: skip
+def test_what_stands_beside_a_pair_is_not_lost(fields):
+    asked = (Message("system", "be kind"), Message("user", "why"))
+    assert preference_of(Row("there", fields)) == ("there", asked, "so", "no")
+
+
+def test_a_system_text_beside_a_prompt_and_its_completion():
+    fields = {"system": "be kind", "prompt": "hi", "completion": "ho"}
+    document = document_of(Row("there", fields))
+    assert document.turns == (("system", "be kind"), *TALK)
+    assert document.unlearned == {0, 1}
+
+
+@pytest.mark.parametrize("fields", [{"chosen": "so", "rejected": "no", "system": "be kind"}])
+def test_a_pair_needs_a_prompt(fields):
+    with pytest.raises(InputError, match='a pair needs a "prompt"'):
+        preference_of(Row("there", fields))
+
+
+def test_tools_beside_a_pair_are_named():
+    fields = {"input": {"messages": [USER], "tools": [{"a": 1}]}, "preferred_output": [GOOD],
+              "non_preferred_output": [BAD]}  # fmt: skip
+    with pytest.raises(InputError, match='there has "tools"'):
+        preference_of(Row("there", fields))
+
+
 def test_pairs_from_every_kind_of_file_and_bad_ones_counted(tmp_path):
     tokenizer = Tokenizer.train(["a"], 261, ROLES)
     good = {"prompt": "why", "chosen": "so", "rejected": "no"}
     equal = {"prompt": "why", "chosen": "so", "rejected": "so"}
+    none = {"prompt": "why", "chosen": "so", "rejected": None}
     path = tmp_path / "a.jsonl.gz"
-    text = "\r\n".join(map(json.dumps, [good, equal, good]))
+    text = "\r\n".join(map(json.dumps, [good, none, equal, good]))
     path.write_bytes(gzip.compress(codecs.BOM_UTF8 + text.encode()))
-    with pytest.raises(InputError, match="line 2: chosen and rejected are the same"):
+    with pytest.raises(InputError, match=r'line 2: "rejected" is null \(--skip-bad leaves'):
         read_pairs(path, TEMPLATES["roles"], tokenizer)
-    pairs, n_bad = read_pairs(path, TEMPLATES["roles"], tokenizer, skip_bad=True)
-    assert (len(pairs), n_bad) == (2, 1)
+    pairs, n_bad, n_equal = read_pairs(path, TEMPLATES["roles"], tokenizer, skip_bad=True)
+    assert (len(pairs), n_bad, n_equal) == (2, 1, 1)
     assert pairs[0] == pairs[1]
     path = tmp_path / "a.csv"
     path.write_text("prompt,chosen,rejected\nwhy,so,no\n", encoding="utf-8")

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import ast
 import base64
-import io
 import json
 import re
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 
 import pellucid.draw
 from pellucid import web
@@ -44,6 +39,10 @@ from pellucid.draw.terminal.canvas import Canvas
 from pellucid.draw.terminal.sections import drawn
 from pellucid.errors import InputError
 from pellucid.visible import as_seen, harmless, on_one_line, visible
+from support import screen
+from support.program import captured, python
+from support.screen import bare
+from support.skips import needs
 
 ODD = ("The", " \x1b[31mred", "\u202e\u200b", "字字", "🎉", "\n", "\t", "", "</script>", " end")
 N = len(ODD)
@@ -146,19 +145,7 @@ SECTIONS = [
 
 
 def printed(content, width=80, colour=False):
-    screen = Console(
-        file=io.StringIO(),
-        width=width,
-        color_system="truecolor" if colour else None,
-        force_terminal=colour,
-        legacy_windows=False,
-    )
-    screen.print(Drawing(content))
-    return screen.file.getvalue()
-
-
-def bare(text):
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return screen.printed(Drawing(content), width, colour=colour)
 
 
 def test_every_primitive_is_here():
@@ -382,12 +369,8 @@ def test_colours_can_be_read_and_told_apart():
 
 
 def node(script: str) -> str:
-    program = shutil.which("node")
-    if program is None:
-        pytest.skip("no node on this machine")
-    done = subprocess.run(
-        [program, "--input-type=module"], input=script, capture_output=True, text=True, check=False
-    )
+    needs("node")
+    done = captured(["node", "--input-type=module"], input=script)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -480,5 +463,5 @@ def test_draw_knows_no_finding():
         "import sys, pellucid.draw.document, pellucid.draw.terminal\n"
         "print(sorted({m.split('.')[1] for m in sys.modules if m.startswith('pellucid.')}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = python(code, check=True)
     assert set(ast.literal_eval(done.stdout)) == {"draw", "errors", "visible", "web"}

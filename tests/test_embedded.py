@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 import pellucid
 from pellucid import checkpoint, embedded
 from pellucid.checkpoint.source import find
-from pellucid.cli import pellucid as program
 from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise
+from support.program import run
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,9 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HParams:
 
 
 def by_command(*arguments: str) -> Any:
-    done = CliRunner().invoke(program, arguments, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
+    return json.loads(run(*arguments))
 
 
 READERS: dict[str, Callable[[str | Path], int]] = {

@@ -8,30 +8,13 @@ import numpy as np
 import pytest
 
 import pellucid
-from pellucid.backend import get_backend
 from pellucid.errors import InputError
 from pellucid.evaluate import conversation_perplexity, perplexity
-from pellucid.gpt import GPT
-from pellucid.hparams import HParams
-from pellucid.model import Model
 from pellucid.sampling import log_softmax
-from pellucid.tokenizer import Tokenizer
-from pellucid.weights import initialise, unflatten
-from support.vocabulary import MERGES, VOCAB
+from support.models import lively_gpt
+from support.skips import BACKENDS, needs
 
-SPECIAL = {"<|endoftext|>": 257}
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
-
-
-def lively(n_ctx=12, special=SPECIAL, backend="numpy", dtype="float64"):
-    vocab = VOCAB if special else {t: i for t, i in VOCAB.items() if t not in SPECIAL}
-    tokenizer = Tokenizer(vocab, MERGES, special)
-    hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=n_ctx, n_embd=16, n_head=2, n_layer=2)
-    tensors = initialise(hparams, seed=1, dtype="float64")
-    tensors = {n: v * 8 if n.endswith("weight") and v.ndim == 2 else v for n, v in tensors.items()}
-    machine = get_backend(backend, dtype=dtype)
-    arrays = {name: machine.asarray(value) for name, value in tensors.items()}
-    return GPT(Model(hparams, unflatten(arrays, hparams), machine), tokenizer, name="tiny"), tensors
 
 
 TEXT = "The power clapper went straight to jail. Übel!"
@@ -48,7 +31,7 @@ def by_hand(gpt, ids, window):
 
 @pytest.mark.parametrize("window", [1, 5, 12])
 def test_stride_one_is_token_by_token(window):
-    gpt, _ = lively()
+    gpt, _ = lively_gpt()
     score = perplexity(gpt, TEXT, stride=1, window=window)
     ids = gpt.encode(TEXT)
     assert score.nats == pytest.approx(by_hand(gpt, [257, *ids], window), rel=1e-12)
@@ -61,9 +44,9 @@ def test_stride_one_is_token_by_token(window):
 def test_equals_the_sliding_window_of_transformers(window, stride):
     """The procedure of Hugging Face's page on perplexity; a window of theirs reads one token
     more than ours, as the last is only predicted."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    gpt, tensors = lively()
+    torch = needs("torch")
+    transformers = needs("transformers")
+    gpt, tensors = lively_gpt()
     config = transformers.GPT2Config(
         vocab_size=258, n_positions=12, n_embd=16, n_head=2, n_layer=2, attn_implementation="eager"
     )
@@ -92,12 +75,10 @@ def test_equals_the_sliding_window_of_transformers(window, stride):
     assert score.nats == pytest.approx(nats, rel=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_batches_and_backends_agree(backend):
-    if backend == "torch":
-        pytest.importorskip("torch")
-    gpt, _ = lively(backend=backend)
-    alone, _ = lively()
+    gpt, _ = lively_gpt(backend=backend)
+    alone, _ = lively_gpt()
     texts = [TEXT, "a", "", "the " * 30]
     expected = sum(perplexity(alone, text, stride=3).nats for text in texts if text)
     for batch in (1, 3, None):
@@ -107,7 +88,7 @@ def test_batches_and_backends_agree(backend):
 
 
 def test_words_are_counted_as_said():
-    gpt, _ = lively()
+    gpt, _ = lively_gpt()
     text = " = A = \n one two\n"
     score = perplexity(gpt, text, words="spaces")
     assert score.n_words == 5
@@ -117,7 +98,7 @@ def test_words_are_counted_as_said():
 
 
 def test_without_end_of_text_the_first_token_is_given():
-    gpt, _ = lively(special={})
+    gpt, _ = lively_gpt(special={})
     score = perplexity(gpt, "abc")
     assert (score.n_tokens, score.n_bytes) == (2, 2)
     assert "first token given" in score.protocol
@@ -125,7 +106,7 @@ def test_without_end_of_text_the_first_token_is_given():
 
 def test_conversations_score_replies_and_everything():
     special = {"<|endoftext|>": 257, **{role: 258 + i for i, role in enumerate(ROLES)}}
-    gpt, _ = lively(n_ctx=40, special=special)
+    gpt, _ = lively_gpt(n_ctx=40, special=special)
     gpt.template = "roles"
     turns = [("user", "Hi<|end|>"), ("assistant", "Yo"), ("user", "B"), ("assistant", "No")]
     score = conversation_perplexity(gpt, [turns])
@@ -145,7 +126,7 @@ def test_conversations_score_replies_and_everything():
 
 
 def test_progress_ends_at_the_score():
-    gpt, _ = lively()
+    gpt, _ = lively_gpt()
     seen = []
     score = perplexity(gpt, TEXT, stride=2, on_progress=lambda part, _: seen.append(part))
     assert seen[-1].nats == score.nats
@@ -159,7 +140,7 @@ def test_progress_ends_at_the_score():
     [({"stride": 0}, "stride"), ({"stride": 13}, "stride"), ({"window": 13}, "window")],
 )
 def test_settings_out_of_range(settings, said):
-    gpt, _ = lively()
+    gpt, _ = lively_gpt()
     with pytest.raises(InputError, match=said):
         perplexity(gpt, TEXT, **settings)
     with pytest.raises(InputError, match="empty"):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import lzma
 import math
+from functools import partial
 
 import pytest
-from click.testing import CliRunner
 
-from pellucid.cli import pellucid
 from pellucid.errors import InputError, PellucidError
 from pellucid.evaluate import blimp, hellaswag, lambada, perplexity
 from pellucid.sampling import log_softmax
-from test_evaluate import lively
+from support.models import lively_gpt
+from support.program import invoke
 
 
 def by_hand(gpt, before, scored):
@@ -28,7 +28,7 @@ def by_hand(gpt, before, scored):
 
 
 def test_lambada():
-    gpt, _ = lively(n_ctx=40)
+    gpt, _ = lively_gpt(n_ctx=40)
     texts = ["a cat ate\n\nthe mat", "one two", "no no"]
     expected = [
         by_hand(gpt, gpt.encode(text.rpartition(" ")[0]), gpt.encode(" " + text.rpartition(" ")[2]))
@@ -42,7 +42,7 @@ def test_lambada():
 
 
 def test_lambada_is_right_only_if_every_token_is(monkeypatch):
-    gpt, _ = lively(n_ctx=40)
+    gpt, _ = lively_gpt(n_ctx=40)
     from pellucid.evaluate import tasks
     from pellucid.evaluate.scoring import Scored
 
@@ -58,7 +58,7 @@ def test_lambada_is_right_only_if_every_token_is(monkeypatch):
 
 
 def test_hellaswag_normalises_by_bytes():
-    gpt, _ = lively(n_ctx=60)
+    gpt, _ = lively_gpt(n_ctx=60)
     endings = ["é.", "runs [x]away fast"]
     sums = [
         by_hand(gpt, gpt.encode("Dog: A dog It"), gpt.encode(" " + text))[0]
@@ -78,7 +78,7 @@ def test_hellaswag_normalises_by_bytes():
 
 
 def test_blimp_by_phenomenon():
-    gpt, _ = lively(n_ctx=40)
+    gpt, _ = lively_gpt(n_ctx=40)
     sentences = [("Who ran?", "Who ran ran?"), ("the the", "a"), ("no", "no")]
     pairs = [
         {"UID": "one" if i else "two", "sentence_good": good, "sentence_bad": bad}
@@ -100,14 +100,13 @@ def folder(tmp_path):
     """The embedded model is too small a window for tasks: a larger one, saved."""
     from pellucid.checkpoint import save
 
-    gpt, tensors = lively(n_ctx=40)
+    gpt, tensors = lively_gpt(n_ctx=40)
     save(tmp_path / "model", gpt.hparams, {n: v.astype("f4") for n, v in tensors.items()},
          tokenizer=gpt.tokenizer)  # fmt: skip
     return tmp_path
 
 
-def run(*arguments):
-    return CliRunner().invoke(pellucid, ["eval", *map(str, arguments)])
+run = partial(invoke, "eval")
 
 
 def test_command_on_files(folder):
@@ -143,7 +142,9 @@ def test_files_are_read_as_training_reads_them(folder):
     marked = folder / "b.jsonl"
     marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes().replace(b"\n", b"\r\n"))
     wide = folder / "c.json"
-    wide.write_bytes(json.dumps([json.loads(line) for line in plain.open()]).encode("utf-16"))
+    wide.write_bytes(
+        json.dumps([json.loads(line) for line in plain.read_text().splitlines()]).encode("utf-16")
+    )
     table = folder / "d.csv"
     table.write_text('id,text\n1,"the cat\nran"\n2,no\n')
     for path in (marked, wide, table):
@@ -166,6 +167,57 @@ def test_conversations_of_every_shape(folder):
     (folder / "b.jsonl").write_text('{"text": "a"}\n{"instruction": "a", "output": "b"}\n')
     mixed = run(folder / "b.jsonl", *model)
     assert "line 2 is a conversation among texts" in str(mixed.exception)
+
+
+def test_a_folder_is_measured_as_data_reads_it(folder):
+    import pellucid as package
+    from pellucid.data.files import find_files
+    from pellucid.data.sources import Sources
+
+    texts = folder / "texts"
+    (texts / "deep" / "er").mkdir(parents=True)
+    (texts / ".hidden").mkdir()
+    (texts / "a.txt").write_text("the cat\n\nran")
+    (texts / "deep" / "b.jsonl.xz").write_bytes(lzma.compress(b'{"text": "no"}\n{"text": "one"}'))
+    (texts / "deep" / "er" / "c.csv").write_text('text\n"two\nmore"\n')
+    (texts / ".hidden" / "d.txt").write_text("never")
+    (texts / "picture.png").write_text("never")
+    read = [d.begin for d in Sources(files=find_files([texts])).documents()]
+    assert read == ["the cat\n\nran", "no", "one", "two\nmore"]
+    expected = perplexity(package.load(folder / "model"), read)
+    done = run(texts, "--model", folder / "model", "--json")
+    assert done.exit_code == 0, done.exception
+    printed = json.loads(done.stdout)
+    assert printed["nats"] == pytest.approx(expected.nats)
+    assert (printed["n_documents"], printed["n_bytes"]) == (4, expected.n_bytes)
+    for more, n in (("--split-at", "blank"), 5), (("--limit", 3), 3):
+        split = run(texts, "--model", folder / "model", "--json", *more)
+        assert json.loads(split.stdout)["n_documents"] == n
+    (texts / "e.jsonl").write_text('{"words": "three"}')
+    assert "it has words" in str(run(texts, "--model", folder / "model").exception)
+    (folder / "words.jsonl").write_text('{"words": "three"}')
+    named = run(folder / "words.jsonl", "--model", folder / "model", "--json", "--text-field",
+                "words")  # fmt: skip
+    assert json.loads(named.stdout)["n_bytes"] == 5
+
+
+def test_replies_that_are_not_learned_are_not_measured_as_the_assistants(folder):
+    """As `data` masks them: OpenAI's weight 0, and turns that a prompt holds."""
+    import pellucid as package
+    from pellucid.evaluate import conversation_perplexity
+
+    told = [("user", "a"), ("assistant", "bad"), ("user", "b"), ("assistant", "good")]
+    turns = [{"role": role, "content": text} for role, text in told]
+    weighted = [{**turns[0]}, {**turns[1], "weight": 0}, *turns[2:]]
+    prompted = {"prompt": turns[:3], "completion": turns[3:]}
+    gpt = package.load(folder / "model")
+    whole = conversation_perplexity(gpt, [told])
+    for row in ({"messages": weighted}, prompted):
+        (folder / "a.jsonl").write_text(json.dumps(row))
+        printed = json.loads(run(folder / "a.jsonl", "--model", folder / "model", "--json").stdout)
+        assert printed["replies"]["n_bytes"] == len("good\n")
+        assert printed["everything"]["nats"] == pytest.approx(whole.everything.nats)
+        assert printed["replies"]["nats"] < whole.replies.nats
 
 
 def test_a_bad_example_is_named_or_left_out(folder):

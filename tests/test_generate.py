@@ -8,12 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pellucid
-from pellucid.backend import get_backend
 from pellucid.errors import ContextError, InputError
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
-from pellucid.model import Model
-from pellucid.weights import initialise
+from support.models import lively, model
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +22,7 @@ def gpt():
 
 def random_gpt(tokenizer, seed):
     hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=24, n_embd=8, n_head=2, n_layer=2)
-    tensors = initialise(hparams, seed=seed, dtype="float64")
-    tensors = {n: v * 8 if n.endswith("weight") and v.ndim == 2 else v for n, v in tensors.items()}
-    return GPT(Model.of(hparams, tensors, get_backend(dtype="float64")), tokenizer)
+    return GPT(model(hparams, lively(hparams, seed), dtype="float64"), tokenizer)
 
 
 PROMPT = [5, 9, 2]

@@ -18,15 +18,14 @@ from pellucid.inspect import (
 )
 from pellucid.visible import quoted
 from support.circuits import DUPLICATE, FIRST, IDLE, INDUCTION, PREVIOUS, SELF, induction_gpt
+from support.skips import BACKENDS
 
 TEXT = "abcdefabc"  # → d
 PLANTED = {PREVIOUS, INDUCTION}
 
 
-@pytest.fixture(scope="module", params=["numpy", "torch"])
+@pytest.fixture(scope="module", params=BACKENDS)
 def gpt(request):
-    if request.param == "torch":
-        pytest.importorskip("torch")
     return induction_gpt(backend=request.param)
 
 

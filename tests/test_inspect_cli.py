@@ -4,43 +4,31 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-import pellucid
 from pellucid import inspect
 from pellucid.backend import get_backend
 from pellucid.chat import Conversation
 from pellucid.cli import SECTIONS, VERBS
-from pellucid.cli import pellucid as program
 from pellucid.errors import InputError
 from pellucid.gpt import GPT
 from pellucid.model import Model
 from pellucid.weights import initialise, unflatten
+from support import program
 from support.circuits import random_gpt
 
 TEXT = "The power clapper went straight to"
 SHORT = "The power"
 
 
-@pytest.fixture(scope="module")
-def gpt():
-    return pellucid.load("talk")
-
-
-def run(*arguments, text=None, width="80"):
-    result = CliRunner().invoke(
-        program, arguments, input=text, catch_exceptions=False, env={"COLUMNS": width}
-    )
-    assert result.exit_code == 0, result.output
-    return result.stdout
+run = partial(program.run, width=80)
 
 
 # verb and arguments -> the same question in Python
@@ -95,9 +83,9 @@ if find_spec("torch"):
 
 
 @pytest.mark.parametrize("arguments", QUESTIONS, ids=" ".join)
-def test_json_is_pythons_answer_and_the_picture_names_it(gpt, arguments):
+def test_json_is_pythons_answer_and_the_picture_names_it(talk, arguments):
     found = json.loads(run(*arguments, "--model", "talk", "--json"))
-    assert found == json.loads(json.dumps(QUESTIONS[arguments](gpt).to_dict()))
+    assert found == json.loads(json.dumps(QUESTIONS[arguments](talk).to_dict()))
     assert len(run(*arguments, "--model", "talk").splitlines()) > 1
 
 
@@ -110,13 +98,13 @@ def test_every_question_has_a_verb_and_help_shows_it():
         assert f"\n  {verb} " in printed
 
 
-def test_standard_input(gpt):
+def test_standard_input(talk):
     assert run("lens", "-", "--model", "talk", text=TEXT) == run("lens", TEXT, "--model", "talk")
 
 
-def test_why_says_it_in_sentences(gpt):
+def test_why_says_it_in_sentences(talk):
     printed = " ".join(run("why", TEXT, " jail", "--model", "talk").split())
-    for sentence in inspect.why(gpt, TEXT, " jail").sentences:
+    for sentence in inspect.why(talk, TEXT, " jail").sentences:
         assert sentence in printed
 
 
@@ -212,7 +200,7 @@ def test_without_torch_gradients_say_what_to_install():
         "sys.argv = ['pellucid', 'gradients', 'The power', '--model', 'talk', '--integrated']\n"
         "main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = program.python(code)
     assert done.returncode == 2
     assert 'pip install "pellucid[torch]"' in done.stderr
     assert done.stderr.startswith("Error: ")
@@ -321,12 +309,12 @@ def test_a_recorded_generation_that_was_interrupted_goes_on():
     assert recorder.n_bytes == sum(v.nbytes for one in recorder.passes for v in one.values())
 
 
-def test_recording_and_steering_a_conversation(gpt):
-    hparams = replace(gpt.hparams, n_ctx=96, n_embd=16, n_head=2)
+def test_recording_and_steering_a_conversation(talk):
+    hparams = replace(talk.hparams, n_ctx=96, n_embd=16, n_head=2)
     tensors = {n: v * 8 for n, v in initialise(hparams, 3, "float64").items()}
     backend = get_backend(dtype="float64", threads=1)
     arrays = {name: backend.asarray(value) for name, value in tensors.items()}
-    talker = GPT(Model(hparams, unflatten(arrays, hparams), backend), gpt.tokenizer)
+    talker = GPT(Model(hparams, unflatten(arrays, hparams), backend), talk.tokenizer)
     recorder = inspect.Recorder(talker, ["resid_post", "attn.pattern"])
     talk = Conversation(talker, "plain", greedy=True, max_tokens=3, record=recorder)
     for said in (TEXT, " and"):
@@ -350,16 +338,16 @@ def test_recording_and_steering_a_conversation(gpt):
     assert [s.logprob for s in talk.retry().steps] == pytest.approx(plain)
 
 
-def test_generate_records_to_a_file_that_trace_shows(gpt, tmp_path):
+def test_generate_records_to_a_file_that_trace_shows(talk, tmp_path):
     path = tmp_path / "values.safetensors"
     asked = ("--greedy", "--model", "talk")
     printed = run("generate", SHORT, *asked, "--record", str(path), "--names", "attn.pattern")
     assert printed == run("generate", SHORT, *asked)
     found = inspect.Trace.load(path)
-    made = gpt.generate(SHORT, greedy=True)
+    made = talk.generate(SHORT, greedy=True)
     assert made.text
     assert found.ids == made.tokens
-    whole = inspect.trace(gpt, made.tokens[:-1], "attn.pattern")
+    whole = inspect.trace(talk, made.tokens[:-1], "attn.pattern")
     same(found, whole, 2)
     shown = json.loads(run("trace", str(path), "--layer", "1", "--head", "-1", "--json"))
     (values,) = shown["arrays"].values()
@@ -371,29 +359,17 @@ def test_generate_records_to_a_file_that_trace_shows(gpt, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
-def test_saving_a_trace(gpt, tmp_path):
+def test_saving_a_trace(talk, tmp_path):
     path = tmp_path / "one.safetensors"
     run("trace", TEXT, "--model", "talk", "--save", str(path), "--position", "-1")
     found = inspect.Trace.load(path)
-    whole = inspect.trace(gpt, TEXT, positions=-1)
+    whole = inspect.trace(talk, TEXT, positions=-1)
     np.testing.assert_array_equal(found["logits"], whole["logits"])
 
 
 def test_what_was_recorded_until_ctrl_c_is_kept(tmp_path):
     path = tmp_path / "values.safetensors"
-    code = (
-        "from pellucid.sequence import Sequence\n"
-        "whole = Sequence.take\n"
-        "def take(self, logits):\n"
-        "    if len(self.steps) == 2: raise KeyboardInterrupt\n"
-        "    return whole(self, logits)\n"
-        "Sequence.take = take\n"
-        "from pellucid.cli import main\n"
-        "main()"
-    )
-    arguments = ["generate", SHORT, "--greedy", "--model", "talk", "--record", str(path)]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
+    arguments = ("generate", SHORT, "--greedy", "--model", "talk", "--record", path)
+    done = program.interrupted(*arguments, steps=2)
     assert done.returncode == 130
     assert len(inspect.Trace.load(path).ids) == 4

@@ -9,8 +9,9 @@ import pytest
 from pellucid.errors import InputError
 from pellucid.inspect import Edits, gradient_times_input, integrated_gradients
 from support.circuits import random_gpt
+from support.skips import needs
 
-pytest.importorskip("torch")
+needs("torch")
 TEXT = "abcahg"
 
 

@@ -25,6 +25,7 @@ from pellucid.inspect import (
 )
 from pellucid.weights import flatten
 from support.circuits import build, random_gpt
+from support.skips import needs
 
 TEXT, OTHER = "abcahgfa", "dbeahcfp"
 N = len(TEXT)
@@ -180,7 +181,7 @@ def test_large_sweeps_are_divided_into_batches(gpt, monkeypatch):
     from pellucid.inspect import edits
 
     whole = ablate_each(gpt, TEXT, "positions")
-    monkeypatch.setattr(edits, "_TOKENS_AT_ONCE", 20)  # two copies at a time
+    monkeypatch.setattr(edits, "TOKENS_AT_ONCE", 20)  # two copies at a time
     np.testing.assert_allclose(ablate_each(gpt, TEXT, "positions").divergence, whole.divergence)
 
 
@@ -411,7 +412,7 @@ def test_mistakes_in_steering_are_named(gpt):
 
 
 def test_torch_gives_the_same_answers(gpt):
-    pytest.importorskip("torch")
+    needs("torch")
     other = random_gpt("float64", backend="torch")
     for over in ("heads", "mlps", "positions"):
         for how in ("zero", "mean", "resample"):

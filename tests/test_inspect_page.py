@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import time
 from dataclasses import replace
 from importlib.resources import files
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-import pellucid
 from pellucid import inspect as ask
 from pellucid.draw.document import FRAGMENT_BYTES, PAGE_BYTES
 from pellucid.inspect import fragment, page
 from pellucid.sampling import Sampling
 from pellucid.visible import visible
+from support.program import run
+from support.skips import needs
 
 TEXT = "The power clapper went"
 HOSTILE = (
@@ -31,36 +29,31 @@ HOSTILE = (
 
 
 @pytest.fixture(scope="session")
-def gpt():
-    return pellucid.load("talk")
-
-
-@pytest.fixture(scope="session")
-def found(gpt):
+def found(talk):
     """One finding of every kind."""
-    labels = ask.head_labels(gpt, threshold=0.05)
+    labels = ask.head_labels(talk, threshold=0.05)
     return {
-        "Ablation": ask.ablate(gpt, TEXT, heads=[(0, 0)]),
-        "AttentionSummary": ask.attention(gpt, TEXT),
-        "Attribution": ask.attribute(gpt, TEXT, versus=" out"),
-        "Cost": ask.estimate(gpt, TEXT),
+        "Ablation": ask.ablate(talk, TEXT, heads=[(0, 0)]),
+        "AttentionSummary": ask.attention(talk, TEXT),
+        "Attribution": ask.attribute(talk, TEXT, versus=" out"),
+        "Cost": ask.estimate(talk, TEXT),
         "HeadLabel": labels.labels[0],
         "HeadLabels": labels,
-        "LogitLens": ask.logit_lens(gpt, TEXT),
-        "Neighbours": ask.neighbours(gpt, " power"),
-        "Patching": ask.patch_each(gpt, "The power clapper", "The judge went to"[:17]),
-        "Patching heads": ask.patch_each(gpt, [1, 2, 3], [1, 4, 3], "heads"),
-        "Prediction": ask.prediction(gpt, TEXT),
-        "ResidualNorms": ask.residual_norms(gpt, TEXT),
-        "Steered": ask.steered(gpt, "The", towards=" king", layer=1, strength=4, greedy=True),
-        "Sweep heads": ask.ablate_each(gpt, TEXT),
-        "Sweep mlps": ask.ablate_each(gpt, TEXT, "mlps"),
-        "Sweep positions": ask.ablate_each(gpt, TEXT, "positions"),
-        "Step": ask.walk(gpt, TEXT).steps[4],
-        "Trace": ask.trace(gpt, TEXT),
-        "View": ask.view(gpt, TEXT),
-        "Walk": ask.walk(gpt, TEXT),
-        "Why": ask.why(gpt, "The power clapper went straight to", " jail"),
+        "LogitLens": ask.logit_lens(talk, TEXT),
+        "Neighbours": ask.neighbours(talk, " power"),
+        "Patching": ask.patch_each(talk, "The power clapper", "The judge went to"[:17]),
+        "Patching heads": ask.patch_each(talk, [1, 2, 3], [1, 4, 3], "heads"),
+        "Prediction": ask.prediction(talk, TEXT),
+        "ResidualNorms": ask.residual_norms(talk, TEXT),
+        "Steered": ask.steered(talk, "The", towards=" king", layer=1, strength=4, greedy=True),
+        "Sweep heads": ask.ablate_each(talk, TEXT),
+        "Sweep mlps": ask.ablate_each(talk, TEXT, "mlps"),
+        "Sweep positions": ask.ablate_each(talk, TEXT, "positions"),
+        "Step": ask.walk(talk, TEXT).steps[4],
+        "Trace": ask.trace(talk, TEXT),
+        "View": ask.view(talk, TEXT),
+        "Walk": ask.walk(talk, TEXT),
+        "Why": ask.why(talk, "The power clapper went straight to", " jail"),
     }
 
 
@@ -73,68 +66,6 @@ KINDS = (
 
 
 FIRST = {"View": "Prediction", "Walk": "Step"}  # what a page of several begins with
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """open(html) -> the driver, when everything is drawn; check() -> nothing went wrong."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    from selenium.webdriver.chrome.service import Service
-
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    chromium = chromium or shutil.which("google-chrome")
-    driver_path = shutil.which("chromedriver")
-    if not chromium or not driver_path:
-        pytest.skip("no Chromium with its chromedriver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu"):
-        options.add_argument(f"--{argument}")
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(driver_path))
-    driver.set_window_size(1200, 900)
-    folder = tmp_path_factory.mktemp("pages")
-    state = SimpleNamespace(driver=driver, count=0)
-
-    def wait(condition: str, seconds: float = 15) -> None:
-        until = time.monotonic() + seconds
-        while not driver.execute_script(f"return {condition}"):
-            assert time.monotonic() < until, f"never: {condition}"
-            time.sleep(0.02)
-
-    def see_all() -> None:
-        """Everything that waits to be seen, seen."""
-        driver.execute_script("document.body.style.zoom = 0.05")
-        wait("document.querySelectorAll('section:not([data-drawn])').length === 0")
-        driver.execute_script("document.body.style.zoom = ''")
-
-    def show(html: str, *, all_of_it: bool = True):
-        state.count += 1
-        path = folder / f"{state.count}.html"
-        path.write_text(html, encoding="utf-8")
-        for kind in ("browser", "performance"):
-            driver.get_log(kind)
-        driver.get(path.as_uri())
-        if all_of_it:
-            wait("globalThis.pellucid !== undefined")
-            see_all()
-        return driver
-
-    def check() -> None:
-        assert driver.get_log("browser") == []
-        asked = []
-        for entry in driver.get_log("performance"):
-            message = json.loads(entry["message"])["message"]
-            if message["method"] == "Network.requestWillBeSent":
-                asked.append(message["params"]["request"]["url"])
-        beyond = [url for url in asked if not url.startswith(("about:", f"file://{folder}/"))]
-        assert not beyond
-        assert len([url for url in asked if url.startswith("file:")]) == 1  # the page itself
-
-    state.show, state.check, state.wait, state.see_all = show, check, wait, see_all
-    yield state
-    driver.quit()
 
 
 def numbers_of(driver, path: str) -> np.ndarray:
@@ -382,7 +313,7 @@ def test_hostile_tokens_are_shown_as_text(browser) -> None:
     assert document.count("<iframe") == document.count("</iframe>") == 1
 
 
-def test_fragments_side_by_side(browser, found, gpt) -> None:
+def test_fragments_side_by_side(browser, found, talk) -> None:
     """As JupyterLab puts them in: through innerHTML, which runs no script of the outer document."""
     kinds = ("AttentionSummary", "Prediction", "AttentionSummary")
     pieces = [found[kind]._repr_html_() for kind in kinds]
@@ -422,9 +353,24 @@ def test_notebooks_get_the_fragment(found) -> None:
     finding = found["Neighbours"]
     assert finding._mime_() == ("text/html", fragment(finding))
     assert "\n" not in fragment(finding)  # marimo joins lines
-    formatters = pytest.importorskip("IPython.core.formatters", reason="IPython is not installed")
+    needs("IPython")
+    from IPython.core import formatters
+
     bundle, _ = formatters.DisplayFormatter().format(finding)
     assert bundle["text/html"] == fragment(finding)
+
+
+# How often the page calls the canvas and the document.
+COUNTING = """
+globalThis.work = {canvas: 0, document: 0};
+for (const [type, kind] of [[CanvasRenderingContext2D, 'canvas'], [Document, 'document']])
+  for (const [name, {value}] of Object.entries(Object.getOwnPropertyDescriptors(type.prototype)))
+    if (typeof value === 'function' && name !== 'constructor')
+      type.prototype[name] = function (...rest) {
+        work[kind] += 1;
+        return value.apply(this, rest);
+      };
+"""
 
 
 def test_long_inputs_are_bounded_and_drawn_at_once(browser) -> None:
@@ -432,14 +378,21 @@ def test_long_inputs_are_bounded_and_drawn_at_once(browser) -> None:
     whole = page(finding)
     for html, most in ((whole, PAGE_BYTES), (fragment(finding), FRAGMENT_BYTES)):
         assert len(html) < most * 4 / 3 + 400_000
-    # Seconds of the page's own thread, whatever else the machine is doing.
-    browser.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+    counting = browser.driver.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": COUNTING}
+    )
+    browser.driver.execute_cdp_cmd("Performance.enable", {})
     driver = browser.show(whole, all_of_it=False)
     browser.wait("[...document.querySelectorAll('.thumb canvas')].some(c => c.width > 1)", 60)
     metrics = driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
-    seconds = {metric["name"]: metric["value"] for metric in metrics}
+    layouts = next(metric["value"] for metric in metrics if metric["name"] == "LayoutCount")
     driver.execute_cdp_cmd("Performance.disable", {})
-    assert 0 < seconds["TaskDuration"] < 3
+    driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", counting)
+    work = driver.execute_script("return work")
+    # A map is one image, not a rectangle a cell; a token is one element; nothing is laid out twice.
+    assert 8 <= work["canvas"] < 200
+    assert 1024 < work["document"] < 2 * 1024
+    assert 0 < layouts <= 10
     browser.see_all()
     note = driver.find_element("css selector", ".note").text
     assert "largest" in note
@@ -490,13 +443,8 @@ def test_web_parts_are_ours_and_complete() -> None:
 
 
 def test_view_from_the_command_line(browser, tmp_path) -> None:
-    from click.testing import CliRunner
-
-    from pellucid.cli import pellucid as cli
-
     file = tmp_path / "page.html"
-    done = CliRunner().invoke(cli, ["view", TEXT, "--html", str(file)])
-    assert done.exit_code == 0, done.output
+    run("view", TEXT, "--html", file)
     driver = browser.show(file.read_text(encoding="utf-8"))
     kinds = driver.execute_script("return pellucid.sections.map(s => s.kind)")
     assert kinds == ["Prediction", "AttentionSummary", "LogitLens", "Attribution",
@@ -504,9 +452,9 @@ def test_view_from_the_command_line(browser, tmp_path) -> None:
     browser.check()
 
 
-def test_residual_norms_are_the_lengths_of_the_stream(gpt, found) -> None:
+def test_residual_norms_are_the_lengths_of_the_stream(talk, found) -> None:
     norms, trace = found["ResidualNorms"], found["Trace"]
-    for layer in range(gpt.hparams.n_layer):
+    for layer in range(talk.hparams.n_layer):
         for mine, name in ((norms.stream[layer + 1], "resid_post"), (norms.mlps[layer], "mlp_out"),
                            (norms.attention[layer], "attn_out")):  # fmt: skip
             expected = np.sqrt((trace[f"blocks.{layer}.{name}"].astype(np.float64) ** 2).sum(-1))

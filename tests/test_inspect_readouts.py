@@ -8,6 +8,7 @@ import pytest
 from pellucid.errors import InputError
 from pellucid.inspect import attention, attribute, head_labels, logit_lens, neighbours, trace
 from support.circuits import random_gpt
+from support.skips import BACKENDS
 
 TEXT = "abcahgfa"
 N = len(TEXT)
@@ -32,10 +33,8 @@ def normed(x, gpt):
 # Logit lens
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_last_layer_of_the_lens_is_the_output_exactly(backend):
-    if backend == "torch":
-        pytest.importorskip("torch")
     gpt = random_gpt(backend=backend)
     lens = logit_lens(gpt, TEXT, keep_logits=True)
     output = trace(gpt, TEXT, "logits")["logits"]

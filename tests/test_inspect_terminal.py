@@ -11,48 +11,30 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-import pellucid
 from pellucid import inspect
-from pellucid.backend import get_backend
 from pellucid.draw.notation import percent
 from pellucid.draw.terminal import Drawing
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
-from pellucid.model import Model
-from pellucid.weights import initialise, unflatten
+from pellucid.weights import initialise
+from support import screen
+from support.models import model
+from support.screen import bare
 
 TEXT = "The power clapper went straight to"
 
 
 @pytest.fixture(scope="module")
-def gpt():
-    return pellucid.load("talk")
-
-
-@pytest.fixture(scope="module")
-def wide(gpt):
+def wide(talk):
     """Four layers of twelve heads, and texts with what a terminal could trip over."""
-    hparams = HParams(gpt.hparams.n_vocab, 128, 24, 12, 4)
-    backend = get_backend(threads=1)
+    hparams = HParams(talk.hparams.n_vocab, 128, 24, 12, 4)
     tensors = initialise(hparams, 0, "float32")
-    arrays = {n: backend.asarray(v * (9 if v.ndim == 2 else 1)) for n, v in tensors.items()}
-    return GPT(Model(hparams, unflatten(arrays, hparams), backend), gpt.tokenizer)
+    tensors = {n: v * (9 if v.ndim == 2 else 1) for n, v in tensors.items()}
+    return GPT(model(hparams, tensors, threads=1), talk.tokenizer)
 
 
 def printed(finding, width=80, colour=False, **place):
-    screen = Console(
-        file=io.StringIO(),
-        width=width,
-        color_system="truecolor" if colour else None,
-        force_terminal=colour,
-        legacy_windows=False,
-    )
-    screen.print(Drawing(finding.sections(**place)))
-    return screen.file.getvalue()
-
-
-def bare(text):
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return screen.printed(Drawing(finding.sections(**place)), width, colour=colour)
 
 
 def questions(gpt, text):
@@ -89,8 +71,8 @@ ODD = "The \x1b[31mred\x1b]0;x\x07 \u202e\u200b字字🎉\ttab\n\nline" + " powe
 
 
 @pytest.fixture(scope="module")
-def findings(gpt, wide):
-    return [*questions(gpt, TEXT), *questions(wide, ODD)]
+def findings(talk, wide):
+    return [*questions(talk, TEXT), *questions(wide, ODD)]
 
 
 @pytest.mark.parametrize("width", [40, 80])
@@ -106,8 +88,8 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_acts_on_it(findings, wid
                 assert cell_len(line) <= width, (type(finding), line)
 
 
-def test_every_finding_has_a_picture(gpt):
-    kinds = {type(each) for each in questions(gpt, TEXT)}
+def test_every_finding_has_a_picture(talk):
+    kinds = {type(each) for each in questions(talk, TEXT)}
     named = [getattr(inspect, name) for name in inspect.__all__]
     findings = {
         each for each in named if isinstance(each, type) and issubclass(each, inspect.Finding)
@@ -118,9 +100,9 @@ def test_every_finding_has_a_picture(gpt):
         assert "sections" in vars(each), each
 
 
-def test_rich_prints_a_finding_as_its_picture(gpt):
+def test_rich_prints_a_finding_as_its_picture(talk):
     for finding in (
-        inspect.attention(gpt, TEXT),
+        inspect.attention(talk, TEXT),
         inspect.HeadLabel(layer=0, head=1, label="self", score=0.5),
     ):
         screen = Console(file=io.StringIO(), width=80, legacy_windows=False)
@@ -136,8 +118,8 @@ def rows(text, start):
     return [line for line in text.splitlines() if re.match(start, line)]
 
 
-def test_attribution_prints_its_shares(gpt):
-    found = inspect.attribute(gpt, TEXT, " jail", versus=" court")
+def test_attribution_prints_its_shares(talk):
+    found = inspect.attribute(talk, TEXT, " jail", versus=" court")
     out = printed(found, 120)
     table = np.column_stack([found.heads, found.mlps, found.attention_biases])
     assert " ".join(f"H{i}" for i in range(3)) + " MLP bias" in " ".join(out.split())
@@ -162,27 +144,27 @@ def test_sweep_prints_every_change_without_colour(wide, width):
         np.testing.assert_allclose(values, found.logprob_change[layer], atol=0.051)
 
 
-def test_attention_prints_the_pattern(gpt):
-    found = inspect.attention(gpt, TEXT, layers=1, heads=0)
+def test_attention_prints_the_pattern(talk):
+    found = inspect.attention(talk, TEXT, layers=1, heads=0)
     lines = rows(printed(found, 100), r"\d ")
     assert len(lines) == len(found.tokens)
     for query, line in enumerate(lines):
         expected = found.pattern[0, 0, query, : query + 1]
         np.testing.assert_allclose(numbers(line), expected, atol=0.0051)
-    some = printed(inspect.attention(gpt, TEXT), position=1)
+    some = printed(inspect.attention(talk, TEXT), position=1)
     assert "“␣power” at 1 looks most at" in some
 
 
-def test_lens_prints_tokens_with_their_probabilities(gpt):
-    found = inspect.logit_lens(gpt, TEXT, positions=[4, 6])
+def test_lens_prints_tokens_with_their_probabilities(talk):
+    found = inspect.logit_lens(talk, TEXT, positions=[4, 6])
     for layer, line in enumerate(rows(printed(found), r"(embed|L\d)")):
         for at in range(2):
             assert found.top_tokens[layer][at][0].strip()[:5] in line
             assert percent(math.exp(found.top_logprobs[layer, at, 0])) in line
 
 
-def test_why_begins_with_its_sentences(gpt):
-    found = inspect.why(gpt, TEXT, " jail")
+def test_why_begins_with_its_sentences(talk):
+    found = inspect.why(talk, TEXT, " jail")
     assert (
         " ".join(printed(found, 40).split())
         .partition("follow. ")[2]
@@ -190,8 +172,8 @@ def test_why_begins_with_its_sentences(gpt):
     )
 
 
-def test_colour_only_where_there_is_colour(gpt, monkeypatch):
-    found = inspect.ablate_each(gpt, TEXT, "positions", how="mean")
+def test_colour_only_where_there_is_colour(talk, monkeypatch):
+    found = inspect.ablate_each(talk, TEXT, "positions", how="mean")
     assert "48;2;" in printed(found, colour=True)
     monkeypatch.setenv("NO_COLOR", "1")
     assert "48;2;" not in printed(found, colour=True)

@@ -19,6 +19,7 @@ from pellucid.inspect import (
 from pellucid.taps import tap_names
 from pellucid.weights import flatten
 from support.circuits import random_gpt
+from support.skips import needs
 
 TEXT = "abcahgfa"
 N = len(TEXT)
@@ -69,8 +70,8 @@ def test_the_values_are_the_models(gpt):
 
 
 def test_hidden_states_and_attentions_are_hugging_faces(gpt):
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = needs("torch")
+    transformers = needs("transformers")
     from pellucid.weights import flatten
 
     exact = random_gpt("float64")
@@ -305,7 +306,7 @@ def test_a_recorder_stops_at_its_budget_and_loses_nothing(gpt):
 
 
 def test_torch_records_the_same(gpt):
-    pytest.importorskip("torch")
+    needs("torch")
     found, other = trace(gpt, TEXT), trace(random_gpt(backend="torch"), TEXT)
     for name in found:
         np.testing.assert_allclose(other[name], found[name], rtol=1e-3, atol=1e-3, err_msg=name)
@@ -329,7 +330,7 @@ def test_activation_cache_needs_transformer_lens(gpt):
 
 def test_the_values_are_those_of_transformer_lens(tmp_path):
     """By hand, in an environment with transformer-lens 4.x; see CONTRIBUTING.md."""
-    pytest.importorskip("transformer_lens")
+    needs("transformer_lens")
     import torch
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import GPT2LMHeadModel, GPT2TokenizerFast

@@ -3,6 +3,7 @@ asked in two ways has one answer, and a text is shown whole."""
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from importlib.util import find_spec
@@ -263,7 +264,7 @@ def chat():
 def printed(finding):
     from rich.console import Console
 
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=200, record=True, file=io.StringIO())
     console.print(Drawing(finding.sections()))
     return console.export_text()
 

@@ -14,40 +14,11 @@ from pellucid.backend import get_backend
 from pellucid.cache import Cache
 from pellucid.errors import CheckpointError, ContextError, InputError
 from pellucid.hparams import SIZES, HParams
-from pellucid.model import Model
 from pellucid.taps import TAPS, tap_names
-from pellucid.weights import initialise, shapes, unflatten
+from pellucid.weights import initialise, unflatten
 from support import oracle
-
-
-def parameters(hparams: HParams, seed: int = 0) -> dict[str, np.ndarray]:
-    """Large enough, biases too, that anything left out shows."""
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.standard_normal(shape) * (0.3 if len(shape) > 1 else 0.5)
-        + (1.0 if name.endswith(("ln_1.weight", "ln_2.weight", "ln_f.weight")) else 0.0)
-        for name, shape in shapes(hparams).items()
-    }
-
-
-def model(hparams: HParams, p, backend="numpy", dtype="float32", threads=None) -> Model:
-    machine = get_backend(backend, dtype=dtype, threads=threads)
-    return Model(
-        hparams, unflatten({k: machine.asarray(v) for k, v in p.items()}, hparams), machine
-    )
-
-
-def run(m: Model, tokens, **options) -> np.ndarray:
-    return m.backend.to_numpy(m.forward(np.asarray(tokens), **options))
-
-
-class Reader:
-    def __init__(self, m: Model) -> None:
-        self.m, self.seen = m, {}
-
-    def __call__(self, name, value):
-        self.seen[name] = self.m.backend.to_numpy(value)
-        return value
+from support.models import Reader, model, parameters, run
+from support.skips import BACKENDS
 
 
 @st.composite
@@ -65,7 +36,7 @@ def cases(draw):
     return hparams, tokens, draw(st.integers(0, 10_000))
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=60)
 @given(case=cases())
 def test_every_value_equals_the_oracles(backend: str, case) -> None:
@@ -100,7 +71,7 @@ def pair():
     return theirs, hparams, p
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_logits_equal_transformers(pair, backend: str) -> None:
     import torch
 
@@ -141,7 +112,7 @@ def test_tapped_values_equal_transformers(pair) -> None:
     np.testing.assert_allclose(reader.seen["ln_final.out"], final, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("chunk", [1, 2, 7, 64])
 @pytest.mark.parametrize("tapped", [False, True])
 def test_cache_in_chunks(pair, backend: str, chunk: int, tapped: bool) -> None:
@@ -157,7 +128,7 @@ def test_cache_in_chunks(pair, backend: str, chunk: int, tapped: bool) -> None:
         assert cache.length == n
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("known", [0, 7])
 def test_the_last_logits_alone(pair, backend: str, known: int) -> None:
     """Of the last layer only the last position is computed; with a tap that wants more, all."""
@@ -193,7 +164,7 @@ def test_the_last_logits_alone(pair, backend: str, known: int) -> None:
         np.testing.assert_allclose(more, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_rows_of_different_lengths(pair, backend: str) -> None:
     _, hparams, p = pair
     m = model(hparams, p, backend)

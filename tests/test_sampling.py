@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pellucid.errors import InputError
 from pellucid.sampling import Sampling, draw, softmax
+from support.skips import needs
 
 logits = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).normal(0, 3, 23))
 
@@ -70,8 +71,9 @@ def test_min_p_is_measured_against_the_likeliest(x, p):
     ],
 )
 def test_same_distribution_as_transformers(seed, name, value, processor):
-    torch = pytest.importorskip("torch")
-    processors = pytest.importorskip("transformers.generation.logits_process")
+    torch = needs("torch", "transformers")
+    from transformers.generation import logits_process as processors
+
     x = np.random.default_rng(seed).normal(0, 3, 50)
     ids = [3, 7, 7, 20]
     theirs = getattr(processors, processor)(value)(torch.tensor([ids]), torch.tensor(x)[None])

@@ -2,60 +2,33 @@
 
 from __future__ import annotations
 
-import io
-import os
-import sys
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console
 
-import pellucid
 from pellucid.chat import Conversation
 from pellucid.errors import InputError
-from pellucid.session import Session
 from pellucid.session.commands import COMMANDS
 from pellucid.session.writer import TAB, Writer
 from pellucid.visible import harmless
+from support.program import ended, terminal
+from support.screen import screen, text_of
+from support.skips import only_with
+from support.talking import session
 
 HOSTILE = "\x1b[2J\x07\x9b\u202e"
 
 
-@pytest.fixture(scope="module")
-def talk():
-    return pellucid.load("talk")
-
-
-@pytest.fixture(scope="module")
-def chat():
-    return pellucid.load("chat")
-
-
-def session(gpt, walk=None, **settings):
-    """A session, and a function that says what it printed since it was last asked."""
-    out = io.StringIO()
-    conversation = Conversation(gpt, **settings)
-    screen = Console(file=out, width=100)
-
-    def printed():
-        text = out.getvalue()
-        out.seek(0)
-        out.truncate()
-        return text
-
-    return Session(gpt, conversation, screen, walk=walk), printed
-
-
 def written(pieces, width):
-    out = io.StringIO()
-    writer = Writer(Console(file=out, width=width))
+    console = screen(width)
+    writer = Writer(console)
     for piece in pieces:
         writer.write(piece)
     writer.end()
-    return out.getvalue()
+    return text_of(console)
 
 
 # Writing
@@ -156,11 +129,12 @@ def test_walk_and_why_see_the_very_ids(chat, monkeypatch):
 def test_the_walk_takes_ids(chat):
     from pellucid.cli.walk import walk
 
-    out = io.StringIO()
+    console = screen(200)
     ids = [chat.tokenizer.special_tokens["<|user|>"], *chat.encode("Hello")]
-    walk(chat, ids, Console(file=out, width=200), max_tokens=1)
-    assert f"<|user|>  {ids[0]}" in out.getvalue()
-    assert f"{len(ids) + 1} of 512 tokens" in out.getvalue()
+    walk(chat, ids, console, max_tokens=1)
+    text = text_of(console)
+    assert f"<|user|>  {ids[0]}" in text
+    assert f"{len(ids) + 1} of 512 tokens" in text
 
 
 def last_note(text):
@@ -243,7 +217,7 @@ def test_set_changes_any_setting_and_shows_all(chat):
         ("stop", '["a", "b"]', ("a", "b")),
         ("stop", "none", ()),
         ("stop_tokens", "<|end|> #5", frozenset({chat.tokenizer.special_tokens["<|end|>"], 5})),
-        ("stop_tokens", "none", None),
+        ("stop_tokens", "none", frozenset(chat.tokenizer.special_tokens.values())),
     ):
         talking.handle(f"/set {name} {text}")
         assert (
@@ -433,7 +407,7 @@ def test_nothing_of_a_person_or_a_card_is_obeyed(talk):
     chat, printed = session(gpt, greedy=True)
     from pellucid.session.greeting import greet
 
-    greet(chat._exchange)
+    greet(chat.exchange)
     for text in (f"a{HOSTILE}", f"/{HOSTILE}", f"/undo {HOSTILE}", "/undo", "/help"):
         chat.handle(text)
     text = printed()
@@ -444,29 +418,20 @@ def test_nothing_of_a_person_or_a_card_is_obeyed(talk):
 # The keyboard
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@only_with("POSIX", "pexpect")
 def test_what_is_typed_while_a_reply_comes_is_neither_echoed_nor_taken(tmp_path):
-    import pexpect
-
     # One token in five hundredths of a second: time enough to type.
     code = (
-        "import time, pellucid.generate as g\n"
-        "whole = g.Generation._advance\n"
-        "def advance(self): time.sleep(0.05); whole(self)\n"
-        "g.Generation._advance = advance\n"
+        "import time\n"
+        "from pellucid.sequence import Sequence\n"
+        "whole = Sequence.take\n"
+        "def take(self, logits): time.sleep(0.05); return whole(self, logits)\n"
+        "Sequence.take = take\n"
         "from pellucid.cli import main\n"
         "main()"
     )
-    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
-    environment |= {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
-    child = pexpect.spawn(
-        sys.executable,
-        ["-c", code, "chat", "--seed", "1", "--max-tokens", "40", "--stop-token", "#0"],
-        env=environment,
-        encoding="utf-8",
-        timeout=30,
-        dimensions=(40, 100),
-    )
+    arguments = ("chat", "--seed", "1", "--max-tokens", "40", "--stop-token", "#0")
+    child = terminal(*arguments, code=code, HOME=tmp_path, XDG_CONFIG_HOME=tmp_path)
     child.expect(r"\x1b\[0m>")
     child.send("Tell me a story about a dog.\r")
     child.expect("2004l")  # the editor has given the terminal back
@@ -478,6 +443,4 @@ def test_what_is_typed_while_a_reply_comes_is_neither_echoed_nor_taken(tmp_path)
     child.send("/undo\r")
     child.expect("Taken back: Tell me a story")  # and not zzzz
     child.send("/quit now\r")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
+    assert ended(child) == 0

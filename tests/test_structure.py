@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 
 import pytest
 
+from support.program import python
 from support.rooms import FILES, SOURCE, imported, room, used
 
 # Room -> the rooms it imports, inside functions and for types too. Arrows point down this list.
@@ -105,8 +105,7 @@ def test_no_file_is_long_without_a_reason() -> None:
 
 
 def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout
+    return python(code, check=True).stdout
 
 
 def test_import_does_nothing() -> None:
@@ -139,3 +138,15 @@ def test_nothing_is_evaluated_or_unpickled() -> None:
                 assert node.func.id not in {"eval", "exec", "compile"}, path
             if isinstance(node, ast.Import):
                 assert not {"pickle", "dill", "joblib", "marshal"} & {a.name for a in node.names}
+
+
+def test_no_function_hides_the_module_it_lives_in() -> None:
+    """`pellucid.model.gpt2` is the file, whatever its package exports."""
+    hidden = []
+    for path in SOURCE.rglob("*.py"):
+        package = ".".join(("pellucid", *path.parent.relative_to(SOURCE).parts))
+        if path.parent != SOURCE and not path.stem.startswith("__") and "torch" not in path.stem:
+            module = import_module(f"{package}.{path.stem}")
+            if getattr(import_module(package), path.stem) is not module:
+                hidden.append(f"{package}.{path.stem}")
+    assert not hidden

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 import sys
-import time
 from collections import Counter
 from itertools import pairwise
 
@@ -17,7 +15,10 @@ from hypothesis import strategies as st
 
 from pellucid.errors import InputError, TokenizerError
 from pellucid.tokenizer import END_OF_TEXT, SPLIT, Tokenizer, byte_symbols, split
+from pellucid.tokenizer.bulk import Bulk
 from pellucid.tokenizer.learn import learn_merges
+from support.program import python
+from support.work import Looks, finishes, steps
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,8 @@ def references(gpt2_files):
 
 def check(tokenizer: Tokenizer, references, text: str) -> None:
     """Both of our paths, both references, and back again."""
-    own = tokenizer._bulk._by_heap(text)
-    bulk = tokenizer._bulk.tiktoken.encode_ordinary(text)
+    own = tokenizer.bulk.by_heap(text)
+    bulk = tokenizer.bulk.tiktoken.encode_ordinary(text)
     assert own == bulk == tokenizer.encode(text)
     for reference in references:
         assert own == reference(text), repr(text[:200])
@@ -129,7 +130,7 @@ def test_random_unicode_and_random_vocabulary(gpt2_tokenizer, references) -> Non
 @given(st.binary(max_size=200))
 @example(b"\xff\xfe")
 def test_bytes_survive(gpt2_tokenizer, value: bytes) -> None:
-    ids = [gpt2_tokenizer._ids[bytes([byte])] for byte in value]
+    ids = [gpt2_tokenizer.ids[bytes([byte])] for byte in value]
     assert gpt2_tokenizer.decode_bytes(ids) == value
     text = value.decode("utf-8", "replace")
     assert gpt2_tokenizer.decode(gpt2_tokenizer.encode(text)) == text
@@ -178,11 +179,13 @@ def test_an_unknown_special_is_refused(gpt2_tokenizer) -> None:
 
 @pytest.mark.parametrize("unit", ["^", "0", "a", "'s", " ", "\n"])
 def test_repetition_costs_what_its_length_costs(gpt2_tokenizer, references, unit: str) -> None:
-    gpt2_tokenizer.encode("x" * 5000)  # tiktoken has started
-    start = time.perf_counter()
-    ids = gpt2_tokenizer.encode(unit * 10_000)
-    assert time.perf_counter() - start < 1
-    assert ids == references[0](unit * 10_000)
+    """The heap looks at the ranks three times a byte, however long a word is."""
+    text = unit * 10_000
+    ids = finishes(lambda: gpt2_tokenizer.encode(text))
+    assert ids == references[0](text)
+    looks = Looks(gpt2_tokenizer.ranks)
+    assert Bulk(gpt2_tokenizer.ids, looks).by_heap(text) == ids
+    assert 0 < looks.n <= 3 * len(text)
 
 
 @pytest.mark.parametrize("unit", [" ", "\n", "\u2003"])
@@ -200,15 +203,15 @@ def test_long_runs_of_spaces(gpt2_tokenizer, references, unit: str, n: int) -> N
 
 
 def test_a_million_letters(gpt2_tokenizer) -> None:
-    gpt2_tokenizer.encode("x" * 5000)
-    start = time.perf_counter()
+    """In one word: what costs the square of its length would take hours."""
     n = len(gpt2_tokenizer.encode("x" * 500_000))
-    half = time.perf_counter() - start
-    start = time.perf_counter()
-    assert len(gpt2_tokenizer.encode("x" * 1_000_000)) == 2 * n
-    whole = time.perf_counter() - start
-    assert whole < 2
-    assert whole < 4 * half + 0.2  # not quadratic; wide, because machines are shared
+    assert len(finishes(lambda: gpt2_tokenizer.encode("x" * 1_000_000))) == 2 * n
+    by_heap = {}
+    for size in (10_000, 20_000):
+        looks = Looks(gpt2_tokenizer.ranks)
+        Bulk(gpt2_tokenizer.ids, looks).by_heap("x" * size)
+        by_heap[size] = looks.n
+    assert by_heap[20_000] <= 2.1 * by_heap[10_000]
 
 
 @settings(max_examples=300)
@@ -235,9 +238,9 @@ def test_streaming_whole_characters(gpt2_tokenizer, text: str) -> None:
 def test_the_fast_path_is_the_plain_loop(gpt2_tokenizer, text: str) -> None:
     """The merge loop of bpe.py is the reference; heap and tiktoken come to the same."""
     plain = [part for word in gpt2_tokenizer.merges(text) for part in word.parts]
-    ids = [gpt2_tokenizer._ids[part] for part in plain]
-    assert gpt2_tokenizer._bulk._by_heap(text) == ids
-    assert gpt2_tokenizer._bulk._by_tiktoken(text.encode("utf-8", "replace").decode()) == ids
+    ids = [gpt2_tokenizer.ids[part] for part in plain]
+    assert gpt2_tokenizer.bulk.by_heap(text) == ids
+    assert gpt2_tokenizer.bulk.by_tiktoken(text.encode("utf-8", "replace").decode()) == ids
 
 
 @settings(max_examples=300)
@@ -245,10 +248,10 @@ def test_the_fast_path_is_the_plain_loop(gpt2_tokenizer, text: str) -> None:
 def test_the_fast_path_is_the_plain_loop_on_any_vocabulary(seed: int, texts: list[str]) -> None:
     ours = Tokenizer(*random_vocabulary(random.Random(seed)))
     for text in texts:
-        ids = [ours._ids[part] for word in ours.merges(text) for part in word.parts]
-        assert ours._bulk._by_heap(text) == ids
-        if ours._bulk.tiktoken is not None:
-            assert ours._bulk._by_tiktoken(text) == ids
+        ids = [ours.ids[part] for word in ours.merges(text) for part in word.parts]
+        assert ours.bulk.by_heap(text) == ids
+        if ours.bulk.tiktoken is not None:
+            assert ours.bulk.by_tiktoken(text) == ids
 
 
 def test_merges_of_a_word_without_end(gpt2_tokenizer) -> None:
@@ -269,7 +272,7 @@ def test_ids_outside_the_vocabulary(gpt2_tokenizer, ids) -> None:
 @settings(max_examples=300)
 @given(st.lists(st.binary(min_size=1, max_size=3), max_size=12))
 def test_streaming_holds_three_bytes_at_most(gpt2_tokenizer, values: list[bytes]) -> None:
-    ids = [gpt2_tokenizer._ids[bytes([byte])] for value in values for byte in value]
+    ids = [gpt2_tokenizer.ids[bytes([byte])] for value in values for byte in value]
     stream = gpt2_tokenizer.stream()
     seen = ""
     for n, token in enumerate(ids, start=1):
@@ -278,7 +281,7 @@ def test_streaming_holds_three_bytes_at_most(gpt2_tokenizer, values: list[bytes]
         whole = gpt2_tokenizer.decode(ids[:n])
         assert whole.startswith(seen)
         assert len(seen) >= len(given_out) - 1
-        assert len(stream._decoder.getstate()[0]) <= 3
+        assert len(stream.held) <= 3
     assert seen + stream.flush() == gpt2_tokenizer.decode(ids)
 
 
@@ -293,7 +296,7 @@ def test_merges_show_the_work(gpt2_tokenizer) -> None:
             parts[at : at + 2] = [left + right]
             while list(merge.parts) != parts:  # the same pair further on is a merge of its own
                 raise AssertionError((merge, parts))
-        ids = [gpt2_tokenizer._ids[part] for part in parts]
+        ids = [gpt2_tokenizer.ids[part] for part in parts]
         assert ids == gpt2_tokenizer.encode(word.text)
 
 
@@ -332,19 +335,19 @@ def test_any_vocabulary_gives_the_ids_of_tokenizers() -> None:
         for text in [*texts, *(left + right for left, right in merges)]:
             ids = theirs.encode(text).ids
             assert ours.encode(text) == ids, (merges, text)
-            if ours._bulk.tiktoken is not None:
-                assert ours._bulk._by_tiktoken(text) == ids, (merges, text)
-        whole = all(ours._bulk._heap(token) == [token] for token in ours._ids)
+            if ours.bulk.tiktoken is not None:
+                assert ours.bulk.by_tiktoken(text) == ids, (merges, text)
+        whole = all(ours.bulk.merge(token) == [token] for token in ours.ids)
         ids = [vocab[left + right] for left, right in merges]
-        assert (ours._bulk.tiktoken is not None) == (whole and ids == sorted(ids))
-        by_tiktoken += ours._bulk.tiktoken is not None
+        assert (ours.bulk.tiktoken is not None) == (whole and ids == sorted(ids))
+        by_tiktoken += ours.bulk.tiktoken is not None
         text = " ".join(texts) * 40
         assert ours.encode(text) == theirs.encode(text).ids
     assert 50 < by_tiktoken < 400
 
 
 def test_gpt2_goes_to_tiktoken(gpt2_tokenizer) -> None:
-    assert gpt2_tokenizer._bulk.tiktoken is not None
+    assert gpt2_tokenizer.bulk.tiktoken is not None
 
 
 # Vocabularies that cannot be trusted (A7)
@@ -368,10 +371,10 @@ def split_first(pattern: str) -> dict:
         ({**BYTES, "ab": "256"}, [("a", "b")], {}, "no number"),
         ({**BYTES, "ab": True}, [("a", "b")], {}, "no number"),
         (BYTES, [("a", "b")], {}, "is no token"),
-        ({**BYTES, "ab": 256}, [], {}, "made by no merge"),
+        ({**BYTES, **{f"{a}b": 256 + i for i, a in enumerate("acdefghijklmnopqr")}}, [], {},
+         "17 tokens are made by no merge"),
         ({**BYTES, "ab": 256}, [("a", "b"), ("a", "b")], {}, "occurs twice"),
         ({**BYTES, "ab": 256}, [("ab", "")], {}, "is no token"),
-        ({**BYTES, "a b": 256}, [], {}, "not spelled"),
         ({k: i for i, k in enumerate(list(BYTES)[1:])}, [], {}, "not every text"),
         ({**BYTES, "abc": 256, "ab": 257}, [("ab", "c"), ("a", "b")], {}, "earlier merge"),
         ({**BYTES, "ab": 256}, [("a", "b", "c")], {}, "malformed"),
@@ -380,7 +383,7 @@ def split_first(pattern: str) -> dict:
         (BYTES, [], {"": 256}, "is empty"),
         ({**BYTES, "<|x|>": 256}, [], {"<|x|>": 3}, "two ids"),
     ],
-)
+)  # fmt: skip
 def test_malformed_vocabularies(vocab, merges, special, message: str) -> None:
     with pytest.raises(TokenizerError, match=message):
         Tokenizer(vocab, merges, special)
@@ -391,15 +394,13 @@ def test_malformed_vocabularies(vocab, merges, special, message: str) -> None:
     [
         {"normalizer": {"type": "NFC"}},
         {"pre_tokenizer": {"type": "Whitespace"}},
-        {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}},
-        {"pre_tokenizer": split_first(SPLIT)["pretokenizers"][1]},
         {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}}},
         {"model": {"type": "WordPiece", "vocab": {}}},
         {"model": {"type": "BPE", "vocab": [], "merges": []}},
         {"model": {"type": "BPE", "vocab": {}, "merges": [["a"]]}},
         {"added_tokens": [{"content": 3}]},
         {"added_tokens": {"a": 1}},
-        {"added_tokens": [{"content": END_OF_TEXT, "id": 257, "lstrip": True}]},
+        {"added_tokens": [{"content": END_OF_TEXT, "id": 257, "lstrip": 1}]},
         {"added_tokens": [{"content": END_OF_TEXT, "id": 300}]},
         {"added_tokens": [{"content": END_OF_TEXT}]},
         {"decoder": {"type": "WordPiece"}},
@@ -501,12 +502,13 @@ def test_special_tokens_beside_the_vocabulary(tmp_path, beside) -> None:
         {"added_tokens.json": {"[PAD]": "258"}},
         {"added_tokens.json": {"ab": 258}},
         {"special_tokens.json": {END_OF_TEXT: 3}},
-        {"tokenizer_config.json": {"add_prefix_space": True}},
+        {"tokenizer_config.json": {"add_prefix_space": 1}},
+        {"tokenizer_config.json": {"add_bos_token": True, "bos_token": "<s>"}},
         {"tokenizer_config.json": {"tokenizer_class": "RobertaTokenizer"}},
         {"tokenizer_config.json": {"tokenizer_class": ["GPT2Tokenizer"]}},
         {"tokenizer_config.json": {"added_tokens_decoder": [1]}},
         {"tokenizer_config.json": {"added_tokens_decoder": {"x": ENTRY}}},
-        {"tokenizer_config.json": {"added_tokens_decoder": {"258": ENTRY | {"rstrip": True}}}},
+        {"tokenizer_config.json": {"added_tokens_decoder": {"258": ENTRY | {"rstrip": 1}}}},
         {"tokenizer.json": {"model": {"type": "BPE"}, "pre_tokenizer": split_first("x")}},
     ],
 )
@@ -525,6 +527,10 @@ def test_no_tokenizer(tmp_path) -> None:
 TEXTS = ["the cat sat on the mat, the cat ate 12 fish"] * 3 + ["naïve café 👍"] * 2
 
 
+def bytes_of_all(tokenizer: Tokenizer) -> list[bytes]:
+    return [tokenizer.bytes_of(token) for token in range(tokenizer.n_vocab)]
+
+
 def test_training_is_repeatable_and_saves(tmp_path) -> None:
     first = Tokenizer.train(TEXTS, 300, special=(END_OF_TEXT, "<|user|>"))
     second = Tokenizer.train(TEXTS, 300, special=(END_OF_TEXT, "<|user|>"))
@@ -536,8 +542,8 @@ def test_training_is_repeatable_and_saves(tmp_path) -> None:
         assert first.encode(text) == second.encode(text) == loaded.encode(text)
         assert loaded.decode(loaded.encode(text)) == text
     assert loaded.special_tokens == first.special_tokens
-    assert (loaded._ids, loaded._bytes) == (first._ids, first._bytes)
-    assert list(loaded._ranks.items()) == list(first._ranks.items())
+    assert (loaded.ids, bytes_of_all(loaded)) == (first.ids, bytes_of_all(first))
+    assert list(loaded.ranks.items()) == list(first.ranks.items())
     assert not list(tmp_path.glob(".*"))
     assert len(first.encode(TEXTS[0])) < len(TEXTS[0]) / 2
 
@@ -555,7 +561,7 @@ def test_transformers_reads_what_we_save(tmp_path) -> None:
     assert theirs.encode(text) == ours.encode(text, ours.special_tokens)
     theirs.save_pretrained(str(tmp_path / "back"))  # as tokenizer.json
     back = Tokenizer.from_folder(tmp_path / "back")
-    assert (back._ids, back._bytes, back._ranks) == (ours._ids, ours._bytes, ours._ranks)
+    assert (back.ids, bytes_of_all(back), back.ranks) == (ours.ids, bytes_of_all(ours), ours.ranks)
     assert back.special_tokens == ours.special_tokens
 
 
@@ -627,21 +633,31 @@ def test_a_story_is_learned_as_tokenizers_learns_it() -> None:
     assert learn_merges(texts, 900) == learned_by_tokenizers(texts, 900)
 
 
-def test_learning_from_text_without_spaces_is_linear() -> None:
-    """DNA on one line, Chinese: one word, as long as the text."""
+def texts_of(kind: str) -> str:
+    """100,000 characters of which learning could cost the square."""
     rng = random.Random(3)
-    text = "".join(rng.choices("ACGT", k=200_000))
+    return {
+        "DNA on one line": lambda: "".join(rng.choices("ACGT", k=100_000)),
+        "Chinese": lambda: "".join(map(chr, (0x4E00 + int(rng.expovariate(0.005)) % 5000
+                                             for _ in range(100_000)))),
+        "one letter": lambda: "x" * 100_000,
+        "distinct words": lambda: " ".join(f"{rng.randrange(10**9):x}" for _ in range(13_000)),
+        "words": lambda: " ".join(rng.choices(["the", "cat", "sat", "mat", "Häuser"], k=24_000)),
+    }[kind]()  # fmt: skip
 
-    def seconds(n: int) -> float:
-        """Of the processor, the fewest of three: machines are shared."""
-        times = []
-        for _ in range(3):
-            start = time.process_time()
-            assert len(learn_merges([text[:n]], 1000)) == 1000
-            times.append(time.process_time() - start)
-        return min(times)
 
-    assert seconds(200_000) < 2.5 * seconds(100_000) + 0.1
+@pytest.mark.parametrize(
+    "kind", ["DNA on one line", "Chinese", "one letter", "distinct words", "words"]
+)
+def test_learning_is_linear_in_its_text(kind: str) -> None:
+    text = texts_of(kind)
+    taken = {
+        n: steps(lambda n=n: learn_merges([text[:n]], 300), learn_merges.__code__)
+        for n in (20_000, 40_000)
+    }
+    assert taken[40_000] < 2.2 * taken[20_000]
+    # A step that moves the rest of the word would be counted as one: here it would take hours.
+    assert finishes(lambda: learn_merges([text * 4], 300))
 
 
 def test_training_needs_no_library(monkeypatch) -> None:
@@ -654,21 +670,20 @@ def test_import_is_light() -> None:
         "import sys, pellucid.tokenizer; "
         "assert not {'numpy', 'tiktoken', 'regex', 'tokenizers', 'torch'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    python(code, check=True)
 
 
-@given(st.text(max_size=100))
-def test_own_merges_equal_tiktoken_on_a_trained_vocabulary(text: str) -> None:
+@pytest.fixture(scope="module")
+def trained() -> Tokenizer:
+    return Tokenizer.train(TEXTS, 320)
+
+
+@given(text=st.text(max_size=100))
+def test_own_merges_equal_tiktoken_on_a_trained_vocabulary(trained, text: str) -> None:
     import tiktoken
 
-    ours = _trained()
-    ranks = dict(ours._ids)
-    encoding = tiktoken.Encoding("x", pat_str=SPLIT, mergeable_ranks=ranks, special_tokens={})
+    encoding = tiktoken.Encoding(
+        "x", pat_str=SPLIT, mergeable_ranks=dict(trained.ids), special_tokens={}
+    )
     text = text.encode("utf-8", "ignore").decode()
-    assert ours.encode(text) == encoding.encode_ordinary(text)
-
-
-def _trained(cached: list[Tokenizer] = []) -> Tokenizer:  # noqa: B006
-    if not cached:
-        cached.append(Tokenizer.train(TEXTS, 320))
-    return cached[0]
+    assert trained.encode(text) == encoding.encode_ordinary(text)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-import pellucid
 from pellucid import embedded
 from support import oracle
+from support.program import run
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
@@ -20,16 +21,11 @@ TEXT = "The power clapper"
 
 
 @pytest.fixture(scope="module")
-def gpt():
-    return pellucid.load("talk")
-
-
-@pytest.fixture(scope="module")
-def seen(gpt) -> dict[str, np.ndarray]:
+def seen(talk) -> dict[str, np.ndarray]:
     """Every value from the formulas alone; nothing of the package but its weights and tokens."""
     tensors = load_file(embedded.FOLDER / "talk" / "model.safetensors")
     tensors = {name.removeprefix("transformer."): value for name, value in tensors.items()}
-    return oracle.forward(gpt.encode(TEXT), tensors, 3, 2)
+    return oracle.forward(talk.encode(TEXT), tensors, 3, 2)
 
 
 def section(title: str) -> str:
@@ -111,14 +107,14 @@ def test_who_looks_where(seen) -> None:
             np.testing.assert_allclose(row, values, atol=0.00501)
 
 
-def test_what_it_predicts(gpt, seen) -> None:
+def test_what_it_predicts(talk, seen) -> None:
     logits = seen["logits"][-1]
     shares = np.exp(logits - logits.max())
     shares /= shares.sum()
     top = np.argsort(-shares)[:8]
     cells = re.findall(r"^\| (␣\w+) \| ([\d.]+)% \| ([\d.]+) \|$", PAGE, re.MULTILINE)
     assert [name.replace("␣", " ") for name, _, _ in cells] == [
-        gpt.tokenizer.decode([int(i)]) for i in top
+        talk.tokenizer.decode([int(i)]) for i in top
     ]
     np.testing.assert_allclose([float(logit) for _, _, logit in cells], logits[top], atol=0.00501)
     np.testing.assert_allclose([float(p) / 100 for _, p, _ in cells], shares[top], atol=5.1e-7)
@@ -133,14 +129,14 @@ def test_lengths_of_x(seen) -> None:
     np.testing.assert_allclose(lengths, expected, atol=0.0501)
 
 
-def test_float32_differs_by_less_than_it_says(gpt, seen) -> None:
+def test_float32_differs_by_less_than_it_says(talk, seen) -> None:
     (most,) = re.findall(r"float32, the default, differs by less than (0\.\d+)", PAGE)
 
     def tap(name: str, value: np.ndarray) -> np.ndarray:
         np.testing.assert_allclose(value[0], seen[name], atol=float(most), rtol=0, err_msg=name)
         return value
 
-    gpt.forward(gpt.encode(TEXT), tap=tap)
+    talk.forward(talk.encode(TEXT), tap=tap)
 
 
 def test_an_equality_that_does_not_hold_is_refused() -> None:
@@ -165,19 +161,71 @@ def test_python_on_the_page_runs_and_says_what_it_claims() -> None:
     assert claims > 8
 
 
-def test_commands_on_the_page_run(tmp_path, monkeypatch) -> None:
-    import shlex
+# Each command on the page shows what stands above it. That all of them run and exit with 0 is held
+# by test_docs_commands.py.
 
-    from click.testing import CliRunner
 
-    from pellucid.cli import pellucid as program
+def printed(title: str) -> str:
+    """What a section's command prints."""
+    (command,) = re.findall(r"^pellucid (.+)$", section(title), flags=re.MULTILINE)
+    return run(*shlex.split(command), width=80).replace("−", "-")
 
-    monkeypatch.chdir(tmp_path)
-    commands = re.findall(r"^pellucid (.+)$", PAGE, flags=re.MULTILINE)
-    assert len(commands) > 8
-    for command in commands:
-        done = CliRunner().invoke(program, shlex.split(command), catch_exceptions=False)
-        assert done.exit_code == 0, command
+
+def printed_rows(title: str) -> list[np.ndarray]:
+    """The rows of numbers that it prints."""
+    rows = re.findall(r"^\d* ?\S+((?: +[-+]?\d+\.\d\d)+)", printed(title), flags=re.MULTILINE)
+    return [np.array(row.split(), float) for row in rows]
+
+
+def test_its_commands_print_its_tokens() -> None:
+    shown, told = section("2. Tokenization"), printed("2. Tokenization")
+    for token, number in re.findall(r"^\| \d \| (\S+) \| (\d+) \|$", shown, flags=re.MULTILINE):
+        assert re.search(rf"^ +{number}  {token}$", told, flags=re.MULTILINE)
+    merges = re.findall(r"^\| (\d+) \| (\S+) (\S+) \| (.+) \|$", shown, flags=re.MULTILINE)
+    assert len(merges) > 10
+    for rank, one, other, parts in merges:
+        assert f"{rank:>7}  {parts.replace(' ', '·')}   ({one} + {other})\n" in told
+
+
+@pytest.mark.parametrize(
+    ("title", "at"), [("3. Tokens ⇒ embeddings", 0), ("7. concat · W_Output", 4)]
+)
+def test_its_commands_print_its_arrays(title: str, at: int) -> None:
+    told = printed_rows(title)
+    assert len(told) == 4
+    for row, shown in zip(told, arrays(title)[at:], strict=False):
+        np.testing.assert_allclose(row, shown[: len(row)], atol=0.0101, rtol=0)
+
+
+def test_its_commands_print_where_heads_look() -> None:
+    title = "5. Self-attention: layer 0, head 0"
+    told = printed_rows(title)
+    shown = re.findall(r"^\| `\S+` \| ([01].*) \|$", section(title), flags=re.MULTILINE)[-4:]
+    for row, cells in zip(told, shown, strict=True):
+        assert row.tolist() == [float(cell) for cell in cells.split(" | ") if cell != "·"]
+    title = "6. Heads: all 3 of layer 0"
+    rows = re.findall(r"^\| L\dH\d \| (.+) \|$", section(title), flags=re.MULTILINE)
+    most = [max(percents(row)) for row in rows]
+    assert percents(printed(title))[:6] == most
+
+
+def test_its_commands_print_what_is_predicted() -> None:
+    told = printed("8. Repeat for each of the 2 layers")
+    shown = re.findall(
+        r"^\| (?:embed|layer \d) \| `(\S+)` \| ([\d.]+)% \|$",
+        section("8. Repeat for each of the 2 layers"),
+        flags=re.MULTILINE,
+    )
+    assert len(shown) == 3
+    for token, share in shown:
+        short = ">99.9%" if float(share) > 99.95 else f"{float(share):.1f}%"
+        assert re.search(rf"{token} +{short}$", told, flags=re.MULTILINE)
+    assert "The power clapper went straight to jail\n" in printed("11. Fed back in")
+    told = " ".join(printed("And why?").split())
+    shown = re.findall(r"^- (.+(?:\n  .+)*)", section("And why?"), flags=re.MULTILINE)
+    assert len(shown) > 3
+    for sentence in shown:
+        assert " ".join(sentence.split()) in told
 
 
 def test_links_lead_somewhere() -> None:

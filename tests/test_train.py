@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid import checkpoint, load
+from pellucid.data.corpus import SplitWriter, open_corpus
+from pellucid.data.prepare import write_corpus
 from pellucid.errors import CheckpointError, InputError, TrainingError
 from pellucid.hparams import HParams
 from pellucid.train.config import TrainConfig
 from pellucid.weights import initialise
 from support import small_corpus
+from support.skips import needs
+from support.small_corpus import config
 
-torch = pytest.importorskip("torch")
+torch = needs("torch")
 
 from pellucid.backend.torch import TorchBackend  # noqa: E402
 from pellucid.train import state  # noqa: E402
@@ -42,15 +47,6 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def masked_corpus(tmp_path_factory):
     return small_corpus.write(tmp_path_factory.mktemp("masked") / "c", masked=True)
-
-
-def config(corpus, out, **changed) -> TrainConfig:
-    fields = {
-        "n_ctx": 16, "n_embd": 16, "n_head": 2, "n_layer": 2, "steps": 6, "batch": 4,
-        "learning_rate": 1e-2, "warmup": 2, "precision": "float32", "eval_every": 3,
-        "eval_rows": 8, "save_every": 2, "threads": 1,
-    }  # fmt: skip
-    return TrainConfig(corpus=str(corpus), out=str(out), **(fields | changed))
 
 
 def losses(out: Path) -> list[float]:
@@ -87,7 +83,7 @@ def test_the_module_computes_what_the_model_does():
 
 
 def test_gradients_equal_those_of_transformers():
-    transformers = pytest.importorskip("transformers")
+    transformers = needs("transformers")
     hparams = HParams(61, 12, 16, 4, 2)
     tensors = initialise(hparams, 2)
     module = GPTModule(hparams, tensors, TorchBackend(training=True))
@@ -221,7 +217,7 @@ def test_the_rate_rises_then_falls(warmup, steps):
 
 
 KILLED = """
-import os, signal, sys
+import itertools, os, signal, sys
 import numpy as np
 from pathlib import Path
 from pellucid.checkpoint import Checkpoint
@@ -246,12 +242,23 @@ state.sweep(out)
 for name in ("fsync", "rename", "open", "mkdir", "close"):
     setattr(os, name, counted(getattr(os, name)))
 Path.rename = counted(Path.rename)
-for step in range(int(sys.argv[3]), 100):
+for step in itertools.count(int(sys.argv[3])):
     model = Checkpoint(hparams=hparams, tensors=initialise(hparams, step), path=out)
     state.save(out, model, {"0.0.m": np.full(3, step, np.float32)}, {"step": step})
     state.prune(out, 2)
     print(step, flush=True)
+    if at == 0 and step == 5:
+        sys.exit(str(calls))
 """
+
+
+def steps_of_saving(out: Path) -> int:
+    """How many moments to be killed at there are in six saves, the older ones pruned."""
+    counted = subprocess.run(
+        [sys.executable, "-c", KILLED, str(out), "0", "0"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return int(counted.stderr)
 
 
 def killed_and_checked(out: Path, at: int, done: int) -> int:
@@ -290,7 +297,10 @@ def test_killed_while_it_saves(tmp_path):
 
 @pytest.mark.slow
 def test_killed_200_times_while_it_saves(tmp_path):
-    kill_often(tmp_path, np.random.default_rng(0).integers(1, 90, 200).tolist())
+    most = steps_of_saving(tmp_path / "counted")
+    assert most > 60
+    points = np.random.default_rng(0).integers(1, most, 200, endpoint=True)
+    kill_often(tmp_path / "killed", points.tolist())
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(corpus, tmp_path):
@@ -310,7 +320,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(corpus, tmp_p
 
 @pytest.mark.parametrize("limit", [100, 5_000, 20_000, 41_000])
 def test_a_write_that_fails_leaves_what_was_there(corpus, tmp_path, limit):
-    resource = pytest.importorskip("resource")
+    needs("POSIX")
+    import resource
+
     trainer = trainer_for(config(corpus, tmp_path, steps=4, save_every=0, eval_every=0))
     trainer.advance()
     first = trainer.save()
@@ -407,6 +419,24 @@ def test_another_configuration_does_not_take_over_a_run(corpus, tmp_path):
     trainer_for(config(corpus, tmp_path, steps=2, save_every=1, threads=None))  # these may change
 
 
+def test_a_finished_run_takes_more_steps(corpus, tmp_path):
+    list(trainer_for(config(corpus, tmp_path, steps=4)))
+    moved = moments(tmp_path)
+    more = trainer_for(config(corpus, tmp_path, steps=6))
+    assert more.step == 4
+    assert more.notes[0].startswith("the run had 4 steps and now has 6")
+    reports = list(more)
+    assert [report.step for report in reports] == [5, 6]
+    assert [report.rate for report in reports] == [
+        config("c", "o", steps=6).rate(n) for n in (4, 5)
+    ]
+    assert load(tmp_path / "model").card["step"] == 6
+    assert moved.keys() == moments(tmp_path).keys()
+    for fewer in (3, 5):
+        with pytest.raises(InputError, match="another steps"):
+            trainer_for(config(corpus, tmp_path, steps=fewer))
+
+
 # B4: the losses of a run, once and for all
 
 
@@ -451,8 +481,8 @@ def test_what_is_not_finite_stops_it_before_the_step(corpus, tmp_path, value, wh
 def test_the_gradient_is_clipped(corpus, tmp_path):
     trainer = trainer_for(config(corpus, tmp_path, clip=0.01))
     inputs, targets = trainer.task.batches.take(0, 4)
-    trainer._gradients((inputs, targets), targets.size)
-    norm = trainer._clipped_norm()
+    trainer.gradients((inputs, targets), targets.size)
+    norm = trainer.clipped_norm()
     after = torch.sqrt(sum((p.grad**2).sum() for p in trainer.module.parameters()))
     assert norm > 0.01
     assert float(after) <= 0.01 * (1 + 1e-6)
@@ -466,10 +496,81 @@ def test_micro_batches_make_one_batch(masked_corpus, tmp_path, micro_batch):
             config(masked_corpus, tmp_path / str(size), batch=8, micro_batch=size)
         )
         inputs, targets = trainer.task.batches.take(0, 8)
-        trainer._gradients((inputs, targets), int((targets != -100).sum()))
+        trainer.gradients((inputs, targets), int((targets != -100).sum()))
         gradients.append([p.grad.clone() for p in trainer.module.parameters()])
     for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_a_micro_batch_without_a_target_counts_for_nothing(masked_corpus, tmp_path):
+    trainer = trainer_for(config(masked_corpus, tmp_path, batch=4, micro_batch=1))
+    inputs, targets = trainer.task.batches.take(0, 4)
+    targets[1:] = -100
+    n = int((targets != -100).sum())
+    loss = trainer.gradients((inputs, targets), n)
+    gradients = [p.grad.clone() for p in trainer.module.parameters()]
+    alone = trainer_for(config(masked_corpus, tmp_path / "alone", batch=1))
+    assert alone.gradients((inputs[:1], targets[:1]), n) == pytest.approx(loss, abs=1e-6)
+    for one, other in zip(gradients, alone.module.parameters(), strict=True):
+        assert torch.allclose(one, other.grad, atol=1e-7)
+
+
+# Rows that teach nothing
+
+
+@pytest.fixture(scope="module")
+def long_turns(tmp_path_factory):
+    """Short exchanges, and users' turns that fill many rows."""
+    folder = tmp_path_factory.mktemp("long")
+    rows = []
+    for n in range(40):
+        asked = f"what is {n}? " * (60 if n % 4 == 0 else 1)
+        turns = [{"role": "user", "text": asked}, {"role": "assistant", "text": f"it is {n}"}]
+        rows.append(json.dumps({"turns": turns}))
+    (folder / "talks.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    write_corpus([folder / "talks.jsonl"], folder / "c", n_vocab=290, validation=0.2)
+    return folder / "c"
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_very_long_turns_stop_no_run(long_turns, tmp_path, aligned):
+    fields = {"steps": 30, "batch": 4, "micro_batch": 1, "save_every": 10, "aligned": aligned}
+    straight = trainer_for(config(long_turns, tmp_path / "straight", **fields))
+    left_out = straight.task.batches.n_left_out
+    assert left_out > 20
+    of = left_out + straight.task.batches.n_rows
+    note = f"{left_out} of {of} rows hold nothing that is to be learned, and are left out"
+    assert straight.notes == [note]
+    assert all(np.isfinite(report.loss) for report in straight)
+    assert load(tmp_path / "straight" / "model").card["rows"]["left_out"] == left_out
+    stopped = trainer_for(config(long_turns, tmp_path / "stopped", **fields))
+    for _ in range(13):
+        stopped.advance()
+    list(trainer_for(config(long_turns, tmp_path / "stopped", **fields)))
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "straight")
+
+
+def test_why_there_is_no_held_out_loss_is_said(corpus, masked_corpus, tmp_path):
+    for name, validation, told in (
+        ("short", slice(0, 9), "the held-out text has 9 tokens, and a row needs 17"),
+        ("none", slice(0, 0), "the held-out text is empty"),
+        ("masked", slice(None), "nothing in the held-out text is to be learned"),
+    ):
+        folder = tmp_path / name
+        shutil.copytree(masked_corpus, folder)
+        card = json.loads((folder / "card.json").read_text())
+        opened = open_corpus(masked_corpus).validation
+        with SplitWriter(folder, "validation", card["n_vocab"], masked=True) as writer:
+            ids = opened.ids[validation]
+            writer.add(ids, [0] * len(ids))
+            card["splits"]["validation"] = writer.counts()
+        (folder / "card.json").write_text(json.dumps(card))
+        trainer = trainer_for(config(folder, tmp_path / f"run {name}", steps=3))
+        (note,) = trainer.notes
+        assert note.startswith(f"no held-out loss: {told}")
+        assert [report.validation_loss for report in trainer] == [None] * 3
+    assert not trainer_for(config(corpus, tmp_path / "run", steps=3)).notes
+    assert not trainer_for(config(tmp_path / "none", tmp_path / "other", eval_every=0)).notes
 
 
 def test_an_outlier_is_measured_in_deviations(corpus, tmp_path):

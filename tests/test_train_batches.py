@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pellucid.data.corpus import SplitWriter, Tokens, open_corpus
 from pellucid.errors import InputError
-from pellucid.train.batches import IGNORE, Batches
+from pellucid.train.batches import IGNORE, Batches, spans
 from support import small_corpus
 
 
@@ -127,3 +127,61 @@ def test_a_damaged_corpus_is_named(tmp_path, file, change, message):
         (corpus / file).write_bytes(change)
     with pytest.raises(InputError, match=message):
         open_corpus(corpus)
+
+
+# Rows that teach nothing
+
+
+MASKS = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 3)), min_size=1, max_size=12)
+
+
+def mask_of(stretches):
+    """Long stretches that are given, short ones that are learned."""
+    return np.concatenate([[0] * given + [1] * learned for given, learned in stretches]).astype(
+        "u1"
+    )
+
+
+@given(MASKS, st.integers(1, 9), st.booleans(), st.integers(0, 3))
+def test_every_row_teaches_and_those_that_do_not_are_counted(stretches, n_ctx, aligned, seed):
+    learn = mask_of(stretches)
+    if len(learn) < n_ctx + 1:
+        return
+    lengths = [given + learned for given, learned in stretches]
+    tokens = tokens_of(lengths, learn)
+    batches = Batches(tokens, n_ctx, seed, aligned=aligned)
+    plain = Batches(
+        tokens_of([given + learned for given, learned in stretches]), n_ctx, seed, aligned
+    )
+    for epoch in range(3):
+        inputs, targets = batches.take(epoch * batches.n_rows, batches.n_rows)
+        assert (targets != IGNORE).any(1).all()
+        taught = np.where(learn[inputs + 1] == 1, inputs + 1, IGNORE)
+        assert (targets == taught).all()
+        whole, _ = plain.take(epoch * plain.n_rows, plain.n_rows)
+        teaching = [row.tolist() for row in whole if learn[row + 1].any()]
+        if teaching:  # in the order of an epoch in which nothing is left out, as many as fit
+            assert inputs.tolist() == [teaching[i % len(teaching)] for i in range(batches.n_rows)]
+    inputs, targets = batches.evenly(5)
+    assert (targets != IGNORE).any(1).all()
+    begins = plain.evenly(plain.n_rows)[0][:, 0]
+    n_teaching = sum(bool(learn[at + 1 : at + 1 + n_ctx].any()) for at in begins.tolist())
+    assert batches.n_left_out == len(begins) - n_teaching
+    assert batches.n_rows == max(1, n_teaching)
+
+
+@given(MASKS, st.integers(1, 7))
+def test_a_mask_is_read_in_blocks(stretches, block):
+    learn = mask_of(stretches)
+    starts, ends = spans(learn, block)
+    again = np.zeros_like(learn)
+    for start, end in zip(starts, ends, strict=True):
+        again[start:end] = 1
+    assert (again == learn).all()
+    assert (starts[1:] > ends[:-1]).all()
+
+
+def test_nothing_to_be_learned_is_said_before_the_first_step():
+    for learn in ([0] * 9, [1] + [0] * 8):  # the very first token is no target
+        with pytest.raises(InputError, match="nothing in the corpus is to be learned"):
+            Batches(tokens_of([9], np.array(learn, "u1")), 4)

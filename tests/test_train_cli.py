@@ -13,11 +13,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import pellucid
 from pellucid import checkpoint
-from pellucid.cli import pellucid as cli
 from pellucid.cli.train import command
 from pellucid.data.corpus import open_corpus
 from pellucid.errors import InputError, PellucidError, TrainingError
@@ -27,8 +25,10 @@ from pellucid.train.log import read_log
 from pellucid.train.run import trainer_for
 from pellucid.weights import initialise
 from support import small_corpus
+from support.program import PROGRAM, ended, invoke, terminal
+from support.skips import needs
 
-torch = pytest.importorskip("torch")
+torch = needs("torch")
 
 TINY = (
     "--n-embd", "16", "--n-layer", "1", "--n-head", "2", "--n-ctx", "16", "--batch", "4",
@@ -71,7 +71,7 @@ def texts(tmp_path):
 
 
 def train(*arguments, fails=False):
-    result = CliRunner().invoke(cli, ["train", *map(str, arguments)], catch_exceptions=True)
+    result = invoke("train", *arguments)
     if not fails and result.exception is not None:
         raise result.exception
     return result
@@ -79,7 +79,7 @@ def train(*arguments, fails=False):
 
 def process(*arguments, **settings):
     return subprocess.Popen(
-        [sys.executable, "-c", "from pellucid.cli import main; main()", *map(str, arguments)],
+        [*PROGRAM, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -88,12 +88,22 @@ def process(*arguments, **settings):
     )
 
 
+def signalled(child, number):
+    """Send a signal after its first step -> what it then says, once it has ended."""
+    seen = ""
+    while "step " not in seen:
+        seen = child.stderr.readline()
+        assert seen, child.wait()
+    child.send_signal(number)
+    return child.communicate(timeout=240)[1]
+
+
 def test_every_field_is_a_flag_with_help():
     names = {field.name for field in fields(TrainConfig)} - {"corpus", "out"}
     assert all(help_of(TrainConfig, name) for name in names)
     flags = {parameter.name: parameter for parameter in command.params}
     assert names <= set(flags)
-    printed = CliRunner().invoke(cli, ["train", "--help"]).stdout
+    printed = invoke("train", "--help").stdout
     assert "--learning-rate FLOAT" in printed
     assert "[default: 0.001]" in printed
     assert "--compile / --no-compile" in printed
@@ -118,7 +128,7 @@ def test_texts_to_a_model_in_one_command(texts, tmp_path):
     assert "All 6 steps were done before" in again.stderr
     assert len(read_log(run)) == 6
     if "loss.png" in done.stdout:
-        drawn = CliRunner().invoke(cli, ["plot", str(run)])
+        drawn = invoke("plot", run)
         assert drawn.exit_code == 0
         assert (run / "loss.svg").is_file()
 
@@ -175,6 +185,39 @@ def test_a_run_goes_on_from_its_folder(corpus, tmp_path):
     assert weights[0] == weights[1]
 
 
+def test_more_steps_for_a_finished_run_by_the_command_that_is_said(corpus, tmp_path):
+    run = tmp_path / "run"
+    asked = (corpus, "--out", run, *TINY, "--steps", 3)
+    train(*asked)
+    again = train(*asked)
+    assert "All 3 steps were done before" in again.stderr
+    command = f"pellucid train --resume {run} --steps 6"
+    assert f"For more: {command}" in again.stderr
+    more = train(*command.split()[2:])
+    assert "Goes on after step 3" in more.stderr
+    assert "Note: the run had 3 steps and now has 6" in more.stderr
+    assert [step["step"] for step in read_log(run)] == [1, 2, 3, 4, 5, 6]
+    assert pellucid.load(run / "model").card["step"] == 6
+    fewer = train("--resume", run, "--steps", 2, fails=True)
+    assert "another steps" in str(fewer.exception)
+
+
+def test_a_finished_run_of_pairs_is_gone_on_with_and_drawn(pairs, tmp_path):
+    run = tmp_path / "run"
+    asked = ("prefer", pairs / "pairs.jsonl", "--start", pairs / "base", "--batch", 2, "--threads",
+             1, "--out", run, "--precision", "float32")  # fmt: skip
+    assert invoke(*asked, "--steps", 2).exit_code == 0
+    more = train("--resume", run, "--steps", 4)
+    assert "Goes on after step 2" in more.stderr
+    assert "nats/pair" in more.stdout
+    assert "perplexity" not in more.stdout
+    assert len(read_log(run)) == 4
+    assert invoke("plot", run).exit_code == 0
+    drawn = (run / "loss.svg").read_text(encoding="utf-8")
+    assert "nats/pair" in drawn
+    assert "perplexity" not in drawn
+
+
 def test_samples_do_not_change_what_is_learned(corpus, tmp_path):
     for name, every in (("with", 1), ("without", 0)):
         asked = (corpus, "--out", tmp_path / name, *TINY, "--steps", 4, "--dropout", 0.1)
@@ -197,12 +240,7 @@ def test_a_signal_saves_and_says_how_to_go_on(corpus, tmp_path, number, code):
         "train", corpus, "--out", run, *TINY, "--steps", 100_000, "--save-every", 0,
         "--eval-every", 0,
     )  # fmt: skip
-    seen = ""
-    while "step " not in seen:
-        seen = child.stderr.readline()
-        assert seen, child.wait()
-    child.send_signal(number)
-    _, errors = child.communicate(timeout=240)
+    errors = signalled(child, number)
     assert child.returncode == code, errors
     assert "Stopping after this step" in errors
     assert f"Go on: pellucid train --resume {run}" in errors
@@ -236,12 +274,7 @@ def test_every_task_stops_and_goes_on(pairs, tmp_path, task, number):
         "talk": ("train", "talk", "--sample-every", "0"),
     }[task]  # fmt: skip
     child = process(*asked, "--out", run, "--steps", "100000")
-    seen = ""
-    while "step " not in seen:
-        seen = child.stderr.readline()
-        assert seen, child.wait()
-    child.send_signal(number)
-    _, errors = child.communicate(timeout=240)
+    errors = signalled(child, number)
     assert child.returncode == 128 + number, errors
     assert f"Go on: pellucid train --resume {run}" in errors
     (saved,) = (run / "checkpoints").iterdir()
@@ -298,38 +331,30 @@ def test_a_log_that_is_damaged_ends_no_run(corpus, tmp_path, damage):
 
 
 def test_ctrl_c_in_a_terminal_and_a_narrow_one(corpus, tmp_path):
-    pexpect = pytest.importorskip("pexpect")
+    needs("pexpect")
     run = tmp_path / "run"
-    child = pexpect.spawn(
-        sys.executable,
-        ["-c", "from pellucid.cli import main; main()", "train", str(corpus), "--out", str(run),
-         *TINY, "--steps", "100000", "--save-every", "0", "--eval-every", "50"],
-        env={k: v for k, v in os.environ.items() if k != "COLUMNS"}
-        | {"OMP_NUM_THREADS": "1", "TERM": "xterm"},
-        encoding="utf-8",
-        timeout=240,
-        dimensions=(30, 40),
+    child = terminal(
+        "train", corpus, "--out", run, *TINY, "--steps", "100000", "--save-every", "0",
+        "--eval-every", "50", dimensions=(30, 40), timeout=240, OMP_NUM_THREADS="1",
     )  # fmt: skip
     child.expect("tokens/s")
     child.expect("●")
     child.sendintr()
     child.expect("Stopping after this step")
     child.expect("Go on: pellucid train --resume")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 130
+    assert ended(child) == 130
     assert len(list((run / "checkpoints").iterdir())) == 1
 
 
 def test_what_is_not_finite_is_one_line_that_says_how_to_go_on(corpus, tmp_path, monkeypatch):
     from pellucid.train.trainer import Trainer
 
-    taken = Trainer._gradients
+    taken = Trainer.gradients
 
     def gradients(self, *rest):
         return float("nan") if self.step == 3 else taken(self, *rest)
 
-    monkeypatch.setattr(Trainer, "_gradients", gradients)
+    monkeypatch.setattr(Trainer, "gradients", gradients)
     run = tmp_path / "run"
     failed = train(corpus, "--out", run, *TINY, "--steps", 6, "--save-every", 2, fails=True)
     assert isinstance(failed.exception, TrainingError)
@@ -390,7 +415,7 @@ def test_mistakes_are_named(corpus, tmp_path, arguments, message):
 
 
 def test_tensorboard_gets_every_number(corpus, tmp_path):
-    pytest.importorskip("tensorboard")
+    needs("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run, board = tmp_path / "run", tmp_path / "board"

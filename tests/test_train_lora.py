@@ -15,13 +15,15 @@ from pellucid.backend.numpy import NumpyBackend
 from pellucid.checkpoint.safetensors_file import SafetensorsFile
 from pellucid.errors import CheckpointError, InputError
 from pellucid.hparams import HParams
-from pellucid.model import Pass, gpt2
+from pellucid.model import Pass, forward
 from pellucid.train import adapter as adapters
 from pellucid.train.adapter import TARGETS, Adapter
 from pellucid.weights import initialise, unflatten
 from support import small_corpus
+from support.program import invoke
+from support.skips import needs
 
-torch = pytest.importorskip("torch")
+torch = needs("torch")
 
 from pellucid.backend.torch import TorchBackend  # noqa: E402
 from pellucid.train import lora, state  # noqa: E402
@@ -63,7 +65,7 @@ def torch_logits(module):
 def numpy_logits(tensors):
     backend = NumpyBackend()
     weights = unflatten({n: backend.asarray(x) for n, x in tensors.items()}, HPARAMS)
-    return gpt2(backend.ids(TOKENS), weights, Pass(HPARAMS, backend))
+    return forward(backend.ids(TOKENS), weights, Pass(HPARAMS, backend))
 
 
 def difference(a, b):
@@ -306,9 +308,6 @@ def test_a_rank_without_a_checkpoint_is_refused(started, tmp_path):
 
 
 def test_merge_writes_a_model_that_numpy_runs(started, tmp_path):
-    from click.testing import CliRunner
-
-    from pellucid.cli import pellucid as command
     from pellucid.gpt import load
 
     for _ in trainer_for(config_of(started, tmp_path / "run", steps=2)):
@@ -316,7 +315,7 @@ def test_merge_writes_a_model_that_numpy_runs(started, tmp_path):
     base, adapter = str(started / "base"), str(tmp_path / "run" / "adapter")
 
     def merge(*more):
-        return CliRunner().invoke(command, ["merge", base, adapter, *more])
+        return invoke("merge", base, adapter, *more)
 
     out = tmp_path / "merged"
     done = merge(str(out))
@@ -330,8 +329,6 @@ def test_merge_writes_a_model_that_numpy_runs(started, tmp_path):
     assert checkpoint.detect(out) == "hf"
     assert merge(str(tmp_path / "peft"), "--format", "peft").exit_code == 0
     assert (tmp_path / "peft" / "adapter_config.json").is_file()
-    wrong = CliRunner().invoke(
-        command, ["merge", str(tmp_path / "run" / "model"), adapter, str(tmp_path / "x")]
-    )
+    wrong = invoke("merge", tmp_path / "run" / "model", adapter, tmp_path / "x")
     assert isinstance(wrong.exception, CheckpointError)
     assert "trained on other weights" in str(wrong.exception)

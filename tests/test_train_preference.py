@@ -14,8 +14,10 @@ from pellucid.hparams import HParams
 from pellucid.template import TEMPLATES
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise
+from support.program import invoke
+from support.skips import needs
 
-torch = pytest.importorskip("torch")
+torch = needs("torch")
 
 from pellucid.data.pairs import read_pairs  # noqa: E402
 from pellucid.train import lora  # noqa: E402
@@ -241,7 +243,7 @@ def test_prompts_may_be_turns(tmp_path, tokenizer):
         {"role": "user", "text": "what <|end|> is it?"},
     ]
     path = write(tmp_path / "p.jsonl", [{"prompt": turns, "chosen": "red", "rejected": "blue"}, ""])
-    ((pair,), _) = read_pairs(path, TEMPLATES["roles"], tokenizer)
+    ((pair,), _, _) = read_pairs(path, TEMPLATES["roles"], tokenizer)
     shown = (
         "<|system|>be good<|end|><|user|>what?<|end|><|assistant|>it<|end|>"
         "<|user|>what <|end|> is it?<|end|><|assistant|>"
@@ -262,7 +264,7 @@ def test_bad_lines_are_named(tmp_path, tokenizer):
         json.dumps({**good, "chosen": 3}): '"chosen" must be a text',
         json.dumps({**good, "prompt": []}): '"prompt" must be',
         json.dumps({**good, "prompt": [{"role": "x", "text": "y"}]}): 'must have a "role"',
-        json.dumps({**good, "rejected": "b"}): "are the same",
+        json.dumps({**good, "rejected": None}): '"rejected" is null',
     }
     for line, said in bad.items():
         path = write(tmp_path / "p.jsonl", [good, "", line])
@@ -279,6 +281,29 @@ def test_bad_lines_are_named(tmp_path, tokenizer):
     (tmp_path / "latin.jsonl").write_bytes(b"\xff")
     with pytest.raises(InputError, match="not UTF-8"):
         read_pairs(tmp_path / "latin.jsonl", TEMPLATES["roles"], tokenizer)
+
+
+def test_pairs_that_teach_nothing_are_left_out_counted_and_said(folder, tmp_path):
+    good = {"prompt": "a", "chosen": "b", "rejected": "c"}
+    equal = {"prompt": "a", "chosen": "b", "rejected": "b"}
+    long = {"prompt": "a", "chosen": "b", "rejected": "c" * 100}
+    path = write(tmp_path / "p.jsonl", [equal, good, long, good, equal, equal])
+    alone = write(tmp_path / "alone.jsonl", [good, good])
+    reports = []
+    for name, file in (("all", path), ("alone", alone)):
+        trainer = trainer_for(config_of(folder, tmp_path / name, corpus=str(file), steps=2))
+        reports.append([report.loss for report in trainer])
+        if name == "all":
+            card = trainer.task.pairs.card
+            assert (card["pairs"], card["too_long"], card["equal"]) == (2, 1, 3)
+            assert trainer.notes == [
+                "no held-out loss: held_out = 0.2 of 1 prompts is not one of them",
+                "left out: 1 too long for the window, 3 of two equal replies",
+            ]
+    assert reports[0] == reports[1]
+    write(path, [equal])
+    with pytest.raises(InputError, match="no pairs to learn from: 1 rows have two equal replies"):
+        trainer_for(config_of(folder, tmp_path / "none", corpus=str(path)))
 
 
 def test_pairs_longer_than_the_window_are_left_out(folder, tmp_path):
@@ -316,17 +341,13 @@ def test_an_unknown_template(folder, tmp_path):
 
 
 def test_the_verb(folder, tmp_path):
-    from click.testing import CliRunner
-
-    from pellucid.cli import pellucid as command
-
     (tmp_path / "dpo.toml").write_text('precision = "float32"\nsteps = 9\neval_every = 2\n')
     arguments = [
         "prefer", str(folder / "pairs.jsonl"), "--start", str(folder / "base"),
         "--out", str(tmp_path / "run"), "--config", str(tmp_path / "dpo.toml"),
         "--batch", "2", "--learning-rate", "1e-3", "--threads", "1",
     ]  # fmt: skip
-    done = CliRunner().invoke(command, [*arguments, "--steps", "4"])
+    done = invoke(*arguments, "--steps", "4")
     assert done.exit_code == 0, done.output
     assert "9 to learn from, 1 held out" in done.output
     assert "step 4/4" in done.output
@@ -334,6 +355,6 @@ def test_the_verb(folder, tmp_path):
     assert "accuracy" in done.output
     assert checkpoint.load(tmp_path / "run" / "model").card["step"] == 4
     assert PreferenceConfig.read(tmp_path / "run" / "config.toml").steps == 4
-    wrong = CliRunner().invoke(command, [*arguments, "--steps", "4", "--beta", "0.5"])
+    wrong = invoke(*arguments, "--steps", "4", "--beta", "0.5")
     assert isinstance(wrong.exception, InputError)
     assert "another beta" in str(wrong.exception)

@@ -143,9 +143,9 @@ def test_a_fingerprint_is_of_everything_that_makes_ids():
         Tokenizer(merged, pairs, {"<|f|>": 258}),
         Tokenizer(vocab | {"ab": 256}, pairs[:1], {"bc": 257}),
     ]
-    prints = [tokenizer.fingerprint for tokenizer in known]
+    prints = [tokenizer.fingerprint() for tokenizer in known]
     assert len(set(prints)) == len(prints)
-    assert Tokenizer(dict(reversed(merged.items())), pairs).fingerprint == prints[0]
+    assert Tokenizer(dict(reversed(merged.items())), pairs).fingerprint() == prints[0]
 
 
 def change(table, path, value):

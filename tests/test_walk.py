@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 
-import pellucid
 from pellucid import inspect
-from pellucid.cli import pellucid as program
 from pellucid.draw.terminal import Drawing
 from pellucid.errors import InputError
+from support import screen
+from support.program import process, run
 
 TEXT = "The power clapper"
 
 
-@pytest.fixture(scope="module")
-def gpt():
-    return pellucid.load("talk")
-
-
 def printed(gpt, width=100, text=TEXT, **places):
-    out = io.StringIO()
-    Console(file=out, width=width, highlight=False).print(inspect.walk(gpt, text, **places))
-    return out.getvalue()
+    return screen.printed(inspect.walk(gpt, text, **places), width)
 
 
 def written(row):
@@ -40,9 +29,9 @@ def written(row):
 
 
 @pytest.mark.parametrize("place", [{}, {"layer": 1, "head": 2, "position": 2}])
-def test_cells_worked_out(gpt, place):
+def test_cells_worked_out(talk, place):
     """Each worked cell: the products' sum is what the next words say, and what the taps hold."""
-    way, seen = inspect.walk(gpt, TEXT, **place), tapped(gpt)
+    way, seen = inspect.walk(talk, TEXT, **place), tapped(talk)
     layer, head, here = way.layer, way.head, way.position
     q, k, z, qk = (seen[f"blocks.{layer}.attn.{name}"] for name in ("q", "k", "z", "qk"))
     pictures = way.steps[4].pictures
@@ -50,12 +39,12 @@ def test_cells_worked_out(gpt, place):
     for left, right, product in sums:
         np.testing.assert_allclose(left * right, product, rtol=1e-6)
     (query, score, mixed) = (float(rows[2].sum()) for rows in sums)
-    affine = gpt.model.tensors()[f"h.{layer}.attn.c_attn.bias"]
-    bias = affine[head * gpt.hparams.d_k]
+    affine = talk.model.tensors()[f"h.{layer}.attn.c_attn.bias"]
+    bias = affine[head * talk.hparams.d_k]
     np.testing.assert_allclose(query + bias, q[here, head, 0], atol=1e-5)
     key = int(seen[f"blocks.{layer}.attn.pattern"][head, here].argmax())
     np.testing.assert_allclose(score, q[here, head] @ k[key, head], atol=1e-5)
-    np.testing.assert_allclose(score / gpt.hparams.d_k**0.5, qk[head, here, key], atol=1e-5)
+    np.testing.assert_allclose(score / talk.hparams.d_k**0.5, qk[head, here, key], atol=1e-5)
     np.testing.assert_allclose(mixed, z[here, head, 0], atol=1e-5)
     says = [p.lines[0] for p in pictures if getattr(p, "lines", ("",))[0].startswith("One cell")]
     numbers = q[here, head, 0], qk[head, here, key], z[here, head, 0]
@@ -75,19 +64,13 @@ def tapped(gpt):
 
 
 def as_json(*options):
-    from click.testing import CliRunner
-
-    result = CliRunner().invoke(
-        program, ["walk", TEXT, "--json", "--model", "talk", *options], catch_exceptions=False
-    )
-    assert result.exit_code == 0
-    return json.loads(result.stdout)
+    return json.loads(run("walk", TEXT, "--json", "--model", "talk", *options))
 
 
 @pytest.mark.parametrize(("layer", "head"), [(0, 0), (1, 2), (-1, -1)])
-def test_printed_numbers_are_the_taps(gpt, layer, head):
-    text, seen = printed(gpt, 200, layer=layer, head=head), tapped(gpt)
-    h = gpt.hparams
+def test_printed_numbers_are_the_taps(talk, layer, head):
+    text, seen = printed(talk, 200, layer=layer, head=head), tapped(talk)
+    h = talk.hparams
     at = f"blocks.{layer % h.n_layer}"
     rows = [seen[f"{at}.attn.{name}"][:, head] for name in ("q", "k", "v", "z")]
     rows.append(seen[f"{at}.attn.pattern"][head])
@@ -100,48 +83,48 @@ def test_printed_numbers_are_the_taps(gpt, layer, head):
         assert written(row) in [line[1:] for line in lines]
 
 
-def test_pattern_is_the_formula_s(gpt):
+def test_pattern_is_the_formula_s(talk):
     """softmax(q · kᵀ / √d_k) where no token sees a later one, by numpy alone."""
     values = as_json("--layer", "1", "--head", "2")["values"]
     q, k = (np.array(values[f"blocks.1.attn.{name}"])[:, 2] for name in "qk")
-    scores = q @ k.T / np.sqrt(gpt.hparams.d_k)
+    scores = q @ k.T / np.sqrt(talk.hparams.d_k)
     scores[np.triu_indices(len(q), 1)] = -np.inf
     shares = np.exp(scores - scores.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
     np.testing.assert_allclose(values["blocks.1.attn.pattern"][2], shares, atol=1e-6)
 
 
-def test_json_is_python_s(gpt):
+def test_json_is_python_s(talk):
     found = as_json()
-    out = gpt.generate(TEXT, greedy=True)
-    assert found == json.loads(json.dumps(inspect.walk(gpt, TEXT).to_dict()))
+    out = talk.generate(TEXT, greedy=True)
+    assert found == json.loads(json.dumps(inspect.walk(talk, TEXT).to_dict()))
     assert [step["token"] for step in found["predictions"]] == [step.token for step in out]
     assert [step["number"] for step in found["steps"]] == list(range(1, 13))
     assert {name for step in found["steps"] for name in step["values"]} == set(found["values"])
     assert found["generated"] == out.text
     assert found["reason"] == out.reason == "context window full"
-    assert [token["id"] for token in found["tokens"]] == gpt.encode(TEXT)
+    assert [token["id"] for token in found["tokens"]] == talk.encode(TEXT)
     np.testing.assert_array_equal(
-        np.array(found["values"]["logits"], np.float32), tapped(gpt)["logits"]
+        np.array(found["values"]["logits"], np.float32), tapped(talk)["logits"]
     )
     assert found["values"]["blocks.0.attn.scores"][0][0][1] is None  # JSON has no -∞
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 140])
-def test_no_line_is_wider_than_the_terminal(gpt, width):
-    assert max(map(cell_len, printed(gpt, width).splitlines())) <= width
+def test_no_line_is_wider_than_the_terminal(talk, width):
+    assert max(map(cell_len, printed(talk, width).splitlines())) <= width
 
 
-def test_many_heads_and_a_long_text_fit_too(gpt):
+def test_many_heads_and_a_long_text_fit_too(talk):
     from pellucid.backend import get_backend
     from pellucid.gpt import GPT
     from pellucid.hparams import HParams
     from pellucid.model import Model
     from pellucid.weights import initialise, unflatten
 
-    hparams = HParams(gpt.hparams.n_vocab, 128, 24, 12, 12)
+    hparams = HParams(talk.hparams.n_vocab, 128, 24, 12, 12)
     model = Model(hparams, unflatten(initialise(hparams, 0, "float32"), hparams), get_backend())
-    large = GPT(model, gpt.tokenizer)
+    large = GPT(model, talk.tokenizer)
     for width in (40, 80, 120):
         for place in (0, 9, -1):
             text = printed(large, width, " power clap" * 15, layer=7, head=11, position=place)
@@ -149,24 +132,22 @@ def test_many_heads_and_a_long_text_fit_too(gpt):
             assert len(text.splitlines()) < 600
 
 
-def test_ends_with_the_text_and_the_reason(gpt):
-    text = printed(gpt)
+def test_ends_with_the_text_and_the_reason(talk):
+    text = printed(talk)
     assert "context window full" in text
-    assert text.rstrip().endswith(TEXT + gpt.generate(TEXT, greedy=True).text)
-    assert "ends: length" in printed(gpt, max_tokens=1)
-    assert "ends: stop token" in printed(gpt, text="The crowd")
+    assert text.rstrip().endswith(TEXT + talk.generate(TEXT, greedy=True).text)
+    assert "ends: length" in printed(talk, max_tokens=1)
+    assert "ends: stop token" in printed(talk, text="The crowd")
 
 
 @pytest.mark.parametrize(("place", "size"), [("layer", 2), ("head", 3), ("position", 4)])
-def test_refuses_a_place_that_is_not_there(gpt, place, size):
+def test_refuses_a_place_that_is_not_there(talk, place, size):
     for wrong in (size, -size - 1):
         with pytest.raises(InputError, match=f"^{place} must be between {-size} and {size - 1}"):
-            printed(gpt, **{place: wrong})
+            printed(talk, **{place: wrong})
 
 
 def test_refuses_before_it_computes(monkeypatch, tmp_path):
-    from click.testing import CliRunner
-
     from pellucid.gpt import GPT
 
     def never(*_, **__):
@@ -177,71 +158,55 @@ def test_refuses_before_it_computes(monkeypatch, tmp_path):
     for place in ("--layer", "--head", "--position"):
         for more in ([], ["--json"], ["--html", str(path)]):
             with pytest.raises(InputError, match=f"{place[2:]} must be between"):
-                CliRunner().invoke(
-                    program,
-                    ["walk", TEXT, place, "99", "--model", "talk", *more],
-                    catch_exceptions=False,
-                )
+                run("walk", TEXT, place, "99", "--model", "talk", *more)
     assert not path.exists()
 
 
-def test_pictures_are_the_inspections(gpt):
-    walked = printed(gpt, 80, layer=1, head=2, position=2)
-    ids = gpt.encode(TEXT)
+def test_pictures_are_the_inspections(talk):
+    walked = printed(talk, 80, layer=1, head=2, position=2)
+    ids = talk.encode(TEXT)
     for sections in (
-        inspect.attention(gpt, ids, layers=1).sections(position=2),
-        inspect.residual_norms(gpt, ids).sections(),
-        inspect.logit_lens(gpt, ids).sections(),
+        inspect.attention(talk, ids, layers=1).sections(position=2),
+        inspect.residual_norms(talk, ids).sections(),
+        inspect.logit_lens(talk, ids).sections(),
     ):
         for picture in (picture for section in sections for picture in section.pictures):
-            out = io.StringIO()
-            Console(file=out, width=80).print(Drawing(picture))
-            assert out.getvalue() in walked
+            assert screen.printed(Drawing(picture), 80) in walked
 
 
-def test_one_pass_and_one_generation(gpt, monkeypatch):
+def test_one_pass_and_one_generation(talk, monkeypatch):
     """Of the whole model: the pictures are made of what that pass recorded."""
     passes = []
-    forward = type(gpt).forward
-    monkeypatch.setattr(type(gpt), "forward", lambda *a, **k: passes.append(a) or forward(*a, **k))
-    inspect.walk(gpt, TEXT)
+    forward = type(talk).forward
+    monkeypatch.setattr(type(talk), "forward", lambda *a, **k: passes.append(a) or forward(*a, **k))
+    inspect.walk(talk, TEXT)
     assert len(passes) == 1
 
 
-def test_html_is_the_walk_s_page(gpt, tmp_path):
-    from click.testing import CliRunner
-
+def test_html_is_the_walk_s_page(talk, tmp_path):
     path = tmp_path / "page.html"
-    CliRunner().invoke(
-        program, ["walk", TEXT, "--html", str(path), "--model", "talk"], catch_exceptions=False
-    )
-    assert path.read_text(encoding="utf-8") == inspect.page(inspect.walk(gpt, TEXT), title=TEXT)
+    run("walk", TEXT, "--html", path, "--model", "talk")
+    assert path.read_text(encoding="utf-8") == inspect.page(inspect.walk(talk, TEXT), title=TEXT)
 
 
 def test_mistakes_exit_2():
-    run = subprocess.run(
-        [sys.executable, "-c", "from pellucid.cli import main; main()", "walk", "--head", "99"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        check=False,
-    )
-    assert run.returncode == 2
-    assert run.stderr.startswith("Error: head must be between")
-    assert "Traceback" not in run.stderr
+    done = process("walk", "--head", "99", env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: head must be between")
+    assert "Traceback" not in done.stderr
 
 
-def test_probabilities_are_the_softmax_of_the_logits(gpt):
-    logits = tapped(gpt)["logits"][-1].astype(np.float64)
+def test_probabilities_are_the_softmax_of_the_logits(talk):
+    logits = tapped(talk)["logits"][-1].astype(np.float64)
     shares = np.exp(logits - logits.max())
     shares /= shares.sum()
-    lines = [line.split() for line in printed(gpt).splitlines()]
+    lines = [line.split() for line in printed(talk).splitlines()]
     for token in np.argsort(-shares)[:8]:
-        name = gpt.tokenizer.decode([int(token)]).strip()
+        name = talk.tokenizer.decode([int(token)]).strip()
         row = next(line for line in lines if line[:1] == [f"␣{name}"] and "%" in line[1])
         assert row[1] == f"{shares[token]:.4%}"
 
 
-def test_says_which_positions_are_left_out(gpt):
-    assert "positions 1 to 3 of 4" in " ".join(printed(gpt, 40).split())
-    assert "positions 0" not in printed(gpt, 100)
+def test_says_which_positions_are_left_out(talk):
+    assert "positions 1 to 3 of 4" in " ".join(printed(talk, 40).split())
+    assert "positions 0" not in printed(talk, 100)

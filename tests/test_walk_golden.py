@@ -6,7 +6,6 @@ After a meant change of either: python tests/test_walk_golden.py writes the gold
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 import pellucid
 from pellucid import inspect
 from pellucid.draw.notation import written
 from pellucid.draw.pictures import Picture
 from pellucid.draw.slides import Matrix, Table
+from support import screen
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden" / "walk.json"
@@ -107,16 +106,15 @@ def tables(golden: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def test_the_terminal(way, golden) -> None:
-    out = io.StringIO()
-    Console(file=out, width=240, highlight=False).print(way)
-    printed = flat(out.getvalue())
+    text = screen.printed(way, 240)
+    printed = flat(text)
     for step in golden:
         assert f"{step['number']}. {step['title']} “{step['talk']}”" in printed
         assert all(flat(words) in printed for words in [*step["words"], step["formula"]])
         for picture in step["pictures"]:
             if picture["type"] in ("Matrix", "Table"):
                 assert picture["caption"] in printed
-    lines = [line.split() for line in out.getvalue().splitlines()]
+    lines = [line.split() for line in text.splitlines()]
     numbers = [line[-n:] for line in lines for n in range(1, len(line))]
     for row in (row for values in matrices(golden) for row in values):
         texts = [written(-np.inf if np.isnan(v) else float(v), digits=3) for v in row]

@@ -77,25 +77,56 @@ def sampling(gpt: GPT) -> dict[str, float]:
 
 def samples(gpt: GPT) -> str:
     """The page: 50 completions and 20 conversations."""
-    said = ["# What the embedded chatbot says\n"]
-    said.append(
-        "Written by `python recipes/chatbot/report.py --write`; nothing is picked. Sampling: "
-        f"`{json.dumps(sampling(gpt))}`, the seed of each text is its number less 1, at most "
-        f"{MOST} tokens.\n\n## Completions\n"
-    )
-    for seed, prompt in enumerate(lines("prompts.txt")):
-        out = gpt.generate(prompt, max_tokens=80, seed=seed, **sampling(gpt))
-        quoted = (prompt + "**" + out.text.rstrip() + "**").replace("\n", "\n   > ")
-        said.append(f"{seed + 1}. > {quoted}\n")
-    said.append("## Conversations\n")
+    completions = [
+        (prompt, gpt.generate(prompt, max_tokens=80, seed=seed, **sampling(gpt)).text)
+        for seed, prompt in enumerate(lines("prompts.txt"))
+    ]
+    conversations = []
     for seed, line in enumerate(lines("conversations.jsonl")):
-        said.append(f"### {seed + 1}\n")
         conversation = new_conversation(gpt, seed)
-        for text in json.loads(line):
-            answer, _ = reply(gpt, conversation, text)
-            said.append(f"- {text}\n- **{answer}**")
-        said.append("")
-    return "\n".join(said).rstrip() + "\n"
+        conversations.append(
+            [(text, reply(gpt, conversation, text)[0]) for text in json.loads(line)]
+        )
+    return page(sampling(gpt), completions, conversations)
+
+
+def page(
+    settings: dict[str, float],
+    completions: list[tuple[str, str]],
+    conversations: list[list[tuple[str, str]]],
+) -> str:
+    """Markdown. completions: (prompt, what follows it). conversations: of (message, reply)."""
+    written = [
+        "# What the embedded chatbot says\n",
+        f"Written by `python recipes/chatbot/report.py --write`; nothing is picked. Bold is what "
+        f"the model was given. Sampling: `{json.dumps(settings)}`, the seed of each text is its "
+        f"number less 1, at most {MOST} tokens.\n\n## Completions\n",
+    ]
+    for number, (prompt, text) in enumerate(completions, 1):
+        written.append(item(f"{number}. ", bold(prompt) + escaped(text.rstrip()), "> "))
+    written.append("## Conversations\n")
+    for number, turns in enumerate(conversations, 1):
+        written.append(f"### {number}\n")
+        for message, answer in turns:
+            written += [item("- ", bold(message)), item("- ", escaped(answer))]
+    return "\n".join(written).rstrip() + "\n"
+
+
+def item(mark: str, text: str, quoted: str = "") -> str:
+    """One item of a list, all of its paragraphs within it."""
+    first, *rest = text.split("\n")
+    indented = (f"{' ' * len(mark)}{quoted}{line}".rstrip() for line in rest)
+    return "\n".join((mark + quoted + first, *indented)) + "\n"
+
+
+def bold(text: str) -> str:
+    return f"**{escaped(text)}**"
+
+
+def escaped(text: str) -> str:
+    """No letter of it is Markdown's, neither within a line nor where one begins."""
+    text = re.sub(r"([\\`*_\[\]<>#|~&])", r"\\\1", text)
+    return re.sub(r"(?m:^)(\s*\d*)([-+=.)])", r"\1\\\2", text)
 
 
 def main() -> int:

@@ -136,7 +136,7 @@ class Conversation:
             **changes,
         )
         conversation._turns = [
-            _Turn(turn.message, None, _exchange(gpt, transcript.settings, turn), turn.reply)
+            _Turn(turn.message, None, _exchange(gpt, conversation.settings, turn), turn.reply)
             for turn in transcript.turns
         ]
         return conversation
@@ -146,7 +146,7 @@ class Conversation:
         what was said, the replies' very ids, template and settings. Taps are no part of it."""
         return Transcript(
             model=self.gpt.name,
-            tokenizer=self.gpt.tokenizer.fingerprint,
+            tokenizer=self.gpt.tokenizer.fingerprint(),
             template=self.template.name,
             settings=self._settings,
             system=self._system,
@@ -161,6 +161,9 @@ class Conversation:
     @settings.setter
     def settings(self, settings: Settings) -> None:
         """Raises InputError where the model's window is smaller, or the system text too long."""
+        if settings.stop_tokens is None:
+            stops = self.gpt.stop_tokens | self.template.stops(self.gpt.tokenizer)
+            settings = settings.changed(stop_tokens=stops)
         n_ctx = settings.window(self.gpt.hparams)
         self._check_system(self._system, n_ctx)
         self._settings, self.n_ctx = settings, n_ctx
@@ -340,8 +343,6 @@ def _exchange(gpt: GPT, settings: Settings, turn: Turn) -> Exchange:
     """A turn of a transcript as the next prompt holds it: as it did before it was saved."""
     if turn.reply is None:
         return Exchange(turn.message, None)
-    stops = settings.stop_tokens
-    stops = frozenset(gpt.tokenizer.special_tokens.values()) if stops is None else stops
-    ids = [token for token in turn.reply.ids if token not in stops]
+    ids = [token for token in turn.reply.ids if token not in (settings.stop_tokens or ())]
     cut = settings.stop and gpt.tokenizer.decode(ids) != turn.reply.text
     return Exchange(turn.message, turn.reply.text if cut else ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "CheckpointError",
+    "CheckpointWarning",
     "ContextError",
     "InputError",
     "PellucidError",
@@ -30,6 +31,10 @@ class TokenizerError(PellucidError, ValueError):
 
 class CheckpointError(PellucidError, ValueError):
     """A model file or folder cannot be trusted, read, or written."""
+
+
+class CheckpointWarning(UserWarning):
+    """A model file says something that Pellucid does not know and passes over."""
 
 
 class TrainingError(PellucidError, RuntimeError):

@@ -29,6 +29,8 @@ MOST_BYTES = 1 << 20  # GPT-2 XL's index has 60 KB; a MiB of brackets stays belo
 # --- reading -----------------------------------------------------------------------------------
 
 _LFS = b"version https://git-lfs.github.com/spec/"
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # UTF-8 itself holds none
+_DIGITS_AS_0 = bytes.maketrans(b"123456789", b"0" * 9)
 _KINDS = {
     stat.S_IFDIR: "a folder: name a file in it",
     stat.S_IFIFO: "a pipe: save what comes through it to a file first",
@@ -97,12 +99,16 @@ class Reader:
         """The JSON object in a file of at most `most` bytes, parsed as `parse_object` does."""
         return self.parse_object(self.read_bytes(path, most), str(path))
 
-    def parse_object(self, data: bytes, source: str) -> dict[str, Any]:
+    def parse_object(self, data: bytes, source: str, digits: int = 20) -> dict[str, Any]:
         """The JSON object that `data` holds. source: what an error calls it.
 
         Refused beyond what `json` refuses: a key twice, NaN and Infinity, whole numbers of more
-        than 20 digits, -0, strings that are not Unicode (a lone surrogate), and all but an object.
+        than so many digits, -0, strings that are not Unicode (a lone surrogate), and all but an
+        object.
         """
+
+        # Most files hold nothing of which these rules make an error, and are parsed all in C.
+        surrogates, plain_numbers = _SURROGATE.search(data), _has_plain_numbers(data)
 
         def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
             table = dict(items)
@@ -110,18 +116,18 @@ class Reader:
                 seen: set[str] = set()
                 twice = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
                 raise self.error(f"{source}: the key {_short(twice)} occurs twice")
-            for key, value in items:
+            for key, value in items if surrogates else ():
                 key.encode()
                 if isinstance(value, str):
                     value.encode()
             return table
 
-        def whole(digits: str) -> int:
-            if len(digits) > 20:
-                raise self.error(f"{source}: the number {digits[:20]}... is too long")
-            if digits == "-0":  # a whole number to Python, a fraction to the format's own reader
+        def whole(text: str) -> int:
+            if len(text) > digits:
+                raise self.error(f"{source}: the number {text[:20]}... is too long")
+            if text == "-0":  # a whole number to Python, a fraction to the format's own reader
                 raise self.error(f"{source}: -0 is not a whole number")
-            return int(digits)
+            return int(text)
 
         def constant(name: str) -> NoReturn:
             raise self.error(f"{source}: {name} is not a JSON number")
@@ -130,7 +136,7 @@ class Reader:
             value = json.loads(
                 data.decode("utf-8"),
                 object_pairs_hook=pairs,
-                parse_int=whole,
+                parse_int=None if plain_numbers else whole,
                 parse_constant=constant,
             )
         except UnicodeError as error:
@@ -172,6 +178,11 @@ class Reader:
         if not (target.is_relative_to(home) or (allows is not None and allows(target, home))):
             raise self.error(f"{path} is a link that leads out of the model's folder")
         return path
+
+
+def _has_plain_numbers(data: bytes) -> bool:
+    """Whether nothing in a JSON text can be -0 or a whole number of more than 20 digits."""
+    return b"-0" not in data and b"0" * 20 not in data.translate(_DIGITS_AS_0)
 
 
 def _reason(error: OSError | ValueError) -> str:

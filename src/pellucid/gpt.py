@@ -12,11 +12,12 @@ import numpy as np
 from . import checkpoint
 from .backend import get_backend
 from .embedded import DEFAULT
-from .errors import CheckpointError, InputError
+from .errors import InputError
 from .generate import Generation, Record
 from .model import Model
 from .sampling import Stage
 from .sequence import Settings
+from .tokenizer import IdsOnly
 
 if TYPE_CHECKING:
     from .backend import Array
@@ -34,6 +35,7 @@ class GPT:
     hparams: n_vocab, n_ctx, n_embd, n_head, n_layer. model: the forward pass with its weights.
     tokenizer: text ↔ ids. card: where the model comes from, its data, its loss, its limits.
     template: the name of its chat template, or None. name: what it was loaded as.
+    roles: which tokens begin and end a text, as its files say.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class GPT:
         card: Mapping[str, Any] | None = None,
         template: str | None = None,
         name: str = "",
+        roles: checkpoint.Roles | None = None,
     ) -> None:
         if tokenizer.n_vocab != model.hparams.n_vocab:
             raise InputError(
@@ -55,6 +58,7 @@ class GPT:
         self.card = dict(card or {})
         self.template = template
         self.name = name
+        self.roles = roles or checkpoint.Roles()
 
     @property
     def hparams(self) -> HParams:
@@ -63,10 +67,16 @@ class GPT:
     def __repr__(self) -> str:
         return f"GPT({self.name!r}, {self.hparams}, backend={self.model.backend.name!r})"
 
+    @property
+    def stop_tokens(self) -> frozenset[int]:
+        """The ids that end a text: what its files say, else every special token."""
+        return frozenset(self.roles.stops(self.tokenizer))
+
     def encode(self, text: str | Ids[int]) -> list[int]:
-        """Text to ids; ids stay what they are."""
+        """A whole text to ids, with those that this model's texts begin with, such as <s>; ids
+        stay what they are."""
         if isinstance(text, str):
-            return self.tokenizer.encode(text)
+            return self.tokenizer.framed(self.tokenizer.encode(text))
         return [int(token) for token in text]
 
     def forward(
@@ -117,10 +127,15 @@ class GPT:
         Raises InputError and ContextError at once, before anything is computed.
         """
         settings = (settings or Settings()).changed(**changes)
+        if settings.stop_tokens is None:
+            settings = settings.changed(stop_tokens=self.stop_tokens)
+        ids = self.encode(prompt)
+        if not ids and self.roles.bos is not None:
+            ids = [self.roles.bos]
         return Generation(
             self.model,
             self.tokenizer,
-            self.encode(prompt),
+            ids,
             settings,
             tap=tap,
             record=record,
@@ -141,15 +156,19 @@ def load(
     source: None for the embedded default, the name of an embedded model ("chat", "talk"), a
     folder or file in any format that `pellucid.checkpoint` reads, or a hub name such as "gpt2".
     "chat" always means the embedded model; "./chat" and Path("chat") mean the folder.
+    Weights without a tokenizer load too: then ids go in and come out (`IdsOnly`).
     backend, device, dtype, threads: see `pellucid.backend.get_backend`.
     Raises CheckpointError when the files cannot be trusted or found, InputError otherwise.
     """
     name = str(source or DEFAULT)
     machine = get_backend(backend, device=device, dtype=dtype, threads=threads)
-    found = checkpoint.load(source or DEFAULT)
-    if found.tokenizer is None:
-        raise CheckpointError(
-            f"{name} has weights but no tokenizer beside them: add vocab.json and merges.txt"
-        )
-    model = Model.of(found.hparams, found.tensors, machine)
-    return GPT(model, found.tokenizer, card=found.card, template=found.template, name=name)
+    loaded = checkpoint.load(source or DEFAULT)
+    tokenizer = loaded.tokenizer or IdsOnly(loaded.hparams.n_vocab, name)
+    return GPT(
+        Model.of(loaded.hparams, loaded.tensors, machine),
+        tokenizer,
+        card=loaded.card,
+        template=loaded.template,
+        name=name,
+        roles=loaded.roles,
+    )

@@ -69,6 +69,12 @@ class Template:
         ids = tokenizer.encode(text) if isinstance(text, str) else list(text)
         return [*_ids(tokenizer, frame.before), *ids, *_ids(tokenizer, frame.after)]
 
+    def stops(self, tokenizer: Tokenizer) -> frozenset[int]:
+        """The special tokens that end a turn, or begin another."""
+        parts = {part for frame in self.frames.values() for side in frame for part in side}
+        special = tokenizer.special_tokens
+        return frozenset(special[part] for part in parts if part in special)
+
     def cue(self, tokenizer: Tokenizer) -> list[int]:
         """The ids that open the model's turn."""
         return _ids(tokenizer, self.frames["assistant"].before)
@@ -165,7 +171,8 @@ def fit(
     The oldest exchanges are left out first, never the system text; a newest message that is too
     long by itself loses its beginning. Raises InputError where not even one token of it fits.
     """
-    opening = template.turn(tokenizer, "system", system) if system else []
+    opening = list(tokenizer.rules.begin)
+    opening += template.turn(tokenizer, "system", system) if system else []
     around = len(template.turn(tokenizer, "user", [])) + len(template.cue(tokenizer))
     room = window - reply - len(opening) - around
     if room < 1:

@@ -107,7 +107,7 @@ class Transcript:
         for key in ("model", "tokenizer", "template"):
             if not isinstance(table[key], str):
                 raise InputError(f"{path}: {key} must be a text, not {_short(table[key])}")
-        if table["tokenizer"] != tokenizer.fingerprint:
+        if table["tokenizer"] != tokenizer.fingerprint():
             raise InputError(
                 f"{path} was saved with {table['model']!r}, whose tokenizer is another than this "
                 "model's: its ids would be other words here. Name the model it was saved with"

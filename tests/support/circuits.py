@@ -7,11 +7,10 @@ import math
 
 import numpy as np
 
-from pellucid.backend import get_backend
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
-from pellucid.model import Model
-from pellucid.weights import initialise, shapes, unflatten
+from pellucid.weights import initialise, shapes
+from support.models import model
 
 LETTERS = "abcdefghijklmnop"
 
@@ -22,6 +21,9 @@ class Letters:
     end_of_text = None
     special_tokens: dict[str, int] = {}  # noqa: RUF012
     n_vocab = len(LETTERS)
+
+    def framed(self, ids) -> list[int]:
+        return list(ids)
 
     def encode(self, text: str) -> list[int]:
         return [LETTERS.index(letter) for letter in text]
@@ -46,9 +48,7 @@ class Letters:
 
 
 def build(hparams, tensors, dtype="float32", backend="numpy") -> GPT:
-    machine = get_backend(backend, dtype=dtype, threads=1)
-    arrays = {name: machine.asarray(value) for name, value in tensors.items()}
-    return GPT(Model(hparams, unflatten(arrays, hparams), machine), Letters(), name="circuits")
+    return GPT(model(hparams, tensors, backend, dtype, threads=1), Letters(), name="circuits")
 
 
 def random_gpt(dtype="float32", seed=0, backend="numpy", **changes) -> GPT:

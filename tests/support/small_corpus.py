@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pellucid.data.corpus import SPLITS, SplitWriter
 from pellucid.tokenizer import Tokenizer
+from pellucid.train.config import TrainConfig
 
 ROLES = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+
+
+def config(corpus: Path, out: Path, **changed: Any) -> TrainConfig:
+    """A training of seconds on such a corpus, in one thread."""
+    fields: dict[str, Any] = {
+        "n_ctx": 16, "n_embd": 16, "n_head": 2, "n_layer": 2, "steps": 6, "batch": 4,
+        "learning_rate": 1e-2, "warmup": 2, "precision": "float32", "eval_every": 3,
+        "eval_rows": 8, "save_every": 2, "threads": 1,
+    }  # fmt: skip
+    return TrainConfig(corpus=str(corpus), out=str(out), **(fields | changed))
 
 
 def write(folder: Path, n_documents: int = 40, *, masked: bool = False, seed: int = 0) -> Path:

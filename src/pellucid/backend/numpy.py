@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
 from .protocol import KeyValues
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["NumpyBackend"]
 
@@ -37,6 +39,7 @@ class NumpyBackend:
         self.threads = threads or _cores()
         self._pool: ThreadPoolExecutor | None = None
         self._blas: Any = None
+        self._limits: ExitStack | None = None  # of the pass that is being computed
 
     @property
     def divides(self) -> bool:
@@ -189,11 +192,19 @@ class NumpyBackend:
     def dropout(self, x: np.ndarray) -> np.ndarray:
         return x
 
-    def computing(self) -> AbstractContextManager[Any]:
-        """BLAS on one thread, once there is work that is divided here."""
-        if self._blas is None:
-            return nullcontext()
-        return self._blas.limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """BLAS on one thread, from the first work on that is divided here."""
+        with ExitStack() as self._limits:
+            self._limit_blas()
+            try:
+                yield
+            finally:
+                self._limits = None
+
+    def _limit_blas(self) -> None:
+        if self._blas is not None and self._limits is not None:
+            self._limits.enter_context(self._blas.limit(limits=1, user_api="blas"))
 
     # The work, divided
 
@@ -260,11 +271,15 @@ class NumpyBackend:
                 future.result()
 
     def _start_threads(self) -> ThreadPoolExecutor:
-        # Only a model large enough to divide pays for looking for BLAS.
+        # Only a model large enough to divide pays for threads and for looking for BLAS.
+        from concurrent.futures import ThreadPoolExecutor
+
         from threadpoolctl import ThreadpoolController
 
         self._pool = ThreadPoolExecutor(self.threads - 1, "pellucid")
-        self._blas = ThreadpoolController()
+        with suppress(OSError):  # where no library can be looked up, BLAS keeps its own threads
+            self._blas = ThreadpoolController()
+        self._limit_blas()
         return self._pool
 
 

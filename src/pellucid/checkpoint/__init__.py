@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import CheckpointError
-from .contents import Checkpoint
+from .contents import Checkpoint, Roles
 from .formats import FORMATS, detect, has_tokenizer, only_gguf
 from .saving import save
 from .source import find
@@ -18,7 +18,7 @@ from .source import find
 if TYPE_CHECKING:
     from ..tokenizer import Tokenizer
 
-__all__ = ["FORMATS", "Checkpoint", "detect", "load", "load_tokenizer", "save"]
+__all__ = ["FORMATS", "Checkpoint", "Roles", "detect", "load", "load_tokenizer", "save"]
 
 
 def load(source: str | os.PathLike[str]) -> Checkpoint:

@@ -1,7 +1,7 @@
 """Pellucid's own folder: weights, configuration and tokenizer under one manifest of hashes.
 
     model.safetensors   the weights, by the names of `weights.shapes`
-    config.json         format, version, hparams, template, card
+    config.json         format, version, hparams, template, card, and roles where there are any
     vocab.json, ...     the tokenizer (`Tokenizer.save`), if there is one
     manifest.json       the sha256 of each of them, and of all of them together
 
@@ -23,6 +23,7 @@ from ..weights import shapes
 from .contents import (
     READER,
     Checkpoint,
+    Roles,
     check_finite,
     check_memory,
     check_shapes,
@@ -67,14 +68,16 @@ def read(folder: Path) -> Checkpoint:
             )
 
     config = READER.parse_object(config_bytes, str(folder / CONFIG))
-    if set(config) != {"format", "version", "hparams", "template", "card"}:
+    if set(config) - {"roles"} != {"format", "version", "hparams", "template", "card"}:
         raise CheckpointError(
-            f"{folder / CONFIG} must hold format, version, hparams, template, card: no more"
+            f"{folder / CONFIG} must hold format, version, hparams, template, card, perhaps roles: "
+            "no more"
         )
     _check_version(config, folder / CONFIG)
     hparams_table, template, card = config["hparams"], config["template"], config["card"]
-    if not isinstance(hparams_table, dict) or not isinstance(card, dict):
-        raise CheckpointError(f"{folder / CONFIG}: hparams and card must be tables")
+    named = config.get("roles", {})
+    if not all(isinstance(table, dict) for table in (hparams_table, card, named)):
+        raise CheckpointError(f"{folder / CONFIG}: hparams, card and roles must be tables")
     if template is not None and not isinstance(template, str):
         raise CheckpointError(f"{folder / CONFIG}: template must be a name or null")
     hparams = hparams_from(hparams_table, folder / CONFIG)
@@ -97,6 +100,7 @@ def read(folder: Path) -> Checkpoint:
         card=card,
         template=template,
         path=folder,
+        roles=Roles.of(named, hparams.n_vocab, str(folder / CONFIG)),
     )
 
 
@@ -150,6 +154,8 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
         "template": checkpoint.template,
         "card": dict(checkpoint.card),
     }
+    if roles := checkpoint.roles.to_dict():
+        config["roles"] = roles
     ordered = {name: checkpoint.tensors[name] for name in shapes(checkpoint.hparams)}
     write(folder / WEIGHTS, ordered, dtype=dtype)
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"

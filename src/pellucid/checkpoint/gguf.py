@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import isclose, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +17,18 @@ from ..hparams import HParams
 from ..weights import shapes
 from .contents import (
     Checkpoint,
+    Roles,
     check_finite,
     check_memory,
     check_shapes,
     check_tokenizer,
     hparams_from,
+    padding_note,
 )
 from .gguf_file import GgufFile, Header, TensorInfo
 
 if TYPE_CHECKING:
-    from ..tokenizer import Tokenizer
+    from ..tokenizer import Added, Tokenizer
 
 __all__ = ["ARCHITECTURE", "gguf_names", "read"]
 
@@ -83,6 +86,10 @@ class _Metadata:
         fits = lambda value: isinstance(value, int) and not isinstance(value, bool)  # noqa: E731
         return int(self._get(key, fits, "an integer"))
 
+    def flag(self, key: str) -> bool:
+        fits = lambda value: isinstance(value, bool)  # noqa: E731
+        return key in self.values and bool(self._get(key, fits, "true or false"))
+
     def number(self, key: str) -> float:
         return float(self._get(key, lambda value: isinstance(value, float), "a float"))
 
@@ -139,7 +146,42 @@ def _hparams(metadata: _Metadata, header: Header) -> HParams:
     return hparams
 
 
+def _id(metadata: _Metadata, role: str) -> int | None:
+    """A token's id, checked, or None where the file names none."""
+    key = f"tokenizer.ggml.{role}"
+    if key not in metadata.values:
+        return None
+    token, n_tokens = metadata.integer(key), len(metadata.values["tokenizer.ggml.tokens"])
+    if not 0 <= token < n_tokens:
+        raise CheckpointError(f"{metadata.source}: {key!r} is {token}; there are {n_tokens} tokens")
+    return token
+
+
+def _n_padding(tokens: list[str], kinds: np.ndarray) -> int:
+    """How many of the last tokens are llama.cpp's [PAD0], [PAD1] ...: rows without a token."""
+    n = 0
+    for i in range(len(tokens) - 1, -1, -1):
+        if tokens[i] != f"[PAD{i}]" or kinds[i] not in (_UNUSED, _USER_DEFINED):
+            break
+        n += 1
+    return n
+
+
+def _roles(metadata: _Metadata, n_vocab: int) -> Roles:
+    """A chat's end of turn (eot) ends a text too, as it does for llama.cpp."""
+    ends = [_id(metadata, f"{role}_token_id") for role in ("eos", "eot", "eom")]
+    values = {
+        "bos": _id(metadata, "bos_token_id"),
+        "eos": ends,
+        "pad": _id(metadata, "padding_token_id"),
+        "unk": _id(metadata, "unknown_token_id"),
+    }
+    return Roles.of(values, n_vocab, str(metadata.source))
+
+
 def _tokenizer(metadata: _Metadata) -> Tokenizer:
+    from ..tokenizer import Added, Rules, Tokenizer, byte_symbols
+
     source = metadata.source
     if (model := metadata.string("tokenizer.ggml.model")) != "gpt2":
         raise CheckpointError(f"{source}: its tokenizer is {model!r}, not GPT-2's byte-level BPE")
@@ -156,24 +198,33 @@ def _tokenizer(metadata: _Metadata) -> Tokenizer:
         if not left or not right or " " in right:
             raise CheckpointError(f"{source}: {line[:60]!r} is not a merge of two tokens")
         merges.append((left, right))
-    special = {}
+    products = {left + right for left, right in merges}.union(byte_symbols())
+    special: dict[str, int] = {}
+    found_anyway: dict[str, Added] = {}
     key = "tokenizer.ggml.token_type"
     if key in metadata.values:
         kinds = metadata.values[key]
         if not isinstance(kinds, np.ndarray) or kinds.size != len(tokens):
             raise CheckpointError(f"{source}: {key!r} is not one number for each token")
-        for i in np.flatnonzero(np.isin(kinds, (_CONTROL, _USER_DEFINED, _UNUSED))):
-            special[tokens[int(i)]] = int(i)
-    key = "tokenizer.ggml.eos_token_id"
-    if key in metadata.values:
-        end = metadata.integer(key)
-        if not 0 <= end < len(tokens):
-            raise CheckpointError(f"{source}: {key!r} is {end}; there are {len(tokens)} tokens")
-        special[tokens[end]] = end
-    from ..tokenizer import Tokenizer
-
+        padded = _n_padding(tokens, kinds)
+        for i in map(int, np.flatnonzero(np.isin(kinds, (_CONTROL, _USER_DEFINED, _UNUSED)))):
+            if i >= len(tokens) - padded:
+                del vocab[tokens[i]]
+            elif kinds[i] == _USER_DEFINED and tokens[i] not in products:
+                found_anyway[tokens[i]] = Added(id=i, special=False)  # as llama.cpp finds them
+            else:
+                special[tokens[i]] = i
+    for role in ("bos", "eos", "eot", "padding", "unknown"):  # where no kind says it is special
+        token = _id(metadata, f"{role}_token_id")
+        if token is not None and tokens[token] in vocab and tokens[token] not in products:
+            special.setdefault(tokens[token], token)
+    begin, end = (
+        (token,) if metadata.flag(f"tokenizer.ggml.add_{role}_token") and token is not None else ()
+        for role, token in ((r, _id(metadata, f"{r}_token_id")) for r in ("bos", "eos"))
+    )
+    rules = Rules(begin=begin, end=end, added=found_anyway)
     try:
-        return Tokenizer(vocab, merges, special)
+        return Tokenizer(vocab, merges, special, rules)
     except TokenizerError as error:
         raise CheckpointError(f"{source}: {error}") from error
 
@@ -248,7 +299,27 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         numbers = finer if finer is not None and name == "wte.weight" else file.tensor(other)
         check_finite({other: numbers}, path)
         tensors[name] = numbers.T if transposed else numbers
-    tokenizer = _tokenizer(metadata)
-    check_tokenizer(tokenizer, hparams, path)
     card = {"name": metadata.string("general.name")} if "general.name" in metadata.values else {}
-    return Checkpoint(hparams=hparams, tensors=tensors, tokenizer=tokenizer, card=card, path=path)
+    tokenizer = None
+    if _has_tokenizer(metadata):
+        tokenizer = _tokenizer(metadata)
+        padded = len(metadata.values["tokenizer.ggml.tokens"]) - tokenizer.n_vocab
+        if padded and tokenizer.n_vocab + padded == hparams.n_vocab:
+            card["padding"] = padding_note(hparams.n_vocab, tokenizer.n_vocab)
+            hparams = replace(hparams, n_vocab=tokenizer.n_vocab)
+            tensors["wte.weight"] = tensors["wte.weight"][: hparams.n_vocab]
+        check_tokenizer(tokenizer, hparams, path)
+    return Checkpoint(
+        hparams=hparams,
+        tensors=tensors,
+        tokenizer=tokenizer,
+        card=card,
+        path=path,
+        roles=_roles(metadata, hparams.n_vocab) if tokenizer is not None else Roles(),
+    )
+
+
+def _has_tokenizer(metadata: _Metadata) -> bool:
+    """llama.cpp writes the kind "none" for a model that came without one."""
+    key = "tokenizer.ggml.model"
+    return metadata.values.get(key) != b"none"

@@ -22,6 +22,7 @@ SHORT_NAMES = {
 # All that is ever downloaded; never a pickle (.bin, .pt), never code.
 FILES = [
     "config.json",
+    "generation_config.json",
     "model.safetensors",
     "model.safetensors.index.json",
     "model-?????-of-?????.safetensors",

@@ -16,11 +16,14 @@ from ..weights import shapes
 from .contents import (
     READER,
     Checkpoint,
+    Roles,
     check_finite,
     check_memory,
     check_shapes,
     check_tokenizer,
+    checking_finite,
     inside,
+    padding_note,
     widen,
 )
 from .formats import TOKENIZERS
@@ -35,6 +38,7 @@ __all__ = ["CONFIG", "INDEX", "WEIGHTS", "fill", "read"]
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+GENERATION = "generation_config.json"
 INDEX = "model.safetensors.index.json"
 MOST_SHARDS = 256
 _OTHER_TOKENIZERS = {
@@ -73,7 +77,6 @@ def read(source: Path) -> Checkpoint:
     if head is not None and _finer_head(files, head, table["wte.weight"], source):
         table["wte.weight"] = head
     tensors = {ours: files[table[ours]].tensor(table[ours]) for ours in shapes(hparams)}
-    check_finite(tensors, source)
 
     card: dict[str, Any] = {}
     notes = next(iter(files.values())).metadata.get("pellucid")
@@ -81,13 +84,11 @@ def read(source: Path) -> Checkpoint:
         template, card = _read_notes(notes, source)
     if prefix := common_prefix(files):
         card["prefix"] = f"{prefix!r} stands before every name in the file, and was taken off"
-    tokenizer = _tokenizer(folder)
+    with checking_finite(tensors, source):
+        tokenizer = _tokenizer(folder)
     if tokenizer is not None:
         if _is_padding(hparams.n_vocab, tokenizer.n_vocab):
-            card["padding"] = (
-                f"the file has {hparams.n_vocab} embeddings for {tokenizer.n_vocab} tokens; those "
-                "that stand for no token are left out"
-            )
+            card["padding"] = padding_note(hparams.n_vocab, tokenizer.n_vocab)
             hparams = replace(hparams, n_vocab=tokenizer.n_vocab)
             tensors["wte.weight"] = tensors["wte.weight"][: hparams.n_vocab]
         check_tokenizer(tokenizer, hparams, folder)
@@ -98,7 +99,32 @@ def read(source: Path) -> Checkpoint:
         card=card,
         template=template,
         path=folder,
+        roles=_roles(folder, hparams.n_vocab, tokenizer),
     )
+
+
+def _roles(folder: Path, n_vocab: int, tokenizer: Tokenizer | None) -> Roles:
+    """What generation_config.json says, then config.json, then the tokenizer's files."""
+    from ..tokenizer import named_roles
+
+    values: dict[str, Any] = {}
+    for name in (CONFIG, GENERATION):
+        path = inside(folder, name)
+        if path.is_file():
+            table = READER.read_object(path)
+            for role in ("bos", "eos", "pad"):
+                if table.get(f"{role}_token_id") is not None:
+                    values[role] = table[f"{role}_token_id"]
+    roles = Roles.of(values, n_vocab, f"{folder}: {CONFIG} or {GENERATION}")
+    if tokenizer is None:
+        return roles
+    texts = named_roles(folder)
+    ids = {
+        role: tokenizer.special_tokens.get(texts[role][0])
+        for role in ("bos", "eos", "pad", "unk")
+        if texts.get(role)
+    }
+    return Roles.of(ids | roles.to_dict(), n_vocab, str(folder))
 
 
 def _is_padding(n_rows: int, n_vocab: int) -> bool:
@@ -203,15 +229,16 @@ def _read_notes(notes: str, source: Path) -> tuple[str | None, dict[str, Any]]:
 
 def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
     """Write the files that `transformers` loads into an empty folder."""
-    hparams, tokenizer = checkpoint.hparams, checkpoint.tokenizer
-    end = tokenizer.end_of_text if tokenizer is not None else None
+    hparams, tokenizer, roles = checkpoint.hparams, checkpoint.tokenizer, checkpoint.roles
+    stops = list(roles.stops(tokenizer))
+    bos = roles.bos if roles.bos is not None or tokenizer is None else tokenizer.end_of_text
     config = {
         "activation_function": "gelu_new",
         "architectures": ["GPT2LMHeadModel"],
         "attn_pdrop": 0.1,
-        "bos_token_id": end,
+        "bos_token_id": bos,
         "embd_pdrop": 0.1,
-        "eos_token_id": end,
+        "eos_token_id": stops[0] if len(stops) == 1 else stops or None,
         "initializer_range": 0.02,
         "layer_norm_epsilon": 1e-5,
         "model_type": "gpt2",
@@ -221,6 +248,7 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
         "n_inner": None,
         "n_layer": hparams.n_layer,
         "n_positions": hparams.n_ctx,
+        "pad_token_id": roles.pad,
         "resid_pdrop": 0.1,
         "scale_attn_weights": True,
         "tie_word_embeddings": True,
@@ -239,15 +267,21 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
         return
     tokenizer.save(folder)
     # What the tokenizer wrote there (its special tokens), and what belongs to the model.
-    settings: dict[str, Any] = READER.read_object(folder / "tokenizer_config.json") | {
-        "tokenizer_class": "GPT2Tokenizer",
-        "model_max_length": hparams.n_ctx,
-        "add_prefix_space": False,
-        "clean_up_tokenization_spaces": False,
+    settings: dict[str, Any] = READER.read_object(folder / "tokenizer_config.json")
+    settings["model_max_length"] = hparams.n_ctx
+    # Only special tokens: transformers would add an ordinary one, such as "\n", to the vocabulary.
+    texts = {token: text for text, token in tokenizer.special_tokens.items()}
+    end = tokenizer.end_of_text if tokenizer.end_of_text in stops else None
+    ends = [*([end] if end is not None else []), *stops]
+    named = {
+        "bos": bos,
+        "eos": next((token for token in ends if token in texts), None),
+        "pad": roles.pad,
+        "unk": roles.unk if roles.unk is not None else tokenizer.end_of_text,
     }
-    if end is not None:
-        text = next(text for text, token in tokenizer.special_tokens.items() if token == end)
-        settings |= dict.fromkeys(("bos_token", "eos_token", "unk_token"), text)
+    for role, token in named.items():
+        if role != "pad" or token in texts:
+            settings[f"{role}_token"] = texts.get(token) if token is not None else None
     (folder / "tokenizer_config.json").write_bytes((json.dumps(settings, indent=2) + "\n").encode())
 
 

@@ -1,17 +1,19 @@
 """Hugging Face's `config.json` of a GPT-2.
 
-A closed table: each key that a GPT-2 is shipped with is known, those that would change the maths
-must have the value that Pellucid computes, and any other key is an error.
+Each key that a GPT-2 is shipped with is known. Those that would change the maths, of GPT-2 or of
+its relatives, must have the value that Pellucid computes; those that name code are refused; one
+that nobody knows is a warning.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, CheckpointWarning
 from ..hparams import HParams
 from .contents import READER, hparams_from
 
@@ -71,8 +73,9 @@ _SIZES = {
     "n_head": ("n_head", "num_attention_heads"),
     "n_layer": ("n_layer", "num_hidden_layers"),
 }
-# The five sizes are checked by HParams, n_ctx and n_inner against them.
-SIZE_KEYS = frozenset({*(name for names in _SIZES.values() for name in names), "n_ctx", "n_inner"})
+# The five sizes are checked by HParams, the others against them.
+_BESIDE = {"n_ctx", "n_inner", "intermediate_size", "num_key_value_heads", "head_dim"}
+SIZE_KEYS = frozenset({*(name for names in _SIZES.values() for name in names), *_BESIDE})
 
 # key → the check on its value. What GPT-2, its larger sizes, DistilGPT2 and DialoGPT ship, and
 # what transformers 4 and 5 write (GPT2Config.to_dict, which holds PretrainedConfig's).
@@ -176,10 +179,51 @@ _ELSEWHERE = (
 )
 KNOWN |= dict.fromkeys(_ELSEWHERE, (_anything, "anything"))
 
+# Keys of GPT-2's relatives, by which they compute something else. Where one stands, it must say
+# that this model does not.
+_OFF = _one_of(None, False, 0, 0.0, [], {})
+_RELATIVES: dict[str, tuple[Check, str]] = {
+    "alibi": (_OFF, "false"),
+    "attention_layers": (_OFF, "absent"),
+    "attention_multiplier": (_one_of(None, 1, 1.0), "1"),
+    "attention_types": (_OFF, "absent"),
+    "attn_logit_softcapping": (_OFF, "null"),
+    "embedding_multiplier": (_one_of(None, 1, 1.0), "1"),
+    "embeddings_scale": (_one_of(None, 1, 1.0), "1"),
+    "final_logit_softcapping": (_OFF, "null"),
+    "hidden_act": (_one_of(None, "gelu_new", "gelu_pytorch_tanh"), "gelu_new"),
+    "layer_norm_eps": (_one_of(None, 1e-5), "1e-05"),
+    "logit_scale": (_one_of(None, 1, 1.0), "1"),
+    "multi_query": (_OFF, "false"),
+    "mup_embeddings_scale": (_one_of(None, 1, 1.0), "1"),
+    "mup_output_alpha": (_one_of(None, 1, 1.0), "1"),
+    "mup_scale_qk_dot_by_d": (_OFF, "false"),
+    "mup_width_scale": (_one_of(None, 1, 1.0), "1"),
+    "num_experts": (_OFF, "absent"),
+    "num_local_experts": (_OFF, "absent"),
+    "output_logits_scale": (_one_of(None, 1, 1.0), "1"),
+    "parallel_attn": (_OFF, "false"),
+    "partial_rotary_factor": (_OFF, "absent"),
+    "position_embedding_type": (_one_of(None, "absolute", "learned"), "absolute"),
+    "rms_norm_eps": (_OFF, "absent: GPT-2's norm is LayerNorm"),
+    "rope_parameters": (_OFF, "absent: GPT-2's positions are learned"),
+    "rope_scaling": (_OFF, "absent: GPT-2's positions are learned"),
+    "rope_theta": (_OFF, "absent: GPT-2's positions are learned"),
+    "rotary": (_OFF, "false"),
+    "rotary_dim": (_OFF, "absent: GPT-2's positions are learned"),
+    "rotary_pct": (_OFF, "absent: GPT-2's positions are learned"),
+    "sliding_window": (_OFF, "null"),
+    "use_parallel_residual": (_OFF, "false"),
+    "window_size": (_OFF, "absent"),
+}
+
 _NEVER = {
+    "attn_implementation": "it names code to download and run",
     "auto_map": "it names Python code to run",
     "_attn_implementation_internal": "it names code to download and run",
     "_attn_implementation": "it names code to download and run",
+    "custom_pipelines": "it names Python code to run",
+    "trust_remote_code": "it asks for Python code to be run",
     "quantization_config": "quantised safetensors are not read; take the unquantised model or GGUF",
 }
 
@@ -196,17 +240,18 @@ def read_config(path: Path) -> tuple[HParams, str | None]:
         raise CheckpointError(
             f"{path}: {holds}; it must be gpt2: Pellucid computes GPT-2 and no other model"
         )
+    unknown: list[str] = []
     for key, value in config.items():
         if key in _NEVER:
             raise CheckpointError(f"{path}: {key} is refused: {_NEVER[key]}")
         if key in SIZE_KEYS:
             continue
-        if key not in KNOWN:
-            raise CheckpointError(
-                f"{path}: unknown key {key[:60]!r}: a GPT-2 has none such, and it might change "
-                "what the model computes; remove it if you know that it does not"
-            )
-        check, wanted = KNOWN[key]
+        if key not in KNOWN and key not in _RELATIVES:
+            if {"code", "custom", "remote"} & set(key.lower().split("_")):
+                raise CheckpointError(f"{path}: {key[:60]} is refused: it asks for code to be run")
+            unknown.append(key[:60])
+            continue
+        check, wanted = KNOWN.get(key) or _RELATIVES[key]
         if not check(value):
             raise CheckpointError(f"{path}: {key} is {_short(value)}; it must be {wanted}")
     sizes: dict[str, Any] = {}
@@ -222,9 +267,23 @@ def read_config(path: Path) -> tuple[HParams, str | None]:
             f"{path}: n_ctx is {_short(config['n_ctx'])} and n_positions {hparams.n_ctx}; "
             "they must be equal"
         )
-    if config.get("n_inner") not in (None, 4 * hparams.n_embd):
-        raise CheckpointError(
-            f"{path}: n_inner is {_short(config['n_inner'])}; it must be 4 * n_embd or null"
+    for key, size, shown in (
+        ("n_inner", 4 * hparams.n_embd, "4 * n_embd"),
+        ("intermediate_size", 4 * hparams.n_embd, "4 * n_embd"),
+        ("num_key_value_heads", hparams.n_head, "n_head"),
+        ("head_dim", hparams.d_k, "n_embd / n_head"),
+    ):
+        if config.get(key) not in (None, size):
+            raise CheckpointError(
+                f"{path}: {key} is {_short(config[key])}; it must be {shown} or null"
+            )
+    if unknown:
+        shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if unknown[5:] else "")
+        warnings.warn(
+            f"{path}: passed over what is no key of a GPT-2: {shown}. If it changes what the model "
+            "computes, the answers here are not the model's",
+            CheckpointWarning,
+            stacklevel=2,
         )
     chats = "conversational" in (config.get("task_specific_params") or {})
     return hparams, _CHAT if chats else None

@@ -19,6 +19,7 @@ from .bundle import Bundle
 from .contents import (
     READER,
     Checkpoint,
+    Roles,
     check_finite,
     check_shapes,
     check_tokenizer,
@@ -68,6 +69,10 @@ def _prefix(folder: Path) -> str:
         if named is None:
             raise CheckpointError(f"{path}: does not name a model_checkpoint_path")
         prefix = named.group(1)
+        if re.match(r"/|[A-Za-z]:[/\\\\]", prefix):  # TensorFlow writes where it was saved once
+            last = re.split(r"[/\\\\]", prefix)[-1]
+            if last and (folder / f"{last}.index").is_file():
+                prefix = last
         if not re.fullmatch(r"[\w][\w.\-]*", prefix, re.ASCII):
             raise CheckpointError(
                 f"{path}: model_checkpoint_path is {prefix!r}; it must be a plain file name "
@@ -142,4 +147,8 @@ def read(folder: str | os.PathLike[str], *, verify: bool = True) -> Checkpoint:
     except (TokenizerError, OSError) as error:
         raise CheckpointError(f"{folder}: {error}") from error
     check_tokenizer(tokenizer, hparams, folder)
-    return Checkpoint(hparams=hparams, tensors=tensors, tokenizer=tokenizer, path=folder)
+    end = tokenizer.end_of_text
+    roles = Roles() if end is None else Roles(bos=end, eos=(end,))
+    return Checkpoint(
+        hparams=hparams, tensors=tensors, tokenizer=tokenizer, path=folder, roles=roles
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, InputError
 from ..files import new_folder
-from .contents import Checkpoint, check_finite, check_shapes, check_tokenizer
+from .contents import Checkpoint, Roles, check_finite, check_shapes, check_tokenizer
 from .formats import FORMATS
 from .safetensors_file import STORED
 
@@ -25,10 +25,12 @@ __all__ = ["save"]
 _OURS = frozenset(
     {
         "config.json",
+        "generation_config.json",
         "manifest.json",
         "merges.txt",
         "model.safetensors",
         "special_tokens.json",
+        "tokenizer.json",
         "tokenizer_config.json",
         "vocab.json",
     }
@@ -45,11 +47,13 @@ def save(
     dtype: str = "float32",
     card: Mapping[str, Any] | None = None,
     template: str | None = None,
+    roles: Roles | None = None,
 ) -> Path:
     """Write a folder that is there whole or not at all; an earlier checkpoint there is replaced.
 
     tensors: names and shapes of `weights.shapes`. format: "pellucid" (with hashes) or "hf" (what
     `transformers` loads). dtype: float32, float16 or bfloat16 on disk. card: plain JSON values.
+    roles: which tokens begin, end and pad a text.
     Returns the folder. Raises InputError for an unknown format or dtype and CheckpointError when
     a tensor is missing, extra, misshaped, not finite or too large for the dtype, when the folder
     holds files that are not a checkpoint's, or when it cannot be written.
@@ -73,6 +77,7 @@ def save(
         card=dict(card or {}),
         template=template,
         path=target,
+        roles=roles or Roles(),
     )
     fill = own.fill if format == "pellucid" else huggingface.fill
     with new_folder(target, _check_replaceable, error=CheckpointError) as partial:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from typing import Any
 
 import click
 
+from .plain import print_plainly
 from .verbs import EXAMPLES, SECTIONS, VERBS
 
 __all__ = ["SECTIONS", "VERBS", "main", "pellucid"]
@@ -71,6 +73,8 @@ def main() -> None:
     """Entry point: a person's mistake is one line and exit code 2, never a traceback."""
     from ..errors import PellucidError
 
+    print_plainly()
+    warnings.showwarning = _warn
     try:
         pellucid.main(prog_name="pellucid", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -84,6 +88,10 @@ def main() -> None:
     except (PellucidError, OSError) as error:
         _complain(f"Error: {error}")
         sys.exit(2)
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    _complain(f"Warning: {message}")
 
 
 def _complain(text: str) -> None:

@@ -47,7 +47,9 @@ def command(
         _talk(conversation)
         return
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # bytes that are no text are no traceback
+        # A pipe or file is UTF-8, as for every verb; bytes that are no text are no traceback.
+        encoding = None if sys.stdin.isatty() else "utf-8"
+        sys.stdin.reconfigure(encoding=encoding, errors="replace")
     answer_lines(conversation, sys.stdin)
 
 

@@ -52,6 +52,7 @@ def command(source: str, target: Path, form: str, dtype: str, force: bool) -> No
             dtype=dtype,
             card=model.card,
             template=model.template,
+            roles=model.roles,
         )
     n_params = model.hparams.n_params
     click.echo(harmless(f"Wrote {target} ({form}, {dtype}, {n_params:,} parameters)."))

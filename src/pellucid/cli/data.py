@@ -11,6 +11,7 @@ import click
 
 from .options import console
 from .progress import watching
+from .reading import with_reading
 
 __all__ = ["command"]
 
@@ -44,14 +45,7 @@ __all__ = ["command"]
 @click.option(
     "--learn-all", is_flag=True, help="Learn everybody's words, not the assistant's only."
 )
-@click.option("--text-field", metavar="NAME", help="The field of a row that holds its text.")
-@click.option("--turns-field", metavar="NAME", help="The field of a row that holds its turns.")
-@click.option(
-    "--split-at",
-    metavar="LINE",
-    help='A text file\'s documents end at lines that say this; or "blank" lines, or each "line".',
-)
-@click.option("--skip-bad", is_flag=True, help="Count rows that cannot be read, and go on.")
+@with_reading
 @click.option("--limit", type=click.IntRange(1), help="At most so many documents.")
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws what to hold out."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import console, with_loader
+from .reading import with_reading
 
 if TYPE_CHECKING:
     from ..evaluate import Perplexity, TaskScore
@@ -23,7 +24,7 @@ __all__ = ["command"]
 @click.option("--stride", type=click.IntRange(1), help="Tokens scored per window (default: all).")
 @click.option("--window", type=click.IntRange(1), help="Tokens read per window (default: n_ctx).")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
-@click.option("--skip-bad", is_flag=True, help="Leave out rows that cannot be read, and go on.")
+@with_reading
 @click.option("--batch", type=click.IntRange(1), help="Rows computed at a time.")
 @click.option("--json", "as_json", is_flag=True, help="One object with every number.")
 def command(
@@ -32,11 +33,12 @@ def command(
     stride: int | None,
     window: int | None,
     limit: int | None,
-    skip_bad: bool,
     batch: int | None,
     as_json: bool,
+    **reading: Any,
 ) -> None:
-    """Measure a model on FILE: text, JSON lines, JSON, CSV or Parquet, also compressed.
+    """Measure a model on FILE: text, JSON lines, JSON, CSV or Parquet, also compressed; or on all
+    the files of a folder.
 
     What to measure is guessed from FILE where it is not named.
     """
@@ -61,8 +63,8 @@ def command(
                 bar.update(task, completed=done, description=f"{kind}, {done} done")
 
             score, left_out = score_file(
-                gpt, path, kind, stride=stride, window=window, limit=limit, skip_bad=skip_bad,
-                batch=batch, on_progress=watch,
+                gpt, path, kind, stride=stride, window=window, limit=limit, batch=batch,
+                on_progress=watch, **reading,
             )  # fmt: skip
     except KeyboardInterrupt:
         if not best:
@@ -97,8 +99,9 @@ def _print_perplexity(score: Perplexity, path: str, part: str) -> None:
     if score.word_perplexity is not None:
         click.echo(f"  perplexity per word   {score.word_perplexity:.4f}")
     words = "" if score.n_words is None else f", {score.n_words} words"
+    documents = "1 document" if score.n_documents == 1 else f"{score.n_documents} documents"
     click.echo(
-        f"  {score.n_documents} documents, {score.n_tokens} tokens scored, "
+        f"  {documents}, {score.n_tokens} tokens scored, "
         f"{score.n_bytes} bytes{words}{'' if score.complete else ' (broken off)'}"
     )
     click.echo(f"  protocol: {score.protocol}")

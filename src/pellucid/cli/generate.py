@@ -10,8 +10,8 @@ from .options import places, with_model
 from .output import note
 from .settings import with_settings
 from .stream import print_generation
-from .text import Prompt, with_text
-from .types import BYTES
+from .text import Prompt, read_text, with_chat
+from .types import BYTES, INDICES
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -20,7 +20,9 @@ __all__ = ["command"]
 
 
 @click.command("generate")
-@with_text
+@click.argument("text", required=False)
+@with_chat
+@click.option("--ids", type=INDICES, help="Go on from these ids, 5,7,7, in place of TEXT.")
 @with_model
 @with_settings()
 @click.option(
@@ -48,7 +50,9 @@ __all__ = ["command"]
     "--json", "as_json", is_flag=True, help="One object a step, then one with the text and reason."
 )
 def command(
-    prompt: Prompt,
+    text: str | None,
+    chat: bool,
+    ids: list[int] | None,
     gpt: GPT,
     settings: dict[str, Any],
     special: bool,
@@ -63,25 +67,32 @@ def command(
 
     In a pipe the text is written as it is; a terminal shows its control characters.
     """
-    if special and prompt.chat:
-        raise click.UsageError("--special goes with a text, not with --chat")
-    text = prompt.text
-    shown = "" if prompt.chat and not as_json else text  # a reply stands alone
-    ids = gpt.tokenizer.encode(text, gpt.tokenizer.special_tokens) if special else text
-    if prompt.chat:
-        ids = prompt.ids(gpt, **settings)
+    if ids is not None:
+        if text is not None or special or chat:
+            raise click.UsageError("--ids stands in place of TEXT, of --special and of --chat")
+        start: str | list[int] = ids
+        text = gpt.tokenizer.decode(ids)
+    else:
+        prompt = Prompt(text=read_text(text), chat=chat)
+        text, start = prompt.text, prompt.ids(gpt, **settings)
+        if special and chat:
+            raise click.UsageError("--special goes with a text, not with --chat")
+        if special:
+            tokenizer = gpt.tokenizer
+            start = tokenizer.framed(tokenizer.encode(text, tokenizer.special_tokens))
+    shown = "" if chat and not as_json else text  # a reply stands alone
     settings["alternatives"] = alternatives
     if record is None:
         if names or any(chosen.values()):
             raise click.UsageError("--names, --layer, --head and --position go with --record FILE")
-        print_generation(shown, gpt.generate(ids, **settings), as_json=as_json)
+        print_generation(shown, gpt.generate(start, **settings), as_json=as_json)
         return
     from ..errors import InputError
     from ..files import new_file
     from ..inspect import Recorder
 
     recorder = Recorder(gpt, names or "*", **chosen, budget_bytes=budget)
-    generation = gpt.generate(ids, **settings, record=recorder)
+    generation = gpt.generate(start, **settings, record=recorder)
     broken_off: BaseException | None = None
     with new_file(record) as partial:
         try:

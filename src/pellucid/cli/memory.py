@@ -10,11 +10,10 @@ __all__ = ["keep_freed_memory"]
 def keep_freed_memory() -> None:
     """glibc gives freed arrays back to the system and takes them anew for the next, page by page:
     recording 128 tokens of the 124M shape takes 4 % longer (LOG.md, 2026-11-25). It keeps them."""
-    if sys.platform != "linux":
-        return
-    import ctypes
+    if sys.platform == "linux":
+        import ctypes
 
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl and others have none
-    if mallopt is not None:
-        mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD: from here on, arrays are given back; its maximum
-        mallopt(-1, 256 << 20)  # M_TRIM_THRESHOLD: as much is kept at the heap's end
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl and others have none
+        if mallopt is not None:
+            mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, its maximum: beyond, arrays are given back
+            mallopt(-1, 256 << 20)  # M_TRIM_THRESHOLD: as much is kept at the heap's end

@@ -45,6 +45,7 @@ def command(base: str, adapter: Path, target: Path, form: str, dtype: str, force
     with console(stderr=True).status(f"reading {base}"):
         learned = adapters.load(adapter)
         model = checkpoint.load(base)
+        adapters.check_tokenizer(model.tokenizer, learned)
         merged = adapters.merge(model.tensors, learned)
     if form == "peft":
         adapters.save_peft(target, learned, base)
@@ -58,5 +59,6 @@ def command(base: str, adapter: Path, target: Path, form: str, dtype: str, force
             dtype=dtype,
             card={**model.card, "adapter": {"rank": learned.rank, "alpha": learned.alpha}},
             template=model.template,
+            roles=model.roles,
         )
     click.echo(f"Wrote {target} ({form}; rank {learned.rank}, alpha {learned.alpha:g}).")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..visible import harmless
+from .plain import ascii_only
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,8 +69,9 @@ def write_page(path: str, find: Callable[[], list[Section]], title: str) -> None
 
 
 def to_json(value: Any) -> str:
-    """One line of JSON, in UTF-8, that no terminal obeys: what would act on one is escaped."""
-    line = json.dumps(value, ensure_ascii=False)
+    """One line of JSON, in UTF-8 (in ASCII where the output's encoding is another), that no
+    terminal obeys: what would act on one is escaped."""
+    line = json.dumps(value, ensure_ascii=ascii_only())
     for character in set(line):
         if harmless(character) != character:
             line = line.replace(character, f"\\u{ord(character):04x}")

@@ -17,7 +17,9 @@ _SHAPE = ("n_ctx", "n_embd", "n_head", "n_layer", "aligned")  # the model's own,
 
 @click.command("prefer")
 @click.argument("pairs", type=click.Path(path_type=Path))
-@click.option("--start", metavar="M", help="The model: a folder, a file or a hub name.")
+@click.option(
+    "--start", "--from", "start", metavar="M", help="The model: a folder, a file or a hub name."
+)
 @click.option("--out", "-o", metavar="RUN", help="The folder of this run.")
 @click.option(
     "--config", "-c", type=click.Path(path_type=Path), help="A TOML file of the fields below."

@@ -67,6 +67,8 @@ def recommended(gpt: GPT, chosen: dict[str, Any] | None = None) -> dict[str, Any
 
 def _stop_tokens(gpt: GPT, tokens: tuple[str | int, ...]) -> tuple[int, ...]:
     """Their ids; a special token is named as it is written."""
+    if not tokens:  # nothing to look up: what looks it up imports all of inspection
+        return ()
     from ..inspect.finding import token_id
 
     special = gpt.tokenizer.special_tokens

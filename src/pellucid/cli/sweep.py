@@ -13,7 +13,7 @@ from .text import Prompt, with_text
 
 if TYPE_CHECKING:
     from ..gpt import GPT
-    from ..inspect.ablation import Over
+    from ..inspect.ablations import Over
 
 __all__ = ["command"]
 

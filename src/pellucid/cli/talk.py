@@ -14,7 +14,7 @@ __all__ = ["command"]
 
 @click.command("talk")
 def command() -> None:
-    """Chat with the embedded model; where there is no terminal, walk through one prediction."""
+    """Chat with the model `chat`; where there is no terminal, walk through one prediction."""
     from ..gpt import load
     from .chat import converse
     from .walk import TALK, walk

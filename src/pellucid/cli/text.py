@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,12 +102,16 @@ def read_text(text: str | None) -> str:
         if sys.stdin.isatty():
             raise click.UsageError("give a text, or - to read standard input")
         try:
-            return sys.stdin.buffer.read().decode().removesuffix("\n")
+            return sys.stdin.buffer.read().decode("utf-8-sig").removesuffix("\n")
         except UnicodeDecodeError as error:
             wrong = f"byte {error.object[error.start]:#04x} at {error.start}"
             raise click.UsageError(f"standard input is not UTF-8 text: {wrong}") from error
     try:
         text.encode()
-    except UnicodeEncodeError as error:  # what the shell passed was not UTF-8
-        raise click.UsageError(f"the text is not UTF-8, from character {error.start}") from error
+    except UnicodeEncodeError as error:
+        try:
+            return os.fsencode(text).decode()  # it was UTF-8, the locale is not
+        except UnicodeError:
+            what = f"the text is not UTF-8, from character {error.start}"
+            raise click.UsageError(what) from error
     return text

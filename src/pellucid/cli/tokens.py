@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..visible import harmless, text_of, visible_bytes
+from ..visible import harmless, quoted, text_of, visible_bytes
 from .output import console, to_json
 from .text import Prompt, with_text
 
@@ -43,7 +43,7 @@ def command(prompt: Prompt, model: str | None, merges: bool, as_json: bool) -> N
         text = text_of(b"".join(piece.bytes for piece in pieces))
     else:
         tokenizer = load_tokenizer(model or DEFAULT)
-        pieces = tokenizer.pieces(text)
+        pieces = tokenizer.pieces(tokenizer.framed(tokenizer.encode(text)))
         words = tokenizer.merges(text) if merges else None
     if as_json:
         click.echo(to_json(as_object(text, pieces, words)))
@@ -63,7 +63,7 @@ def command(prompt: Prompt, model: str | None, merges: bool, as_json: bool) -> N
 def print_merges(word: MergedWord) -> None:
     """The bytes that a word begins as, and each merge with what it leaves."""
     screen = console()
-    screen.print(f"\n{word.text!r}: {len(word.start)} bytes", style="bold", markup=False)
+    screen.print(f"\n{quoted(word.text)}: {len(word.start)} bytes", style="bold", markup=False)
     start = "·".join(map(visible_bytes, word.start))
     screen.print(f"         {start}", markup=False, soft_wrap=True)
     for merge in word.merges:

@@ -37,7 +37,7 @@ def command(
     """Train a model on TEXTS (files and folders) or on a CORPUS of `pellucid data`.
 
     The same command again goes on where it was stopped. Flags win over --config. `train talk`
-    trains the small embedded model in seconds, to watch (its only options: --out, --steps,
+    trains the model `talk` in seconds, to watch (its only options: --out, --steps,
     --seed, --sample-every).
     """
     changed = {name: value for name, value in fields.items() if value is not None}
@@ -105,7 +105,7 @@ def _talk(changed: dict[str, Any]) -> None:
 
     if unknown := sorted(set(changed) - {"out", "steps", "seed", "sample_every"}):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in unknown)
-        raise click.UsageError(f"the talk's model has a recipe of its own: no {names} here")
+        raise click.UsageError(f"the model `talk` has a recipe of its own: no {names} here")
     settings = TalkConfig.from_dict(changed)
     talk_again(settings)
     finish(settings)

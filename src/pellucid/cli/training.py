@@ -13,6 +13,8 @@ from .options import console
 
 __all__ = ["finish", "flags", "show"]
 
+# Other spellings: torchrun, which looks at our options too, takes --start for one of its own.
+_OTHERS = {"start": ("--from",)}
 _KINDS: dict[str, Any] = {"int": int, "float": float, "str": str}
 
 
@@ -25,9 +27,11 @@ def flags(config: type[TrainConfig], without: Collection[str]) -> Callable[..., 
                 continue
             kind = str(field.type).removesuffix(" | None")
             flag = f"--{field.name.replace('_', '-')}"
+            others = _OTHERS.get(field.name, ())
             default = "" if field.default in (None, False) else f" [default: {field.default}]"
             command = click.option(
                 f"{flag}/--no-{flag[2:]}" if kind == "bool" else flag,
+                *others,
                 field.name,
                 type=_KINDS.get(kind),
                 default=None,

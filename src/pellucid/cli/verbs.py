@@ -9,7 +9,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Talk and generate": {
         "chat": "Talk with a model; see every token if you like.",
         "generate": "Go on from a text, token by token.",
-        "talk": "The chatbot on the embedded model; the walk where there is no terminal.",
+        "talk": "The chatbot, the model `chat`; the walk where there is no terminal.",
     },
     "See inside": {
         "walk": "The whole way from text to predicted token, with live numbers.",

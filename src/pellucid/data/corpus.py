@@ -10,6 +10,7 @@ validation.ids, ...      the same of the held-out documents
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -50,6 +51,12 @@ class Tokens:
     def n_documents(self) -> int:
         return len(self.documents) - 1
 
+    def sha256(self) -> str:
+        """As a card has it. It reads all of them."""
+        parts = (self.ids, self.documents, self.learn)
+        digests = [hashlib.sha256(np.ascontiguousarray(x).data) for x in parts if x is not None]
+        return _together(digests)
+
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
@@ -59,9 +66,26 @@ class Corpus:
     card: dict[str, Any]
 
     def tokenizer(self) -> Tokenizer:
+        """Raises InputError when it is not the one that made the ids."""
         from ..tokenizer import Tokenizer
 
-        return Tokenizer.from_folder(self.path / TOKENIZER)
+        tokenizer = Tokenizer.from_folder(self.path / TOKENIZER)
+        known = (self.card.get("tokenizer") or {}).get("fingerprint")
+        if known not in (None, tokenizer.fingerprint()):
+            raise InputError(
+                f"{self.path / TOKENIZER} is not the tokenizer that made the ids beside it: make "
+                "the corpus again"
+            )
+        return tokenizer
+
+    def fingerprint(self) -> str:
+        """sha256 of all that a run learns from: the ids, their bounds and masks, and what the ids
+        mean. From the card; where that has none, everything is read."""
+        digest = hashlib.sha256(self.tokenizer().fingerprint().encode())
+        for split in SPLITS:
+            known = self.card["splits"][split].get("sha256")
+            digest.update((known or getattr(self, split).sha256()).encode())
+        return digest.hexdigest()
 
 
 def id_type(n_vocab: int) -> np.dtype[Any]:
@@ -94,7 +118,7 @@ def open_corpus(folder: str | os.PathLike[str]) -> Corpus:
 
 
 def _open_split(
-    folder: Path, split: str, kind: np.dtype[Any], masked: bool, counts: dict[str, int]
+    folder: Path, split: str, kind: np.dtype[Any], masked: bool, counts: dict[str, Any]
 ) -> Tokens:
     n_tokens, n_documents = int(counts["tokens"]), int(counts["documents"])
     documents = _map(folder / f"{split}.documents", _OFFSET, n_documents + 1)
@@ -121,6 +145,10 @@ def _map(path: Path, kind: np.dtype[Any], count: int) -> np.ndarray:
     return np.memmap(path, kind, "r") if count else np.empty(0, kind)  # an empty map is refused
 
 
+def _together(digests: Sequence[Any]) -> str:
+    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+
+
 class SplitWriter:
     """Appends documents to one split's files; memory stays small. Closes with the block."""
 
@@ -132,7 +160,9 @@ class SplitWriter:
         self._ids = open(folder / f"{split}.ids", "wb")  # noqa: SIM115 - closed in __exit__
         self._documents = open(folder / f"{split}.documents", "wb")  # noqa: SIM115
         self._learn = open(folder / f"{split}.learn", "wb") if masked else None  # noqa: SIM115
-        self._documents.write(np.zeros(1, _OFFSET).tobytes())
+        # Of ids, documents and masks: what they are is known when they are written.
+        self._digests = [hashlib.sha256() for _ in range(3 if masked else 2)]
+        self._begins(0)
 
     def add(self, ids: Sequence[int] | np.ndarray, learn: Sequence[int] | None = None) -> None:
         """One document's ids; learn: 0 or 1 for each of them, None for all 1."""
@@ -143,16 +173,24 @@ class SplitWriter:
         self, ids: Sequence[int] | np.ndarray, learn: Sequence[int] | np.ndarray | None = None
     ) -> None:
         """A part of a document, which goes on until `end_document`."""
-        self._ids.write(np.asarray(ids, self._kind).tobytes())
+        content = np.asarray(ids, self._kind).tobytes()
+        self._digests[0].update(content)
+        self._ids.write(content)
         self.n_tokens += len(ids)
         mask = np.ones(len(ids), "u1") if learn is None else np.asarray(learn, "u1")
         self.n_learned += int(mask.sum())
         if self._learn is not None:
+            self._digests[2].update(mask.tobytes())
             self._learn.write(mask.tobytes())
 
     def end_document(self) -> None:
         self.n_documents += 1
-        self._documents.write(np.asarray([self.n_tokens], _OFFSET).tobytes())
+        self._begins(self.n_tokens)
+
+    def _begins(self, at: int) -> None:
+        content = np.asarray([at], _OFFSET).tobytes()
+        self._digests[1].update(content)
+        self._documents.write(content)
 
     def __enter__(self) -> Self:
         return self
@@ -167,9 +205,11 @@ class SplitWriter:
             if file is not None:
                 file.close()
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
+        """What a card says of the split."""
         return {
             "tokens": self.n_tokens,
             "documents": self.n_documents,
             "learned": self.n_learned,
+            "sha256": _together(self._digests),
         }

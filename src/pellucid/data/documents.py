@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from ..template import Message, Role
+from ..template import Message
 from .files import BadDocument
+from .preferences import BESIDE, Preference, preference
 from .rows import Row
+from .turns import listed, said, short, string, system_turn, turn
 
 __all__ = [
     "SHAPES",
@@ -32,22 +34,8 @@ PIECE = 1 << 16  # characters of a text that are in memory at a time, or few mor
 # A place where no word of GPT-2's split, and so no token, lies across: before a space.
 _BORDER = re.compile(r"\S(?=[ \n])")
 
-_ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",  # OpenAI's name for it since 2024
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
-}
-# Keys that make a turn, or a row, mean something that no chat template here can write.
-_TURNS_REFUSED = ("tool_calls", "function_call", "audio", "refusal")
+# Keys that make a row mean something that no chat template here can write.
 _ROWS_REFUSED = ("tools", "functions")
-_HH = re.compile(r"\n\n(Human|Assistant): ?")  # the turns of Anthropic's hh-rlhf
 
 
 class Document(NamedTuple):
@@ -69,15 +57,6 @@ class Document(NamedTuple):
         else:
             yield self.begin
             yield from self.rest
-
-
-class Preference(NamedTuple):
-    """Two replies to one prompt, of which the first is the better one."""
-
-    place: str
-    prompt: tuple[Message, ...]
-    chosen: str
-    rejected: str
 
 
 Meaning = TypeVar("Meaning")
@@ -123,26 +102,7 @@ def text_document(place: str, blocks: Iterable[str]) -> Document:
 
 
 def _text(row: Row, key: str) -> Document:
-    return text_document(row.place, [_string(row, key)])
-
-
-def _string(row: Row, key: str) -> str:
-    value = row.fields.get(key)
-    if not isinstance(value, str):
-        raise BadDocument(f'{row.place}: "{key}" must be a text, not {_short(value)}')
-    return _whole(value, row.place)
-
-
-def _whole(text: str, place: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:  # JSON can spell half of a surrogate pair
-        raise BadDocument(f"{place}: half a character at {error.start} of its text") from error
-    return text
-
-
-def _short(value: Any) -> str:
-    return "null" if value is None else str(value)[:80]
+    return text_document(row.place, [string(row, key)])
 
 
 # Conversations
@@ -157,79 +117,38 @@ def _conversation(place: str, turns: Sequence[Message], unlearned: Iterable[int]
 
 def _turns(row: Row, key: str) -> Document:
     """OpenAI's "messages", ShareGPT's "conversations", and our own "turns"."""
-    system = _system(row)
-    entries = row.fields[key]
+    system = system_turn(row)
+    entries = listed(row.fields[key])
     entries = entries if isinstance(entries, list) else [entries]
-    turns = (*system, *(_turn(row, key, entry) for entry in entries))
+    turns = (*system, *(turn(row, key, entry) for entry in entries))
     unlearned = {
         at for at, entry in enumerate(entries, len(system)) if not _is_learned(row, key, entry)
     }
     return _conversation(row.place, turns, unlearned)
 
 
-def _system(row: Row) -> list[Message]:
-    """A system text that stands beside the turns."""
-    return [Message("system", _string(row, "system"))] if row.fields.get("system") else []
-
-
-def _turn(row: Row, key: str, entry: Any) -> Message:
-    role, text = None, None
-    if isinstance(entry, Mapping):
-        if refused := [name for name in _TURNS_REFUSED if entry.get(name)]:
-            raise BadDocument(
-                f'{row.place}: a turn of "{key}" has "{refused[0]}", which no chat template here '
-                "can write"
-            )
-        name = entry.get("role", entry.get("from"))
-        role = _ROLES.get(name) if isinstance(name, str) else None
-        texts = (entry.get(name) for name in ("text", "content", "value"))
-        text = next((value for value in texts if value is not None), None)
-        if isinstance(text, list):
-            text = _joined(row, key, text)
-    if role is None or not isinstance(text, str):
-        raise BadDocument(
-            f'{row.place}: each of "{key}" must have a "role" among system, user, assistant and a '
-            f'"text" or "content", not {_short(entry)}'
-        )
-    return Message(role, _whole(text, row.place))
-
-
-def _joined(row: Row, key: str, parts: list[Any]) -> str:
-    """A content in parts, as OpenAI writes it: [{"type": "text", "text": …}, …]"""
-    texts = []
-    for part in parts:
-        text = part.get("text") if isinstance(part, Mapping) else part
-        if not isinstance(text, str):
-            kind = part.get("type") if isinstance(part, Mapping) else part
-            raise BadDocument(f'{row.place}: "{key}" holds {_short(kind)}, which is no text')
-        texts.append(text)
-    return "".join(texts)
-
-
 def _is_learned(row: Row, key: str, entry: Any) -> bool:
     """OpenAI's "weight" of a turn: 0 is given, 1 is learned."""
     weight = entry.get("weight") if isinstance(entry, Mapping) else None
     if weight not in (None, 0, 1):
-        raise BadDocument(
-            f'{row.place}: a "weight" in "{key}" must be 0 or 1, not {_short(weight)}'
-        )
+        raise BadDocument(f'{row.place}: a "weight" in "{key}" must be 0 or 1, not {short(weight)}')
     return weight != 0
 
 
 def _asked(row: Row, question: str, answer: str) -> Document:
     """Alpaca's and Dolly's: a task, perhaps a text that it is about, and the answer. "history"
     holds earlier exchanges [question, answer], as LLaMA-Factory writes it."""
-    turns = _system(row)
+    turns = system_turn(row)
     for exchange in row.fields.get("history") or ():
         if not isinstance(exchange, list) or not all(isinstance(text, str) for text in exchange):
             raise BadDocument(f'{row.place}: "history" must hold pairs of texts')
         turns += map(Message, ("user", "assistant"), exchange)  # type: ignore[arg-type]
-    task = _string(row, question)
+    task = string(row, question)
     for about in ("input", "context"):
         if row.fields.get(about):
-            task = f"{task}\n\n{_string(row, about)}"
+            task = f"{task}\n\n{string(row, about)}"
     return _conversation(
-        row.place, [*turns, Message("user", task), Message("assistant", _string(row, answer))]
+        row.place, [*turns, Message("user", task), Message("assistant", string(row, answer))]
     )
 
 
@@ -240,56 +159,9 @@ def _completed(row: Row, prompt: str, completion: str) -> Document:
             f'{row.place} has "label": whether a completion is good is not learned from here; '
             "keep the rows of good ones, without it"
         )
-    before = _said(row, prompt, "user")
-    turns = [*before, *_said(row, completion, "assistant")]
+    before = [*system_turn(row), *said(row, prompt, "user")]
+    turns = [*before, *said(row, completion, "assistant")]
     return _conversation(row.place, turns, range(len(before)))
-
-
-def _said(row: Row, key: str, role: Role) -> list[Message]:
-    """A text, or turns."""
-    value = row.fields.get(key)
-    if isinstance(value, str):
-        return [Message(role, _whole(value, row.place))]
-    if not isinstance(value, list) or not value:
-        raise BadDocument(f'{row.place}: "{key}" must be a text or turns, not {_short(value)}')
-    return [_turn(row, key, entry) for entry in value]
-
-
-# Pairs of replies
-
-
-def _preference(row: Row, better: str, worse: str) -> Preference:
-    """ "chosen" and "rejected": replies, or conversations that differ in their last turn; the
-    "prompt" may stand beside them or, in conversations, be what both begin with."""
-    sides = [_reply(row, key) for key in (better, worse)]
-    if sides[0] == sides[1]:
-        raise BadDocument(f"{row.place}: {better} and {worse} are the same")
-    n = 0
-    while n < min(map(len, sides)) and sides[0][n] == sides[1][n]:
-        n += 1
-    shared, chosen, rejected = sides[0][:n], sides[0][n:], sides[1][n:]
-    if [role for role, _ in (*chosen, *rejected)] != ["assistant", "assistant"]:
-        raise BadDocument(
-            f"{row.place}: {better} and {worse} must differ in one last reply of the assistant"
-        )
-    prompt = [] if row.fields.get("prompt") is None else _said(row, "prompt", "user")
-    if shared[-len(prompt) :] != prompt:
-        shared = [*prompt, *shared]
-    if not shared:
-        raise BadDocument(f'{row.place}: a pair needs a "prompt"')
-    return Preference(row.place, tuple(shared), chosen[0].text, rejected[0].text)
-
-
-def _reply(row: Row, key: str) -> list[Message]:
-    """One side of a pair. A text without a prompt beside it is a conversation of hh-rlhf."""
-    value = row.fields[key]
-    if isinstance(value, str) and row.fields.get("prompt") is None and _HH.match(value):
-        _, *spoken = _HH.split(_whole(value, row.place))
-        return [
-            Message("user" if name == "Human" else "assistant", text)
-            for name, text in zip(spoken[::2], spoken[1::2], strict=True)
-        ]
-    return _said(row, key, "assistant")
 
 
 # The table
@@ -303,10 +175,11 @@ SHAPES: tuple[Shape, ...] = (
     Shape(keys=("text",), read=_text),
     Shape(keys=("instruction", "output"), also=("input", "system", "history"), read=_asked),
     Shape(keys=("instruction", "response"), also=("context", "system"), read=_asked),
-    Shape(keys=("prompt", "completion"), also=("label",), read=_completed),
-    Shape(keys=("chosen", "rejected"), also=("prompt",), read=_preference),
+    Shape(keys=("prompt", "completion"), also=("label", "system"), read=_completed),
+    Shape(keys=("chosen", "rejected"), also=BESIDE, read=preference),
+    Shape(keys=("preferred_output", "non_preferred_output"), also=BESIDE, read=preference),
 )
-_PAIRS = SHAPES[-1:]
+_PAIRS = SHAPES[-2:]
 
 
 def shapes(text_field: str | None = None, turns_field: str | None = None) -> tuple[Shape, ...]:
@@ -341,7 +214,10 @@ def preference_of(row: Row) -> Preference:
 def _meaning(row: Row, table: Sequence[Shape]) -> Document | Preference:
     for name in _ROWS_REFUSED:
         if row.fields.get(name):
-            raise BadDocument(f'{row.place} has "{name}", which no chat template here can write')
+            raise BadDocument(
+                f'{row.place} has "{name}", which no chat template here can write: leave such '
+                "rows out"
+            )
     for shape in table:
         if all(row.fields.get(key) is not None for key in shape.keys):
             return shape.read(row, *shape.keys)
@@ -349,6 +225,6 @@ def _meaning(row: Row, table: Sequence[Shape]) -> Document | Preference:
         if all(key in row.fields for key in shape.keys):
             empty = next(key for key in shape.keys if row.fields[key] is None)
             raise BadDocument(f'{row.place}: "{empty}" is null')
-    listed = [shape for shape in table if shape not in _PAIRS] or table
+    listed = [shape for shape in table if shape not in _PAIRS] or table[:1]
     known = ", ".join(" and ".join(f'"{key}"' for key in shape.keys) for shape in listed)
     raise BadDocument(f"{row.place} has no {known}: it has {', '.join(row.fields) or 'nothing'}")

@@ -10,6 +10,7 @@ import bz2
 import codecs
 import glob
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -37,6 +38,7 @@ __all__ = [
     "kind",
     "lines",
     "reading",
+    "sha256",
 ]
 
 TEXT = ("", ".txt", ".md")
@@ -46,7 +48,7 @@ ENDINGS = "*.txt, *.md, *.jsonl, *.json, *.csv, *.tsv (also .gz, .bz2, .xz, .zst
 
 OnRead = Callable[[int], None]  # told how many of a file's bytes on disk were read
 
-_BLOCK = 1 << 20  # bytes read at a time
+BLOCK = 1 << 20  # bytes read at a time
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -55,6 +57,14 @@ _MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _NOT_UTF_8 = re.compile("[\udc80-\udcff]")  # how a byte that is none is kept (PEP 383)
+
+
+# Folders that hold no texts, though they hold files of rows: by what is in them.
+_MADE = {
+    "a tokenised corpus": ("card.json", "train.ids"),
+    "a training run": ("config.toml", "checkpoints"),
+    "a model": ("config.json", "model.safetensors"),
+}
 
 
 class BadDocument(InputError):
@@ -85,14 +95,17 @@ def find_files(texts: Iterable[str | os.PathLike[str]], without: Path | None = N
     """Files, folders (all below them, hidden ones left out) and globs -> files, each once.
 
     without: a folder in which nothing is looked for. Of a folder only files of known endings
-    are taken. Raises InputError for what does not exist, holds nothing, or has another ending.
+    are taken, and none of the corpora, runs and models that were made in it. Raises InputError
+    for what does not exist, holds nothing, has another ending, or is itself such a corpus.
     """
     files: dict[Path, File] = {}
     for text in texts:
         name = os.fspath(text)
         folder = Path(name)
         if folder.is_dir():
-            paths = sorted(path for path in folder.rglob("*") if _is_taken(path, folder, without))
+            if made := _made(folder):
+                raise InputError(f"{name} is {made}: give the texts that are to be read")
+            paths = sorted(_below(folder, without))
         elif folder.exists():
             paths = [folder]
         else:
@@ -112,12 +125,30 @@ def find_files(texts: Iterable[str | os.PathLike[str]], without: Path | None = N
     return list(files.values())
 
 
-def _is_taken(path: Path, folder: Path, without: Path | None) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    known = kind(path) and kind(path) in (*TEXT, *ROWS)
-    if hidden or not known or not path.is_file():
-        return False
-    return without is None or not path.resolve().is_relative_to(without.resolve())
+def _below(folder: Path, without: Path | None) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        inner = [(name, Path(root, name)) for name in folders if not name.startswith(".")]
+        folders[:] = [
+            name
+            for name, path in inner
+            if not _made(path) and (without is None or path.resolve() != without.resolve())
+        ]
+        for path in (Path(root, name) for name in names if not name.startswith(".")):
+            if kind(path) and kind(path) in (*TEXT, *ROWS) and path.is_file():
+                yield path
+
+
+def _made(folder: Path) -> str | None:
+    """What a folder is where it holds no texts."""
+    for what, names in _MADE.items():
+        if all((folder / name).exists() for name in names):
+            return what
+    return None
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # From bytes to characters
@@ -149,7 +180,7 @@ def blocks(path: Path, on_read: OnRead | None = None) -> Iterator[str]:
                 on_read(raw.tell())
             if text:
                 yield text
-            block = plain.read(_BLOCK) if more else b""
+            block = plain.read(BLOCK) if more else b""
 
 
 def _encoding(head: bytes) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import InputError
 from ..template import Template
 from ..tokenizer import Tokenizer
-from .documents import Preference
 from .files import BadDocument, find_files
+from .preferences import Preference
 from .sources import Sources
 
-__all__ = ["Pair", "read_pairs"]
+__all__ = ["FilePairs", "Pair", "read_pairs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,27 +34,43 @@ class Pair:
         return max(len(self.chosen), len(self.rejected))
 
 
+class FilePairs(NamedTuple):
+    """n_bad: rows that are no pairs. n_equal: pairs of one reply and itself, which teach nothing;
+    they are not among the pairs."""
+
+    pairs: list[Pair]
+    n_bad: int
+    n_equal: int
+
+
 def read_pairs(
     path: Path, template: Template, tokenizer: Tokenizer, *, skip_bad: bool = False
-) -> tuple[list[Pair], int]:
-    """-> the pairs of a file of rows, as the template writes them, and how many rows were bad.
+) -> FilePairs:
+    """The pairs of a file of rows, as the template writes them.
 
     A row has "chosen", "rejected" and mostly "prompt": see `documents.SHAPES`. skip_bad: rows
     that are no pairs are counted. Raises InputError that names the first of them otherwise.
     """
     sources = Sources(files=find_files([path]), skip_bad=True)
-    pairs = []
+    pairs, n_equal = [], 0
     for preference in sources.preferences():
         try:
-            pairs.append(_pair(preference, template, tokenizer))
+            pair = _pair(preference, template, tokenizer)
         except BadDocument as error:
             sources.skip(error)
+            continue
+        if pair.chosen == pair.rejected:
+            n_equal += 1
+        else:
+            pairs.append(pair)
     if sources.n_bad and not skip_bad:
         more = sources.n_bad - len(sources.first_bad)
-        raise InputError("; ".join(sources.first_bad) + (f"; and {more} more rows" if more else ""))
+        listed = "; ".join(sources.first_bad) + (f"; and {more} more rows" if more else "")
+        raise InputError(f"{listed} (--skip-bad leaves such rows out)")
     if not pairs:
-        raise InputError(f"{path} has no pairs")
-    return pairs, sources.n_bad
+        equal = f": {n_equal} rows have two equal replies" if n_equal else ""
+        raise InputError(f"{path} has no pairs to learn from{equal}")
+    return FilePairs(pairs, sources.n_bad, n_equal)
 
 
 def _pair(preference: Preference, template: Template, tokenizer: Tokenizer) -> Pair:

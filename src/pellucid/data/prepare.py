@@ -6,7 +6,6 @@ vocabulary), once to write. Neither keeps more of them in memory than the sample
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -18,7 +17,7 @@ from ..files import new_folder
 from ..template import Template, look_up
 from ..tokenizer import END_OF_TEXT, Tokenizer
 from .corpus import CARD, SPLITS, TOKENIZER
-from .files import find_files
+from .files import find_files, sha256
 from .sources import Sources
 from .split import Sample, survey
 from .tokens import segments, write
@@ -96,6 +95,11 @@ def write_corpus(
         sources.on_read = _told("encoding", sources, on_progress)
         masked = bool(split.conversations) and not learn_all
         counts = write(partial, segments(sources, split, chat, known), known, masked, workers)
+        if masked and not counts[SPLITS[0]]["learned"]:
+            split.notes.append(
+                "nothing in it is to be learned: no conversation has a reply of the assistant; "
+                "--learn-all learns everybody's words"
+            )
         card = {
             "n_vocab": known.n_vocab,
             "masked": masked,
@@ -104,7 +108,10 @@ def write_corpus(
             "template": template if split.conversations else None,
             "tokenizer": {
                 "sample_bytes": sample_bytes,
-                "sha256": _sha256(sorted((partial / TOKENIZER).iterdir())),
+                "fingerprint": known.fingerprint(),
+                "sha256": {
+                    path.name: sha256(path) for path in sorted((partial / TOKENIZER).iterdir())
+                },
             },
             "seed": seed,
             "validation": validation,
@@ -132,7 +139,7 @@ def _read(sources: Sources) -> dict[str, Any]:
             {
                 "file": file.name,
                 "bytes": file.size,
-                "sha256": _sha256([file.path])[file.path.name],
+                "sha256": sha256(file.path),
                 "documents": sources.n_documents.get(file.name, 0),
             }
             for file in sources.files
@@ -176,11 +183,3 @@ def _special_tokens(template: Template) -> list[str]:
     sides = ([frame[at] for frame in template.frames.values()] for at in (0, 1))
     parts = [part for side in sides for frame in side for part in frame if part != "\n"]
     return list(dict.fromkeys([END_OF_TEXT, *parts]))
-
-
-def _sha256(files: Iterable[Path]) -> dict[str, str]:
-    digests = {}
-    for path in files:
-        with path.open("rb") as file:
-            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests

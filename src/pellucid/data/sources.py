@@ -9,7 +9,6 @@ from pathlib import Path
 
 from .documents import (
     Document,
-    Preference,
     Shape,
     columns,
     document_of,
@@ -18,6 +17,7 @@ from .documents import (
     text_document,
 )
 from .files import ROWS, BadDocument, File, OnRead, blocks, check_encoding
+from .preferences import Preference
 from .rows import parts, rows
 
 __all__ = ["Sources", "read_text"]
@@ -88,7 +88,7 @@ class Sources:
     def skip(self, error: BadDocument) -> None:
         """Count a bad document where that is wanted; else raise it."""
         if not self.skip_bad:
-            raise error
+            raise BadDocument(f"{error} (--skip-bad leaves such rows out)") from error
         self.n_bad += 1
         if len(self.first_bad) < 3:
             self.first_bad.append(str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def _conversation(
 
 def write(
     folder: Path, segments: Iterable[Segment], tokenizer: Tokenizer, masked: bool, workers: int
-) -> dict[str, dict[str, int]]:
+) -> dict[str, dict[str, Any]]:
     """-> the counts of each split. bytes: of text, so that a loss can be had per byte."""
     kind = id_type(tokenizer.n_vocab)
     lengths = np.array([len(tokenizer.decode_bytes([i])) for i in range(tokenizer.n_vocab)])

@@ -39,6 +39,9 @@ __all__ = [
 Scale = Literal["sequential", "diverging"]
 
 
+_QUERIES = 128  # looked at together, without the keys that come after all of them
+
+
 class Picture:
     """Base of the primitives. caption: what is seen here, where the section has not said it."""
 
@@ -231,11 +234,13 @@ class Heads(Picture):
         keys = np.empty((*self.pattern.shape[:3], k), np.uint16 if n < 1 << 16 else np.int32)
         weights = np.empty(keys.shape, np.float32)
         for layer, head in np.ndindex(*self.pattern.shape[:2]):
-            rows = self.pattern[layer, head]
-            # The other way round, the many zeros of the upper triangle take four times as long.
-            largest = np.argpartition(-rows, min(k, n - 1), axis=-1)[:, :k]
-            keys[layer, head] = largest
-            weights[layer, head] = np.take_along_axis(rows, largest, -1)
+            for low in range(0, n, _QUERIES):
+                some = slice(low, low + _QUERIES)
+                rows = self.pattern[layer, head, some, : max(low + _QUERIES, k)]
+                # The other way round, the many zeros of later keys take four times as long.
+                largest = np.argpartition(-rows, min(k, rows.shape[1] - 1), axis=-1)[:, :k]
+                keys[layer, head, some] = largest
+                weights[layer, head, some] = np.take_along_axis(rows, largest, -1)
         return keys, weights
 
 

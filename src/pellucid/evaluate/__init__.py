@@ -1,6 +1,6 @@
 """How good is a model? Scores that name their protocol, with the counts behind them."""
 
-from .perplexity import (
+from .likelihood import (
     ConversationPerplexity,
     Perplexity,
     conversation_perplexity,

@@ -13,10 +13,10 @@ from ..data.files import ROWS, BadDocument, find_files
 from ..data.rows import rows
 from ..data.sources import Sources
 from ..errors import InputError
-from ..template import Message
-from .perplexity import (
+from .likelihood import (
     ConversationPerplexity,
     Perplexity,
+    Turn,
     Words,
     conversation_perplexity,
     perplexity,
@@ -38,7 +38,8 @@ def guess_kind(path: str | os.PathLike[str]) -> str:
     """What a file is for, by the fields of its first row, or its name."""
     file = find_files([path])[0]
     if file.kind in ROWS:
-        fields = next((row.fields for row in rows(file.path)), {})
+        readable = rows(file.path, on_bad=lambda _: None)
+        fields = next((row.fields for row in readable), {})
         if "sentence_good" in fields:
             return "blimp"
         if "endings" in fields:
@@ -54,6 +55,9 @@ def score_file(
     stride: int | None = None,
     window: int | None = None,
     limit: int | None = None,
+    text_field: str | None = None,
+    turns_field: str | None = None,
+    split_at: str | None = None,
     skip_bad: bool = False,
     batch: int | None = None,
     on_progress: Callable[[Any, int], None] | None = None,
@@ -61,16 +65,19 @@ def score_file(
     """-> (the score, what was left out as bad: a line each for the first three, and a count).
 
     path: a file, a folder or a glob. kind: one of KINDS. stride, window: of perplexity. limit:
-    at most so many documents or examples. skip_bad: rows that cannot be read or scored are left
-    out. Raises InputError naming file and line of one otherwise.
+    at most so many documents or examples. text_field, turns_field, split_at: see `Sources`.
+    skip_bad: rows that cannot be read or scored are left out. Raises InputError naming file and
+    line of one otherwise.
     """
     sources = Sources(
         files=find_files([path]),
+        text_field=text_field,
+        turns_field=turns_field,
         skip_bad=skip_bad,
         limit=limit,
-        split_at="line" if kind == "lambada" else None,
+        split_at="line" if kind == "lambada" else split_at,
     )
-    lined = kind == "lambada" or all(file.kind in ROWS for file in sources.files)
+    lined = sources.split_at is not None or all(file.kind in ROWS for file in sources.files)
     if limit is not None and not lined and len(sources.files) == 1:
         raise InputError(f"limit counts documents, and {path} is one: it needs a file of rows")
     score: Score
@@ -100,10 +107,13 @@ def _perplexity(gpt: GPT, sources: Sources, **settings: Any) -> Perplexity | Con
     return perplexity(gpt, map(_text, documents), words=words, **settings)
 
 
-def _turns(document: Document) -> tuple[Message, ...]:
+def _turns(document: Document) -> tuple[Turn, ...]:
     if document.turns is None:
         raise InputError(f"{document.place} is a text among conversations: measure them apart")
-    return document.turns
+    return tuple(
+        Turn(role, text, weight=0 if number in document.unlearned else 1)
+        for number, (role, text) in enumerate(document.turns)
+    )
 
 
 def _text(document: Document) -> str:

@@ -8,6 +8,10 @@ Importing this module registers the model as "pellucid":
 
 from __future__ import annotations
 
+import random
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
@@ -20,13 +24,17 @@ except ImportError as error:
 
 from ..gpt import GPT, load
 from ..sampling import Sampling
-from .perplexity import perplexity
+from .likelihood import perplexity
 from .scoring import loglikelihoods, pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["PellucidLM"]
+
+# Names of one setting, the first that is there counts, as in lm_eval's `normalize_gen_kwargs`.
+_LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+_LONGEST = 256  # where none is set; lm_eval's own
 
 
 @register_model("pellucid")  # type: ignore[untyped-decorator, unused-ignore]
@@ -71,13 +79,67 @@ class PellucidLM(LM):  # type: ignore[misc, unused-ignore]
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         return [self._generate(*request.args) for request in requests]
 
-    def _generate(self, context: str, settings: dict[str, Any]) -> str:
-        until = settings.get("until") or ()
-        longest = int(settings.get("max_gen_toks", 256))
-        n_ctx = self.gpt.hparams.n_ctx
-        ids = self.gpt.encode(context)[-max(1, n_ctx - longest) :]
-        sampling: dict[str, Any] = {"greedy": True}
-        if settings.get("do_sample"):
-            known = Sampling.__dataclass_fields__
-            sampling = {k: v for k, v in settings.items() if k in known}
-        return self.gpt.generate(ids, max_tokens=longest, stop=until, **sampling).text
+    def _generate(self, context: str, settings: Mapping[str, Any]) -> str:
+        """As lm_eval's own models: a context that leaves no room for what is to be generated
+        loses its beginning, and no more than that."""
+        window = self.gpt.hparams.n_ctx
+        ids = self.gpt.encode(context)
+        asked = _Asked.of(settings, len(ids))
+        longest = asked.max_tokens
+        if longest >= window:
+            longest = max(1, window - max(1, len(ids)))
+            _warn(
+                f"{asked.max_tokens} tokens cannot be generated in a window of {window} tokens, "
+                "the context's included: as many are as fit after it"
+            )
+        room = max(1, window - longest)
+        if len(ids) > room:
+            _warn(f"contexts lose their beginning: {longest} tokens are to follow in {window}")
+        ids = ids[-room:]
+        return self.gpt.generate(
+            ids, max_tokens=longest, stop=asked.until, seed=asked.seed, **asked.sampling
+        ).text
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What a request's settings mean. seed: drawn from Python's own generator, which lm_eval
+    seeds, where the settings say none."""
+
+    max_tokens: int
+    until: tuple[str, ...]
+    sampling: Mapping[str, Any]
+    seed: int
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], n_context: int) -> _Asked:
+        """Named as lm_eval, transformers or OpenAI name them; what none of them is gets a
+        warning. Raises InputError for a value out of range."""
+        rest = {name: value for name, value in settings.items() if value is not None}
+        most = [rest.pop(name) for name in _LENGTHS if name in rest]
+        whole = rest.pop("max_length", None)  # with the context
+        if not most and whole is not None:
+            most = [max(0, int(whole) - n_context)]
+        until = rest.pop("until", ())
+        sample = rest.pop("do_sample", None)
+        temperature = float(rest.pop("temperature", 1.0 if sample else 0.0))
+        drawn = random.getrandbits(32) if "seed" not in rest else int(rest.pop("seed"))
+        known = set(Sampling.__dataclass_fields__) - {"greedy", "temperature"}
+        chosen = {name: rest.pop(name) for name in sorted(known & set(rest))}
+        if chosen.get("top_k") == 0:  # transformers' way to say: all
+            del chosen["top_k"]
+        greedy = sample is False or not temperature
+        if sample and not temperature:
+            _warn("do_sample with a temperature of 0: the likeliest token is taken each time")
+        if rest:
+            _warn(f"not known here and without effect: {', '.join(sorted(rest))}")
+        return cls(
+            max_tokens=int(most[0]) if most else _LONGEST,
+            until=(until,) if isinstance(until, str) else tuple(until),
+            sampling={"greedy": greedy, "temperature": 1.0 if greedy else temperature, **chosen},
+            seed=drawn,
+        )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=5)

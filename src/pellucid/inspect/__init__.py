@@ -6,8 +6,16 @@ gradients need torch.
 """
 
 from ..taps import canonical_name, compose, transformer_lens_name
-from .ablation import Ablation, Sweep, ablate, ablate_each, ablation
-from .attention import (
+from .ablations import Ablation, Sweep, ablate, ablate_each, ablation
+from .attribution import Attribution, attribute
+from .cost import BUDGET, Cost, estimate, select
+from .edits import Edits
+from .finding import Finding, fragment, page
+from .gradients import TokenGradients, gradient_times_input, integrated_gradients
+from .lens import LogitLens, logit_lens
+from .nearest import Neighbours, neighbours
+from .patching import Patching, patch, patch_each
+from .patterns import (
     HEAD_KINDS,
     AttentionSummary,
     HeadLabel,
@@ -15,18 +23,11 @@ from .attention import (
     attention,
     head_labels,
 )
-from .attribution import Attribution, attribute
-from .cost import BUDGET, Cost, estimate, select
-from .edits import Edits
-from .finding import Finding, fragment, page
-from .gradients import TokenGradients, gradient_times_input, integrated_gradients
-from .lens import LogitLens, logit_lens
-from .neighbours import Neighbours, neighbours
-from .patching import Patching, patch, patch_each
+from .reasons import Why, why
 from .recorder import Recorder, trace
 from .steering import STRENGTH, Steered, direction, steer, steered
-from .trace import Trace
-from .view import (
+from .traces import Trace
+from .views import (
     Prediction,
     ResidualNorms,
     View,
@@ -34,8 +35,7 @@ from .view import (
     residual_norms,
     view,
 )
-from .walk import Step, Walk, walk
-from .why import Why, why
+from .walks import Step, Walk, walk
 
 __all__ = [
     "BUDGET",

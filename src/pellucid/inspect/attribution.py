@@ -10,7 +10,7 @@ so each part's share is one dot product, and the shares sum to the logit. Source
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,15 +29,19 @@ from .finding import (
     shortened,
     token_id,
     token_name,
+    token_names,
     whole,
 )
 from .recorder import Recorder
 
 if TYPE_CHECKING:
+    from ..backend import Array
     from ..gpt import GPT
 
-__all__ = ["Attribution", "attribute"]
+__all__ = ["ROW", "Attribution", "attribute", "attributed"]
 
+# What is looked at of the position itself.
+ROW = ("embed", "pos_embed", "attn.pattern", "attn.z", "mlp_out", "ln_final.scale", "logits")
 _PARTS = 14  # of which each has a bar
 
 
@@ -168,24 +172,35 @@ def attribute(
     versus: another token; the shares are then of the difference logit(target) - logit(versus).
     Computed in float64 from the model's own values: exact for a float64 model.
     """
-    ids, tokens = read(gpt, text)
+    ids, _ = read(gpt, text)
     (here,) = chosen(position, len(ids), "position")
-    hparams, model = gpt.hparams, gpt.model
-    budget = 1 << 62
-    one_row = Recorder(
-        gpt,
-        ["embed", "pos_embed", "attn.pattern", "attn.z", "mlp_out", "ln_final.scale", "logits"],
-        positions=here,
-        budget_bytes=budget,
-    )
-    all_rows = Recorder(gpt, "attn.v", budget_bytes=budget)
+    one_row = Recorder(gpt, ROW, positions=here, budget_bytes=1 << 62)
+    all_rows = Recorder(gpt, "attn.v", budget_bytes=1 << 62)
     # What comes later cannot matter: no token sees it.
-    gpt.forward([ids[: here + 1]], tap=compose(one_row, all_rows))
+    gpt.forward([ids[: here + 1]], tap=compose(one_row, all_rows), last_only=True)
+    return attributed(
+        gpt, ids, one_row.passes[0], all_rows.passes[0], target, versus=versus, position=here
+    )
+
+
+def attributed(
+    gpt: GPT,
+    ids: tuple[int, ...],
+    one_row: Mapping[str, Array],
+    all_rows: Mapping[str, Array],
+    target: str | int | None,
+    *,
+    versus: str | int | None,
+    position: int,
+) -> Attribution:
+    """The same from what a pass over the ids has made, batch axis included: one_row: of the values
+    ROW the position's row. all_rows: every layer's attn.v up to there."""
+    here, hparams, model = position, gpt.hparams, gpt.model
 
     def exact(x: object) -> np.ndarray:
-        return np.asarray(model.backend.to_numpy(x), np.float64)
+        return np.asarray(x if isinstance(x, np.ndarray) else model.backend.to_numpy(x), np.float64)
 
-    row = {name: exact(value) for name, value in one_row.passes[0].items()}
+    row = {name: exact(value) for name, value in one_row.items()}
     logits = row["logits"][0, 0]
     target_id = int(logits.argmax()) if target is None else token_id(gpt, target)
     versus_id = None if versus is None else token_id(gpt, versus)
@@ -205,14 +220,14 @@ def attribute(
         at = f"blocks.{layer}"
         readout = exact(model.w_output(layer)) @ direction  # [head, d_k]
         heads[layer] = (row[f"{at}.attn.z"][0, 0] * readout).sum(-1)
-        v = exact(all_rows.passes[0][f"{at}.attn.v"])[0]  # [key, head, d_k]
+        v = exact(all_rows[f"{at}.attn.v"])[0]  # [key, head, d_k]
         pattern = row[f"{at}.attn.pattern"][0, :, 0]  # [head, key]
         sources[layer, :, : here + 1] = pattern * (v * readout).sum(-1).T
         attention_biases[layer] = exact(model.b_output(layer)) @ direction
         mlps[layer] = row[f"{at}.mlp_out"][0, 0] @ direction
     return Attribution(
         ids=ids,
-        tokens=tokens,
+        tokens=token_names(gpt, ids),
         text=whole(gpt, ids[: here + 1]),
         position=here,
         target_id=target_id,

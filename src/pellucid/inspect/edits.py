@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Edits", "edited_copies"]
 
-_TOKENS_AT_ONCE = 2048  # of all copies together: keeps the memory of a sweep small
+TOKENS_AT_ONCE = 2048  # of all copies together: keeps the memory of a sweep small
 
 
 class Edits:
@@ -59,7 +59,7 @@ def edited_copies(
     makes the edit number edits[j].
     """
     backend = model.backend
-    at_once = max(1, _TOKENS_AT_ONCE // x.shape[1])
+    at_once = max(1, TOKENS_AT_ONCE // x.shape[1])
     logits = []
     for start in range(0, n, at_once):
         count = min(at_once, n - start)

@@ -151,7 +151,7 @@ def read(gpt: GPT, text: str | Sequence[int]) -> tuple[tuple[int, ...], tuple[st
 def token_id(gpt: GPT, token: str | int) -> int:
     """A token's id, from its id or its text. Raises InputError when it is not one token."""
     if isinstance(token, str):
-        ids = gpt.encode(token)
+        ids = gpt.tokenizer.encode(token)
         if len(ids) != 1:
             pieces = ", ".join(map(quoted, token_names(gpt, ids)))
             hint = (

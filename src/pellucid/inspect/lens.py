@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..draw.pictures import Lens, Section
-from ..sampling import log_softmax
 from ..taps import compose
 from .finding import (
     Finding,
@@ -26,6 +25,7 @@ from .finding import (
     whole,
 )
 from .recorder import Recorder
+from .threads import side_by_side
 
 if TYPE_CHECKING:
     from ..backend import Array
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogitLens", "logit_lens"]
 
-_ROWS = 64  # positions whose distributions are held in float64 at a time
+_ROWS = 4  # positions whose distributions a thread holds in float64: they stay in its cache
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,9 +116,10 @@ def logit_lens(
     seen = ids[: max(positions, default=0) + 1]
     output = gpt.model.backend.to_numpy(gpt.forward([seen], tap=compose(first, recorder)))[0]
     streams = [*first.passes[0].values(), *recorder.passes[0].values()]
+    final = output[list(positions)]
     watched = None if target is None else token_id(gpt, target)
     return read_out(
-        gpt, ids, positions, streams, output, target=watched, k=k, keep_logits=keep_logits
+        gpt, ids, positions, streams, final, target=watched, k=k, keep_logits=keep_logits
     )
 
 
@@ -127,21 +128,22 @@ def read_out(
     ids: tuple[int, ...],
     positions: tuple[int, ...],
     streams: Sequence[Array],
-    output: np.ndarray,
+    final: np.ndarray,
     *,
     target: int | None = None,
     k: int = 5,
     keep_logits: bool = False,
 ) -> LogitLens:
     """The lens from what a pass over the ids has made: the stream before the first layer and
-    after each one, [batch, position, n_embd], and the model's logits [position, n_vocab]. It may
-    have ended before the ids did."""
+    after each one, [batch, position, n_embd], and the model's logits at the positions asked for,
+    [len(positions), n_vocab]. It may have ended before the ids did."""
     hparams, backend = gpt.hparams, gpt.model.backend
-    k = min(k, hparams.n_vocab)
-    n = len(output)
-    follow = [*ids[1:n], int(output[-1].argmax())]
-    targets = np.asarray([follow[i] if target is None else target for i in positions])
-    final = output[list(positions)]
+    k, n = min(k, hparams.n_vocab), streams[0].shape[1]
+    follow = [
+        ids[i + 1] if i + 1 < n else int(own.argmax())
+        for i, own in zip(positions, final, strict=True)
+    ]
+    targets = np.asarray(follow if target is None else [target] * len(positions), np.int64)
 
     shape = (len(streams), len(positions))
     top_ids = np.empty((*shape, k), np.int64)
@@ -157,18 +159,24 @@ def read_out(
         logits = backend.to_numpy(gpt.model.readout(part))[0]
         if kept is not None:
             kept[layer] = logits
-        for low in range(0, len(positions), _ROWS):
-            some = slice(low, low + _ROWS)
-            logprobs = log_softmax(logits[some].astype(np.float64))
-            model = log_softmax(final[some].astype(np.float64))
-            best = highest(logprobs, k)
-            own = np.take_along_axis(logprobs, targets[some, None], -1)
+
+        def measure(some: slice, layer: int = layer, logits: np.ndarray = logits) -> None:
+            own = np.take_along_axis(logits[some], targets[some, None], -1)
+            best = highest(logits[some], k)
+            here, total = _shifted(logits[some])
+            model, model_total = _shifted(final[some])
             top_ids[layer, some] = best
-            top_logprobs[layer, some] = np.take_along_axis(logprobs, best, -1)
-            target_logprobs[layer, some] = own[:, 0]
-            target_ranks[layer, some] = (logprobs > own).sum(-1)
-            entropy[layer, some] = -(np.exp(logprobs) * logprobs).sum(-1)
-            divergence[layer, some] = (np.exp(model) * (model - logprobs)).sum(-1)
+            top_logprobs[layer, some] = np.take_along_axis(here, best, -1) - total
+            target_logprobs[layer, some] = (
+                np.take_along_axis(here, targets[some, None], -1) - total
+            )[:, 0]
+            target_ranks[layer, some] = np.count_nonzero(logits[some] > own, axis=-1)
+            entropy[layer, some] = total[:, 0] - _expected(here, total, here)
+            divergence[layer, some] = (
+                _expected(model, model_total, model - here) - (model_total - total)[:, 0]
+            )
+
+        side_by_side(measure, len(positions), _ROWS)
 
     text_of = {int(i): token_name(gpt, int(i)) for i in np.unique(top_ids)}
     return LogitLens(
@@ -191,3 +199,16 @@ def read_out(
         logits=kept,
         watched=target is not None,
     )
+
+
+def _shifted(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[position, n_vocab] -> float64: without their highest, and the log of the sum of their exp
+    [position, 1], so that the difference is the log-probabilities"""
+    x = logits.astype(np.float64)
+    x -= x.max(-1, keepdims=True)
+    return x, np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def _expected(x: np.ndarray, total: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The mean of values [position, n_vocab] under the distribution exp(x - total), [position]"""
+    return np.asarray(np.einsum("pv,pv->p", np.exp(x - total), values))

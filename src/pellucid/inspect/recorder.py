@@ -12,7 +12,7 @@ from ..generate import Generation
 from ..taps import axes
 from .cost import BUDGET, Cost, Indices, Names, cost_of, estimate, select
 from .finding import chosen, read, token_names, whole
-from .trace import Trace
+from .traces import Trace
 
 if TYPE_CHECKING:
     from ..backend import Array

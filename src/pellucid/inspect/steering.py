@@ -86,13 +86,17 @@ def direction(
     """[n_embd]: what sets one text apart from another in the residual stream as it enters `layer`:
     the difference of their means over the positions.
 
-    Each begins a document: behind <|endoftext|>, which is not counted, where there is one.
+    Each begins a document: behind the model's beginning of texts or <|endoftext|>, which is not
+    counted, where there is one.
     """
     (at,) = chosen(layer, gpt.hparams.n_layer, "layer")
-    start = [] if gpt.tokenizer.end_of_text is None else [gpt.tokenizer.end_of_text]
+    first = gpt.tokenizer.end_of_text if gpt.roles.bos is None else gpt.roles.bos
+    start = [] if first is None else [first]
     means = []
     for text in (towards, away):
-        ids = read(gpt, text)[0][-gpt.hparams.n_ctx + len(start) :]
+        ids = read(gpt, gpt.tokenizer.encode(text) if isinstance(text, str) else text)[0][
+            -gpt.hparams.n_ctx + len(start) :
+        ]
         recorder = Recorder(gpt, f"blocks.{at}.resid_pre", budget_bytes=1 << 62)
         gpt.forward([[*start, *ids]], tap=recorder, last_only=True)
         (value,) = recorder.passes[0].values()
@@ -157,7 +161,7 @@ def steered(
     (at,) = chosen(usual if layer is None else layer, gpt.hparams.n_layer, "layer")
     special = set(gpt.tokenizer.special_tokens.values())
     own = [token for token in ids if token not in special] or list(ids)
-    ends = [own if text is None else gpt.encode(within(text)) for text in (towards, away)]
+    ends = [own if text is None else gpt.tokenizer.encode(within(text)) for text in (towards, away)]
     vector = direction(gpt, ends[0], ends[1], at)
     tap = steer(gpt, vector, at, strength=strength)
     plain = gpt.generate(ids, seed=seed, **generation)

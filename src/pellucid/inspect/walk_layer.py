@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..draw.notation import written
-from .attention import summary
 from .lens import read_out
+from .patterns import summary
 from .step import Seen, Step, pictures_of
-from .view import norms_of
+from .views import norms_of
 
 __all__ = ["heads", "layers", "self_attention", "synthesis"]
 
@@ -151,7 +151,7 @@ def layers(seen: Seen) -> Step:
         attention=norms.attention[:, shown],
         mlps=norms.mlps[:, shown],
     )
-    lens = read_out(seen.gpt, seen.ids, tuple(shown), streams, seen.values["logits"])
+    lens = read_out(seen.gpt, seen.ids, tuple(shown), streams, seen.values["logits"][shown])
     return Step(
         number=8,
         title=f"Repeat for each of the {seen.gpt.hparams.n_layer} layers",

@@ -1,8 +1,8 @@
 """GPT-2's forward pass (`gpt2`, `attend`), what travels through it (`one_pass`), and the two
 together with a set of weights (`model`)."""
 
-from .attend import multi_head_attention, self_attention
-from .gpt2 import EPSILON, block, embed, gpt2, layer_norm, mlp, unembed
+from .attend import attention_pattern, multi_head_attention, self_attention
+from .gpt2 import EPSILON, block, embed, forward, layer_norm, mlp, unembed
 from .model import Model
 from .one_pass import Pass
 
@@ -10,9 +10,10 @@ __all__ = [
     "EPSILON",
     "Model",
     "Pass",
+    "attention_pattern",
     "block",
     "embed",
-    "gpt2",
+    "forward",
     "layer_norm",
     "mlp",
     "multi_head_attention",

@@ -8,7 +8,7 @@ from typing import Any
 from ..backend import Array
 from .one_pass import Pass
 
-__all__ = ["multi_head_attention", "self_attention"]
+__all__ = ["attention_pattern", "multi_head_attention", "self_attention"]
 
 
 def multi_head_attention(x: Array, w: Any, layer: int, run: Pass) -> Array:
@@ -48,12 +48,17 @@ def self_attention(q: Array, k: Array, v: Array, layer: int, run: Pass) -> Array
     softmax(Q·Kᵀ / √d_k) · V (paper, equation 1), where no query sees a later key. Keys and values
     of earlier tokens come from the cache.
     """
-    at, tap, backend = f"blocks.{layer}.attn", run.tap, run.backend
     if run.cache is not None:
         k, v = run.cache.append(layer, k, v)  # [batch, head, key, d_k]
+    return run.backend.matmul(attention_pattern(q, k, layer, run), v)
+
+
+def attention_pattern(q: Array, k: Array, layer: int, run: Pass) -> Array:
+    """q [batch, head, query, d_k], k [batch, head, key, d_k] -> [batch, head, query, key]: how
+    much each query looks at each key, softmax(Q·Kᵀ / √d_k)."""
+    at, tap, backend = f"blocks.{layer}.attn", run.tap, run.backend
     # [batch, head, query, key]
     qk = tap(f"{at}.qk", backend.matmul(q / math.sqrt(q.shape[3]), k.swapaxes(2, 3)))
     mask = backend.causal_mask(run.past, q.shape[2], k.shape[2])
     scores = tap(f"{at}.scores", backend.hide(qk, mask))
-    pattern = tap(f"{at}.pattern", backend.softmax(scores))  # each row sums to 1
-    return backend.matmul(pattern, v)
+    return tap(f"{at}.pattern", backend.softmax(scores))  # each row sums to 1

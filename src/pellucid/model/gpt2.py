@@ -18,12 +18,12 @@ from ..errors import ContextError, InputError
 from .attend import multi_head_attention
 from .one_pass import Pass
 
-__all__ = ["EPSILON", "block", "embed", "gpt2", "layer_norm", "mlp", "unembed"]
+__all__ = ["EPSILON", "block", "embed", "forward", "layer_norm", "mlp", "unembed"]
 
 EPSILON = 1e-5  # of every layer norm
 
 
-def gpt2(tokens: Array, weights: Any, run: Pass) -> Array:
+def forward(tokens: Array, weights: Any, run: Pass) -> Array:
     """tokens [batch, position] -> logits [batch, position, n_vocab]
 
     run: where it runs, and what came before; the tokens follow that, and its cache grows by them.

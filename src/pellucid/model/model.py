@@ -14,7 +14,8 @@ from ..errors import InputError
 from ..hparams import HParams
 from ..taps import Tap, untouched
 from ..weights import flatten, prepared, unflatten
-from .gpt2 import block, gpt2, layer_norm, unembed
+from .attend import attention_pattern
+from .gpt2 import block, forward, layer_norm, unembed
 from .one_pass import Pass
 
 __all__ = ["Model"]
@@ -49,7 +50,7 @@ class Model:
     ) -> Array:
         """tokens [position] or [batch, position] -> logits [(batch,) position, n_vocab]
 
-        Logits are the backend's array. See `pellucid.model.gpt2` for the rest.
+        Logits are the backend's array. See `pellucid.model.forward` for the rest.
         Raises InputError for a token id outside 0…n_vocab-1, ContextError beyond n_ctx.
         """
         ids = np.asarray(tokens)
@@ -75,7 +76,7 @@ class Model:
                 lengths=lengths,
                 last_only=last_only,
             )
-            logits = gpt2(backend.ids(batch), self.weights, run)
+            logits = forward(backend.ids(batch), self.weights, run)
         return logits if ids.ndim == 2 else logits[0]
 
     def new_cache(self, batch: int = 1) -> Cache:
@@ -102,6 +103,13 @@ class Model:
         with self.backend.computing():
             run = Pass(self.hparams, self.backend)
             return unembed(layer_norm(x, self.weights.ln_f, "ln_final", run), self.weights, run)
+
+    def pattern(self, q: Array, k: Array) -> Array:
+        """q, k [batch, position, head, d_k], all of a text's, of one layer and any of its heads
+        -> [batch, head, query, key]: the explicit path's, where a pass has not written it down."""
+        with self.backend.computing():
+            run = Pass(self.hparams, self.backend)
+            return attention_pattern(q.swapaxes(1, 2), k.swapaxes(1, 2), 0, run)
 
     def w_query(self, layer: int) -> tuple[Array, Array]:
         """W_Query of a layer's heads, [n_embd, head, d_k], and its bias, [head, d_k]."""

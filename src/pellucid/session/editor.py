@@ -57,25 +57,25 @@ def unquoted(text: str) -> str:
 @contextmanager
 def silent_keyboard() -> Iterator[None]:
     """What is typed meanwhile is neither echoed nor taken as input; Ctrl-C goes through."""
-    try:
+    if sys.platform == "win32":  # has no such call
+        yield
+    else:
         import termios
 
-        keyboard = sys.stdin.fileno()
-        before = termios.tcgetattr(keyboard)
-    except (ImportError, OSError, ValueError):  # Windows; no terminal
-        yield
-        return
-    except termios.error:
-        yield
-        return
-    silent = list(before)
-    silent[3] &= ~termios.ECHO
-    termios.tcsetattr(keyboard, termios.TCSADRAIN, silent)
-    try:
-        yield
-    finally:
-        termios.tcflush(keyboard, termios.TCIFLUSH)
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        try:
+            keyboard = sys.stdin.fileno()
+            before = termios.tcgetattr(keyboard)
+        except (OSError, ValueError, termios.error):  # no terminal
+            yield
+            return
+        silent = list(before)
+        silent[3] &= ~termios.ECHO
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, silent)
+        try:
+            yield
+        finally:
+            termios.tcflush(keyboard, termios.TCIFLUSH)
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
 
 
 def _history() -> History:

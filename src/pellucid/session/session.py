@@ -21,7 +21,10 @@ __all__ = ["Session"]
 
 
 class Session:
-    """walk: what /walk prints."""
+    """walk: what /walk prints.
+
+    `exchange` is what the commands work on: the conversation, the screen and the writer.
+    """
 
     def __init__(
         self,
@@ -32,12 +35,12 @@ class Session:
         walk: Walk,
     ) -> None:
         self.conversation = conversation
-        self._exchange = Exchange(gpt, conversation, screen, walk=walk)
-        self._writer = self._exchange.writer
+        self.exchange = Exchange(gpt, conversation, screen, walk=walk)
+        self._writer = self.exchange.writer
 
     def run(self) -> None:
         """The greeting, and then one line after another, until Ctrl-D or /quit."""
-        greet(self._exchange)
+        greet(self.exchange)
         lines = editor()
         while True:
             try:
@@ -56,7 +59,7 @@ class Session:
             return
         if not bare.startswith("/") or bare.startswith("//"):
             text = text.replace("//", "/", 1) if bare.startswith("//") else text
-            self._exchange.stream(text, self.conversation.say(text))
+            self.exchange.stream(text, self.conversation.say(text))
             return
         name, *rest = bare.split(maxsplit=1)
         argument = rest[0].strip() if rest else ""
@@ -68,4 +71,4 @@ class Session:
         elif argument and command.argument is None:
             self._writer.note(f"{name} stands alone; to say this to the model, type /{bare}")
         else:
-            command.run(self._exchange, argument)
+            command.run(self.exchange, argument)

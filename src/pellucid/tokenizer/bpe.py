@@ -9,12 +9,24 @@ Sources: Sennrich et al. (arXiv 1508.07909), GPT-2 paper §2.2, openai/gpt-2 `sr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import codecs
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
-__all__ = ["SPLIT", "Merge", "MergedWord", "byte_symbols", "merge_loop", "merge_word", "split"]
+__all__ = [
+    "SPLIT",
+    "Merge",
+    "MergedWord",
+    "byte_symbols",
+    "merge_loop",
+    "merge_word",
+    "spell",
+    "split",
+    "unspell",
+    "unspell_all",
+]
 
 # Contractions, letters, digits, the rest, each with the one space before it; then spaces, of
 # which the last goes to the word that follows.
@@ -82,6 +94,28 @@ def byte_symbols() -> tuple[str, ...]:
     printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(256, 512))
     return tuple(chr(byte if byte in printable else next(others)) for byte in range(256))
+
+
+def spell(value: bytes) -> str:
+    """Bytes as GPT-2's files write them: `byte_symbols` are a character set of 8 bits."""
+    return codecs.charmap_decode(value, "strict", "".join(byte_symbols()))[0]
+
+
+def unspell(text: str) -> bytes:
+    """Back to bytes. Raises UnicodeEncodeError for a character that is no symbol."""
+    return codecs.charmap_encode(text, "strict", _encoding())[0]
+
+
+def unspell_all(texts: Sequence[str]) -> list[bytes]:
+    """Each text back to bytes, in one go."""
+    whole = unspell("".join(texts))
+    ends = accumulate(map(len, texts), initial=0)
+    return [whole[start:end] for start, end in pairwise(ends)]
+
+
+@cache
+def _encoding() -> Any:
+    return codecs.charmap_build("".join(byte_symbols()))
 
 
 @cache

@@ -22,7 +22,11 @@ _SHORT = 4096  # characters below which the heap answers before tiktoken has sta
 
 
 class Bulk:
-    """Text -> ids. ids: of each token that is no special one. ranks: of the merges."""
+    """Text -> ids. ids: of each token that is no special one. ranks: of the merges.
+
+    `encode` chooses between `by_heap` and `by_tiktoken`; both give the plain loop's ids, and
+    tests hold them to it.
+    """
 
     def __init__(self, ids: Mapping[bytes, int], ranks: Ranks) -> None:
         self._ids, self._ranks = ids, ranks
@@ -30,19 +34,23 @@ class Bulk:
 
     def encode(self, text: str) -> list[int]:
         if len(text) > _SHORT and self.tiktoken is not None:
-            return self._by_tiktoken(text)
-        return self._by_heap(text)
+            return self.by_tiktoken(text)
+        return self.by_heap(text)
 
     def encode_all(self, text: str) -> list[int]:
         """As `encode`, by tiktoken however short the text is: for many texts, on many threads."""
-        return self._by_heap(text) if self.tiktoken is None else self._by_tiktoken(text)
+        return self.by_heap(text) if self.tiktoken is None else self.by_tiktoken(text)
 
-    def _by_heap(self, text: str) -> list[int]:
+    def by_heap(self, text: str) -> list[int]:
+        """Word by word, with `merge`: at most three looks at the ranks a byte."""
         ids, parts = self._ids, self.parts
         return [ids[part] for word in split(text) for part in parts(word.encode())]
 
-    def _by_tiktoken(self, text: str) -> list[int]:
-        """Cut where a long run of spaces gives its last one to the next word."""
+    def by_tiktoken(self, text: str) -> list[int]:
+        """By tiktoken, which must not be None; no half surrogate pairs in the text.
+
+        Cut where a long run of spaces gives its last one to the next word.
+        """
         ids: list[int] = []
         start = 0
         for run in compiled(_LONG_SPACE).finditer(text):
@@ -53,7 +61,7 @@ class Bulk:
 
     def parts(self, word: bytes) -> list[bytes]:
         """The tokens of a word, as `merge_loop` leaves them."""
-        return [word] if self._is_whole(word) else self._heap(word)
+        return [word] if self._is_whole(word) else self.merge(word)
 
     def _is_whole(self, word: bytes) -> bool:
         """Whether the word is a token into which its bytes do merge: all of a trained
@@ -62,10 +70,10 @@ class Bulk:
             return False
         known = self._reachable.get(word)
         if known is None:
-            known = self._reachable[word] = self._heap(word) == [word]
+            known = self._reachable[word] = self.merge(word) == [word]
         return known
 
-    def _heap(self, word: bytes) -> list[bytes]:
+    def merge(self, word: bytes) -> list[bytes]:
         """The merge loop with a heap of candidates over a linked list: n·log n."""
         parts: list[bytes | None] = [word[i : i + 1] for i in range(len(word))]
         after = list(range(1, len(parts) + 1))

@@ -1,7 +1,7 @@
 """A tokenizer's files: vocab.json and merges.txt, or tokenizer.json, and what stands beside them.
 
-Files that would split or spell text otherwise than GPT-2 are refused. Formats: openai/gpt-2
-(encoder.json, vocab.bpe), Hugging Face `tokenizers` (tokenizer.json), `transformers`.
+Files that would split or spell text in a way that is not computed here are refused. Formats:
+openai/gpt-2 (encoder.json, vocab.bpe), `tokenizers` (tokenizer.json), `transformers`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from ..errors import TokenizerError
 from ..files import Reader, write_file
-from .bpe import SPLIT, byte_symbols
+from .bpe import byte_symbols
+from .rules import GPT2, SPACE, Added, Rules, in_one_pass
+from .tokenizer_json import WAY_ON, Parsed, added_token, build, flags, parse
 
-__all__ = ["Tables", "read_folder", "read_vocabulary", "write_folder"]
+__all__ = ["Tables", "named_roles", "read_folder", "read_vocabulary", "write_folder"]
 
 _READER = Reader(error=TokenizerError)
 _MARKED = re.compile(r"<[^<>\s]+>|\[[A-Z]+\]")  # how special tokens are written: </s>, [PAD]
@@ -25,6 +28,8 @@ _ROLES = {
     *(f"{role}_token" for role in ("bos", "cls", "eos", "mask", "pad", "sep", "unk")),
     *("additional_special_tokens", "extra_special_tokens"),
 }
+_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
+_NO_SEPARATOR = bytes(byte for byte in range(256) if byte not in b" \r\n")
 _MOST_BYTES = 64 << 20  # of a tokenizer file; GPT-2's have 1 MB
 
 
@@ -32,86 +37,98 @@ _MOST_BYTES = 64 << 20  # of a tokenizer file; GPT-2's have 1 MB
 class Tables:
     """What the files hold, as they hold it: `Tokenizer` checks it.
 
-    vocab: token -> id, spelled by `byte_symbols`. merges: pairs, the first learned first.
-    special: token -> id, written as plain text.
+    vocab: token → id, spelled by `byte_symbols`. merges: pairs, the first learned first.
+    special: token → id, written as plain text. rules: what else is done to a text.
     """
 
     vocab: Mapping[str, int]
     merges: list[tuple[str, str]]
     special: Mapping[str, int]
+    rules: Rules = field(default_factory=Rules)
 
 
 def read_vocabulary(
     vocab: Path,
     merges: Path,
     special: Mapping[str, int] | None = None,
-    named: Collection[str] = (),
 ) -> Tables:
     """encoder.json and vocab.bpe (OpenAI) or vocab.json and merges.txt (Hugging Face).
 
-    special: more special tokens than those that no merge makes and that are `named`, or written
+    special: more special tokens than those that no merge makes and that are written
     <|like this|>, <this> or [THIS]; these are taken from the vocabulary.
     """
-    table = _read_json(vocab)
-    try:
-        lines = _read(merges).decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise TokenizerError(f"{merges} is not UTF-8 text: {error}") from error
-    if lines and lines[0].startswith("#version"):
-        del lines[0]
-    pairs = []
-    for number, line in enumerate(lines):
-        if not line.strip("\r"):
-            continue
-        left, space, right = line.strip("\r").partition(" ")
-        if not space or " " in right:
-            raise TokenizerError(f"{merges}: merge {number} is not two tokens: {line[:80]!r}")
-        pairs.append((left, right))
-    products = {left + right for left, right in pairs}.union(byte_symbols())
-    specials = {
-        text: token
-        for text, token in table.items()
-        if (text in named or _MARKED.fullmatch(text)) and text not in products
-    }
-    specials |= {
-        text: token
-        for text, token in (special or {}).items()
-        if text not in products or table.get(text) != token  # else as ordinary as any
-    }
-    return Tables(vocab=table, merges=pairs, special=specials)
+    added = {text: Added(id=token) for text, token in (special or {}).items()}
+    return _tables(_read_json(vocab), _read_merges(merges), added, by_looks=True)
 
 
 def read_folder(folder: Path) -> Tables:
     """A model's folder: vocab.json + merges.txt, encoder.json + vocab.bpe, or tokenizer.json.
 
-    Beside the first, the files in which Hugging Face's library lists special tokens are read
-    where they exist. Raises TokenizerError when there is none, or it is not GPT-2's kind.
+    Beside them, the files in which Hugging Face's library keeps special tokens and settings are
+    read where they exist. Raises TokenizerError when there is none, it is not GPT-2's kind, or
+    two files disagree.
     """
+    json_path = folder / "tokenizer.json"
+    parsed = parse(json_path, _read_json(json_path)) if json_path.is_file() else None
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        vocab, merges = folder / "vocab.json", folder / "merges.txt"
-        return read_vocabulary(vocab, merges, _listed_special(folder), _named_special(folder))
-    if (folder / "encoder.json").is_file() and (folder / "vocab.bpe").is_file():
+        vocab = _read_json(folder / "vocab.json")
+        merges = _read_merges(folder / "merges.txt")
+        if parsed is not None:
+            _check_agreement(folder, vocab, merges, parsed)
+    elif (folder / "encoder.json").is_file() and (folder / "vocab.bpe").is_file():
         return read_vocabulary(folder / "encoder.json", folder / "vocab.bpe")
-    if (folder / "tokenizer.json").is_file():
-        return _read_tokenizer_json(folder / "tokenizer.json")
-    raise TokenizerError(
-        f"{folder} holds no tokenizer: it needs vocab.json and merges.txt, encoder.json and "
-        "vocab.bpe, or tokenizer.json"
-    )
+    elif parsed is not None:
+        if parsed.vocab is None or parsed.merges is None:
+            raise TokenizerError(f"{json_path} lacks vocab or merges")
+        vocab, merges = dict(parsed.vocab), parsed.merges
+    else:
+        raise TokenizerError(
+            f"{folder} holds no tokenizer: it needs vocab.json and merges.txt, encoder.json and "
+            "vocab.bpe, or tokenizer.json"
+        )
+    added = _listed(folder, parsed)
+    roles = named_roles(folder)
+    by_looks = parsed is None and not (folder / "special_tokens.json").is_file()
+    named = {text for texts in roles.values() for text in texts}
+    tables = _tables(vocab, merges, added, named, by_looks=by_looks)
+    rules = _settings(folder, parsed, {**vocab, **tables.special}, roles)
+    return replace(tables, rules=replace(rules, added=tables.rules.added))
+
+
+def named_roles(folder: Path) -> dict[str, list[str]]:
+    """Role (bos, eos, pad, unk, additional ...) → the texts that special_tokens_map.json or
+    tokenizer_config.json gives it: `transformers` looks those up in the vocabulary."""
+    roles: dict[str, list[str]] = {}
+    for path in (folder / "special_tokens_map.json", folder / "tokenizer_config.json"):
+        table = _read_json(path) if path.is_file() else {}
+        for key in _ROLES & table.keys():
+            entry = table[key]
+            if isinstance(entry, dict) and "content" not in entry:  # role → token, in newer files
+                entry = list(entry.values())
+            texts = []
+            for each in entry if isinstance(entry, list) else [entry]:
+                text = each.get("content") if isinstance(each, dict) else each
+                if text is not None and not isinstance(text, str):
+                    raise TokenizerError(f"{path}: {key} must be a text, not {text!r}")
+                texts += [text] if text else []
+            roles[key.removesuffix("_token")] = texts
+    return roles
 
 
 def write_folder(folder: Path, tables: Tables, end_of_text: str | None) -> None:
     """vocab.json, merges.txt, special_tokens.json, and tokenizer_config.json for `transformers`,
-    each whole or not at all. end_of_text: the special token that begins and ends a document."""
-    flags = dict.fromkeys(("lstrip", "normalized", "rstrip", "single_word"), False)
-    by_id = sorted((token, text) for text, token in tables.special.items())
+    each whole or not at all; where those cannot say all, tokenizer.json too. end_of_text: the
+    special token that begins and ends a document."""
+    rules = tables.rules
+    added = {text: Added(id=token) for text, token in tables.special.items()} | dict(rules.added)
+    by_id = sorted((token.id, text) for text, token in added.items())
     config: dict[str, Any] = {
-        "add_prefix_space": False,
+        "add_prefix_space": SPACE in rules.steps,
         "added_tokens_decoder": {
-            str(token): {"content": text, **flags, "special": True} for token, text in by_id
+            str(token): {"content": text, **flags(added[text])} for token, text in by_id
         },
         "clean_up_tokenization_spaces": False,
-        "tokenizer_class": "GPT2Tokenizer",
+        "tokenizer_class": "GPT2Tokenizer" if rules.plain else "PreTrainedTokenizerFast",
     }
     config |= dict.fromkeys(("bos_token", "eos_token", "unk_token"), end_of_text)
     merges = "".join(f"{left} {right}\n" for left, right in tables.merges)
@@ -119,126 +136,155 @@ def write_folder(folder: Path, tables: Tables, end_of_text: str | None) -> None:
     _write(folder / "merges.txt", "#version: 0.2\n" + merges)
     _write(folder / "special_tokens.json", json.dumps(tables.special, ensure_ascii=False))
     _write(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
+    if not rules.plain:
+        whole = build(tables.vocab, tables.merges, added, rules)
+        _write(folder / "tokenizer.json", json.dumps(whole, ensure_ascii=False))
 
 
-def _read_tokenizer_json(path: Path) -> Tables:
-    table = _read_json(path)
-    special = _check_tokenizer_json(path, table)
-    vocab, merges = table["model"].get("vocab"), table["model"].get("merges")
-    if not isinstance(vocab, dict) or not isinstance(merges, list):
-        raise TokenizerError(f"{path} lacks vocab or merges")
-    pairs = []
-    for rank, merge in enumerate(merges):
-        pair = merge.split(" ") if isinstance(merge, str) else merge
-        if not isinstance(pair, list) or [type(part) for part in pair] != [str, str]:
-            raise TokenizerError(f"{path}: merge {rank} is not two tokens")
-        pairs.append((pair[0], pair[1]))
-    return Tables(vocab=vocab, merges=pairs, special=special)
+def _tables(
+    vocab: dict[str, Any],
+    merges: list[tuple[str, str]],
+    added: Mapping[str, Added],
+    named: Collection[str] = (),
+    *,
+    by_looks: bool,
+) -> Tables:
+    """Which tokens are special: those that are `added` as such, and those that no merge makes and
+    that are `named` or, `by_looks`, written as special tokens are."""
+    products = {left + right for left, right in merges}.union(byte_symbols())
+    special = {
+        text: token
+        for text, token in vocab.items()
+        if text not in products and (text in named or (by_looks and _MARKED.fullmatch(text)))
+    }
+    flagged = {}
+    for text, token in in_one_pass(added).items():
+        if token.special and text in products and vocab.get(text) == token.id:
+            continue  # as ordinary as any
+        if token == Added(id=token.id):
+            special[text] = token.id
+        else:
+            special.pop(text, None)
+            flagged[text] = token
+    return Tables(vocab=vocab, merges=merges, special=special, rules=Rules(added=flagged))
 
 
-def _listed_special(folder: Path) -> dict[str, Any]:
-    """The special tokens that the files beside vocab.json list, with their ids.
+def _listed(folder: Path, parsed: Parsed | None) -> dict[str, Added]:
+    """The tokens that the files beside vocab.json add to it, the last file's flags counting."""
+    added: dict[str, Added] = {}
 
-    Refuses a tokenizer of another kind. Chat templates in these files are not looked at.
-    """
-    special: dict[str, Any] = {}
+    def add(path: Path, text: str, token: Added) -> None:
+        known = added.get(text)
+        if known is not None and known.id != token.id:
+            raise TokenizerError(
+                f"{path}: the added token {text!r} has the id {token.id!r}, and {known.id!r} in "
+                "another file of the folder: remove the file that is not this model's"
+            )
+        added[text] = token
+
     for name in ("special_tokens.json", "added_tokens.json"):
-        if (folder / name).is_file():
-            special |= _read_json(folder / name)
-    path = folder / "tokenizer.json"
-    if path.is_file():
-        special |= _check_tokenizer_json(path, _read_json(path))
+        path = folder / name
+        for text, token in (_read_json(path) if path.is_file() else {}).items():
+            add(path, text, Added(id=token))
+    for text, each in (parsed.added if parsed else {}).items():
+        add(folder / "tokenizer.json", text, each)
     path = folder / "tokenizer_config.json"
-    if path.is_file():
-        config = _read_json(path)
-        if config.get("add_prefix_space"):
-            raise TokenizerError(f"{path}: add_prefix_space gives other ids than GPT-2's")
-        kind = config.get("tokenizer_class") or "GPT2Tokenizer"
-        if kind not in ("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast",
-                        "TokenizersBackend"):  # fmt: skip
-            raise TokenizerError(f"{path}: {kind!r} is not GPT-2's tokenizer")
-        added = config.get("added_tokens_decoder") or {}
-        if not isinstance(added, dict):
-            raise TokenizerError(f"{path}: added_tokens_decoder must be a table")
-        for token, entry in added.items():
-            if not token.isascii() or not token.isdigit() or len(token) > 9:
-                raise TokenizerError(f"{path}: {token[:20]!r} in added_tokens_decoder is no id")
-            special[_content(path, entry)] = int(token)
-    return special
+    table = (_read_json(path) if path.is_file() else {}).get("added_tokens_decoder") or {}
+    if not isinstance(table, dict):
+        raise TokenizerError(f"{path}: added_tokens_decoder must be a table")
+    for number, entry in table.items():
+        if not number.isascii() or not number.isdigit() or len(number) > 9:
+            raise TokenizerError(f"{path}: {number[:20]!r} in added_tokens_decoder is no id")
+        add(path, *added_token(path, entry, int(number)))
+    return added
 
 
-def _named_special(folder: Path) -> set[str]:
-    """The texts that special_tokens_map.json and tokenizer_config.json give a role, without ids:
-    `transformers` looks those up in the vocabulary."""
-    named: set[str] = set()
-    for path in (folder / "special_tokens_map.json", folder / "tokenizer_config.json"):
-        table = _read_json(path) if path.is_file() else {}
-        for role in _ROLES & table.keys():
-            entry = table[role]
-            if isinstance(entry, dict) and "content" not in entry:  # role → token, in newer files
-                entry = list(entry.values())
-            for each in entry if isinstance(entry, list) else [entry]:
-                text = each.get("content") if isinstance(each, dict) else each
-                if text is not None and not isinstance(text, str):
-                    raise TokenizerError(f"{path}: {role} must be a text, not {text!r}")
-                named |= {text} if text else set()
-    return named
+def _settings(
+    folder: Path,
+    parsed: Parsed | None,
+    ids: Mapping[str, int],
+    roles: Mapping[str, list[str]],
+) -> Rules:
+    """What tokenizer.json and tokenizer_config.json say of how texts are cut and framed. Chat
+    templates in these files are not looked at."""
+    rules = Rules()
+    if parsed is not None:
+        rules = Rules(begin=parsed.begin, end=parsed.end, steps=parsed.steps)
+    path = folder / "tokenizer_config.json"
+    config = _read_json(path) if path.is_file() else {}
+    kind = config.get("tokenizer_class") or "GPT2Tokenizer"
+    if parsed is None and kind not in _CLASSES:
+        raise TokenizerError(f"{path}: {str(kind)[:60]!r} is not GPT-2's tokenizer. {WAY_ON}")
+    for name in ("add_prefix_space", "add_bos_token", "add_eos_token"):
+        if not isinstance(config.get(name), bool | None):
+            raise TokenizerError(f"{path}: {name} must be true or false")
+    if "add_prefix_space" in config and rules.steps in ((GPT2,), (SPACE, GPT2)):
+        rules = replace(rules, steps=(SPACE, GPT2) if config["add_prefix_space"] else (GPT2,))
+    if parsed is None:  # else its post_processor decides, as for `transformers`
+        sides = [
+            (_framing(path, role, ids, roles),) if config.get(f"add_{role}_token") else ()
+            for role in ("bos", "eos")
+        ]
+        rules = replace(rules, begin=sides[0], end=sides[1])
+    return rules
 
 
-def _content(path: Path, entry: Any) -> str:
-    """The text of an added token, which must be found as it stands."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
-        raise TokenizerError(f"{path}: malformed entry among the added tokens")
-    content: str = entry["content"]
-    for flag in ("lstrip", "rstrip", "single_word"):
-        if entry.get(flag):
-            raise TokenizerError(f"{path}: added token {content!r} has {flag}, unlike GPT-2's")
-    return content
-
-
-# As openai/gpt-2 writes SPLIT, and as we do.
-_SAME_SPLIT = (
-    {"Regex": SPLIT},
-    {"Regex": "'s|'t|'re|'ve|'m|'ll|'d" + SPLIT[SPLIT.index("| ?") :]},
-)
-
-
-def _check_tokenizer_json(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
-    """Refuses what would split or spell text otherwise than GPT-2. -> its special tokens"""
-    model = table.get("model")
-    if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
-        raise TokenizerError(f"{path} is not byte-pair encoding")
-    foreign = {"normalizer": table.get("normalizer")}
-    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback",
-                 "ignore_merges"):  # fmt: skip
-        foreign[name] = model.get(name)
-    if wrong := [name for name, value in foreign.items() if value]:
-        raise TokenizerError(f"{path} has a {wrong[0]}, which GPT-2's tokenizer has not")
-    before, pattern = table.get("pre_tokenizer"), None
-    if isinstance(before, dict) and before.get("type") == "Sequence":
-        steps = before.get("pretokenizers")
-        if isinstance(steps, list) and len(steps) == 2 and isinstance(steps[0], dict):
-            first, before = steps
-            if first.get("type") == "Split" and first.get("behavior") == "Isolated":
-                pattern = first.get("pattern") if not first.get("invert") else None
-    if (
-        not isinstance(before, dict)
-        or before.get("type") != "ByteLevel"
-        or before.get("add_prefix_space", True) is not False
-        or before.get("use_regex", True) is not (pattern is None)
-        or (pattern is not None and pattern not in _SAME_SPLIT)
-    ):
+def _framing(path: Path, role: str, ids: Mapping[str, int], roles: Mapping[str, list[str]]) -> int:
+    """The token that every text begins (bos) or ends with; `transformers` takes <|endoftext|>
+    where none is named."""
+    (text,) = roles.get(role) or ["<|endoftext|>"]
+    if text not in ids:
         raise TokenizerError(
-            f"{path} splits text differently from GPT-2 (its pre_tokenizer must be ByteLevel "
-            "with add_prefix_space false and GPT-2's own pattern)"
+            f"{path}: add_{role}_token is true and the {role}_token {text!r} is not in the "
+            "vocabulary: name one that is"
         )
-    after = table.get("decoder")
-    if after is not None and (not isinstance(after, dict) or after.get("type") != "ByteLevel"):
-        raise TokenizerError(f"{path} does not decode as GPT-2 does: its decoder is not ByteLevel")
-    added = table.get("added_tokens") or []
-    if not isinstance(added, list):
-        raise TokenizerError(f"{path}: added_tokens must be a list")
-    return {_content(path, entry): entry.get("id") for entry in added}
+    return ids[text]
+
+
+def _check_agreement(
+    folder: Path, vocab: Mapping[str, Any], merges: list[tuple[str, str]], parsed: Parsed
+) -> None:
+    """vocab.json and merges.txt beside a tokenizer.json: the same tokens, save added ones."""
+
+    def refuse(what: str) -> TokenizerError:
+        return TokenizerError(
+            f"{folder}: vocab.json, merges.txt and tokenizer.json disagree: {what}. One is another "
+            "model's: take the one away that this model was not trained with"
+        )
+
+    if parsed.vocab is not None and parsed.vocab != vocab:
+        for text in (*vocab, *parsed.vocab):
+            here, there = vocab.get(text), parsed.vocab.get(text)
+            if here != there and not (text in parsed.added and None in (here, there)):
+                raise refuse(f"token {text[:40]!r} is {here} and {there}")
+    if parsed.merges is not None and parsed.merges != merges:
+        pairs = zip_longest(parsed.merges, merges)
+        rank = next(rank for rank, (one, other) in enumerate(pairs) if one != other)
+        raise refuse(f"their merges, from number {rank} on")
+
+
+def _read_merges(path: Path) -> list[tuple[str, str]]:
+    """Two tokens a line, after a line with the version."""
+    try:
+        text = _read(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"{path} is not UTF-8 text: {error}") from error
+    if text.startswith("#version"):
+        text = text.partition("\n")[2]
+    between = text.encode().translate(None, _NO_SEPARATOR)
+    whole = not text or text.endswith("\n")  # else its last line may be half of one
+    if whole and between == b" \n" * (len(between) // 2):  # every line as it should be: all at once
+        words = text.replace("\n", " ").split(" ")
+        return list(zip(words[:-1:2], words[1::2], strict=True))
+    pairs = []
+    for number, line in enumerate(text.split("\n")):
+        if not line.strip("\r"):
+            continue
+        left, space, right = line.strip("\r").partition(" ")
+        if not space or " " in right:
+            raise TokenizerError(f"{path}: merge {number} is not two tokens: {line[:80]!r}")
+        pairs.append((left, right))
+    return pairs
 
 
 def _read(path: Path) -> bytes:
@@ -248,7 +294,8 @@ def _read(path: Path) -> bytes:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return _READER.parse_object(_read(path), str(path))
+    # transformers writes int(1e30), 31 digits, for a model_max_length that it does not know.
+    return _READER.parse_object(_read(path), str(path), digits=31)
 
 
 def _write(path: Path, text: str) -> None:

@@ -19,6 +19,11 @@ class StreamDecoder:
         self._bytes_of = bytes_of
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
+    @property
+    def held(self) -> bytes:
+        """The bytes, 3 at most, that wait for the rest of their character."""
+        return self._decoder.getstate()[0]
+
     def push(self, token: int) -> str:
         """The characters that this token completes; often the token's text, sometimes ''."""
         return self._decoder.decode(self._bytes_of(token))

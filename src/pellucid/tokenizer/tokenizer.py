@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
+import gc
 import os
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..errors import InputError, TokenizerError
 from ..visible import visible_bytes
-from .bpe import MergedWord, byte_symbols, merge_word, split
+from .bpe import (
+    MergedWord,
+    Ranks,
+    byte_symbols,
+    merge_word,
+    spell,
+    unspell,
+    unspell_all,
+)
 from .bulk import Bulk
+from .check import check_vocabulary
 from .files import Tables, read_folder, read_vocabulary, write_folder
 from .learn import learn_merges
+from .rules import GPT2, Added, Rules, cut, extract
 from .stream import StreamDecoder
 
 __all__ = ["END_OF_TEXT", "Piece", "Tokenizer"]
@@ -42,8 +53,14 @@ class Tokenizer:
 
     vocab: token → id, spelled as GPT-2's files spell it (`byte_symbols`). merges: pairs, the
     first learned first. special: token → id, written as plain text; they may stand in vocab too.
+    rules: what is done to a text beside the merges. A token that no merge makes is one that no
+    text becomes: it can only be decoded.
     Raises TokenizerError unless the ids are 0…n_vocab-1, each once, every byte is a token, and
-    each other token is the product of a merge of tokens.
+    the merges are of tokens and make tokens.
+
+    What it knows is to be read and not written: `ids`, the bytes of each token that text becomes
+    by merging → its id; `ranks`, each merge → how early it was learned; `bulk`, the fast paths
+    over both.
     """
 
     def __init__(
@@ -51,63 +68,58 @@ class Tokenizer:
         vocab: Mapping[str, int],
         merges: Sequence[tuple[str, str]],
         special: Mapping[str, int] | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self.special_tokens = dict(special or {})
+        self.rules = rules or Rules()
+        self._added = {text: Added(id=token) for text, token in self.special_tokens.items()}
+        self._added |= self.rules.added
+        for text, added in self.rules.added.items():
+            if added.special:
+                self.special_tokens[text] = added.id
+        self._found_anyway = any(not token.special for token in self._added.values())
         ids = dict(vocab)
-        for text, token in self.special_tokens.items():
+        for text, added in self._added.items():
             if not text:
                 raise TokenizerError("a special token is empty")
             if text != _whole_characters(text):
                 raise TokenizerError(f"special token {text!r} is not Unicode text")
-            if ids.setdefault(text, token) != token:
-                raise TokenizerError(f"special token {text!r} has two ids: {ids[text]}, {token}")
+            if ids.setdefault(text, added.id) != added.id:
+                raise TokenizerError(f"special token {text!r} has two ids: {ids[text]}, {added.id}")
         self.n_vocab = len(ids)
-        _check_bijection(ids)
-        self._ranks: dict[tuple[bytes, bytes], int] = {}
-        spelled = self._check_merges(merges, ids)
-        self._ids: dict[bytes, int] = {}
-        self._bytes = [b""] * self.n_vocab
-        for text, token in ids.items():
-            if text in self.special_tokens:
-                self._bytes[token] = text.encode()
-                continue
-            value = spelled.get(text)
-            if value is None:
-                raise TokenizerError(_why_not_made(text))
-            self._bytes[token] = value
-            self._ids[value] = token
-        self._bulk = Bulk(self._ids, self._ranks)
+        for token in (*self.rules.begin, *self.rules.end):
+            if type(token) is not int or not 0 <= token < self.n_vocab:
+                raise TokenizerError(f"texts would begin or end with {token!r}, which is no token")
+        self._unmade = check_vocabulary(ids, merges, self.special_tokens)
+        self._vocab, self._merges = ids, list(merges)
+        self._bytes: list[bytes | None] = [None] * self.n_vocab
 
-    def _check_merges(
-        self, merges: Sequence[tuple[str, str]], ids: Mapping[str, int]
-    ) -> dict[str, bytes]:
-        """-> the bytes of each token that is a byte or made by a merge; fills the ranks."""
-        spelled = {symbol: bytes([byte]) for byte, symbol in enumerate(byte_symbols())}
-        for symbol, value in spelled.items():
-            if symbol not in ids or symbol in self.special_tokens:
-                raise TokenizerError(
-                    f"byte {value[0]:#04x} is no token: not every text can be written"
-                )
-        for rank, pair in enumerate(merges):
-            try:
-                left, right = pair
-                parts = spelled[left], spelled[right]
-            except KeyError as error:
-                raise TokenizerError(
-                    f"merge {rank}, {pair[0]!r} + {pair[1]!r}: {error.args[0]!r} is no token that "
-                    "an earlier merge makes"
-                ) from error
-            except (ValueError, TypeError) as error:
-                raise TokenizerError(f"merge {rank} is malformed: {pair!r}") from error
-            product = left + right
-            if product not in ids or product in self.special_tokens:
-                raise TokenizerError(
-                    f"merge {rank}, {left!r} + {right!r}: {product!r} is no token, or a special one"
-                )
-            if self._ranks.setdefault(parts, rank) != rank:
-                raise TokenizerError(f"merge {rank}, {left!r} + {right!r}, occurs twice")
-            spelled[product] = parts[0] + parts[1]
-        return spelled
+    # The tables, made of the files' when a text is first read
+
+    @cached_property
+    def ids(self) -> Mapping[bytes, int]:
+        """The bytes of each token that text becomes by merging -> its id."""
+        others = self._unmade.union(self.special_tokens)
+        texts = [text for text in self._vocab if text not in others]
+        return dict(zip(unspell_all(texts), map(self._vocab.__getitem__, texts), strict=True))
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        """The merges in the order in which they were learned."""
+        sides = (unspell_all([pair[side] for pair in self._merges]) for side in (0, 1))
+        return dict(zip(zip(*sides, strict=True), range(len(self._merges)), strict=True))
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        return Bulk(self.ids, self.ranks)
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        """The text of each id, as the files have it."""
+        texts = [""] * self.n_vocab
+        for text, token in self._vocab.items():
+            texts[token] = text
+        return texts
 
     # Text to ids
 
@@ -141,24 +153,40 @@ class Tokenizer:
                         f"the text holds the special token {token}; pass it in allowed_special, "
                         "or encode it as text"
                     )
-        if not allowed_special:
-            return self._bulk.encode(text)
-        longest_first = sorted(allowed_special, key=len, reverse=True)
+        if not allowed_special and not self._found_anyway:
+            return self._encode_part(text)
         ids: list[int] = []
-        for part in re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text):
-            if part in allowed_special:
-                ids.append(self.special_tokens[part])
-            elif part:
-                ids += self._bulk.encode(part)
+        for part in extract(text, self._added, allowed_special):
+            ids += [part] if isinstance(part, int) else self._encode_part(part)
         return ids
+
+    def _encode_part(self, text: str) -> list[int]:
+        """A text without added tokens in it -> ids"""
+        steps = self.rules.steps
+        if steps == (GPT2,):
+            return self.bulk.encode(text)
+        if steps[-1:] == (GPT2,):
+            return [token for part in cut(text, steps[:-1]) for token in self.bulk.encode(part)]
+        return [
+            self.ids[part] for word in cut(text, steps) for part in self.bulk.parts(word.encode())
+        ]
+
+    def framed(self, ids: Sequence[int]) -> list[int]:
+        """The ids of a whole text with those that this tokenizer puts before and after one, such
+        as <s>; one that it begins with already is not doubled."""
+        begin, end = self.rules.begin, self.rules.end
+        begins = bool(begin) and tuple(ids[: len(begin)]) == begin
+        return [*(() if begins else begin), *ids, *end]
 
     def encode_many(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Many texts -> the ids of each, as `encode` gives them; special tokens stay text.
 
         By tiktoken however short they are, on several threads.
         """
+        if threads == 1 and (self._found_anyway or self.rules.steps != (GPT2,)):
+            return [self.encode(text) for text in texts]
         if threads == 1:
-            return [self._bulk.encode_all(_whole_characters(text)) for text in texts]
+            return [self.bulk.encode_all(_whole_characters(text)) for text in texts]
         from concurrent.futures import ThreadPoolExecutor
 
         size = -(-len(texts) // (4 * threads)) or 1
@@ -184,10 +212,23 @@ class Tokenizer:
         """The bytes of one token. Raises TokenizerError for an id outside 0…n_vocab-1."""
         try:
             if token >= 0:
-                return self._bytes[token]
+                value = self._bytes[token]
+                if value is None:
+                    value = self._bytes[token] = self._bytes_of_text(self._texts[token])
+                return value
         except (IndexError, TypeError):
             pass
         raise TokenizerError(f"token {token!r} is not in the vocabulary 0…{self.n_vocab - 1}")
+
+    def _bytes_of_text(self, text: str) -> bytes:
+        """A token that no merge makes is decoded as `tokenizers` does: by the byte symbols where
+        it is spelled in them, else as it stands."""
+        if text in self.special_tokens or (text in self._added and text in self._unmade):
+            return text.encode()
+        try:
+            return unspell(text)
+        except UnicodeEncodeError:
+            return _whole_characters(text).encode()
 
     # What there is to see
 
@@ -196,19 +237,23 @@ class Tokenizer:
         """The id of <|endoftext|>, if the vocabulary has it."""
         return self.special_tokens.get(END_OF_TEXT)
 
-    @property
     def fingerprint(self) -> str:
-        """sha256 of all that makes ids of a text and a text of ids: two tokenizers with the same
-        one are the same."""
-        digest = hashlib.sha256()
-        for value in self._bytes:
-            digest.update(len(value).to_bytes(4) + value)
-        ranked = sorted(self._ranks, key=self._ranks.__getitem__)
-        for part in (part for pair in ranked for part in pair):
-            digest.update(len(part).to_bytes(4) + part)
-        for text, token in sorted(self.special_tokens.items()):
-            digest.update(f"{token} {text}\n".encode())
-        return digest.hexdigest()
+        """sha256 of what it does, however its files are written: the bytes of each id, which ids
+        are special, and the merges in their order. Equal for two that give the same ids."""
+        import hashlib
+
+        special = set(self.special_tokens.values())
+        parts = [
+            b"%d %d %b\n" % (token in special, len(value), value)
+            for token, value in enumerate(map(self.bytes_of, range(self.n_vocab)))
+        ]
+        parts += [
+            b"%d %d %b%b\n" % (len(left), len(right), left, right)
+            for left, right in sorted(self.ranks, key=self.ranks.__getitem__)
+        ]
+        if not self.rules.plain:
+            parts.append(repr(self.rules).encode())
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
     def pieces(self, text: str | Sequence[int]) -> list[Piece]:
         """Each token of a text (or of ids) with its text and its bytes."""
@@ -226,14 +271,19 @@ class Tokenizer:
         """The work behind `encode`: each word of the text with the merges that formed it.
 
         Raises InputError for a word of more than 1000 bytes."""
-        words = list(split(_whole_characters(text)))
+        words = list(self._words(_whole_characters(text)))
         for word in words:
             if (n := len(word.encode())) > _MOST_SHOWN:
                 raise InputError(
                     f"{word[:20]!r}... is one word of {n} bytes; merges are shown for words of up "
                     f"to {_MOST_SHOWN}: shorten it"
                 )
-        return [merge_word(word, self._ranks) for word in words]
+        return [merge_word(word, self.ranks) for word in words]
+
+    def _words(self, text: str) -> Iterator[str]:
+        for part in extract(text, self._added, ()):
+            if isinstance(part, str):
+                yield from cut(part, self.rules.steps)
 
     def __repr__(self) -> str:
         return f"Tokenizer(n_vocab={self.n_vocab}, special={list(self.special_tokens)})"
@@ -252,7 +302,8 @@ class Tokenizer:
         special: more special tokens than those that no merge makes and that are written
         <|like this|>, <this> or [THIS]; these are taken from the vocabulary.
         """
-        return cls._of(read_vocabulary(Path(vocab), Path(merges), special))
+        with _uncollected():
+            return cls._of(read_vocabulary(Path(vocab), Path(merges), special))
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str]) -> Tokenizer:
@@ -262,22 +313,20 @@ class Tokenizer:
         Beside the first, the files in which Hugging Face's library lists special tokens are read
         where they exist, and settings that would give other ids are refused.
         """
-        return cls._of(read_folder(Path(folder)))
+        with _uncollected():
+            return cls._of(read_folder(Path(folder)))
 
     @classmethod
     def _of(cls, tables: Tables) -> Tokenizer:
-        return cls(tables.vocab, tables.merges, tables.special)
+        return cls(tables.vocab, tables.merges, tables.special, tables.rules)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write vocab.json, merges.txt, special_tokens.json, and tokenizer_config.json for
-        `transformers`, each whole or not at all."""
-        special = {token: text for text, token in self.special_tokens.items()}
-        vocab = {
-            special[token] if token in special else _spell(value): token
-            for token, value in enumerate(self._bytes)
-        }
-        merges = [(_spell(left), _spell(right)) for left, right in self._ranks]
-        tables = Tables(vocab=vocab, merges=merges, special=self.special_tokens)
+        `transformers`, each whole or not at all; with rules of its own also tokenizer.json."""
+        vocab = {text: token for token, text in enumerate(self._texts)}
+        tables = Tables(
+            vocab=vocab, merges=self._merges, special=self.special_tokens, rules=self.rules
+        )
         end = END_OF_TEXT if END_OF_TEXT in self.special_tokens else None
         write_folder(Path(folder), tables, end)
 
@@ -301,31 +350,24 @@ class Tokenizer:
         if isinstance(special, str) or len(set(special)) != len(special):
             raise InputError(f"special must be different tokens in a list, not {special!r}")
         learned = learn_merges(map(_whole_characters, texts), n_vocab - 256 - len(special))
-        merges = [(_spell(left), _spell(right)) for left, right in learned]
+        merges = [(spell(left), spell(right)) for left, right in learned]
         vocab = {symbol: token for token, symbol in enumerate(byte_symbols())}
         for left, right in merges:
             vocab.setdefault(left + right, len(vocab))
         return cls(vocab, merges, {text: len(vocab) + i for i, text in enumerate(special)})
 
 
-def _check_bijection(ids: Mapping[str, int]) -> None:
-    taken = bytearray(len(ids))
-    for text, token in ids.items():
-        if type(token) is not int:
-            raise TokenizerError(f"token {text!r} has an id that is no number: {token!r}")
-        if not 0 <= token < len(ids) or taken[token]:
-            raise TokenizerError(
-                f"ids must be 0…{len(ids) - 1}, each once; token {text!r} has {token}"
-            )
-        taken[token] = 1
-
-
-def _why_not_made(text: str) -> str:
-    symbols = set(byte_symbols())
-    for symbol in text:
-        if symbol not in symbols:
-            return f"token {text!r} is not spelled in GPT-2's byte symbols: {symbol!r}"
-    return f"token {text!r} is made by no merge and is not listed as special"
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile: it would go through everything, again and again, because
+    of a hundred thousand texts and pairs that all stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _whole_characters(text: str) -> str:
@@ -335,8 +377,3 @@ def _whole_characters(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
-
-
-def _spell(value: bytes) -> str:
-    symbols = byte_symbols()
-    return "".join(symbols[byte] for byte in value)

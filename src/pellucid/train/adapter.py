@@ -22,12 +22,14 @@ import numpy as np
 from ..checkpoint.safetensors_file import SafetensorsFile, write
 from ..errors import CheckpointError, InputError
 from ..files import Reader, new_folder
+from ..tokenizer import Tokenizer
 
 __all__ = [
     "TARGETS",
     "Adapter",
     "check",
     "check_base",
+    "check_tokenizer",
     "fingerprint",
     "load",
     "merge",
@@ -42,6 +44,7 @@ PEFT_CONFIG = "adapter_config.json"
 PEFT_NUMBERS = "adapter_model.safetensors"
 _FORMAT = "pellucid-adapter"
 _KEYS = {"format", "rank", "alpha", "targets", "base", "sha256"}
+_MORE = {"tokenizer"}  # those of 2026-11-25 and before have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class Adapter:
     (LoRA, arXiv 2106.09685, §4.1).
 
     base: `fingerprint` of the weights that it was trained on. tensors: "h.0.attn.c_attn.A"
-    [in, rank] and "….B" [rank, out]. Raises InputError for a setting out of range.
+    [in, rank] and "….B" [rank, out]. tokenizer: `Tokenizer.fingerprint` of the texts' ids, where
+    it is known. Raises InputError for a setting out of range.
     """
 
     rank: int
@@ -58,6 +62,7 @@ class Adapter:
     targets: tuple[str, ...]
     base: str
     tensors: Mapping[str, np.ndarray]
+    tokenizer: str | None = None
 
     def __post_init__(self) -> None:
         check(self.rank, self.alpha, self.targets)
@@ -114,6 +119,15 @@ def check_base(tensors: Mapping[str, np.ndarray], adapter: Adapter) -> None:
         )
 
 
+def check_tokenizer(tokenizer: Tokenizer | None, adapter: Adapter) -> None:
+    """Raises CheckpointError when texts would have other ids than those it was trained on."""
+    if tokenizer is not None and adapter.tokenizer not in (None, tokenizer.fingerprint()):
+        raise CheckpointError(
+            "the adapter was trained with another tokenizer than this checkpoint's, though its "
+            "weights are the same: give the checkpoint that its run started from"
+        )
+
+
 def save(folder: Path, adapter: Adapter) -> Path:
     """Write a folder that is there whole or not at all; an earlier adapter there is replaced.
 
@@ -129,6 +143,8 @@ def save(folder: Path, adapter: Adapter) -> Path:
             "base": adapter.base,
             "sha256": _sha256(partial / NUMBERS),
         }
+        if adapter.tokenizer is not None:
+            config["tokenizer"] = adapter.tokenizer
         (partial / CONFIG).write_bytes((json.dumps(config, indent=2) + "\n").encode())
     return folder
 
@@ -139,9 +155,11 @@ def load(folder: str | os.PathLike[str]) -> Adapter:
     if not (path / CONFIG).is_file():
         raise CheckpointError(f"{path} is no adapter: it has no {CONFIG}")
     config = Reader(error=CheckpointError).read_object(path / CONFIG)
-    if set(config) != _KEYS or config["format"] != _FORMAT:
+    if set(config) - _MORE != _KEYS or config["format"] != _FORMAT:
         raise CheckpointError(f"{path / CONFIG} must hold {', '.join(sorted(_KEYS))}: no more")
     kinds = {"rank": int, "alpha": (int, float), "targets": list, "base": str, "sha256": str}
+    if "tokenizer" in config:
+        kinds["tokenizer"] = str
     for key, kind in kinds.items():
         if not isinstance(config[key], kind) or isinstance(config[key], bool):  # type: ignore[arg-type]
             raise CheckpointError(f"{path / CONFIG}: {key} is of the wrong kind")
@@ -170,6 +188,7 @@ def load(folder: str | os.PathLike[str]) -> Adapter:
         targets=targets,
         base=config["base"],
         tensors=tensors,
+        tokenizer=config.get("tokenizer"),
     )
 
 

@@ -13,15 +13,18 @@ from ..checkpoint import Checkpoint
 from ..data.corpus import Corpus, open_corpus
 from ..errors import InputError
 from ..hparams import HParams
+from ..tokenizer import Tokenizer
 from ..weights import initialise, shapes
 from .batches import IGNORE, Batches
 from .config import TrainConfig
 from .state import Saved
-from .task import Rows, Task
+from .task import Progress, Rows, Task
 
 __all__ = ["Language"]
 
 Tensor = Any
+
+_CORPUS = "corpus"  # the name of what a checkpoint keeps
 
 
 class Language(Task):
@@ -32,21 +35,23 @@ class Language(Task):
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.held_out: Rows | None = None
+        self.notes: list[str] = []
 
     def begin(self, saved: Saved | None) -> Checkpoint:
         config = self.config
         self.corpus: Corpus = open_corpus(config.corpus)
         tokenizer = self.corpus.tokenizer()
         model = self._model(tokenizer.n_vocab, saved)
-        if model.hparams.n_vocab != tokenizer.n_vocab:
-            raise InputError(
-                f"{config.corpus} was made with a vocabulary of {tokenizer.n_vocab}, the "
-                f"checkpoint has {model.hparams.n_vocab}: pellucid data --tokenizer "
-                f"{config.start or config.out}"
-            )
+        self._check_same(model, tokenizer, saved)
         self.n_ctx = model.hparams.n_ctx
         self.batches = Batches(self.corpus.train, self.n_ctx, config.seed, aligned=config.aligned)
-        self.held_out = _held_out(self.corpus, self.n_ctx, config)
+        if n := self.batches.n_left_out:
+            self.notes.append(
+                f"{n:,} of {n + self.batches.n_rows:,} rows hold nothing that is to be learned, "
+                "and are left out"
+            )
+        if config.eval_every:
+            self._hold_out()
         return Checkpoint(
             hparams=model.hparams,
             tensors={name: model.tensors[name] for name in shapes(model.hparams)},
@@ -65,8 +70,15 @@ class Language(Task):
         inputs, targets = rows
         return model(inputs, targets), {}
 
+    def kept(self) -> dict[str, np.ndarray]:
+        return {_CORPUS: _as_array(self.corpus.fingerprint())}
+
     def source(self) -> Mapping[str, Any]:
         return self.corpus.card
+
+    def card(self, progress: Progress) -> dict[str, Any]:
+        rows = {"n": self.batches.n_rows, "left_out": self.batches.n_left_out}
+        return {**super().card(progress), "rows": rows}
 
     def facts(self) -> list[tuple[str, str]]:
         return [("tokens", f"{self.config.steps * self.config.batch * self.n_ctx:,}")]
@@ -75,6 +87,46 @@ class Language(Task):
         chat, measure = super().commands(model)
         prompt = self.config.sample_prompt
         return (chat, f'pellucid generate "{prompt}" --model {model}', measure)
+
+    def _check_same(self, model: Checkpoint, tokenizer: Tokenizer, saved: Saved | None) -> None:
+        """The corpus must be the one that the run began with, in the model's own ids."""
+        config = self.config
+        before = None if saved is None else saved.kept.get(_CORPUS)
+        if before is not None and not np.array_equal(before, _as_array(self.corpus.fingerprint())):
+            raise InputError(
+                f"{config.corpus} is not the corpus that the run in {config.out} began with, or "
+                f"was made anew: pellucid train {config.corpus} --out ANOTHER"
+            )
+        own = model.tokenizer
+        same = own is None or own.fingerprint() == tokenizer.fingerprint()
+        if same and model.hparams.n_vocab == tokenizer.n_vocab:
+            return
+        whose = config.start if saved is None else saved.path / "model"
+        raise InputError(
+            f"{config.corpus} was made with another tokenizer, and a vocabulary of "
+            f"{tokenizer.n_vocab}, than {whose} has, with {model.hparams.n_vocab}: its ids mean "
+            f"other texts there. Make it with that one: pellucid data TEXTS {config.corpus} "
+            f"--tokenizer {whose}"
+        )
+
+    def _hold_out(self) -> None:
+        """Rows of the held-out text, or a note why there is no held-out loss."""
+        split, config = self.corpus.validation, self.config
+        if split.n_tokens < self.n_ctx + 1:
+            told = f"has {split.n_tokens:,} tokens, and a row needs {self.n_ctx + 1:,}"
+            if not split.n_tokens:
+                told = "is empty"
+            self.notes.append(
+                f"no held-out loss: the held-out text {told} (more is held out by "
+                "pellucid data --validation)"
+            )
+            return
+        try:
+            rows = Batches(split, self.n_ctx, aligned=config.aligned)
+        except InputError:  # it has no reply of the assistant
+            self.notes.append("no held-out loss: nothing in the held-out text is to be learned")
+            return
+        self.held_out = rows.evenly(config.eval_rows)
 
     def _model(self, n_vocab: int, saved: Saved | None) -> Checkpoint:
         config = self.config
@@ -92,11 +144,5 @@ class Language(Task):
         return Checkpoint(hparams=hparams, tensors=initialise(hparams, config.seed))
 
 
-def _held_out(
-    corpus: Corpus, n_ctx: int, config: TrainConfig
-) -> tuple[np.ndarray, np.ndarray] | None:
-    if corpus.validation.n_tokens < n_ctx + 1:
-        return None
-    rows = Batches(corpus.validation, n_ctx, aligned=config.aligned)
-    inputs, targets = rows.evenly(config.eval_rows)
-    return (inputs, targets) if (targets != IGNORE).any() else None
+def _as_array(digest: str) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(digest), np.uint8)

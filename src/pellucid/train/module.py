@@ -18,7 +18,7 @@ from torch import nn
 
 from ..backend.torch import TorchBackend
 from ..hparams import HParams
-from ..model import Pass, gpt2
+from ..model import Pass, forward
 from ..weights import shapes
 from .batches import IGNORE
 from .distributed import gathered
@@ -72,7 +72,7 @@ class GPTModule(Weights):
     def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
         """tokens [batch, position] -> logits [batch, position, n_vocab]; with targets
         [batch, position] -> the sum of -log p(target) in nats, over all but IGNORE."""
-        logits = gpt2(tokens, self, self.run)
+        logits = forward(tokens, self, self.run)
         if targets is None:
             return logits
         rows = logits.reshape(-1, self.hparams.n_vocab)

@@ -43,18 +43,33 @@ class Pairs:
     """What a preference run learns from. train, validation: places in `pairs`; no prompt is in
     both. reference [pair, 2]: log π_ref of the chosen and the rejected reply, in nats.
     n_too_long: pairs left out, because they do not fit into the window. n_bad: rows left out,
-    because they are no pairs."""
+    because they are no pairs. n_equal: because both replies are the same."""
 
     pairs: Sequence[Pair]
     train: np.ndarray
     validation: np.ndarray
     n_too_long: int
     n_bad: int
+    n_equal: int
     seed: int
     reference: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.reference = np.full((len(self.pairs), 2), np.nan)
+
+    @property
+    def n_prompts(self) -> int:
+        return len({pair.prompt for pair in self.pairs})
+
+    @property
+    def left_out(self) -> str:
+        """How many, and why; empty where all are taken."""
+        counts = (
+            (self.n_too_long, "too long for the window"),
+            (self.n_equal, "of two equal replies"),
+            (self.n_bad, "rows no pairs"),
+        )
+        return ", ".join(f"{n:,} {why}" for n, why in counts if n)
 
     @property
     def digest(self) -> np.ndarray:
@@ -69,6 +84,7 @@ class Pairs:
             "validation_pairs": len(self.validation),
             "too_long": self.n_too_long,
             "bad": self.n_bad,
+            "equal": self.n_equal,
             "sha256": self.digest.tobytes().hex(),
         }
 
@@ -112,6 +128,7 @@ class Preferences(Task):
     def __init__(self, config: PreferenceConfig) -> None:
         self.config: PreferenceConfig = config
         self.held_out: Rows | None = None
+        self.notes: list[str] = []
 
     def begin(self, saved: Saved | None) -> Checkpoint:
         config = self.config
@@ -128,6 +145,13 @@ class Preferences(Task):
                     "give the same, or another --out"
                 )
             self.pairs.reference = saved.kept[_REFERENCE]
+        if config.eval_every and config.held_out and not len(self.pairs.validation):
+            self.notes.append(
+                f"no held-out loss: held_out = {config.held_out:g} of {self.pairs.n_prompts} "
+                "prompts is not one of them"
+            )
+        if left_out := self.pairs.left_out:
+            self.notes.append(f"left out: {left_out}")
         return Checkpoint(
             hparams=model.hparams,
             tensors=model.tensors,
@@ -177,10 +201,8 @@ class Preferences(Task):
 
     def facts(self) -> list[tuple[str, str]]:
         pairs = self.pairs
-        left_out = f", {pairs.n_too_long:,} too long for the window" if pairs.n_too_long else ""
-        left_out += f", {pairs.n_bad:,} rows no pairs" if pairs.n_bad else ""
         learned = f"{len(pairs.train):,} to learn from, {len(pairs.validation):,} held out"
-        return [("pairs", learned + left_out)]
+        return [("pairs", ", ".join([learned, *([pairs.left_out] if pairs.left_out else [])]))]
 
 
 def log_probabilities(model: Any, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -204,7 +226,8 @@ def dpo_loss(margins: Tensor, label_smoothing: float = 0.0) -> Tensor:
 
 
 def _read(config: PreferenceConfig, template: Template, tokenizer: Tokenizer, n_ctx: int) -> Pairs:
-    pairs, n_bad = read_pairs(Path(config.corpus), template, tokenizer, skip_bad=config.skip_bad)
+    file = Path(config.corpus)
+    pairs, n_bad, n_equal = read_pairs(file, template, tokenizer, skip_bad=config.skip_bad)
     fitting = [pair for pair in pairs if pair.longest <= n_ctx + 1]
     prompts = list(dict.fromkeys(pair.prompt for pair in fitting))
     drawn = np.random.default_rng(config.seed).permutation(len(prompts))
@@ -222,5 +245,6 @@ def _read(config: PreferenceConfig, template: Template, tokenizer: Tokenizer, n_
         validation=np.flatnonzero(for_validation),
         n_too_long=n_too_long,
         n_bad=n_bad,
+        n_equal=n_equal,
         seed=config.seed,
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint
 from ..data.corpus import CARD, open_corpus
-from ..data.files import find_files
+from ..data.files import find_files, sha256
 from ..data.prepare import Progress, write_corpus
 from ..errors import CheckpointError, InputError, TrainingError
 from .config import PreferenceConfig, TalkConfig, TrainConfig, read_config
@@ -80,8 +80,10 @@ def corpus_folder(config: TrainConfig, texts: Sequence[str]) -> tuple[Path, bool
 
 def _same_texts(corpus: Path, texts: Sequence[str]) -> bool:
     """Raises InputError where the corpus was made from other texts."""
-    before = {(file["file"], file["bytes"]) for file in open_corpus(corpus).card["sources"]}
-    if before != {(file.name, file.size) for file in find_files(texts, without=corpus)}:
+    before = open_corpus(corpus).card["sources"]
+    files = find_files(texts, without=corpus)
+    same = {(file["file"], file["bytes"]) for file in before} == {(f.name, f.size) for f in files}
+    if not same or {each["sha256"] for each in before} != {sha256(file.path) for file in files}:
         raise InputError(
             f"{corpus} was made from other texts, or they have changed: choose another --out, or "
             f"go on with the texts as they were: pellucid train --resume {corpus.parent}"
@@ -130,8 +132,12 @@ def learn(trainer: Trainer, screen: Console) -> int:
     screen.quiet = not first
     for wrong in trainer.damaged:
         screen.print(f"Damaged, and passed over: {wrong}", markup=False, soft_wrap=True)
+    for note in trainer.notes:
+        screen.print(f"Note: {note}.", markup=False, soft_wrap=True)
     if trainer.step == config.steps:
         screen.print(f"All {trainer.step:,} steps were done before.")
+        more = f"For more: pellucid train --resume {config.out} --steps {2 * config.steps}"
+        screen.print(more, markup=False, soft_wrap=True)
     elif trainer.step:
         screen.print(f"Goes on after step {trainer.step:,}.")
     title = f"{config.out}: {trainer.hparams.n_params:,} parameters"

@@ -69,6 +69,7 @@ def save(
             model.tokenizer,
             card=model.card,
             template=model.template,
+            roles=model.roles,
         )
         moments = {name: np.ascontiguousarray(x) for name, x in optimizer.items()}
         moments |= {_KEPT + name: np.ascontiguousarray(x) for name, x in (kept or {}).items()}

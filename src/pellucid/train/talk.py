@@ -1,4 +1,4 @@
-"""The embedded talk model: a GPT small enough to read, trained in seconds on a few sentences.
+"""The embedded model `talk`: a GPT small enough to read, trained in seconds on a few sentences.
 
 It is GPT-2's model and GPT-2's kind of tokenizer, with a window of 8 tokens. It memorises the
 sentences below, and that is all it can do. `pellucid train talk` makes it again.
@@ -64,6 +64,7 @@ class Talk(Task):
     def __init__(self, config: TalkConfig) -> None:
         self.config = config
         self.held_out: Rows | None = None
+        self.notes: list[str] = []
         # Twice, a word's letters are merged; "clapper" is there once and stays in two pieces.
         tokenizer = Tokenizer.train([*SENTENCES, *SENTENCES[1:]], _HPARAMS.n_vocab)
         end = tokenizer.special_tokens["<|endoftext|>"]

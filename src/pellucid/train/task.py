@@ -61,12 +61,14 @@ class Task(Protocol):
     """One kind of run. The trainer calls `begin`, then `ready`, then the rest in each step.
 
     config: whose `labels` say what the loss is called. made_by: the command, for cards.
-    held_out: rows on which the loss is measured now and then, or None.
+    held_out: rows on which the loss is measured now and then, or None. notes: what a person
+    should know of what is learned from, a sentence each.
     """
 
     config: TrainConfig
     made_by: str
     held_out: Rows | None
+    notes: list[str]
 
     def begin(self, saved: Saved | None) -> Checkpoint:
         """Open what is learned from -> the model to train, with tokenizer and template.

@@ -22,19 +22,23 @@ import torch
 from .. import checkpoint
 from ..backend.torch import TorchBackend
 from ..checkpoint import Checkpoint
-from ..errors import InputError, TrainingError
+from ..errors import InputError, PellucidError, TrainingError
 from ..files import write_file
+from ..tokenizer import Tokenizer
 from . import adapter, log, lora, state
 from .distributed import gathered, join, wait_for_last
 from .log import StepReport
 from .module import GPTModule
 from .optimizer import Optimizers
+from .state import Saved
 from .task import OUTLIER_WINDOW, Progress, Rows, Task
 from .wrap import wrapped
 
 __all__ = ["Trainer", "draws", "fast_in_bfloat16"]
 
 Tensor = Any
+
+_BASE = "base"  # the name of what a checkpoint keeps
 
 # Fields that may differ when a run goes on: they do not change what is computed.
 _MAY_CHANGE = {
@@ -72,10 +76,14 @@ class Trainer:
         if self.processes.first:
             state.sweep(self.out)
         saved, self.damaged = state.newest(self.out)
+        self.notes: list[str] = []
         if saved is not None:
-            self._check_same_run()
+            self._check_same_run(int(saved.progress["step"]))
         model = task.begin(saved)
+        self.base = _base(config.start, model, saved, self.notes)
+        self.notes += task.notes
         self.hparams, self.tokenizer, self.template = model.hparams, model.tokenizer, model.template
+        self.roles = model.roles
         self.module = GPTModule(model.hparams, model.tensors, self.backend)
         self.called = wrapped(self.module, config, self.processes, saved.kept if saved else {})
         self.parameters = list(self.module.parameters())
@@ -109,11 +117,9 @@ class Trainer:
         config, progress, begin = self.config, self.progress, time.perf_counter()
         rows = self.task.take(self.step * config.batch, config.batch)
         learned = self.task.count(rows)
-        if not learned:
-            raise TrainingError(f"step {self.step + 1}: nothing in its rows is to be learned")
         self.measures = {}
-        loss = self._gradients(rows, learned)
-        norm = self._clipped_norm()
+        loss = self.gradients(rows, learned)
+        norm = self.clipped_norm()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"step {self.step + 1}: the loss ({loss}) or the gradient's norm ({norm}) is not "
@@ -155,8 +161,9 @@ class Trainer:
                 self._save_adapter()
         return report
 
-    def _gradients(self, rows: Rows, learned: int) -> float:
-        """Mean loss of the step, its gradients added up over micro-batches."""
+    def gradients(self, rows: Rows, learned: int) -> float:
+        """Mean loss of a step on these rows, of which `learned` tokens count; its gradients are
+        added to the parameters', micro-batch by micro-batch."""
         config, processes = self.config, self.processes
         mine = len(rows[0]) // processes.world
         size = config.micro_batch or mine
@@ -182,7 +189,8 @@ class Trainer:
             mean = self.processes.sum(value, self.backend.device) / count
             self.measures[prefix + name] = mean
 
-    def _clipped_norm(self) -> float:
+    def clipped_norm(self) -> float:
+        """The norm of all gradients together, which `clip` then bounds."""
         parameters = [p for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         return float(gathered(norm))
@@ -245,12 +253,13 @@ class Trainer:
             card=self.task.card(self.progress),
             template=self.template,
             path=self.out,
+            roles=self.roles,
         )
 
     def save(self) -> Path:
         """A checkpoint of the whole run, from which it goes on exactly."""
         moments = {name: x.cpu().numpy() for name, x in self.optimizers.tensors().items()}
-        model, kept = self.checkpoint(), self.task.kept()
+        model, kept = self.checkpoint(), {**self.task.kept(), **self.base}
         if self.config.lora_rank:  # merged weights do not give the base and the adapter back
             model = replace(model, tensors=lora.base(self.module))
             kept = {**kept, **lora.matrices(self.module)}
@@ -262,7 +271,7 @@ class Trainer:
         return path
 
     def _save_adapter(self) -> None:
-        learned = lora.adapter(self.module)
+        learned = replace(lora.adapter(self.module), tokenizer=_fingerprint(self.tokenizer))
         if self.processes.first:
             adapter.save(self.out / "adapter", learned)
 
@@ -277,9 +286,10 @@ class Trainer:
             model.tokenizer,
             card=model.card,
             template=model.template,
+            roles=model.roles,
         )
 
-    def _check_same_run(self) -> None:
+    def _check_same_run(self, done: int) -> None:
         path = self.out / "config.toml"
         if not path.is_file():
             return
@@ -288,11 +298,45 @@ class Trainer:
         changed = [
             name for name, value in before.items() if name not in _MAY_CHANGE and now[name] != value
         ]
+        if "steps" in changed and self.config.steps > done:
+            changed.remove("steps")
+            self.notes.append(
+                f"the run had {before['steps']:,} steps and now has {now['steps']:,}: from here "
+                "on its rates are those of a run of so many"
+            )
         if changed:
             raise InputError(
                 f"{self.out} holds a run with another {', '.join(changed)}: give the same "
                 "as before to go on, or another --out"
             )
+
+
+def _base(
+    start: str | None, model: Checkpoint, saved: Saved | None, notes: list[str]
+) -> dict[str, np.ndarray]:
+    """What a checkpoint keeps of the model that the run started from, by name. Notes where that
+    has changed since: the run goes on from its own copy."""
+    if start is None:
+        return {}
+    if saved is None:
+        digest = bytes.fromhex(adapter.fingerprint(model.tensors))
+        return {_BASE: np.frombuffer(digest, np.uint8)}
+    if (before := saved.kept.get(_BASE)) is None:
+        return {}
+    try:
+        now = checkpoint.load(start).tensors if Path(start).exists() else None
+    except PellucidError:  # it is not needed any more
+        now = None
+    if now is not None and bytes.fromhex(adapter.fingerprint(now)) != before.tobytes():
+        notes.append(
+            f"{start} has other weights than when the run began, which goes on with those of its "
+            "own checkpoints; to begin with the new ones, choose another --out"
+        )
+    return {_BASE: before}
+
+
+def _fingerprint(tokenizer: Tokenizer | None) -> str | None:
+    return None if tokenizer is None else tokenizer.fingerprint()
 
 
 def draws(seed: int, step: int, row: int) -> int:

@@ -59,7 +59,7 @@ class View:
         self._screen: Any = None
         self._drawing = False
         self._notes: list[str] = []  # that came while it was drawn
-        self._points: list[tuple[int, float]] = []  # (step, loss)
+        self.points: list[tuple[int, float]] = []  # (step, loss) of the curve, thinned out
         self._stride = 1  # every so many steps a point
         self._held_out: list[tuple[int, float]] = []
         self._outliers: list[tuple[int, float]] = []
@@ -130,9 +130,9 @@ class View:
     def _add(self, report: StepReport) -> None:
         self._recent.append(report)
         if report.step % self._stride == 0:
-            self._points.append((report.step, report.loss))
-            if len(self._points) > _KEEP:
-                self._points = self._points[1::2]
+            self.points.append((report.step, report.loss))
+            if len(self.points) > _KEEP:
+                self.points = self.points[1::2]
                 self._stride *= 2
         if report.validation_loss is not None:
             self._held_out.append((report.step, report.validation_loss))
@@ -151,23 +151,28 @@ class View:
         figures = [("loss", f"{loss:.3f}")]
         if self.labels.perplexity:
             figures.append(("perplexity", _perplexity(loss)))
-        figures.append(("held out", "–" if held_out is None else f"{held_out:.3f}"))
+        figures.append(("held out", self._none() if held_out is None else f"{held_out:.3f}"))
         if self.labels.perplexity:
-            figures.append(("perplexity", "–" if held_out is None else _perplexity(held_out)))
+            figures.append(
+                ("perplexity", self._none() if held_out is None else _perplexity(held_out))
+            )
         for name in self.labels.measures:
             values = [r.measures[name] for r in self._recent if name in r.measures]
-            figures.append((name, f"{sum(values) / len(values):.3f}" if values else "–"))
+            figures.append((name, f"{sum(values) / len(values):.3f}" if values else self._none()))
         return [
             *figures,
             ("rate", f"{last.rate:.1e}"),
             ("gradient", f"{last.norm:.2f}"),
-            ("tokens/s", f"{tokens / seconds:,.0f}" if seconds > 0 else "–"),
+            ("tokens/s", f"{tokens / seconds:,.0f}" if seconds > 0 else self._none()),
             ("left", self._left(last.step)),
         ]
 
+    def _none(self) -> str:
+        return "-" if self.console.options.ascii_only else "–"
+
     def _left(self, step: int) -> str:
         if not self._taken:
-            return "–"
+            return self._none()
         each = (self._clock() - self._begin) / self._taken
         return duration(each * (self.steps - step))
 
@@ -238,7 +243,7 @@ class View:
     def _chart(self, width: int, height: int, plain: bool) -> list[Text]:
         from rich.text import Text
 
-        points = self._points or [(self._recent[-1].step, self._recent[-1].loss)]
+        points = self.points or [(self._recent[-1].step, self._recent[-1].loss)]
         steps, losses = (np.array(column, float) for column in zip(*points, strict=True))
         span = (float(steps[0]), float(max(steps[-1], steps[0] + 1)))
         marked = [loss for _, loss in self._held_out + self._outliers]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConversationPerplexity",
     "Perplexity",
+    "Turn",
     "Words",
     "conversation_perplexity",
     "perplexity",
@@ -85,6 +86,14 @@ class ConversationPerplexity:
         return {"replies": self.replies.to_dict(), "everything": self.everything.to_dict()}
 
 
+class Turn(NamedTuple):
+    """weight: 0 where a reply of the assistant is given, and not measured as one of its own."""
+
+    role: str
+    text: str
+    weight: int = 1
+
+
 class _Document(NamedTuple):
     """kinds [len(ids)]: 0 given, never scored; 1 scored; 2 scored, a reply's."""
 
@@ -140,7 +149,7 @@ def perplexity(
 
 def conversation_perplexity(
     gpt: GPT,
-    conversations: Iterable[Sequence[Message | tuple[str, str] | Mapping[str, str]]],
+    conversations: Iterable[Sequence[Turn | Message | tuple[str, str] | Mapping[str, Any]]],
     *,
     template: str | None = None,
     stride: int | None = None,
@@ -151,7 +160,8 @@ def conversation_perplexity(
     """How well a model predicts conversations in its chat template, each on its own.
 
     Scored are a turn's words and the tokens that close it; what opens a turn is given. Once for
-    the assistant's turns, once for all. Turns are messages, (role, text), or {"role", "text"}.
+    the assistant's turns, once for all. Turns are messages, (role, text), or {"role", "text"};
+    the third of a turn, or "weight", is 0 where a reply is given and not the assistant's own.
     """
     window, stride = _check(gpt, window, stride)
     chosen = choose_template(gpt, template)
@@ -162,7 +172,7 @@ def conversation_perplexity(
             ids: list[int] = []
             kinds: list[int] = []
             for turn in turns:
-                role, text = _turn(turn)
+                role, text, weight = _turn(turn)
                 if role not in chosen.frames or not isinstance(text, str):
                     raise InputError(
                         f"conversation {number}: a turn needs a text and a role among "
@@ -170,11 +180,11 @@ def conversation_perplexity(
                     )
                 whole = chosen.turn(gpt.tokenizer, role, text)
                 n_opening = sum(
-                    len(gpt.encode(part)) if part == "\n" else 1
+                    len(gpt.tokenizer.encode(part)) if part == "\n" else 1
                     for part in chosen.frames[role].before
                 )
                 ids += whole
-                kinds += [0] * n_opening + [2 if role == "assistant" else 1] * (
+                kinds += [0] * n_opening + [2 if role == "assistant" and weight != 0 else 1] * (
                     len(whole) - n_opening
                 )
             yield _opened(ids, np.asarray(kinds, np.int8), begin, 0)
@@ -191,8 +201,10 @@ def conversation_perplexity(
     return ConversationPerplexity(replies, everything)
 
 
-def _turn(turn: Any) -> tuple[Any, Any]:
-    return (turn.get("role"), turn.get("text")) if isinstance(turn, Mapping) else tuple(turn)
+def _turn(turn: Any) -> tuple[Any, Any, Any]:
+    if isinstance(turn, Mapping):
+        return turn.get("role"), turn.get("text"), turn.get("weight", 1)
+    return (*turn, 1)[:3]
 
 
 def windows(n_ids: int, window: int, stride: int) -> Iterator[tuple[int, int, int]]:

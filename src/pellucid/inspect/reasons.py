@@ -15,11 +15,11 @@ from ..draw.pictures import Bars, Lines, Section, Tabs
 from ..errors import InputError
 from ..sequence import Alternative
 from ..visible import on_one_line, quoted
-from .ablation import Ablation, Sweep, ablate, ablate_each
-from .attention import HeadLabels, head_labels
+from .ablations import Ablation, Sweep, ablate, ablate_each
 from .attribution import Attribution, attribute
 from .finding import Finding, chosen, likeliest, read, shortened, token_name, whole
 from .lens import LogitLens, logit_lens
+from .patterns import HeadLabels, head_labels
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -130,7 +130,10 @@ def why(
     is 1; those before it then belong to the prompt. labels: also measure what the heads do in
     general. Raises InputError where the continuation has no such token.
     """
-    following = None if continuation is None else gpt.encode(continuation)
+    if isinstance(continuation, str):
+        following: list[int] | None = gpt.tokenizer.encode(continuation)
+    else:
+        following = None if continuation is None else gpt.encode(continuation)
     if following == []:
         raise InputError("the continuation is empty: name at least one token, or leave it out")
     n = len(following or [0])

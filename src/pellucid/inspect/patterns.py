@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,22 @@ from ..errors import InputError
 from .cost import BUDGET
 from .finding import Finding, chosen, head_names, layer_names, read, shortened, token_names, whole
 from .recorder import trace
+from .threads import side_by_side
 
 if TYPE_CHECKING:
     from ..backend import Array
     from ..gpt import GPT
 
-__all__ = ["HEAD_KINDS", "AttentionSummary", "HeadLabel", "HeadLabels", "attention", "head_labels"]
+__all__ = [
+    "HEAD_KINDS",
+    "AttentionSummary",
+    "HeadLabel",
+    "HeadLabels",
+    "attention",
+    "head_labels",
+    "patterns_of",
+    "summary",
+]
 
 # Where a head of each kind looks from the query at position q, in a text that repeats itself
 # after `period` tokens.
@@ -31,6 +41,8 @@ HEAD_KINDS = {
     "self": "the token itself: q",
 }
 
+_QUERIES = 128  # at a time: a head's rows of so many stay in a core's cache
+_HEADS = 2  # whose patterns are computed together
 _NAMED = 12  # heads of a kind that are named in a line
 
 
@@ -216,9 +228,20 @@ def summary(
     pattern: np.ndarray,
 ) -> AttentionSummary:
     """The same from patterns [layer, head, query, key] that a pass over the ids has made."""
-    positive = np.where(pattern > 0, pattern, 1).astype(np.float64)
-    steps = np.arange(len(ids))
-    back = steps[:, None] - steps
+    shape, n = pattern.shape[:2], len(ids)
+    strongest = np.empty((*shape, n), np.int64)
+    entropy, distance = np.empty((*shape, n)), np.empty((*shape, n))
+    back = np.arange(n)[:, None] - np.arange(n)
+
+    def measure(some: slice) -> None:
+        for at in np.ndindex(*shape):
+            seen = pattern[at][some, : some.stop]  # what comes later is not looked at
+            log = np.log(np.where(seen > 0, seen, 1))
+            strongest[at][some] = seen.argmax(-1)
+            entropy[at][some] = -np.einsum("qk,qk->q", seen, log)
+            distance[at][some] = np.einsum("qk,qk->q", seen, back[some, : some.stop])
+
+    side_by_side(measure, n, _QUERIES)
     return AttentionSummary(
         ids=ids,
         tokens=token_names(gpt, ids),
@@ -226,10 +249,39 @@ def summary(
         layers=layers,
         heads=heads,
         pattern=pattern,
-        strongest=pattern.argmax(-1),
-        entropy=-(pattern * np.log(positive)).sum(-1).mean(-1),
-        distance=(pattern * back).sum(-1).mean(-1),
+        strongest=strongest,
+        entropy=entropy.mean(-1),
+        distance=distance.mean(-1),
     )
+
+
+def patterns_of(gpt: GPT, values: Mapping[str, Array]) -> np.ndarray:
+    """The patterns of every head, [layer, head, query, key], from every layer's attn.q and attn.k
+    [batch, position, head, d_k]: those of a pass that writes them down, to the bit.
+
+    Few heads at a time, so that what leads to them fits a core's cache: in a pass it does not, and
+    on 1,024 tokens of the 124M shape they take as long as all the rest.
+    """
+    n_layer, n_head, model = gpt.hparams.n_layer, gpt.hparams.n_head, gpt.model
+    out: np.ndarray | None = None
+    for layer in range(n_layer):
+        q, k = (values[f"blocks.{layer}.attn.{name}"] for name in "qk")
+        for low in range(0, n_head, _HEADS):
+            some = slice(low, low + _HEADS)
+            pattern = model.backend.to_numpy(model.pattern(q[:, :, some], k[:, :, some]))[0]
+            if out is None:
+                out = np.empty((n_layer, n_head, *pattern.shape[1:]), pattern.dtype)
+            _copy(pattern, out[layer, some])
+    assert out is not None
+    return out
+
+
+def _copy(pattern: np.ndarray, out: np.ndarray) -> None:
+    def one(heads: slice) -> None:
+        out[heads] = pattern[heads]
+
+    # The first touch of so much memory takes longer than the copy: by several cores.
+    side_by_side(one, len(out), 1)
 
 
 def head_labels(

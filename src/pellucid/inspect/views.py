@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,18 +11,22 @@ import numpy as np
 from ..draw.pictures import Distribution, Heat, Section, Tabs
 from ..taps import compose
 from ..visible import quoted
-from .attention import AttentionSummary, HeadLabels, attention, head_labels
-from .attribution import Attribution, attribute
-from .cost import BUDGET
+from .attribution import ROW, Attribution, attributed
+from .cost import BUDGET, estimate
 from .finding import Finding, chosen, highest, layer_names, read, shortened, token_names, whole
-from .lens import LogitLens, logit_lens
+from .lens import LogitLens, read_out
+from .patterns import AttentionSummary, HeadLabels, head_labels, patterns_of, summary
 from .recorder import Recorder
 
 if TYPE_CHECKING:
     from ..backend import Array
     from ..gpt import GPT
+    from ..hparams import HParams
 
 __all__ = ["Prediction", "ResidualNorms", "View", "prediction", "residual_norms", "view"]
+
+_STREAMS = ("resid_post", "attn_out", "mlp_out")
+_LENS_NUMBERS = 3 << 23  # logits that the lens computes: half a second on two cores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,24 +118,42 @@ class View(Finding):
         return [
             *self.prediction.sections(),
             *self.attention.sections(labels=self.labels),
-            *self.lens.sections(),
+            *self._lens(),
             *self.attribution.sections(),
             *self.norms.sections(),
             *([] if self.labels is None else self.labels.sections()),
         ]
+
+    def _lens(self) -> list[Section]:
+        n, first = len(self.ids), self.lens.positions[0]
+        if not first:
+            return self.lens.sections()
+        note = (
+            f"Of {n} positions the last {n - first} are read out, from {first} on. For others ask "
+            "for them alone: `pellucid lens --position 0-9`, or logit_lens(gpt, text, "
+            "positions=range(10))."
+        )
+        return [replace(each, notes=(*each.notes, note)) for each in self.lens.sections()]
 
 
 def prediction(
     gpt: GPT, text: str | Sequence[int], *, position: int = -1, k: int = 50
 ) -> Prediction:
     """The distribution over the next token, and the texts of its k likeliest."""
-    ids, tokens = read(gpt, text)
+    ids, _ = read(gpt, text)
     (here,) = chosen(position, len(ids), "position")
-    logits = gpt.logits(ids[: here + 1])[-1]
+    logits = gpt.forward(ids[: here + 1], last_only=True)[-1]
+    return predicted(gpt, ids, here, gpt.model.backend.to_numpy(logits), k=k)
+
+
+def predicted(
+    gpt: GPT, ids: tuple[int, ...], here: int, logits: np.ndarray, *, k: int = 50
+) -> Prediction:
+    """The same from the position's logits [n_vocab]."""
     top = tuple(int(i) for i in highest(logits, k))
     return Prediction(
         ids=ids,
-        tokens=tokens,
+        tokens=token_names(gpt, ids),
         text=whole(gpt, ids[: here + 1]),
         position=here,
         logits=logits,
@@ -144,7 +166,7 @@ def residual_norms(gpt: GPT, text: str | Sequence[int]) -> ResidualNorms:
     """How long the residual stream is at every layer and position, and what is added to it."""
     ids, _ = read(gpt, text)
     first = Recorder(gpt, "blocks.0.resid_pre", budget_bytes=1 << 62)
-    later = Recorder(gpt, ["resid_post", "attn_out", "mlp_out"], budget_bytes=1 << 62)
+    later = Recorder(gpt, _STREAMS, budget_bytes=1 << 62)
     gpt.forward([ids], tap=compose(first, later), last_only=True)
     return norms_of(gpt, ids, first.passes[0] | later.passes[0])
 
@@ -180,20 +202,48 @@ def view(
     labels: bool = True,
     budget_bytes: int = BUDGET,
 ) -> View:
-    """Prediction, attention, logit lens, attribution and residual norms of one text.
+    """Prediction, attention, logit lens, attribution and residual norms of one text, from one
+    pass over it. Of a long text the lens reads the last positions, and says so.
 
     target, versus: of the attribution (see `attribute`). labels: also measure what the heads do
     in general. budget_bytes: of the attention patterns (see `trace`).
     """
     ids, tokens = read(gpt, text)
-    fits = gpt.hparams.n_ctx >= 5 and gpt.hparams.n_vocab >= 3
+    estimate(gpt, ids, "attn.pattern").check(budget_bytes)
+    hparams, model = gpt.hparams, gpt.model
+    here, names = len(ids) - 1, ["blocks.0.resid_pre", *_STREAMS, "attn.q", "attn.k", "attn.v"]
+    row = Recorder(gpt, set(ROW) - {"attn.pattern"}, positions=here, budget_bytes=1 << 62)
+    rows = Recorder(gpt, names, budget_bytes=1 << 62)
+    positions = tuple(range(max(0, len(ids) - _read_out(hparams)), len(ids)))
+    all_of_them = len(positions) == len(ids)
+    logits = gpt.forward([ids], tap=compose(row, rows), last_only=not all_of_them)[0]
+    values = rows.passes[0]
+    ends = (f"blocks.{layer}.resid_post" for layer in range(hparams.n_layer))
+    streams = [values[name] for name in ("blocks.0.resid_pre", *ends)]
+    own = model.backend.to_numpy(logits[-1])
+    if not all_of_them:
+        logits = model.readout(streams[-1][:, model.backend.ids(list(positions))])[0]
+    pattern = patterns_of(gpt, values)
+    last = {
+        f"blocks.{layer}.attn.pattern": pattern[None, layer, :, here:]
+        for layer in range(hparams.n_layer)
+    }
+    layers, heads = tuple(range(hparams.n_layer)), tuple(range(hparams.n_head))
+    fits = hparams.n_ctx >= 5 and hparams.n_vocab >= 3
     return View(
         ids=ids,
         tokens=tokens,
-        prediction=prediction(gpt, ids),
-        attention=attention(gpt, ids, budget_bytes=budget_bytes),
-        lens=logit_lens(gpt, ids),
-        attribution=attribute(gpt, ids, target, versus=versus),
-        norms=residual_norms(gpt, ids),
+        prediction=predicted(gpt, ids, here, own),
+        attention=summary(gpt, ids, layers, heads, pattern),
+        lens=read_out(gpt, ids, positions, streams, model.backend.to_numpy(logits)),
+        attribution=attributed(
+            gpt, ids, row.passes[0] | last, values, target, versus=versus, position=here
+        ),
+        norms=norms_of(gpt, ids, values),
         labels=head_labels(gpt) if labels and fits else None,
     )
+
+
+def _read_out(hparams: HParams) -> int:
+    """At how many positions the lens reads: all, unless that would take longer than the rest."""
+    return max(1, _LENS_NUMBERS // ((hparams.n_layer + 1) * hparams.n_vocab))

@@ -1,0 +1,67 @@
+"""Makes a test environment with the Python that runs this: the extras and the tools, in exactly the
+versions of constraints.txt.
+
+python .ci/environment.py FOLDER [NUMPY]        NUMPY: another version of numpy, and no PyTorch
+
+PyTorch comes as a build for the CPU, where pip's index, or the one that TORCH_INDEX names, has one
+for this Python; else its tests are skipped. TORCH=1 takes what the index has, on Linux several GB
+with CUDA; TORCH=0 takes none.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+EXTRAS = "gguf,train,tensorboard,eval,test"
+
+
+def main(folder: str, numpy: str | None = None) -> None:
+    version = ".".join(map(str, sys.version_info[:2]))
+    print(f"Creating {folder} with the extras and the test tools, for Python {version} ...")
+    venv.create(folder, clear=True, with_pip=True, symlinks=os.name != "nt")
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    if numpy:
+        pins = re.sub(r"^numpy==.*\n", "", pins, flags=re.MULTILINE) + f"numpy=={numpy}\n"
+    constraints = Path(folder, "constraints.txt").resolve()
+    constraints.write_text(pins, encoding="utf-8")
+    # Through the environment they also hold for what builds a package: older pips read the one,
+    # newer ones the other.
+    os.environ["PIP_CONSTRAINT"] = os.environ["PIP_BUILD_CONSTRAINT"] = str(constraints)
+    os.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    program = Path(folder, "Scripts/python.exe" if os.name == "nt" else "bin/python")
+    pip = [str(program), "-m", "pip", "install", "--quiet"]
+    torch = not numpy and with_torch(pip, re.findall(r"^torch==(.*)$", pins, re.MULTILINE)[0])
+    extras = f"torch,{EXTRAS}" if torch else EXTRAS
+    subprocess.run([*pip, "--editable", f"{ROOT}[{extras}]"], check=True)
+
+
+def with_torch(pip: list[str], version: str) -> bool:
+    """Whether PyTorch is to be there; its build for the CPU is then installed, if there is one."""
+    wanted, index = os.environ.get("TORCH", ""), os.environ.get("TORCH_INDEX", "")
+    if wanted == "0":
+        return False
+    if sys.platform != "linux":  # there, the index's only build is for the CPU
+        return True
+    where = ["--index-url", index] if index else []
+    build = [*pip, "--no-deps", *where, f"torch=={version}+cpu"]
+    done = subprocess.run(build, stderr=subprocess.PIPE, encoding="utf-8")
+    if done.returncode == 0 or wanted:
+        return True
+    if "No matching distribution" not in done.stderr:
+        sys.exit(done.stderr)
+    print(
+        f"No build of PyTorch {version} for the CPU and this Python in {index or 'the index'}: its "
+        "tests will be skipped.\nTORCH_INDEX=https://download.pytorch.org/whl/cpu has one; TORCH=1 "
+        "takes the index's own, several GB with CUDA."
+    )
+    return False
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

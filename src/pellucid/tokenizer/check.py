@@ -1,0 +1,118 @@
+"""Whether a vocabulary and its merges belong together, before anything is encoded with them.
+
+Tens of thousands of entries are held to the rules in a few passes over the whole (`is_plain`),
+which any trained vocabulary stands; where one does not, `check_each` looks entry by entry, and it
+alone says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from operator import lt
+
+from ..errors import TokenizerError
+from .bpe import byte_symbols
+
+__all__ = ["check_each", "check_vocabulary", "is_plain"]
+
+_MOST_UNMADE = 16  # tokens of two others that no merge makes; beyond it merges are missing
+
+
+def check_vocabulary(
+    ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
+) -> frozenset[str]:
+    """ids: token -> id, spelled by `byte_symbols`, the special ones among them. -> the tokens that
+    are neither special nor made by a merge
+
+    Raises TokenizerError unless the ids are 0…n-1, each once, every byte is a token, and the
+    merges are of tokens and make tokens.
+    """
+    if is_plain(ids, merges, special):
+        return frozenset()
+    return check_each(ids, merges, special)
+
+
+def is_plain(
+    ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
+) -> bool:
+    """Whether all holds, and no two merges make the same token."""
+    if set(map(type, ids.values())) != {int} or sorted(ids.values()) != list(range(len(ids))):
+        return False
+    try:
+        made = [left + right for left, right in merges]
+        rank_of = dict(zip(made, range(len(made)), strict=True))
+        rank_of |= dict.fromkeys(byte_symbols(), -1)
+        if len(rank_of) != len(made) + 256:
+            return False
+        for side in zip(*merges, strict=True):
+            if not all(map(lt, map(rank_of.__getitem__, side), range(len(made)))):
+                return False
+    except (KeyError, TypeError, ValueError):
+        return False
+    # As many as there are, all of them in the vocabulary, none special: then they are the rest.
+    return (
+        len(ids) == len(rank_of) + len(special)
+        and ids.keys() >= rank_of.keys()
+        and rank_of.keys().isdisjoint(special)
+    )
+
+
+def check_each(
+    ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
+) -> frozenset[str]:
+    """As `check_vocabulary`, entry by entry."""
+    _check_bijection(ids)
+    made = set(byte_symbols())
+    for byte, symbol in enumerate(byte_symbols()):
+        if symbol not in ids or symbol in special:
+            raise TokenizerError(f"byte {byte:#04x} is no token: not every text can be written")
+    seen: set[tuple[str, str]] = set()
+    for rank, pair in enumerate(merges):
+        try:
+            left, right = pair
+            unmade = next((part for part in pair if part not in made), None)
+        except (ValueError, TypeError) as error:
+            raise TokenizerError(f"merge {rank} is malformed: {pair!r}") from error
+        if unmade is not None:
+            raise TokenizerError(
+                f"merge {rank}, {left!r} + {right!r}: {unmade!r} is no token that an earlier "
+                "merge makes"
+            )
+        product = left + right
+        if product not in ids or product in special:
+            raise TokenizerError(
+                f"merge {rank}, {left!r} + {right!r}: {product!r} is no token, or a special one"
+            )
+        if (left, right) in seen:
+            raise TokenizerError(f"merge {rank}, {left!r} + {right!r}, occurs twice")
+        seen.add((left, right))
+        made.add(product)
+    others = frozenset(text for text in ids if text not in made and text not in special)
+    _check_merges_are_all(others, ids)
+    return others
+
+
+def _check_merges_are_all(unmade: Collection[str], ids: Collection[str]) -> None:
+    """A few tokens without a merge are named for other uses; many are merges that got lost."""
+    lost = [
+        text
+        for text in unmade
+        if any(text[:at] in ids and text[at:] in ids for at in range(1, len(text)))
+    ]
+    if len(lost) > max(_MOST_UNMADE, len(ids) // 100):
+        raise TokenizerError(
+            f"{len(lost)} tokens are made by no merge, {min(lost)!r} among them: the list of "
+            "merges is cut short, or another tokenizer's; take a fresh copy"
+        )
+
+
+def _check_bijection(ids: Mapping[str, int]) -> None:
+    taken = bytearray(len(ids))
+    for text, token in ids.items():
+        if type(token) is not int:
+            raise TokenizerError(f"token {text!r} has an id that is no number: {token!r}")
+        if not 0 <= token < len(ids) or taken[token]:
+            raise TokenizerError(
+                f"ids must be 0…{len(ids) - 1}, each once; token {text!r} has {token}"
+            )
+        taken[token] = 1
