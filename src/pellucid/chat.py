@@ -103,7 +103,7 @@ class Conversation:
         self.gpt = gpt
         self.template = choose_template(gpt, template)
         self.record = record
-        self.notice: str | None = None  # what the last `say` had to leave out, or None
+        self.notice: str | None = None  # what the last prompt had to leave out, or None
         self.lost = 0  # how many of the oldest turns that was
         self._tap = tap
         self._turns: list[_Turn] = []
@@ -246,8 +246,9 @@ class Conversation:
 
     def prompt_ids(self, text: str) -> list[int]:
         """What the model would go on from if this were said now: the ids that `say` gives it, for
-        every question of `inspect`. Raises InputError for an empty message."""
-        return self._fitted(text)[0].ids
+        every question of `inspect`. `notice` says what does not fit. Raises InputError for an empty
+        message."""
+        return self._fitted(text)
 
     def say(self, text: str) -> Generation:
         """Say something; iterate over what is returned to stream the reply.
@@ -294,21 +295,19 @@ class Conversation:
     def _say(self, text: str, seed: int | None) -> Generation:
         if self._turns and self._turns[-1].frozen is None:
             self._turns[-1].frozen = self._turns[-1].exchange
-        fitted, reply = self._fitted(text)
         generation = self.gpt.generate(
-            fitted.ids,
+            self._fitted(text),
             replace(self._settings, seed=seed),
             tap=self._tap,
             record=self.record,
             follows=self._follows,
         )
         self._follows = generation
-        self.lost, self.notice = fitted.n_dropped, self._notice(fitted, reply)
         self._turns.append(_Turn(text, generation))
         return generation
 
-    def _fitted(self, text: str) -> tuple[Fitted, int]:
-        """-> (what of the conversation the window holds, how much of it is kept for the reply)"""
+    def _fitted(self, text: str) -> list[int]:
+        """The prompt's ids, with as much of the conversation as the window holds."""
         if not text:
             raise InputError("the message is empty")
         longest = self._settings.max_tokens or self.n_ctx
@@ -322,7 +321,8 @@ class Conversation:
             window=self.n_ctx,
             reply=reply,
         )
-        return fitted, reply
+        self.lost, self.notice = fitted.n_dropped, self._notice(fitted, reply)
+        return fitted.ids
 
     def _notice(self, fitted: Fitted, reply: int) -> str | None:
         if fitted.n_kept_of_message is not None:
