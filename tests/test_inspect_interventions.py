@@ -1,12 +1,16 @@
 """Ablation, patching and steering against independent computations."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 
+import pellucid
+from pellucid.chat import Conversation
 from pellucid.errors import InputError
 from pellucid.inspect import (
+    STRENGTH,
     Edits,
     ablate,
     ablate_each,
@@ -16,6 +20,7 @@ from pellucid.inspect import (
     patch,
     patch_each,
     steer,
+    steered,
     trace,
 )
 from pellucid.weights import flatten
@@ -274,33 +279,98 @@ def test_strength_0_changes_nothing(gpt):
     np.testing.assert_array_equal(gpt.forward(ids, tap=tap), gpt.logits(TEXT))
 
 
-def test_steering_is_adding_to_the_biases_below(gpt):
-    """Adding to the stream that enters layer 1 is adding to the MLP bias of layer 0."""
-    vector = np.random.default_rng(0).normal(size=24)
+def test_steering_is_adding_to_the_embeddings_below(gpt):
+    """Adding to the stream that enters layer 0 is adding to the position embeddings: at 2.5, in the
+    vector's direction, 2.5 times as long as what is there."""
+    vector = np.random.default_rng(0).normal(size=24) * 7  # its own length does not matter
+    ids = gpt.encode(TEXT)
+    weights = gpt.model.weights
 
-    def edit(t):
-        t["h.0.mlp.c_proj.bias"] += 2.5 * vector
+    def edit(t, ids):
+        for i, token in enumerate(ids):
+            x = t["wte.weight"][token] + t["wpe.weight"][i]
+            longer = 2.5 * math.sqrt(sum(x**2)) * vector / math.sqrt(sum(vector**2))
+            t["wpe.weight"][i] += longer
 
-    other = changed(gpt, edit)
-    tap = steer(gpt, vector, 1, strength=2.5)
+    tap = steer(gpt, vector, 0, strength=2.5)
+    other = changed(gpt, lambda t: edit(t, ids))
+    np.testing.assert_allclose(gpt.forward(ids, tap=tap), other.logits(TEXT), atol=1e-10)
+    tokens = gpt.encode("abc")
+    for _ in range(6):  # each token alone: a generation's steps are steered too
+        other = changed(gpt, lambda t: edit(t, tokens))
+        tokens.append(int(other.logits(tokens)[-1].argmax()))
+    text = gpt.generate("abc", max_tokens=6, greedy=True, tap=tap).text
+    assert gpt.encode("abc" + text) == tokens
+    assert gpt.generate("abc", max_tokens=6, greedy=True).text != text
+    assert gpt.model.weights is weights
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("strength", [1.0, 0.3, -2.0])
+def test_strength_is_in_lengths_of_the_residual(gpt, layer, strength):
+    """What is added is as long as what was there, at every position of every layer."""
+    vector = np.random.default_rng(layer).normal(size=24)
+    seen = {}
+
+    def look(name, value):
+        seen[name] = value[0]
+        return value
+
+    name = f"blocks.{layer}.resid_pre"
+    tap = compose(look, steer(gpt, vector, layer, strength=strength))
+    gpt.forward([gpt.encode(TEXT)], tap=tap)
+    before = seen[name]
+    gpt.forward([gpt.encode(TEXT)], tap=compose(steer(gpt, vector, layer, strength=strength), look))
+    added = seen[name] - before
+    lengths = [np.sqrt((row**2).sum()) for row in before]
     np.testing.assert_allclose(
-        gpt.forward(gpt.encode(TEXT), tap=tap), other.logits(TEXT), atol=1e-10
+        added @ vector / np.sqrt((vector**2).sum()), strength * np.asarray(lengths)
     )
-    expected = other.generate("abc", max_tokens=6, greedy=True).text
-    assert gpt.generate("abc", max_tokens=6, greedy=True, tap=tap).text == expected
-    assert gpt.generate("abc", max_tokens=6, greedy=True).text != expected
+    np.testing.assert_allclose(
+        np.sqrt((added**2).sum(-1)), abs(strength) * np.asarray(lengths), rtol=1e-9
+    )
+
+
+def test_a_direction_is_the_difference_of_the_means(gpt):
+    a, b = (trace(gpt, text, "resid_pre", layers=2)["blocks.2.resid_pre"] for text in (TEXT, "kl"))
+    expected = [sum(a[:, i]) / N - sum(b[:, i]) / 2 for i in range(24)]
+    np.testing.assert_allclose(direction(gpt, TEXT, "kl", 2), expected, atol=1e-12)
+
+
+def test_texts_begin_a_document_that_is_not_counted():
+    talk = pellucid.load("talk", dtype="float64")
+    end = talk.tokenizer.end_of_text
+    means = []
+    for text in (" king", " jail"):
+        ids = [end, *talk.encode(text)]
+        means.append(trace(talk, ids, "resid_pre", layers=1)["blocks.1.resid_pre"][1:].mean(0))
+    expected = means[0] - means[1]
+    np.testing.assert_allclose(direction(talk, " king", " jail", 1), expected, atol=1e-12)
+    found = steered(talk, "The power", towards="king", away=" jail", layer=1, greedy=True)
+    np.testing.assert_allclose(found.direction, expected, atol=1e-12)  # with its space
+
+
+def test_steering_holds_one_text_beside_the_other_with_the_same_seed():
+    chat = pellucid.load("chat")
+    prompt = Conversation(chat).prompt_ids("Tell me a story.")
+    found = steered(chat, prompt, towards="the sea", seed=3, max_tokens=12)
+    assert found.text_without == chat.generate(prompt, seed=3, max_tokens=12).text
+    assert found.layer == 4
+    assert found.strength == STRENGTH == 0.3
+    assert found.away == "Tell me a story."  # without the template's tokens
+    tap = steer(chat, direction(chat, " the sea", "Tell me a story.", 4), 4)
+    assert found.text == chat.generate(prompt, seed=3, max_tokens=12, tap=tap).text
+    assert found.text != found.text_without
+    logits = chat.model.backend.to_numpy(chat.forward(prompt, tap=tap))[-1]
+    np.testing.assert_allclose(found.logits_after, logits, atol=1e-4)
 
 
 def test_the_whole_difference_carries_one_text_to_the_other(gpt):
-    """With nothing but the last position different, adding the difference gives the other."""
-    a, b = "abcd", "abcp"
-    vector = direction(gpt, b, a, 2)
-    last = Edits(
-        gpt, {"blocks.2.resid_pre": lambda x: x + vector * (np.arange(4) == 3)[None, :, None]}
-    )
-    np.testing.assert_allclose(
-        gpt.forward(gpt.encode(a), tap=last)[-1], gpt.logits(b)[-1], atol=1e-10
-    )
+    """Of texts of one token, adding all of the difference to one gives the other."""
+    vector = direction(gpt, "p", "d", 2)
+    length = np.linalg.norm(trace(gpt, "d", "resid_pre", layers=2)["blocks.2.resid_pre"])
+    tap = steer(gpt, vector, 2, strength=np.linalg.norm(vector) / length)
+    np.testing.assert_allclose(gpt.forward(gpt.encode("d"), tap=tap), gpt.logits("p"), atol=1e-10)
 
 
 def test_taps_compose_in_order(gpt):
@@ -312,7 +382,7 @@ def test_taps_compose_in_order(gpt):
     assert compose(one, two)("embed", value) is value
     halves = compose(steer(gpt, np.ones(24), 1, strength=0.5), steer(gpt, np.arange(24.0), 2))
     ids = gpt.encode(TEXT)
-    once = steer(gpt, np.ones(24) * 0.5, 1)
+    once = steer(gpt, np.ones(24), 1, strength=0.5)
     assert halves.wants("blocks.1.resid_pre")
     assert not halves.wants("blocks.1.attn.pattern")
     assert abs(gpt.forward(ids, tap=halves) - gpt.forward(ids, tap=once)).max() > 0.01
@@ -331,6 +401,8 @@ def test_edits_take_transformer_lens_names(gpt):
 def test_mistakes_in_steering_are_named(gpt):
     with pytest.raises(InputError, match="n_embd = 24"):
         steer(gpt, np.zeros(23), 0)
+    with pytest.raises(InputError, match="has no length"):
+        steer(gpt, np.zeros(24), 0)
     with pytest.raises(InputError, match="finite"):
         steer(gpt, np.full(24, np.nan), 0)
     with pytest.raises(InputError, match="layer 3"):

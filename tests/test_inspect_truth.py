@@ -163,6 +163,24 @@ def test_lens_attribution_trace_and_prediction_say_the_same(text, seed, data):
     assert explained.attribution.logit == pytest.approx(best - second, abs=1e-9)
 
 
+def test_a_lens_watches_the_token_that_it_is_asked_about():
+    gpt = random_gpt(dtype="float64")
+    logits = gpt.logits("abc")
+    logprobs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+    for name, token in (("p", 15), (7, 7)):
+        lens = inspect.logit_lens(gpt, "abc", name)
+        assert lens.target_ids == (token,) * 3
+        np.testing.assert_allclose(lens.target_logprobs[-1], logprobs[:, token], atol=1e-9)
+        ranks = [(row > row[token]).sum() for row in logits]
+        assert lens.target_ranks[-1].tolist() == ranks
+        explained = inspect.why(gpt, "abc", [token], labels=False)
+        assert explained.lens.target_ids == (token,)
+        assert explained.lens.target_logprobs[-1, 0] == pytest.approx(logprobs[-1, token])
+    text = printed(inspect.logit_lens(gpt, "abc", "p"))
+    assert "really follows" not in text
+    assert "really follows" in printed(inspect.logit_lens(gpt, "abc"))
+
+
 @pytest.mark.parametrize("continuation", ["bcd", [1, 2, 3]])
 def test_why_explains_any_token_of_a_continuation(continuation):
     gpt = random_gpt(dtype="float64")

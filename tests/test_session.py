@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from pellucid.chat import Conversation
 from pellucid.errors import InputError
 from pellucid.session.commands import COMMANDS
 from pellucid.session.writer import TAB, Writer
@@ -83,7 +84,7 @@ def test_help_is_the_table(talk):
     chat, printed = session(talk)
     chat.handle("/help")
     lines = printed().splitlines()
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 14
     for name, command in COMMANDS.items():
         usage = f"{name} {command.argument or ''}".strip()
         assert any(line.split("  ")[1] == usage and command.summary in line for line in lines)
@@ -134,6 +135,227 @@ def test_the_walk_takes_ids(chat):
     text = text_of(console)
     assert f"<|user|>  {ids[0]}" in text
     assert f"{len(ids) + 1} of 512 tokens" in text
+
+
+def last_note(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("n", [1, 3, "last"])
+def test_why_explains_the_nth_token_of_the_reply(chat, n):
+    from pellucid import inspect
+
+    talking, printed = session(chat, max_tokens=5, seed=1)
+    talking.handle("Hello")
+    reply = talking.conversation.last
+    ids = [step.token for step in reply.steps]
+    n = len(ids) if n == "last" else n
+    printed()
+    talking.handle("/why" if n == 1 else f"/why {n}")
+    text = last_note(printed())
+    assert f"Token {n} of {len(ids)} of the reply" in text
+    expected = inspect.why(chat, [*reply.prompt, *ids[: n - 1]], [ids[n - 1]], labels=False)
+    assert last_note(" ".join(expected.sentences[:1])) in text
+    for wrong in ("0", str(len(ids) + 1), "x"):
+        with pytest.raises(InputError, match=f"has {len(ids)} tokens: /why 1 to /why {len(ids)}"):
+            talking.handle(f"/why {wrong}")
+
+
+def test_view_writes_the_page_of_the_very_ids(chat, tmp_path, monkeypatch):
+    from pellucid import inspect
+
+    talking, _ = session(chat, max_tokens=2)
+    with pytest.raises(InputError, match="say something first"):
+        talking.handle("/view x.html")
+    talking.handle("Hello")
+    asked = []
+    look = inspect.view
+    monkeypatch.setattr(inspect, "view", lambda g, *a, **k: asked.append(a) or look(g, *a, **k))
+    path = tmp_path / "a page.html"
+    with pytest.raises(InputError, match="name a file"):
+        talking.handle("/view")
+    talking.handle(f"/view {path}")
+    reply = talking.conversation.last
+    assert asked == [(reply.prompt, reply.steps[0].token)]
+    assert path.read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    with pytest.raises(InputError, match="cannot write"):
+        talking.handle(f"/view {tmp_path}")
+
+
+def shown(text):
+    return dict(line.split(maxsplit=1) for line in text.splitlines())
+
+
+def test_set_changes_any_setting_and_shows_all(chat):
+    from dataclasses import fields
+
+    from pellucid.sampling import Sampling
+    from pellucid.sequence import Settings
+
+    talking, printed = session(chat, seed=4)
+    talking.handle("/set")
+    names = [each.name for kind in (Sampling, Settings) for each in fields(kind)]
+    assert set(shown(printed())) == set(names) - {"sampling"}
+    for name, text, value in (
+        ("temperature", "0.8", 0.8),
+        ("top_k", "12", 12),
+        ("top_k", "none", None),
+        ("top_p", "0.9", 0.9),
+        ("min_p", "0.1", 0.1),
+        ("repetition_penalty", "1.1", 1.1),
+        ("presence_penalty", "0.1", 0.1),
+        ("frequency_penalty", "-0.5", -0.5),
+        ("greedy", "yes", True),
+        ("greedy", "off", False),
+        ("max_tokens", "3", 3),
+        ("alternatives", "2", 2),
+        ("n_ctx", "100", 100),
+        ("seed", "7", 7),
+        ("stop", "the end", ("the end",)),
+        ("stop", '"\\n"', ("\n",)),
+        ("stop", '["a", "b"]', ("a", "b")),
+        ("stop", "none", ()),
+        ("stop_tokens", "<|end|> #5", frozenset({chat.tokenizer.special_tokens["<|end|>"], 5})),
+        ("stop_tokens", "none", frozenset(chat.tokenizer.special_tokens.values())),
+    ):
+        talking.handle(f"/set {name} {text}")
+        assert (
+            Settings.of(**{name: value}).flat()[name] == talking.conversation.settings.flat()[name]
+        )
+        first = shown(printed())[name]
+        talking.handle(f"/set {name} {first}")  # what is shown can be typed
+        assert shown(printed()) == {name: first}
+    assert talking.conversation.n_ctx == 100
+    talking.handle("Hello")
+    assert len(talking.conversation.last.steps) <= 3
+    assert talking.conversation.last.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("heat 1", "no setting 'heat'; there are greedy, temperature"),
+        ("heat", "no setting 'heat'; there are greedy, temperature"),
+        ("temperature hot", "temperature must be a number or none, not 'hot'"),
+        ("temperature -1", "temperature must be a number between"),
+        ("temperature none", "temperature must be a number between"),
+        ("greedy maybe", "greedy must be yes or no"),
+        ("top_k 1.5", "top_k must be a whole number"),
+        ("top_k 0", "top_k must be a whole number of at least 1"),
+        ("n_ctx 10000", "n_ctx must be between 1 and the model's 512"),
+        ("n_ctx 20", "the system text has"),
+        ("alternatives none", "alternatives must be a whole number"),
+        ("stop_tokens <|stop|>", "is no token; write #id, or one of <|endoftext|>"),
+        ("stop_tokens #99999", "is no token"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused_and_nothing_changes(chat, typed, said):
+    talking, _ = session(chat, system="a b c d e f g h i j k l m n o p q r s t")
+    before = talking.conversation.settings
+    with pytest.raises(InputError) as error:
+        talking.handle(f"/set {typed}")
+    assert said in str(error.value)
+    assert talking.conversation.settings == before
+    assert talking.conversation.n_ctx == 512
+
+
+def test_set_says_what_greedy_passes_over(talk):
+    talking, printed = session(talk, greedy=True)
+    talking.handle("/set temperature 2")
+    assert "/set greedy no" in printed()
+    talking.handle("/set greedy no")
+    talking.handle("/set temperature 2")
+    assert "greedy" not in printed().splitlines()[-1]
+
+
+def test_new_begins_afresh(chat):
+    talking, printed = session(chat, seed=1, max_tokens=3, system="S")
+    talking.handle("Hello")
+    first = talking.conversation.last.tokens
+    talking.handle("And?")
+    printed()
+    talking.handle("/new")
+    assert printed() == "Begun afresh; settings and system text stay as they are.\n"
+    assert [message.role for message in talking.conversation.messages] == ["system"]
+    talking.handle("Hello")
+    assert talking.conversation.last.tokens == first
+    talking.handle("/undo")
+    with pytest.raises(InputError, match="nothing to undo"):
+        talking.handle("/undo")
+
+
+def test_save_and_continue(chat, tmp_path):
+    from pellucid.transcript import Transcript
+
+    talking, printed = session(chat, seed=1, max_tokens=3)
+    path = tmp_path / "talk.json"
+    with pytest.raises(InputError, match="nothing was said yet"):
+        talking.handle(f"/save {path}")
+    talking.handle("Hello")
+    with pytest.raises(InputError, match="name a file"):
+        talking.handle("/save")
+    printed()
+    talking.handle(f"/save {path}")
+    assert f"pellucid chat --continue {path}" in last_note(printed()).replace("- ", "-")
+    kept = Conversation.of(chat, Transcript.read(path, chat.tokenizer))
+    assert kept.messages == talking.conversation.messages
+
+
+def test_a_system_text_that_has_no_effect_is_said(chat, talk):
+    talking, printed = session(chat)
+    talking.handle("/system You are a pirate.")
+    assert "this model was trained without system texts" in last_note(printed())
+    talking.handle("/system")
+    assert "trained" not in printed()
+    plain, printed = session(chat, template="plain")
+    plain.handle("/system You are a pirate.")
+    assert printed()
+    from pellucid.gpt import GPT
+
+    other = GPT(chat.model, chat.tokenizer, template="roles")
+    assert "was not trained with" in Conversation(other, system="S").system_note
+    said = Conversation(other, "dialogpt", "S").system_note
+    assert "'dialogpt' has no system texts" in said
+    assert Conversation(other).system_note is None
+
+
+def test_steering_is_shown_beside_the_reply_and_can_be_taken_back(chat):
+    from pellucid import inspect
+
+    talking, printed = session(chat, seed=1, max_tokens=12, temperature=0.6)
+    with pytest.raises(InputError, match="say something first"):
+        talking.handle("/steer the sea")
+    talking.handle("Tell me a story.")
+    reply = talking.conversation.last
+    printed()
+    talking.handle("/steer the sea")
+    text = last_note(printed())
+    vector = inspect.direction(chat, " the sea", " Tell me a story.", 4)
+    tap = inspect.steer(chat, vector, 4, strength=0.3)
+    after = chat.generate(reply.prompt, talking.conversation.settings, seed=reply.seed, tap=tap)
+    assert after.text != reply.text
+    held = f"As it was: {last_note(reply.text)} Steered, with the same seed: "
+    assert held + last_note(after.text) in text
+    assert "layer 4, 0.3 times as long" in text
+    assert talking.conversation.last is reply  # what was only shown is not part of it
+    assert len(talking.conversation.messages) == 2
+    plain = Conversation(chat, seed=1, max_tokens=12, temperature=0.6)
+    assert plain.say("Tell me a story.").text
+    talking.handle("And then?")
+    steered = talking.conversation.last
+    assert steered.steps[0].logprob != pytest.approx(plain.say("And then?").steps[0].logprob)
+    talking.handle("/undo")
+    talking.handle("/steer")
+    talking.handle("And then?")
+    assert talking.conversation.last.tokens == plain.last.tokens
+    assert [s.logprob for s in talking.conversation.last.steps] == pytest.approx(
+        [s.logprob for s in plain.last.steps], abs=1e-4
+    )
+    with pytest.raises(InputError, match="say towards what"):
+        talking.handle("/steer 0.4")
+    talking.handle("/steer 0.5 the sea")
+    assert "0.5 times as long" in last_note(printed())
 
 
 def test_record_says_at_once_what_cannot_be_written(talk, tmp_path):

@@ -37,7 +37,8 @@ ROOMS: dict[str, set[str]] = {
         "backend", "cache", "checkpoint", "embedded", "errors", "generate", "hparams", "model",
         "sampling", "sequence", "taps", "tokenizer",
     },
-    "chat": {"errors", "generate", "gpt", "sequence", "taps", "template"},
+    "transcript": {"errors", "files", "sequence", "tokenizer"},
+    "chat": {"errors", "generate", "gpt", "sequence", "taps", "template", "transcript"},
     "inspect": {
         "backend", "draw", "errors", "generate", "gpt", "hparams", "model", "sampling", "sequence",
         "taps", "tokenizer", "visible",
@@ -48,11 +49,13 @@ ROOMS: dict[str, set[str]] = {
     },
     "evaluate": {"chat", "data", "errors", "gpt", "sampling", "template"},
     "session": {
-        "chat", "errors", "files", "generate", "gpt", "inspect", "sequence", "tokenizer", "visible",
+        "chat", "draw", "errors", "files", "generate", "gpt", "inspect", "sequence", "tokenizer",
+        "visible",
     },
     "cli": {
         "chat", "checkpoint", "data", "draw", "embedded", "errors", "evaluate", "files", "generate",
-        "gpt", "hparams", "inspect", "sequence", "session", "tokenizer", "train", "visible",
+        "gpt", "hparams", "inspect", "sequence", "session", "tokenizer", "train", "transcript",
+        "visible",
     },
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import InputError
 from .sequence import Settings
 from .template import Exchange, Fitted, Message, Template, fit, look_up, own_name
+from .transcript import Reply, Transcript, Turn
 
 if TYPE_CHECKING:
     from .generate import Generation, Record
@@ -29,16 +30,20 @@ def choose_template(gpt: GPT, name: str | None = None) -> Template:
 
 @dataclass(slots=True)
 class _Turn:
-    """What a person said, and the reply to it as far as it was generated."""
+    """What a person said, and the reply to it as far as it was generated; one that comes from a
+    transcript is computed anew once somebody looks into it."""
 
     text: str
-    generation: Generation
+    generation: Generation | None = None
     frozen: Exchange | None = None  # once the next turn began
+    kept: Reply | None = None  # as it stands in a transcript
 
     @property
     def exchange(self) -> Exchange:
         if self.frozen is not None:
             return self.frozen
+        if self.generation is None:
+            return Exchange(self.text, None)
         sequence = self.generation.sequence
         ids = [step.token for step in sequence.steps if step.token not in sequence.stop_tokens]
         if not ids and not self.generation.finished:
@@ -49,7 +54,24 @@ class _Turn:
     @property
     def reply_text(self) -> str | None:
         """None where there is no reply yet."""
-        return None if self.exchange.reply is None else self.generation.so_far
+        if self.kept is not None:
+            return self.kept.text
+        no_reply = self.generation is None or self.exchange.reply is None
+        return None if no_reply or self.generation is None else self.generation.so_far
+
+    @property
+    def reply(self) -> Reply | None:
+        if self.kept is not None or self.generation is None:
+            return self.kept
+        sequence = self.generation.sequence
+        if not sequence.steps:
+            return None
+        return Reply(
+            text=sequence.text,
+            ids=tuple(step.token for step in sequence.steps),
+            prompt=sequence.prompt,
+            seed=sequence.seed,
+        )
 
 
 class Conversation:
@@ -80,26 +102,79 @@ class Conversation:
     ) -> None:
         self.gpt = gpt
         self.template = choose_template(gpt, template)
-        settings = (settings or Settings()).changed(**changes)
-        if settings.stop_tokens is None:
-            stops = gpt.stop_tokens | self.template.stops(gpt.tokenizer)
-            settings = settings.changed(stop_tokens=stops)
-        self.settings = settings
-        self.n_ctx = self.settings.window(gpt.hparams)
         self.record = record
-        self.notice: str | None = None  # what the last `say` had to leave out, or None
+        self.notice: str | None = None  # what the last prompt had to leave out, or None
         self.lost = 0  # how many of the oldest turns that was
         self._tap = tap
         self._turns: list[_Turn] = []
         self._system: str | None = None
         self._follows: Generation | None = None
         self._tries = 0
+        self.settings = (settings or Settings()).changed(**changes)
         self.system = system
+
+    @classmethod
+    def of(
+        cls, gpt: GPT, transcript: Transcript, *, system: str | None = None, **changes: Any
+    ) -> Conversation:
+        """A conversation that goes on where it was saved.
+
+        system: in place of the one it had. changes: to its settings, by name. Raises InputError
+        where the model's window is smaller than what was said in it.
+        """
+        n_ctx = gpt.hparams.n_ctx
+        for turn in transcript.turns:
+            if turn.reply and len(turn.reply.prompt) + len(turn.reply.ids) > n_ctx:
+                raise InputError(
+                    f"the conversation was held in a larger window than this model's {n_ctx} tokens"
+                )
+        conversation = cls(
+            gpt,
+            transcript.template,
+            system or transcript.system,
+            transcript.settings,
+            **changes,
+        )
+        conversation._turns = [
+            _Turn(turn.message, None, _exchange(gpt, conversation.settings, turn), turn.reply)
+            for turn in transcript.turns
+        ]
+        return conversation
+
+    def transcript(self) -> Transcript:
+        """All of it as it can be saved (`Transcript.save`) and gone on with (`Conversation.of`):
+        what was said, the replies' very ids, template and settings. Taps are no part of it."""
+        return Transcript(
+            model=self.gpt.name,
+            tokenizer=self.gpt.tokenizer.fingerprint(),
+            template=self.template.name,
+            settings=self._settings,
+            system=self._system,
+            turns=tuple(Turn(message=turn.text, reply=turn.reply) for turn in self._turns),
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """How every reply from now on is generated."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        """Raises InputError where the model's window is smaller, or the system text too long."""
+        if settings.stop_tokens is None:
+            stops = self.gpt.stop_tokens | self.template.stops(self.gpt.tokenizer)
+            settings = settings.changed(stop_tokens=stops)
+        n_ctx = settings.window(self.gpt.hparams)
+        self._check_system(self._system, n_ctx)
+        self._settings, self.n_ctx = settings, n_ctx
 
     @property
     def newest_only(self) -> bool:
         """Whether the window is so small that every message begins afresh."""
-        return self.template.name == "plain" and self.n_ctx < TINY_WINDOW
+        return self._newest_only(self.n_ctx)
+
+    def _newest_only(self, n_ctx: int) -> bool:
+        return self.template.name == "plain" and n_ctx < TINY_WINDOW
 
     @property
     def system(self) -> str | None:
@@ -107,17 +182,34 @@ class Conversation:
 
     @system.setter
     def system(self, text: str | None) -> None:
-        if text and self.newest_only:
+        self._check_system(text, self.n_ctx)
+        self._system = text or None
+
+    @property
+    def system_note(self) -> str | None:
+        """Why the system text may have no effect, where there is one."""
+        if not self._system:
+            return None
+        if self.gpt.card.get("name") == "chat":
+            return "this model was trained without system texts: it will not do what this one says"
+        if self.template.name == "roles":
+            return "a model that was not trained with system texts passes over this one"
+        return (
+            f"the template {self.template.name!r} has no system texts: to the model this one is "
+            "what was said first"
+        )
+
+    def _check_system(self, text: str | None, n_ctx: int) -> None:
+        if text and self._newest_only(n_ctx):
             raise InputError(
-                f"a window of {self.n_ctx} tokens has no room for a system text: it holds the "
+                f"a window of {n_ctx} tokens has no room for a system text: it holds the "
                 "newest message and the reply to it"
             )
         n = len(self.template.turn(self.gpt.tokenizer, "system", text)) if text else 0
-        if n > self.n_ctx // 2:
+        if n > n_ctx // 2:
             raise InputError(
-                f"the system text has {n} tokens; at most half the window of {self.n_ctx} is for it"
+                f"the system text has {n} tokens; at most half the window of {n_ctx} is for it"
             )
-        self._system = text or None
 
     @property
     def tap(self) -> Tap | None:
@@ -140,8 +232,23 @@ class Conversation:
 
     @property
     def last(self) -> Generation | None:
-        """The generation of the newest reply."""
-        return self._turns[-1].generation if self._turns else None
+        """The generation of the newest reply, or None."""
+        if not self._turns:
+            return None
+        turn = self._turns[-1]
+        if turn.generation is None and turn.kept is not None:
+            generation = self.gpt.generate(
+                turn.kept.prompt, self._settings, n_ctx=None, seed=turn.kept.seed
+            )
+            generation.replay(turn.kept.ids)
+            turn.generation = generation
+        return turn.generation
+
+    def prompt_ids(self, text: str) -> list[int]:
+        """What the model would go on from if this were said now: the ids that `say` gives it, for
+        every question of `inspect`. `notice` says what does not fit. Raises InputError for an empty
+        message."""
+        return self._fitted(text)
 
     def say(self, text: str) -> Generation:
         """Say something; iterate over what is returned to stream the reply.
@@ -150,7 +257,11 @@ class Conversation:
         Raises InputError for an empty message.
         """
         self._tries = 0
-        return self._say(text, self.settings.seed)
+        return self._say(text, self._settings.seed)
+
+    def clear(self) -> None:
+        """Forget everything that was said. The system text, settings and tap stay."""
+        self._turns, self.notice, self.lost = [], None, 0
 
     def undo(self) -> str:
         """Take back the newest message and its reply; returns the message.
@@ -170,7 +281,7 @@ class Conversation:
         if not self._turns:
             raise InputError("there is nothing to retry: nothing was said yet")
         tries = self._tries + 1
-        if seed is None and (first := self.settings.seed) is not None:
+        if seed is None and (first := self._settings.seed) is not None:
             seed = first + tries
         turn = self._turns.pop()
         try:
@@ -182,11 +293,24 @@ class Conversation:
         return generation
 
     def _say(self, text: str, seed: int | None) -> Generation:
-        if not text:
-            raise InputError("the message is empty")
         if self._turns and self._turns[-1].frozen is None:
             self._turns[-1].frozen = self._turns[-1].exchange
-        longest = self.settings.max_tokens or self.n_ctx
+        generation = self.gpt.generate(
+            self._fitted(text),
+            replace(self._settings, seed=seed),
+            tap=self._tap,
+            record=self.record,
+            follows=self._follows,
+        )
+        self._follows = generation
+        self._turns.append(_Turn(text, generation))
+        return generation
+
+    def _fitted(self, text: str) -> list[int]:
+        """The prompt's ids, with as much of the conversation as the window holds."""
+        if not text:
+            raise InputError("the message is empty")
+        longest = self._settings.max_tokens or self.n_ctx
         reply = max(1, min(longest, self.n_ctx // 4))  # tokens kept free for it
         fitted = fit(
             self.template,
@@ -197,17 +321,8 @@ class Conversation:
             window=self.n_ctx,
             reply=reply,
         )
-        generation = self.gpt.generate(
-            fitted.ids,
-            replace(self.settings, seed=seed),
-            tap=self._tap,
-            record=self.record,
-            follows=self._follows,
-        )
-        self._follows = generation
         self.lost, self.notice = fitted.n_dropped, self._notice(fitted, reply)
-        self._turns.append(_Turn(text, generation))
-        return generation
+        return fitted.ids
 
     def _notice(self, fitted: Fitted, reply: int) -> str | None:
         if fitted.n_kept_of_message is not None:
@@ -222,3 +337,12 @@ class Conversation:
             f"the window of {self.n_ctx} tokens is full, {reply} of them kept for the reply: the "
             f"model no longer sees the oldest {oldest}"
         )
+
+
+def _exchange(gpt: GPT, settings: Settings, turn: Turn) -> Exchange:
+    """A turn of a transcript as the next prompt holds it: as it did before it was saved."""
+    if turn.reply is None:
+        return Exchange(turn.message, None)
+    ids = [token for token in turn.reply.ids if token not in (settings.stop_tokens or ())]
+    cut = settings.stop and gpt.tokenizer.decode(ids) != turn.reply.text
+    return Exchange(turn.message, turn.reply.text if cut else ids)

@@ -180,6 +180,18 @@ class Generation:
             twin._cache.rewind(min(self._cache.length, len(sequence.tokens) - 1))
         return twin
 
+    def replay(self, ids: Ids[int]) -> None:
+        """Take these tokens as if they had just been chosen, with what the model thought of them;
+        one pass. For a generation that was kept as ids. Raises ContextError where they do not fit.
+        """
+        if not ids:
+            return
+        tokens = (*self.tokens, *ids)
+        logits = self.model.forward(tokens[:-1], tap=self.tap)
+        rows = self.model.backend.to_numpy(logits)[-len(ids) :]
+        for token, row in zip(ids, rows, strict=True):
+            self.sequence.take(row, int(token))
+
     # The loop
 
     def _finish(self) -> None:

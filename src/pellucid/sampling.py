@@ -49,6 +49,8 @@ class Sampling:
     frequency_penalty: float = 0.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.greedy, bool | np.bool_):
+            raise InputError(f"greedy must be true or false, not {self.greedy!r}")
         _check("temperature", self.temperature, 0, 100)
         _check("repetition_penalty", self.repetition_penalty, 0.01, 100)
         _check("presence_penalty", self.presence_penalty, -100, 100)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from collections.abc import Sequence as Ids
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -47,14 +48,14 @@ class Settings:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None and self.max_tokens < 0:
-            raise InputError(f"max_tokens must not be negative, got {self.max_tokens}")
-        if self.alternatives < 0:
-            raise InputError(f"alternatives must not be negative, got {self.alternatives}")
-        if self.n_ctx is not None and self.n_ctx < 1:
-            raise InputError(f"n_ctx must be at least 1, not {self.n_ctx}")
-        if self.seed is not None and self.seed < 0:
-            raise InputError(f"seed must not be negative, got {self.seed}")
+        for name, least in (("max_tokens", 0), ("alternatives", 0), ("n_ctx", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is None and name != "alternatives":
+                continue
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+                raise InputError(
+                    f"{name} must be a whole number of at least {least}, not {value!r}"
+                )
 
     @classmethod
     def of(cls, **values: Any) -> Settings:
@@ -78,10 +79,20 @@ class Settings:
             mine["sampling"] = replace(mine.get("sampling", self.sampling), **theirs)
         if "stop" in mine:
             stop = mine["stop"]
-            mine["stop"] = tuple(t for t in ([stop] if isinstance(stop, str) else stop) if t)
+            texts = [stop] if isinstance(stop, str) else _several("stop", stop, str)
+            mine["stop"] = tuple(text for text in texts if text)
         if mine.get("stop_tokens") is not None:
-            mine["stop_tokens"] = frozenset(int(token) for token in mine["stop_tokens"])
+            tokens = _several("stop_tokens", mine["stop_tokens"], Integral)
+            mine["stop_tokens"] = frozenset(map(int, tokens))
         return replace(self, **mine)
+
+    def flat(self) -> dict[str, Any]:
+        """The same as one set of names and plain values, which `of` takes back."""
+        own = {each.name: getattr(self, each.name) for each in fields(Settings)}
+        del own["sampling"]
+        own["stop"] = list(self.stop)
+        own["stop_tokens"] = None if self.stop_tokens is None else sorted(self.stop_tokens)
+        return asdict(self.sampling) | own
 
     def window(self, hparams: HParams) -> int:
         """Tokens in the window. Raises InputError when the model has no room for so many."""
@@ -92,6 +103,15 @@ class Settings:
                 f"n_ctx must be between 1 and the model's {hparams.n_ctx}, not {self.n_ctx}"
             )
         return self.n_ctx
+
+
+def _several(name: str, values: Any, kind: type) -> list[Any]:
+    if isinstance(values, Iterable) and not isinstance(values, str):
+        listed = list(values)
+        if all(isinstance(value, kind) for value in listed):
+            return listed
+    what = "texts" if kind is str else "ids"
+    raise InputError(f"{name} must be {what} in a list, not {values!r}")
 
 
 class Alternative(NamedTuple):
@@ -174,16 +194,17 @@ class Sequence:
         most = self.settings.max_tokens
         return self.window if most is None else min(self.window, len(self.prompt) + most)
 
-    def take(self, logits: np.ndarray) -> Step:
+    def take(self, logits: np.ndarray, token: int | None = None) -> Step:
         """logits [n_vocab] for what follows the tokens so far -> the next step, chosen and
-        appended. The logits are not kept."""
+        appended. The logits are not kept. token: is taken, whatever would be chosen."""
         tokens = self.tokens
-        if self._forced is None:
+        forced = self._forced if token is None else token
+        if forced is None:
             generated = tokens[len(self.prompt) :]
             sampling = self.settings.sampling
             token = sampling.choose(logits, self.prompt, generated, self.seed, len(tokens))
         else:
-            token = self._forced
+            token = forced
         logprobs = log_softmax(np.asarray(logits, np.float64))
         alternatives = self._likeliest(logprobs)
         text, reason = self._ending(token, len(tokens))

@@ -277,6 +277,16 @@ def _talk(folder: Path) -> None:
     shutil.copytree(EMBEDDED / "talk", folder)
 
 
+def _talked(path: Path) -> None:
+    """A conversation with `chat` that /save wrote."""
+    import pellucid
+    from pellucid.chat import Conversation
+
+    conversation = Conversation(pellucid.load("chat"), seed=1, max_tokens=4)
+    assert conversation.say("Hello").text
+    conversation.transcript().save(path)
+
+
 def _gpt2(folder: Path) -> None:
     """In the place of the hub's: the shape small, its one special token the same."""
     make(folder, HParams(n_vocab=300, n_ctx=32, n_embd=16, n_head=2, n_layer=1), "hf")
@@ -301,6 +311,7 @@ INPUTS: dict[str, Callable[[Path], None]] = {
     "run/adapter": _adapter,
     "run/model": lambda path: _run(path.parent),
     "stories": _texts,
+    "talk.json": _talked,
     "text.txt": _text,
     "texts": _texts,
 }

@@ -23,5 +23,5 @@ def session(
     """
     console = screen(100)
     conversation = Conversation(gpt, **settings, **({"greedy": True} if greedy else {}))
-    chat = Session(gpt, conversation, console, walk=walk or cli_walk, greedy=greedy)
+    chat = Session(gpt, conversation, console, walk=walk or cli_walk)
     return chat, lambda: text_of(console)

@@ -9,7 +9,7 @@ import click
 from .ablation import with_ablation
 from .options import with_model
 from .output import Output, with_output
-from .text import with_text
+from .text import Prompt, with_text
 from .types import INDICES, PART
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ __all__ = ["command"]
 @with_model
 @with_output
 def command(
-    text: str,
+    prompt: Prompt,
     heads: tuple[tuple[int, int], ...],
     mlps: list[int],
     positions: list[int],
@@ -54,5 +54,5 @@ def command(
         heads = tuple(np.ndindex(gpt.hparams.n_layer, gpt.hparams.n_head))
     if not (heads or mlps or positions):
         raise click.UsageError("say what to switch off: --head 0.1, --mlp 0 or --token 2")
-    effect = ablate(gpt, text, heads=heads, mlps=mlps, positions=positions, **ablation)
-    output.show(effect, f"Ablation: {text}")
+    effect = ablate(gpt, prompt.ids(gpt), heads=heads, mlps=mlps, positions=positions, **ablation)
+    output.show(effect, f"Ablation: {prompt.title}")

@@ -8,7 +8,7 @@ import click
 
 from .options import places, with_model
 from .output import Output, with_output
-from .text import with_text
+from .text import Prompt, with_text
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -23,7 +23,7 @@ __all__ = ["command"]
 @with_model
 @with_output
 def command(
-    text: str,
+    prompt: Prompt,
     layers: list[int] | None,
     heads: list[int] | None,
     position: int,
@@ -33,6 +33,6 @@ def command(
     """Show where each head looks in TEXT; with one --layer and one --head every number."""
     from ..inspect import attention
 
-    patterns = attention(gpt, text, layers=layers, heads=heads)
+    patterns = attention(gpt, prompt.ids(gpt), layers=layers, heads=heads)
     sections = patterns.sections(position=position)
-    output.show(patterns, f"Attention: {text}", sections)
+    output.show(patterns, f"Attention: {prompt.title}", sections)

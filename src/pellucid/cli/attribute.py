@@ -8,7 +8,7 @@ import click
 
 from .options import with_model, with_target
 from .output import Output, with_output
-from .text import with_text
+from .text import Prompt, with_text
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -22,7 +22,7 @@ __all__ = ["command"]
 @with_model
 @with_output
 def command(
-    text: str,
+    prompt: Prompt,
     target: str | int | None,
     versus: str | int | None,
     position: int,
@@ -35,5 +35,5 @@ def command(
     """
     from ..inspect import attribute
 
-    shares = attribute(gpt, text, target, versus=versus, position=position)
-    output.show(shares, f"Attribution: {text}")
+    shares = attribute(gpt, prompt.ids(gpt), target, versus=versus, position=position)
+    output.show(shares, f"Attribution: {prompt.title}")

@@ -10,7 +10,7 @@ from .options import places, with_model
 from .output import note
 from .settings import with_settings
 from .stream import print_generation
-from .text import read_text
+from .text import Prompt, read_text, with_chat
 from .types import BYTES, INDICES
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __all__ = ["command"]
 
 @click.command("generate")
 @click.argument("text", required=False)
+@with_chat
 @click.option("--ids", type=INDICES, help="Go on from these ids, 5,7,7, in place of TEXT.")
 @with_model
 @with_settings()
@@ -50,6 +51,7 @@ __all__ = ["command"]
 )
 def command(
     text: str | None,
+    chat: bool,
     ids: list[int] | None,
     gpt: GPT,
     settings: dict[str, Any],
@@ -65,32 +67,36 @@ def command(
 
     In a pipe the text is written as it is; a terminal shows its control characters.
     """
-    prompt: str | list[int]
     if ids is not None:
-        if text is not None or special:
-            raise click.UsageError("--ids stands in place of TEXT and of --special")
-        prompt, text = ids, gpt.tokenizer.decode(ids)
+        if text is not None or special or chat:
+            raise click.UsageError("--ids stands in place of TEXT, of --special and of --chat")
+        start: str | list[int] = ids
+        text = gpt.tokenizer.decode(ids)
     else:
-        prompt = text = read_text(text)
+        prompt = Prompt(text=read_text(text), chat=chat)
+        text, start = prompt.text, prompt.ids(gpt, **settings)
+        if special and chat:
+            raise click.UsageError("--special goes with a text, not with --chat")
         if special:
             tokenizer = gpt.tokenizer
-            prompt = tokenizer.framed(tokenizer.encode(text, tokenizer.special_tokens))
+            start = tokenizer.framed(tokenizer.encode(text, tokenizer.special_tokens))
+    shown = "" if chat and not as_json else text  # a reply stands alone
     settings["alternatives"] = alternatives
     if record is None:
         if names or any(chosen.values()):
             raise click.UsageError("--names, --layer, --head and --position go with --record FILE")
-        print_generation(text, gpt.generate(prompt, **settings), as_json=as_json)
+        print_generation(shown, gpt.generate(start, **settings), as_json=as_json)
         return
     from ..errors import InputError
     from ..files import new_file
     from ..inspect import Recorder
 
     recorder = Recorder(gpt, names or "*", **chosen, budget_bytes=budget)
-    generation = gpt.generate(prompt, **settings, record=recorder)
+    generation = gpt.generate(start, **settings, record=recorder)
     broken_off: BaseException | None = None
     with new_file(record) as partial:
         try:
-            print_generation(text, generation, as_json=as_json)
+            print_generation(shown, generation, as_json=as_json)
         except (KeyboardInterrupt, BrokenPipeError) as error:
             broken_off = error  # what was recorded until then is kept
         if generation.steps_so_far:

@@ -8,7 +8,7 @@ import click
 
 from .options import with_model, with_target
 from .output import Output, with_output
-from .text import with_text
+from .text import Prompt, with_text
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -31,7 +31,7 @@ __all__ = ["command"]
 @with_model
 @with_output
 def command(
-    text: str,
+    prompt: Prompt,
     target: str | int | None,
     integrated: bool,
     steps: int,
@@ -43,8 +43,9 @@ def command(
     """Gradient × input, or integrated gradients, for each token of TEXT. Needs PyTorch."""
     from ..inspect import gradient_times_input, integrated_gradients
 
+    ids = prompt.ids(gpt)
     if integrated:
-        gradients = integrated_gradients(gpt, text, target, baseline=baseline, steps=steps, **logit)
+        gradients = integrated_gradients(gpt, ids, target, baseline=baseline, steps=steps, **logit)
     else:
-        gradients = gradient_times_input(gpt, text, target, **logit)
-    output.show(gradients, f"Gradients: {text}")
+        gradients = gradient_times_input(gpt, ids, target, **logit)
+    output.show(gradients, f"Gradients: {prompt.title}")

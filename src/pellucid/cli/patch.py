@@ -8,7 +8,7 @@ import click
 
 from .options import with_model
 from .output import Output, with_output
-from .text import read_text
+from .text import Prompt, read_text, with_chat
 from .types import TOKEN
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = ["command"]
 @click.command("patch")
 @click.argument("source")
 @click.argument("base")
+@with_chat
 @click.option(
     "--over",
     type=click.Choice(["positions", "heads"]),
@@ -34,6 +35,7 @@ __all__ = ["command"]
 def command(
     source: str,
     base: str,
+    chat: bool,
     over: Literal["positions", "heads"],
     target: str | int | None,
     versus: str | int | None,
@@ -47,6 +49,6 @@ def command(
 
     if source == base == "-":
         raise click.UsageError("only one of the two texts can be standard input")
-    source, base = read_text(source), read_text(base)
-    effects = patch_each(gpt, source, base, over, target=target, versus=versus)
-    output.show(effects, f"Patching: {source} → {base}")
+    first, second = (Prompt(text=read_text(text), chat=chat) for text in (source, base))
+    effects = patch_each(gpt, first.ids(gpt), second.ids(gpt), over, target=target, versus=versus)
+    output.show(effects, f"Patching: {first.title} → {second.title}")

@@ -9,7 +9,7 @@ import click
 from .options import with_model
 from .output import Output, with_output
 from .settings import with_settings
-from .text import with_text
+from .text import Prompt, with_text
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -21,13 +21,19 @@ __all__ = ["command"]
 @with_text
 @click.option("--towards", metavar="TEXT", help="Steer towards what this text says.")
 @click.option("--away", metavar="TEXT", help="Away from this (default: from TEXT itself).")
-@click.option("--layer", type=int, help="Where it is added (default: the middle).")
-@click.option("--strength", type=float, default=1.0, show_default=True, help="How much of it.")
+@click.option("--layer", type=int, help="Where it is added (default: after two thirds).")
+@click.option(
+    "--strength",
+    type=float,
+    default=0.3,
+    show_default=True,
+    help="How long it is, in lengths of the residual stream.",
+)
 @with_model
 @with_settings(max_tokens=40)
 @with_output
 def command(
-    text: str,
+    prompt: Prompt,
     towards: str | None,
     away: str | None,
     layer: int | None,
@@ -40,6 +46,6 @@ def command(
     from ..inspect import steered
 
     both = steered(
-        gpt, text, towards=towards, away=away, layer=layer, strength=strength, **settings
+        gpt, prompt.ids(gpt), towards=towards, away=away, layer=layer, strength=strength, **settings
     )
-    output.show(both, f"Steering: {text}")
+    output.show(both, f"Steering: {prompt.title}")

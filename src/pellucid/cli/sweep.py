@@ -9,7 +9,7 @@ import click
 from .ablation import with_ablation
 from .options import with_model
 from .output import Output, with_output
-from .text import with_text
+from .text import Prompt, with_text
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -30,8 +30,10 @@ __all__ = ["command"]
 @with_ablation
 @with_model
 @with_output
-def command(text: str, over: Over, ablation: dict[str, Any], gpt: GPT, output: Output) -> None:
+def command(prompt: Prompt, over: Over, ablation: dict[str, Any], gpt: GPT, output: Output) -> None:
     """Switch off each head (or MLP, or token) of TEXT alone: which of them the prediction needs."""
     from ..inspect import ablate_each
 
-    output.show(ablate_each(gpt, text, over, **ablation), f"Sweep over {over}: {text}")
+    output.show(
+        ablate_each(gpt, prompt.ids(gpt), over, **ablation), f"Sweep over {over}: {prompt.title}"
+    )

@@ -1,28 +1,96 @@
-"""The text that a verb is about: an argument, or standard input."""
+"""What a verb is asked about: a text as an argument or on standard input, or a turn of a chat."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["read_text", "with_text"]
+from .output import note
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
+
+__all__ = ["Prompt", "read_text", "with_chat", "with_text"]
 
 Command = Callable[..., Any]
 
+_KEPT = (".json", ".jsonl")  # how the file of a conversation ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """text: what was typed. chat: it is what a user says to the model, or the file of a
+    conversation, and the model goes on from there as in `pellucid chat`."""
+
+    text: str
+    chat: bool
+
+    @property
+    def title(self) -> str:
+        """Of a long text the beginning."""
+        return self.text if len(self.text) <= 60 else f"{self.text[:59]}…"
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is the file of a conversation."""
+        return self.chat and self.text.endswith(_KEPT) and Path(self.text).is_file()
+
+    def ids(self, gpt: GPT, **settings: Any) -> str | list[int]:
+        """What the model is asked about: the text, or the very ids that a chat goes on from."""
+        return self.exchange(gpt, **settings)[0]
+
+    def exchange(self, gpt: GPT, **settings: Any) -> tuple[str | list[int], list[int] | None]:
+        """-> (the same, the ids of the reply where it is known). settings: of the chat."""
+        if not self.chat:
+            return self.text, None
+        from ..chat import Conversation
+        from ..errors import InputError
+        from ..transcript import Transcript
+
+        if not self.kept:
+            conversation, message = Conversation(gpt, **settings), self.text
+        else:
+            transcript = Transcript.read(self.text, gpt.tokenizer)
+            if not transcript.turns:
+                raise InputError(f"nothing was said in {self.text}")
+            if (reply := transcript.turns[-1].reply) is not None:
+                return list(reply.prompt), list(reply.ids)
+            conversation = Conversation.of(gpt, transcript, **settings)
+            message = conversation.undo()
+        ids = conversation.prompt_ids(message)
+        if conversation.notice:
+            note(f"Note: {conversation.notice}")
+        return ids, None
+
 
 def with_text(command: Command) -> Command:
-    """The argument TEXT, or standard input where it is - or missing; hands on `text`."""
+    """The argument TEXT, or standard input where it is - or missing, and --chat; hands on
+    `prompt`."""
 
     @wraps(command)
-    def run(*, text: str | None, **rest: Any) -> Any:
-        return command(text=read_text(text), **rest)
+    def run(*, text: str | None, chat: bool, **rest: Any) -> Any:
+        return command(prompt=Prompt(text=read_text(text), chat=chat), **rest)
 
-    return click.argument("text", required=False)(run)
+    return click.argument("text", required=False)(with_chat(run))
+
+
+def with_chat(command: Command) -> Command:
+    """--chat; hands on `chat`."""
+    option = click.option(
+        "--chat",
+        is_flag=True,
+        help="As a user's turn in the model's chat template, or the file of a conversation that "
+        "/save wrote: the model's last prompt there.",
+    )
+    decorated: Command = option(command)
+    return decorated
 
 
 def read_text(text: str | None) -> str:

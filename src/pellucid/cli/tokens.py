@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..visible import harmless, quoted, visible_bytes
+from ..visible import harmless, quoted, text_of, visible_bytes
 from .output import console, to_json
-from .text import with_text
+from .text import Prompt, with_text
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -26,17 +26,25 @@ GROUNDS = ("#cfe3ff", "#ffe1b3", "#d6f0d0", "#f3d3e8", "#e3dcf7")
 @click.option("--model", "-m", metavar="M", help="Whose tokenizer (default: the embedded model's).")
 @click.option("--merges", is_flag=True, help="Also each merge that formed the pieces.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def command(text: str, model: str | None, merges: bool, as_json: bool) -> None:
+def command(prompt: Prompt, model: str | None, merges: bool, as_json: bool) -> None:
     """Show the pieces of TEXT and their ids. TEXT - reads standard input.
 
     Bytes that are no character by themselves are shown as bytes: ⟨F0 9F⟩.
     """
     from ..checkpoint import load_tokenizer
-    from ..gpt import DEFAULT
+    from ..gpt import DEFAULT, load
 
-    tokenizer = load_tokenizer(model or DEFAULT)
-    pieces = tokenizer.pieces(tokenizer.framed(tokenizer.encode(text)))
-    words = tokenizer.merges(text) if merges else None
+    text = prompt.text
+    if prompt.chat:
+        if merges:
+            raise click.UsageError("--merges goes with a text, not with --chat")
+        gpt = load(model)  # which knows its template
+        pieces, words = gpt.tokenizer.pieces(prompt.ids(gpt)), None
+        text = text_of(b"".join(piece.bytes for piece in pieces))
+    else:
+        tokenizer = load_tokenizer(model or DEFAULT)
+        pieces = tokenizer.pieces(tokenizer.framed(tokenizer.encode(text)))
+        words = tokenizer.merges(text) if merges else None
     if as_json:
         click.echo(to_json(as_object(text, pieces, words)))
         return

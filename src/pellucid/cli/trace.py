@@ -10,7 +10,7 @@ import click
 
 from .options import places, with_loader
 from .output import Output, note, with_output
-from .text import with_text
+from .text import Prompt, with_text
 from .types import BYTES
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ __all__ = ["command"]
 @with_loader
 @with_output
 def command(
-    text: str,
+    prompt: Prompt,
     names: tuple[str, ...],
     layers: list[int] | None,
     heads: list[int] | None,
@@ -52,18 +52,20 @@ def command(
     from ..files import new_file
     from ..inspect import Trace, estimate, trace
 
-    if text.endswith(".safetensors") and Path(text).is_file():
-        recorded = Trace.load(text).narrowed(names or "*", layers=layers, heads=heads)
-        output.show(recorded, text)
+    file = prompt.text
+    if not prompt.chat and file.endswith(".safetensors") and Path(file).is_file():
+        recorded = Trace.load(file).narrowed(names or "*", layers=layers, heads=heads)
+        output.show(recorded, file)
         return
     gpt = load()
+    ids = prompt.ids(gpt)
     chosen = {"layers": layers, "heads": heads, "positions": positions}
     if cost:
-        output.show(estimate(gpt, text, names or "*", **chosen), f"Cost: {text}")
+        output.show(estimate(gpt, ids, names or "*", **chosen), f"Cost: {prompt.title}")
         return
-    values = trace(gpt, text, names or "*", **chosen, budget_bytes=budget)
+    values = trace(gpt, ids, names or "*", **chosen, budget_bytes=budget)
     if save is not None:
         with new_file(save) as partial:
             values.save(partial)
         note(f"Wrote {save}")
-    output.show(values, f"Trace: {text}")
+    output.show(values, f"Trace: {prompt.title}")

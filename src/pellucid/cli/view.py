@@ -8,7 +8,7 @@ import click
 
 from .options import with_model
 from .output import note, write_page
-from .text import with_text
+from .text import Prompt, with_text
 from .types import TOKEN
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ __all__ = ["command"]
 )
 @with_model
 def command(
-    text: str, target: str | int | None, versus: str | int | None, html: str, gpt: GPT
+    prompt: Prompt, target: str | int | None, versus: str | int | None, html: str, gpt: GPT
 ) -> None:
     """Write one HTML page about TEXT: next token with live sampling, attention, logit lens,
     attribution, residual stream, what the heads do. TEXT - reads standard input.
@@ -39,6 +39,6 @@ def command(
     """
     from ..inspect import view
 
-    title = text if len(text) <= 60 else f"{text[:59]}…"
-    write_page(html, lambda: view(gpt, text, target, versus=versus).sections(), title)
+    ids = prompt.ids(gpt)
+    write_page(html, lambda: view(gpt, ids, target, versus=versus).sections(), prompt.title)
     note(f"Wrote {html}: open it in a browser.")

@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from .options import with_model
-from .output import Output, with_output
-from .text import read_text
+from .output import Output, console, with_output
+from .text import Prompt, read_text, with_chat
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..gpt import GPT
+    from ..inspect import Walk
 
-__all__ = ["TALK", "command", "walk"]
+__all__ = ["TALK", "command", "step_through", "walk"]
 
 TALK = "The power clapper"
 
 
 @click.command("walk")
 @click.argument("text", default=TALK)
+@with_chat
 @with_model
 @click.option("--layer", type=int, default=0, show_default=True, help="Which layer to open.")
 @click.option("--head", type=int, default=0, show_default=True, help="Which of its heads.")
 @click.option("--position", type=int, default=-1, show_default=True, help="Whose row to follow.")
 @click.option("--max-tokens", type=click.IntRange(0), help="Predict at most so many tokens.")
+@click.option("--step", is_flag=True, help="One step at a time: Enter for the next, q to leave.")
 @with_output
 def command(
     text: str,
+    chat: bool,
     gpt: GPT,
     layer: int,
     head: int,
     position: int,
     max_tokens: int | None,
+    step: bool,
     output: Output,
 ) -> None:
     """Walk TEXT through the model, step by step, with live numbers and pictures. TEXT - reads
@@ -45,9 +51,53 @@ def command(
     """
     from .. import inspect
 
-    text = read_text(text)
-    way = inspect.walk(gpt, text, layer=layer, head=head, position=position, max_tokens=max_tokens)
-    output.show(way, text if len(text) <= 60 else f"{text[:59]}…")
+    if step:
+        _check_terminal(output)
+    prompt = Prompt(text=read_text(text), chat=chat)
+    way = inspect.walk(
+        gpt,
+        prompt.ids(gpt),
+        layer=layer,
+        head=head,
+        position=position,
+        max_tokens=max_tokens,
+    )
+    if step:
+        step_through(way)
+    else:
+        output.show(way, prompt.title)
+
+
+def _check_terminal(output: Output) -> None:
+    if output.as_json or output.html:
+        raise click.UsageError("--step is for the terminal: leave out --json and --html")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("--step needs a terminal; without it the whole walk is printed")
+
+
+def step_through(way: Walk) -> None:
+    """Step after step, each once a person has seen the one before."""
+    screen, n = console(), len(way.steps)
+    for number, step in enumerate(way.steps, start=1):
+        screen.print(step)
+        if number == n or not _goes_on(f"Step {number} of {n}. Enter: the next. q: leave."):
+            return
+
+
+def _goes_on(question: str) -> bool:
+    """Whether Enter was pressed, and not q or Ctrl-D."""
+    click.echo(f"\n{question} ", nl=False)
+    while (key := _key()) not in "\r\n qQ\x04":
+        pass
+    click.echo("\n")
+    return key in "\r\n "
+
+
+def _key() -> str:
+    try:
+        return click.getchar()
+    except EOFError:
+        return "\x04"
 
 
 def walk(

@@ -248,7 +248,8 @@ class Heads(Picture):
 class Lens(Picture):
     """Predictions read out after each layer. layers: "embed", "0", "1", …; positions and tokens:
     where it was read; targets: what really follows there. top, logprobs [layer, position, k]: the
-    likeliest ids, likeliest first; texts: id -> token. target_logprobs, target_ranks (from 0),
+    likeliest ids, likeliest first; texts: id -> token. watched: the targets are one token that was
+    asked for. target_logprobs, target_ranks (from 0),
     entropy, divergence (from the output, nats) [layer, position]."""
 
     layers: tuple[str, ...]
@@ -262,6 +263,7 @@ class Lens(Picture):
     entropy: np.ndarray
     divergence: np.ndarray
     texts: Mapping[int, str]
+    watched: bool = False
     caption: str = ""
 
     def __post_init__(self) -> None:

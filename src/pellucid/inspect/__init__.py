@@ -25,7 +25,7 @@ from .patterns import (
 )
 from .reasons import Why, why
 from .recorder import Recorder, trace
-from .steering import Steered, direction, steer, steered
+from .steering import STRENGTH, Steered, direction, steer, steered
 from .traces import Trace
 from .views import (
     Prediction,
@@ -40,6 +40,7 @@ from .walks import Step, Walk, walk
 __all__ = [
     "BUDGET",
     "HEAD_KINDS",
+    "STRENGTH",
     "Ablation",
     "AttentionSummary",
     "Attribution",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..draw.notation import head_name
+from ..draw.notation import head_name, written
 from ..draw.pictures import Bars, Heat, Section, Tabs, Tokens
 from ..taps import compose
 from ..visible import quoted
@@ -130,9 +130,9 @@ class Attribution(Finding):
             Section(
                 kind="Attribution",
                 title="Direct logit attribution",
-                how=f"The logit of {quoted(self.target)}{over}, {self.logit:.4f}, as the sum of "
-                "what each part wrote. Blue, to the right: in favour; orange, to the left: "
-                "against.",
+                how=f"The logit of {quoted(self.target)}{over}, "
+                f"{written(self.logit, 'signed', 4)}, as the sum of what each part "
+                "wrote. Blue, to the right: in favour; orange, to the left: against.",
                 about=shortened(self.text),
                 pictures=(
                     Tabs(pictures=pictures, unfolded=("part", "head", "token"), caption="By"),

@@ -13,7 +13,17 @@ import numpy as np
 
 from ..draw.pictures import Lens, Section
 from ..taps import compose
-from .finding import Finding, chosen, highest, read, shortened, token_name, token_names, whole
+from .finding import (
+    Finding,
+    chosen,
+    highest,
+    read,
+    shortened,
+    token_id,
+    token_name,
+    token_names,
+    whole,
+)
 from .recorder import Recorder
 from .threads import side_by_side
 
@@ -33,9 +43,10 @@ class LogitLens(Finding):
     layers: "embed", then "0", "1", … (after that layer); the last is the model's own output.
     positions: which of the text's; text: up to the last of them. top_ids, top_tokens,
     top_logprobs [layer, position, k]: the likeliest. target_ids, targets [position]: the token that
-    really follows; at the last of all the model's own prediction. target_logprobs, target_ranks
-    [layer, position], ranks from 0. entropy, divergence [layer, position]: nats; KL(model's output
-    ‖ this layer's). logits [layer, position, n_vocab], or None unless kept.
+    really follows, at the last of all the model's own prediction; or the one `watched` at all.
+    target_logprobs, target_ranks [layer, position], ranks from 0. entropy, divergence [layer,
+    position]: nats; KL(model's output ‖ this layer's). logits [layer, position, n_vocab], or None
+    unless kept.
     """
 
     ids: tuple[int, ...]
@@ -53,6 +64,7 @@ class LogitLens(Finding):
     entropy: np.ndarray
     divergence: np.ndarray
     logits: np.ndarray | None = None
+    watched: bool = False
 
     def sections(self) -> list[Section]:
         texts = (text for layer in self.top_tokens for tops in layer for text in tops)
@@ -67,6 +79,7 @@ class LogitLens(Finding):
             target_ranks=self.target_ranks,
             entropy=self.entropy,
             divergence=self.divergence,
+            watched=self.watched,
             texts={int(i): text for i, text in zip(self.top_ids.ravel(), texts, strict=True)},
         )
         return [
@@ -84,6 +97,7 @@ class LogitLens(Finding):
 def logit_lens(
     gpt: GPT,
     text: str | Sequence[int],
+    target: str | int | None = None,
     *,
     positions: int | Iterable[int] | None = None,
     k: int = 5,
@@ -91,7 +105,8 @@ def logit_lens(
 ) -> LogitLens:
     """Final norm and unembedding applied to the residual stream after every layer.
 
-    positions: only these; what follows the last of them is not looked at. keep_logits: keep all
+    target: watched at every position, in place of the token that really follows. positions: only
+    these; what follows the last of them is not looked at. keep_logits: keep all
     of them, layers × positions × n_vocab numbers.
     """
     ids, _ = read(gpt, text)
@@ -102,7 +117,10 @@ def logit_lens(
     output = gpt.model.backend.to_numpy(gpt.forward([seen], tap=compose(first, recorder)))[0]
     streams = [*first.passes[0].values(), *recorder.passes[0].values()]
     final = output[list(positions)]
-    return read_out(gpt, ids, positions, streams, final, k=k, keep_logits=keep_logits)
+    watched = None if target is None else token_id(gpt, target)
+    return read_out(
+        gpt, ids, positions, streams, final, target=watched, k=k, keep_logits=keep_logits
+    )
 
 
 def read_out(
@@ -112,6 +130,7 @@ def read_out(
     streams: Sequence[Array],
     final: np.ndarray,
     *,
+    target: int | None = None,
     k: int = 5,
     keep_logits: bool = False,
 ) -> LogitLens:
@@ -124,7 +143,7 @@ def read_out(
         ids[i + 1] if i + 1 < n else int(own.argmax())
         for i, own in zip(positions, final, strict=True)
     ]
-    targets = np.asarray(follow, np.int64)
+    targets = np.asarray(follow if target is None else [target] * len(positions), np.int64)
 
     shape = (len(streams), len(positions))
     top_ids = np.empty((*shape, k), np.int64)
@@ -178,6 +197,7 @@ def read_out(
         entropy=entropy,
         divergence=np.maximum(divergence, 0.0),
         logits=kept,
+        watched=target is not None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..draw.notation import percent
+from ..draw.notation import percent, written
 from ..draw.pictures import Bars, Lines, Section, Tabs
 from ..errors import InputError
 from ..sequence import Alternative
@@ -150,7 +150,7 @@ def why(
     rank = int((logits > logits[target_id]).sum())
     other = next((each.token for each in ranked if each.token != target_id), None)
     attribution = attribute(gpt, ids, target_id, versus=other)
-    lens = logit_lens(gpt, ids, positions=-1)
+    lens = logit_lens(gpt, ids, target_id, positions=-1)
     by_token = ablate_each(gpt, ids, "positions", how="mean", target=target_id)
     by_head = ablate_each(gpt, ids, "heads", how="mean", target=target_id)
     by_mlp = ablate_each(gpt, ids, "mlps", how="mean", target=target_id)
@@ -276,7 +276,11 @@ def _parts(attribution: Attribution) -> str:
         return ""
     ranked = sorted(attribution.parts(), key=lambda part: -part[1])[:_MOST]
     least = max(0.05, ranked[0][1] / 10)
-    named = [f"{_spoken(name)} ({share:+.1f})" for name, share in ranked if share >= least]
+    named = [
+        f"{_spoken(name)} ({written(share, 'signed', 1)})"
+        for name, share in ranked
+        if share >= least
+    ]
     lead = attribution.logit
     how = f"{'leads' if lead >= 0 else 'trails'} {quoted(attribution.versus)} by {abs(lead):.1f}"
     return (

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from . import looks
+from .settings import change, listed
 
 if TYPE_CHECKING:
     from .exchange import Exchange
 
 __all__ = ["ALIASES", "COMMANDS", "Command"]
+
+DRAWING = ("temperature", "top_k", "top_p", "min_p")  # without a meaning where it is greedy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,78 +45,49 @@ def _retry(exchange: Exchange, _: str) -> None:
 def _system(exchange: Exchange, text: str) -> None:
     exchange.conversation.system = text
     exchange.writer.note(
-        "The system text is set, from the next message on. A model that was not trained with "
-        "one may pass over it."
+        "The system text is set, from the next message on."
         if text
         else "There is no system text now."
     )
+    if note := exchange.conversation.system_note:
+        exchange.writer.note(f"Note: {note}.")
 
 
-def _tokens(exchange: Exchange, _: str) -> None:
-    exchange.show_tokens = not exchange.show_tokens
-    if not exchange.show_tokens:
-        exchange.writer.note("Tokens are hidden again.")
-        return
-    if exchange.conversation.last is not None:
-        exchange.print_tokens(exchange.conversation.last)
-    exchange.writer.note("Tokens are shown after each reply; /tokens hides them.")
+def _set(exchange: Exchange, argument: str) -> None:
+    name, _, value = argument.partition(" ")
+    if value.strip():
+        change(exchange.conversation, name, value.strip())
+        if exchange.conversation.settings.sampling.greedy and name in DRAWING:
+            exchange.writer.note("greedy is on, so this changes nothing: /set greedy no")
+    for each, shown in listed(exchange.conversation, name).items():
+        exchange.writer.line(f"  {each:<18} {shown}")
 
 
-def _walk(exchange: Exchange, _: str) -> None:
-    if exchange.conversation.last is None:
-        raise InputError("there is no prompt to walk through yet: say something first")
-    few = None if exchange.conversation.newest_only else 4  # not until a large window is full
-    exchange.walk(exchange.gpt, exchange.conversation.last.prompt, exchange.screen, max_tokens=few)
+def _new(exchange: Exchange, _: str) -> None:
+    exchange.conversation.clear()
+    kept = ["settings"]
+    kept += ["system text"] if exchange.conversation.system else []
+    kept += ["steering"] if exchange.conversation.tap else []
+    exchange.writer.note(f"Begun afresh; {' and '.join(kept)} stay as they are.")
 
 
-def _why(exchange: Exchange, _: str) -> None:
-    reply = exchange.conversation.last
-    if reply is None or not reply.steps_so_far:
-        raise InputError("there is no reply to explain yet: say something first")
-    from ..inspect import why
-
-    explained = why(exchange.gpt, reply.prompt, [reply.steps_so_far[0].token], labels=False)
-    exchange.screen.print(explained)
-
-
-def _steer(exchange: Exchange, argument: str) -> None:
-    from ..inspect import direction, steer
-
-    if not argument:
-        exchange.conversation.tap = None
-        exchange.writer.note("The replies are not steered any more.")
-        return
-    first, _, rest = argument.partition(" ")
-    strength, text = 1.0, argument
-    with suppress(ValueError):
-        strength, text = float(first), rest.strip()
-    layer = exchange.gpt.hparams.n_layer // 2
-    start = exchange.gpt.tokenizer.end_of_text
-    vector = direction(exchange.gpt, text, " " if start is None else [start], layer)
-    exchange.conversation.tap = steer(exchange.gpt, vector, layer, strength=strength)
-    exchange.writer.note(f"Steered towards {text!r} at layer {layer}, strength {strength:g}.")
-
-
-def _record(exchange: Exchange, path: str) -> None:
-    from ..files import new_file
-    from ..inspect import Recorder
-
-    if path:
-        with new_file(path):
-            pass  # whether it can be written is known now, not after the reply
-    exchange.record_to = path or None
-    exchange.conversation.record = Recorder(exchange.gpt) if path else None
+def _save(exchange: Exchange, path: str) -> None:
+    if not path:
+        raise InputError("name a file for the conversation: /save talk.json")
+    transcript = exchange.conversation.transcript()
+    if not transcript.turns:
+        raise InputError("there is nothing to save: nothing was said yet")
+    transcript.save(path)
     exchange.writer.note(
-        f"From now on each reply's values go to {path}, in place of the one before."
-        if path
-        else "Values are not recorded any more."
+        f"Saved to {path}. `pellucid chat --continue {path}` goes on from there, "
+        f"`pellucid why --chat {path}` explains its last reply."
     )
 
 
 def _help(exchange: Exchange, _: str) -> None:
     for name, command in COMMANDS.items():
         usage = f"{name} {command.argument or ''}"
-        exchange.writer.line(f"  {usage:<13} {command.summary}")
+        exchange.writer.line(f"  {usage:<16} {command.summary}")
     exchange.writer.line(END_OF_HELP)
 
 
@@ -132,30 +106,49 @@ A message that begins with a slash: type two."""
 COMMANDS: dict[str, Command] = {
     "/undo": Command(summary="take back the last message and its reply", run=_undo),
     "/retry": Command(summary="another reply to the last message", run=_retry),
+    "/new": Command(summary="begin afresh", run=_new),
+    "/save": Command(
+        argument="FILE",
+        summary="keep the conversation for `pellucid chat --continue FILE`",
+        run=_save,
+    ),
+    "/set": Command(
+        argument="NAME VALUE",
+        summary="change a setting of the replies, such as temperature (alone: show them all)",
+        run=_set,
+    ),
     "/system": Command(
         argument="TEXT",
         summary="set the text that stays at the beginning (without TEXT: remove it)",
         run=_system,
     ),
     "/tokens": Command(
-        summary="show the tokens of each reply with their probabilities, or hide them", run=_tokens
+        summary="show the tokens of each reply with their probabilities, or hide them",
+        run=looks.tokens,
     ),
     "/walk": Command(
         summary="the whole way from the last prompt to the next token, with live numbers",
-        run=_walk,
+        run=looks.walk,
     ),
     "/why": Command(
-        summary="which tokens and heads made it begin its last reply as it did", run=_why
+        argument="N",
+        summary="why it said the Nth token of its last reply (alone: the first)",
+        run=looks.why,
+    ),
+    "/view": Command(
+        argument="FILE",
+        summary="the last prompt from every side, as a page for a browser: /view talk.html",
+        run=looks.view,
     ),
     "/steer": Command(
         argument="TEXT",
-        summary="steer the replies towards a text; /steer 2 TEXT twice as strongly (alone: off)",
-        run=_steer,
+        summary="steer the replies towards a text; /steer 0.4 TEXT more strongly (alone: off)",
+        run=looks.steer,
     ),
     "/record": Command(
         argument="FILE",
         summary="keep the values of each reply in a file for `pellucid trace` (alone: stop)",
-        run=_record,
+        run=looks.record,
     ),
     "/help": Command(summary="this list", run=_help),
     "/quit": Command(argument="", summary="leave; /exit and Ctrl-D do so too", run=_quit),

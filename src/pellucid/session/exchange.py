@@ -30,22 +30,41 @@ class Walk(Protocol):
 class Exchange:
     """What the commands of a session change: the conversation, and what is shown and kept of it.
 
-    walk: what /walk prints. greedy: whether every reply takes the likeliest token. show_tokens:
-    after each reply. record_to: the file that each reply's values go to, or None.
+    walk: what /walk prints. show_tokens: after each reply. record_to: the file that each reply's
+    values go to, or None.
     """
 
     def __init__(
-        self, gpt: GPT, conversation: Conversation, screen: Console, *, walk: Walk, greedy: bool
+        self, gpt: GPT, conversation: Conversation, screen: Console, *, walk: Walk
     ) -> None:
         self.gpt = gpt
         self.conversation = conversation
         self.screen = screen
         self.writer = Writer(screen)
         self.walk = walk
-        self.greedy = greedy
         self.show_tokens = False
         self.record_to: str | None = None
         self._lost = 0  # turns that the model did not see the last time
+
+    @property
+    def greedy(self) -> bool:
+        """Whether every reply takes the likeliest token."""
+        sampling = self.conversation.settings.sampling
+        return sampling.greedy or sampling.temperature == 0
+
+    def write(self, reply: Generation, begin: str = "") -> bool:
+        """A reply as it comes, behind what it begins with. False where it was broken off."""
+        try:
+            with silent_keyboard():
+                if begin:
+                    self.writer.write(begin, style="dim")
+                for step in reply:
+                    self.writer.write(step.text)
+        except KeyboardInterrupt:
+            self.writer.end()
+            return False
+        self.writer.end()
+        return True
 
     def stream(self, message: str, reply: Generation) -> None:
         """The reply as it comes; a plain model's after the text that it goes on from."""
@@ -54,17 +73,10 @@ class Exchange:
         if notice and not (lost and self._lost):  # that turns are lost is said once
             writer.note(f"Note: {notice}" + (", and so on from here" if lost else ""))
         self._lost = lost
-        try:
-            with silent_keyboard():
-                if self.conversation.template.name == "plain":
-                    writer.write(message.rpartition("\n")[2], style="dim")
-                for step in reply:
-                    writer.write(step.text)
-        except KeyboardInterrupt:
-            writer.end()
+        plain = self.conversation.template.name == "plain"
+        if not self.write(reply, message.rpartition("\n")[2] if plain else ""):
             writer.note("Stopped; what was said so far stays. /undo takes it back.")
             return
-        writer.end()
         if not reply.so_far.strip():
             writer.note(f"The model had nothing to say ({reply.reason}).")
         elif reply.reason in ("context window full", "length"):

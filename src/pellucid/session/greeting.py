@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..visible import on_one_line
+
 if TYPE_CHECKING:
     from .exchange import Exchange
 
@@ -35,4 +37,10 @@ def greet(exchange: Exchange) -> None:
         )
     if exchange.greedy:
         writer.line("It always takes the likeliest token.")
+    if note := conversation.system_note:
+        writer.note(f"Note: {note}.")
+    if n := sum(message.role == "user" for message in conversation.messages):
+        said = on_one_line(conversation.messages[-1].text)
+        last = said if len(said) <= 200 else f"…{said[-199:]}"
+        writer.line(f"It goes on after {n} turn{'s' * (n != 1)}: {last}")
     writer.note("/help lists the commands, Ctrl-D leaves.\n")

@@ -21,7 +21,7 @@ __all__ = ["Session"]
 
 
 class Session:
-    """walk: what /walk prints. greedy: whether every reply takes the likeliest token.
+    """walk: what /walk prints.
 
     `exchange` is what the commands work on: the conversation, the screen and the writer.
     """
@@ -33,10 +33,9 @@ class Session:
         screen: Console,
         *,
         walk: Walk,
-        greedy: bool = False,
     ) -> None:
         self.conversation = conversation
-        self.exchange = Exchange(gpt, conversation, screen, walk=walk, greedy=greedy)
+        self.exchange = Exchange(gpt, conversation, screen, walk=walk)
         self._writer = self.exchange.writer
 
     def run(self) -> None:

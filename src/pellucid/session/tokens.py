@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ..draw.notation import percent
 from ..visible import visible_bytes
 
 if TYPE_CHECKING:
@@ -31,21 +32,23 @@ def print_tokens(screen: Console, tokenizer: Tokenizer, reply: Generation) -> No
     def rivals(step: Step) -> str:
         others = [other for other in step.alternatives if other.token != step.token]
         return ", ".join(
-            f"{shown(other.token)} {math.exp(other.logprob):.1%}" for other in others[:RIVALS_SHOWN]
+            f"{shown(other.token)} {percent(math.exp(other.logprob))}"
+            for other in others[:RIVALS_SHOWN]
         )
 
     prompt = "|".join(shown(token) for token in reply.prompt[-PROMPT_SHOWN:])
     left_out = "… " if len(reply.prompt) > PROMPT_SHOWN else ""
     screen.print(f"prompt: {left_out}{prompt}", style="dim", markup=False)
     table = Table(box=None, header_style="bold")
-    for name in ("position", "id", "token", "probability", "instead of"):
-        table.add_column(name, justify="right" if name in ("position", "id") else "left")
-    for step in reply.steps_so_far:
+    for name in ("N", "position", "id", "token", "probability", "instead of"):
+        table.add_column(name, justify="right" if name in ("N", "position", "id") else "left")
+    for number, step in enumerate(reply.steps_so_far, start=1):
         table.add_row(
+            str(number),  # as /why N counts
             str(step.position),
             str(step.token),
             Text(shown(step.token)),
-            f"{math.exp(step.logprob):.1%}",
+            percent(math.exp(step.logprob)),
             Text(rivals(step)),
         )
     screen.print(table)

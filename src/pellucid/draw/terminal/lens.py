@@ -54,10 +54,13 @@ def _table(picture: Lens, names: Sequence[str], canvas: Canvas) -> Drawn:
             line.append(" ")
         line.rstrip()
         yield line
-    yield across("text", picture.targets)
+    if not picture.watched:
+        yield across("text", picture.targets)
     if canvas.colour:
         yield legend(1.0, False, True, canvas)
-    yield prose("text: the token that really follows; at the end the model's own choice.", "dim")
+    if not picture.watched:
+        follows = "text: the token that really follows; at the end the model's own choice."
+        yield prose(follows, "dim")
 
 
 def _one(picture: Lens, names: Sequence[str], canvas: Canvas) -> Drawn:

@@ -43,7 +43,7 @@ export function lens(spec) {
     });
     const where = spec.layers[l] === "embed" ? "the embeddings" : `layer ${spec.layers[l]}`;
     const facts =
-      `What follows, ${quoted(spec.targets[p])}: ${written(Math.exp(own.target.at(l, p)), "percent")}, ` +
+      `${spec.watched ? "Watched" : "What follows"}, ${quoted(spec.targets[p])}: ${written(Math.exp(own.target.at(l, p)), "percent")}, ` +
       `rank ${rank + 1}. Entropy ${written(entropy.at(l, p))} nats, KL from the output ${written(divergence.at(l, p))} nats.`;
     detail.dataset.at = `${l},${p}`;
     detail.replaceChildren(
@@ -97,7 +97,7 @@ export function lens(spec) {
     cells.get(`${here}`)?.focus();
   });
   show(...here);
-  const measures = choice("Show", ["likeliest token", "the token that follows"], (i) => {
+  const measures = choice("Show", ["likeliest token", spec.watched ? "the token watched" : "the token that follows"], (i) => {
     measure = i;
     for (const colour of redraw) colour();
   });
