@@ -53,6 +53,7 @@ _SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 NOT_RUN = {
     "LENS/bin/": "needs the environment LENS, and a network to make it",
     "make bench": "minutes of timing",
+    "make constraints": "asks the package index what is newest",
     "make format": "rewrites sources",
     "make talk": "makes an environment from the network; `pellucid talk` is run here",
     "make test": "is what runs this test",
