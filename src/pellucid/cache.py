@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, Backend
+from .backend import Array, Backend, Segment
 from .errors import ContextError, InputError
 from .hparams import HParams
 
@@ -42,6 +42,10 @@ class Cache:
         first = self.lengths[:1]
         return first if bool((self.lengths == first).all()) else self.lengths
 
+    def positions(self, new: int) -> np.ndarray:
+        """Where in their texts the next tokens stand: [batch or 1, new]."""
+        return np.asarray(self.past[:, None] + np.arange(new))
+
     def check_room(self, tokens: int) -> None:
         """Raises ContextError when so many more tokens do not fit."""
         if self.length + tokens > self.hparams.n_ctx:
@@ -68,6 +72,15 @@ class Cache:
                 values[row, :, start : start + new] = v[row]
         seen = self.length + new
         return keys[:, :, :seen], values[:, :, :seen]
+
+    def extend(self, layer: int, k: Array, v: Array) -> list[Segment]:
+        """As `append`, -> per row where its keys and values lie."""
+        new = k.shape[2]
+        keys, values = self.append(layer, k, v)
+        return [
+            Segment(row, 0, new, [(keys[row, :, : start + new], values[row, :, : start + new])])
+            for row, start in enumerate(self.lengths.tolist())
+        ]
 
     def advance(self, lengths: Any) -> None:
         """Count the tokens just appended: one number, or one per row."""

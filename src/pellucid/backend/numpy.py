@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from .protocol import KeyValues
+from .protocol import KeyValues, Segment
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,6 @@ __all__ = ["NumpyBackend"]
 _SMALL = 1 << 20  # multiplications below which handing work to a thread costs more than it saves
 _CHUNK = 1 << 15  # numbers worked on at a time, so that they stay in a core's cache
 _QUERY_BLOCK = 128  # queries per block of attention: later keys are masked, so never computed
-_NOTHING = np.zeros(1, np.int64)  # tokens before a pass without a cache
 
 
 class NumpyBackend:
@@ -155,38 +154,36 @@ class NumpyBackend:
     def attend(
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
     ) -> np.ndarray:
-        past = _NOTHING if cache is None else cache.past
-        if cache is not None:
-            k, v = cache.append(layer, k, v)  # [batch, head, key, d_k]
         n_batch, n_head, n_query, d_k = q.shape
-        scale = 1 / math.sqrt(d_k)
-        if n_query == 1 and past.size == 1:  # one new token sees every key: no mask
-            pattern = (q * scale) @ k.swapaxes(-1, -2)
-            pattern -= pattern.max(-1, keepdims=True)
-            np.exp(pattern, out=pattern)
-            pattern /= pattern.sum(-1, keepdims=True)
-            return np.asarray(pattern @ v)
+        if cache is None:
+            n = k.shape[2]
+            segments = [Segment(row, 0, n, [(k[row], v[row])]) for row in range(n_batch)]
+        else:
+            segments = cache.extend(layer, k, v)
+        q = q * (1 / math.sqrt(d_k))
+        if n_query == 1 and len(segments) == 1:
+            return _one_query(q[0], segments[0])[None]
         # Written as [batch, position, head, d_k], so that the heads lie side by side.
         out = np.empty((n_batch, n_query, n_head, d_k), q.dtype).swapaxes(1, 2)
-
-        side = min(n_query, _QUERY_BLOCK)
-        triangle = np.triu(np.full((side, side), -np.inf, q.dtype), 1)  # later keys: -∞
+        queries = [(each, each.begin, min(each.begin + each.n, n_query)) for each in segments]
+        # One query at a time takes all heads in one product; else each head is a piece of work.
+        work = [
+            (each, heads, low, high)
+            for each, low, high in queries
+            for heads in ([slice(None)] if high - low == 1 else range(n_head))
+        ]
 
         def part(start: int, stop: int) -> None:
-            for index in range(start, stop):
-                row, head = divmod(index, n_head)
-                before = int(past[row % past.size])
-                for low in range(0, n_query, _QUERY_BLOCK):
-                    high = min(low + _QUERY_BLOCK, n_query)
-                    seen = before + high
-                    scores = (q[row, head, low:high] * scale) @ k[row, head, :seen].T
-                    scores[:, before + low :] += triangle[: high - low, : high - low]
-                    scores -= scores.max(-1, keepdims=True)
-                    np.exp(scores, out=scores)
-                    total = scores.sum(-1, keepdims=True)
-                    np.divide(scores @ v[row, head, :seen], total, out=out[row, head, low:high])
+            for segment, heads, low, high in work[start:stop]:
+                new, target = q[segment.row, heads, low:high], out[segment.row, heads, low:high]
+                if isinstance(heads, slice):
+                    target[:] = _one_query(new, segment)
+                else:
+                    _queries(new, segment, heads, target)
 
-        self._divide(part, n_batch * n_head, cost=n_query * k.shape[2] * d_k)
+        n_key = sum(_n_keys(each) for each in segments) // len(segments)
+        n_each = n_head * sum(high - low for _, low, high in queries) // len(work)
+        self._divide(part, len(work), cost=n_each * n_key * d_k)
         return out
 
     def dropout(self, x: np.ndarray) -> np.ndarray:
@@ -281,6 +278,59 @@ class NumpyBackend:
             self._blas = ThreadpoolController()
         self._limit_blas()
         return self._pool
+
+
+def _one_query(q: np.ndarray, segment: Segment) -> np.ndarray:
+    """q [head, 1, d_k], scaled, the segment's last -> [head, 1, d_k]: it sees every key."""
+    scores = [q @ keys.swapaxes(-1, -2) for keys, _ in segment.stretches]
+    pattern = scores[0] if len(scores) == 1 else np.concatenate(scores, -1)
+    pattern -= pattern.max(-1, keepdims=True)
+    np.exp(pattern, out=pattern)
+    pattern /= pattern.sum(-1, keepdims=True)
+    return _weighted(pattern, [values for _, values in segment.stretches])
+
+
+def _queries(q: np.ndarray, segment: Segment, head: int, out: np.ndarray) -> None:
+    """q [query, d_k], scaled, the segment's last ones -> out [query, d_k], of one head."""
+    n_query, n_key = len(q), _n_keys(segment)
+    side = min(n_query, _QUERY_BLOCK)
+    triangle = np.triu(np.full((side, side), -np.inf, q.dtype), 1)  # later keys: -∞
+    for low in range(0, n_query, _QUERY_BLOCK):
+        high = min(low + _QUERY_BLOCK, n_query)
+        n_seen = n_key - n_query + high
+        seen = list(_first(segment, head, n_seen))
+        parts = [q[low:high] @ keys.T for keys, _ in seen]
+        scores = parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
+        scores[:, n_seen - (high - low) :] += triangle[: high - low, : high - low]
+        scores -= scores.max(-1, keepdims=True)
+        np.exp(scores, out=scores)
+        total = scores.sum(-1, keepdims=True)
+        np.divide(_weighted(scores, [values for _, values in seen]), total, out=out[low:high])
+
+
+def _n_keys(segment: Segment) -> int:
+    return sum(keys.shape[1] for keys, _ in segment.stretches)
+
+
+def _first(segment: Segment, head: int, n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """One head's first n keys and values, [key, d_k] each."""
+    for keys, values in segment.stretches:
+        if n <= 0:
+            return
+        yield keys[head, :n], values[head, :n]
+        n -= keys.shape[1]
+
+
+def _weighted(pattern: np.ndarray, stretches: list[np.ndarray]) -> np.ndarray:
+    """pattern [..., query, key] · values, in stretches [..., key, d_k] -> [..., query, d_k]"""
+    if len(stretches) == 1:
+        return np.asarray(pattern @ stretches[0])
+    begin, total = 0, 0
+    for values in stretches:
+        end = begin + values.shape[-2]
+        total = total + pattern[..., begin:end] @ values
+        begin = end
+    return np.asarray(total)
 
 
 def _cores() -> int:

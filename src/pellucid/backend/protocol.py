@@ -9,25 +9,52 @@ backend itself looks into them. Norms' gains, and biases, stay arrays.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Array", "Backend", "KeyValues", "Prepared"]
+__all__ = ["Array", "Backend", "KeyValues", "Prepared", "Segment"]
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Prepared = Any  # a linear map or a table of embeddings, as `Backend.prepare` returned it
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """New tokens of one sequence in a pass: n of them, at begin… of a row. stretches: the keys and
+    values of all its tokens up to and with these, [head, key, d_k] each, in order, each stretch
+    as it lies in memory."""
+
+    row: int
+    begin: int
+    n: int
+    stretches: list[tuple[Array, Array]]
+
+
 class KeyValues(Protocol):
-    """What a backend asks of a cache: `cache.Cache` is one."""
+    """What a pass asks of a cache: `cache.Cache` is one, `blocks.Packed` another."""
+
+    batch: int
 
     @property
     def past(self) -> np.ndarray:
         """Tokens before the next one: [1] where all rows agree, else [batch]."""
 
+    def positions(self, new: int) -> np.ndarray:
+        """Where in their texts the next tokens stand: [batch or 1, new]."""
+
+    def check_room(self, tokens: int) -> None:
+        """Raises ContextError when so many more tokens do not fit."""
+
     def append(self, layer: int, k: Array, v: Array) -> tuple[Array, Array]:
         """k, v [batch, head, new, d_k] -> all so far, [batch, head, key, d_k]"""
+
+    def extend(self, layer: int, k: Array, v: Array) -> list[Segment]:
+        """Takes the same in, and says where all lies, without a copy."""
+
+    def advance(self, lengths: Any) -> None:
+        """Count the tokens just taken in: one number, or one per row."""
 
 
 class Backend(Protocol):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
-from .protocol import KeyValues
+from .protocol import KeyValues, Segment
 
 __all__ = ["TorchBackend"]
 
@@ -123,6 +123,8 @@ class TorchBackend:
         self, q: Tensor, k: Tensor, v: Tensor, cache: KeyValues | None, layer: int
     ) -> Tensor:
         past = _NOTHING if cache is None else cache.past
+        if cache is not None and len(past) > cache.batch:  # several texts in one row
+            return self._attend_each(q, cache.extend(layer, k, v))
         if cache is not None:
             k, v = cache.append(layer, k, v)  # [batch, head, key, d_k]
         dropout = self.dropout_rate if self.training else 0.0
@@ -134,6 +136,18 @@ class TorchBackend:
             return F.scaled_dot_product_attention(q, k, v)
         mask = self.causal_mask(self.ids(past), q.shape[2], k.shape[2])
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+
+    def _attend_each(self, q: Tensor, segments: list[Segment]) -> Tensor:
+        """q [batch, head, new, d_k] -> the same shape, one segment after the other."""
+        out = torch.empty_like(q)
+        for each in segments:
+            new = q[each.row, :, each.begin : each.begin + each.n]
+            k, v = (torch.cat(parts, 1) for parts in zip(*each.stretches, strict=True))
+            past = self.ids([k.shape[1] - each.n])
+            mask = None if each.n == 1 else self.causal_mask(past, each.n, k.shape[1])[0]
+            attended = F.scaled_dot_product_attention(new[None], k[None], v[None], attn_mask=mask)
+            out[each.row, :, each.begin : each.begin + each.n] = attended[0]
+        return out
 
     def _explicit(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
         """In bfloat16 on a CPU, forward and backward take half the fused operation's time."""

@@ -27,7 +27,8 @@ def forward(tokens: Array, weights: Any, run: Pass) -> Array:
     """tokens [batch, position] -> logits [batch, position, n_vocab]
 
     run: where it runs, and what came before; the tokens follow that, and its cache grows by them.
-    With run.last_only only each row's last logits, [batch, 1, n_vocab].
+    With run.last_only only each row's last logits, [batch, 1, n_vocab]; with run.only those at
+    some positions.
     Raises ContextError when more tokens come than n_ctx holds.
     """
     _check_room(tokens, run)
@@ -35,7 +36,9 @@ def forward(tokens: Array, weights: Any, run: Pass) -> Array:
     for layer, w in enumerate(weights.h):
         x = run.apply_block(block, x, w, layer, run)
     x = layer_norm(x, weights.ln_f, "ln_final", run)
-    if run.last_only:
+    if run.only is not None:
+        x = x[:, run.backend.ids(run.only)]
+    elif run.last_only:
         x = _last(x, run)  # [batch, 1, n_embd]
     logits = unembed(x, weights, run)  # [batch, position, n_vocab]
     if run.cache is not None:
@@ -50,8 +53,8 @@ def embed(tokens: Array, weights: Any, run: Pass) -> Array:
     array that belongs to its position.
     """
     backend = run.backend
-    positions = run.past[:, None] + backend.ids(list(range(tokens.shape[1])))
     token = run.tap("embed", backend.embedding(weights.wte, tokens))
+    positions = run.positions(tokens.shape[1])
     position = run.tap("pos_embed", backend.embedding(weights.wpe, positions))
     return backend.dropout(token + position)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Backend
+from ..backend import Array, Backend, KeyValues
 from ..cache import Cache
 from ..errors import InputError
 from ..hparams import HParams
@@ -42,11 +42,12 @@ class Model:
     def forward(
         self,
         tokens: Any,
-        cache: Cache | None = None,
+        cache: KeyValues | None = None,
         tap: Tap | None = None,
         *,
         lengths: Any = None,
         last_only: bool = False,
+        only: Any = None,
     ) -> Array:
         """tokens [position] or [batch, position] -> logits [(batch,) position, n_vocab]
 
@@ -75,6 +76,7 @@ class Model:
                 tap or untouched,
                 lengths=lengths,
                 last_only=last_only,
+                only=only,
             )
             logits = forward(backend.ids(batch), self.weights, run)
         return logits if ids.ndim == 2 else logits[0]

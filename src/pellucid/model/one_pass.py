@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..backend import Array, Backend
-from ..cache import Cache
+from ..backend import Array, Backend, KeyValues
 from ..hparams import HParams
 from ..taps import Tap, last_names, untouched, wants
 
@@ -28,23 +27,30 @@ class Pass:
     value, and what it returns is what the pass goes on with. apply_block: how a block is called.
     lengths: tokens per row where rows differ; what lies behind a row's length is padding. Padding
     at the end needs no mask: no earlier token sees it, and the cache drops it.
-    last_only: only each row's last logits are asked for.
+    last_only: only each row's last logits are asked for. only: or those at these positions, of
+    every row.
 
     past: tokens before the new ones, [1] or [batch], as the backend's ids.
     """
 
     hparams: HParams
     backend: Backend
-    cache: Cache | None = None
+    cache: KeyValues | None = None
     tap: Tap = untouched
     apply_block: ApplyBlock = plainly
     lengths: Any = None
     last_only: bool = False
+    only: Any = None
     past: Array = field(init=False)
 
     def __post_init__(self) -> None:
         past = [0] if self.cache is None else self.cache.past
         object.__setattr__(self, "past", self.backend.ids(past))
+
+    def positions(self, new: int) -> Array:
+        """Where in their texts the new tokens stand, [batch or 1, new]."""
+        own = [list(range(new))] if self.cache is None else self.cache.positions(new)
+        return self.backend.ids(own)
 
     def wants(self, *names: str) -> bool:
         """Whether the tap must see one of these values, which the pass could do without."""

@@ -1,0 +1,120 @@
+"""The arrays behind the blocks, and a pass over new tokens of several texts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, Backend, Segment
+from ..errors import ContextError
+from ..hparams import HParams
+
+__all__ = ["BlockStore", "Packed"]
+
+
+class BlockStore:
+    """Keys and values of every layer: [head, block · block_size, d_k] each."""
+
+    def __init__(
+        self, hparams: HParams, backend: Backend, *, n_blocks: int, block_size: int
+    ) -> None:
+        self.hparams = hparams
+        self.block_size = block_size
+        shape = (hparams.n_head, n_blocks * block_size, hparams.d_k)
+        self.keys = [backend.zeros(shape) for _ in range(hparams.n_layer)]
+        self.values = [backend.zeros(shape) for _ in range(hparams.n_layer)]
+
+    @staticmethod
+    def bytes_per_block(hparams: HParams, backend: Backend, block_size: int) -> int:
+        itemsize = int(backend.zeros((1,)).itemsize)
+        return 2 * hparams.n_layer * hparams.n_embd * block_size * itemsize
+
+    def places(self, blocks: Sequence[int], begin: int, end: int) -> list[slice]:
+        """Where the tokens begin…end of a text lie that has these blocks: as few stretches as
+        there are."""
+        size = self.block_size
+        runs: list[slice] = []
+        for index in range(begin // size, -(-end // size)):
+            low = blocks[index] * size + max(begin - index * size, 0)
+            high = blocks[index] * size + min(end - index * size, size)
+            if runs and runs[-1].stop == low:
+                runs[-1] = slice(runs[-1].start, high)
+            else:
+                runs.append(slice(low, high))
+        return runs
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    begin: int  # in the pass
+    past: int
+    n: int
+    new: list[slice]
+    all: list[slice]
+
+
+class Packed:
+    """One pass's view: new tokens of several texts, side by side in one row. A `KeyValues`.
+
+    texts: for each, its blocks (with room for the new tokens), how many tokens they hold already,
+    and how many are new. The explicit attention (`append`) takes one text at a time.
+    """
+
+    batch = 1
+
+    def __init__(self, store: BlockStore, texts: Sequence[tuple[Sequence[int], int, int]]) -> None:
+        self.store = store
+        self._texts: list[_Text] = []
+        begin = 0
+        for blocks, past, n in texts:
+            new, everything = (store.places(blocks, low, past + n) for low in (past, 0))
+            self._texts.append(_Text(begin=begin, past=past, n=n, new=new, all=everything))
+            begin += n
+        self.n_new = begin
+
+    @property
+    def past(self) -> np.ndarray:
+        """Tokens before the new ones, of each text."""
+        return np.asarray([text.past for text in self._texts], np.int64)
+
+    def positions(self, new: int) -> np.ndarray:
+        return np.concatenate([np.arange(t.past, t.past + t.n) for t in self._texts])[None]
+
+    def check_room(self, tokens: int) -> None:
+        longest = max(text.past + text.n for text in self._texts)
+        if tokens != self.n_new or longest > self.store.hparams.n_ctx:
+            raise ContextError(
+                f"{tokens} tokens for a pass of {self.n_new}, the longest text {longest}; the "
+                f"context window holds {self.store.hparams.n_ctx}"
+            )
+
+    def append(self, layer: int, k: Array, v: Array) -> tuple[Array, Array]:
+        """k, v [1, head, new, d_k] of one text -> all of it, gathered, [1, head, key, d_k]"""
+        assert len(self._texts) == 1, "the explicit attention takes one text at a time"
+        (text,) = self._texts
+        self._write(layer, text, k, v)
+        where = np.concatenate([np.arange(run.start, run.stop) for run in text.all])
+        return self.store.keys[layer][:, where][None], self.store.values[layer][:, where][None]
+
+    def extend(self, layer: int, k: Array, v: Array) -> list[Segment]:
+        keys, values = self.store.keys[layer], self.store.values[layer]
+        segments = []
+        for text in self._texts:
+            self._write(layer, text, k, v)
+            stretches = [(keys[:, run], values[:, run]) for run in text.all]
+            segments.append(Segment(0, text.begin, text.n, stretches))
+        return segments
+
+    def advance(self, lengths: Any) -> None:
+        """Nothing: who plans the passes counts."""
+
+    def _write(self, layer: int, text: _Text, k: Array, v: Array) -> None:
+        at = text.begin
+        for run in text.new:
+            n = run.stop - run.start
+            self.store.keys[layer][:, run] = k[0, :, at : at + n]
+            self.store.values[layer][:, run] = v[0, :, at : at + n]
+            at += n
