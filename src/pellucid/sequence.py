@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .hparams import HParams
     from .tokenizer import Tokenizer
 
-__all__ = ["Alternative", "Reason", "Sequence", "Settings", "Step"]
+__all__ = ["Alternative", "Reason", "Sequence", "Settings", "Step", "likeliest"]
 
 Reason = Literal["context window full", "stop token", "stop text", "length"]
 
@@ -206,7 +206,7 @@ class Sequence:
         else:
             token = forced
         logprobs = log_softmax(np.asarray(logits, np.float64))
-        alternatives = self._likeliest(logprobs)
+        alternatives = likeliest(logprobs, self.settings.alternatives, self.tokenizer)
         text, reason = self._ending(token, len(tokens))
         step = Step(
             position=len(tokens),
@@ -265,16 +265,17 @@ class Sequence:
             return text + self._text.flush(), "length"
         return text, None
 
-    def _likeliest(self, logprobs: np.ndarray) -> tuple[Alternative, ...]:
-        n = min(self.settings.alternatives, logprobs.size)
-        if not n:
-            return ()
-        top = np.argpartition(-logprobs, n - 1)[:n]
-        top = top[np.lexsort((top, -logprobs[top]))]
-        bytes_of = self.tokenizer.bytes_of
-        return tuple(
-            Alternative(int(i), token_text(bytes_of(int(i))), float(logprobs[i])) for i in top
-        )
+
+def likeliest(logprobs: np.ndarray, n: int, tokenizer: Tokenizer) -> tuple[Alternative, ...]:
+    """logprobs [n_vocab] -> the n likeliest tokens, likeliest first; ties by id."""
+    n = min(n, logprobs.size)
+    if not n:
+        return ()
+    top = np.argpartition(-logprobs, n - 1)[:n]
+    top = top[np.lexsort((top, -logprobs[top]))]
+    return tuple(
+        Alternative(int(i), token_text(tokenizer.bytes_of(int(i))), float(logprobs[i])) for i in top
+    )
 
 
 class _SafeText:
