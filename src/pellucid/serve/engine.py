@@ -223,9 +223,7 @@ class Engine:
         if settings.stop_tokens is None:
             settings = settings.changed(stop_tokens=self.gpt.stop_tokens)
         sequence = Sequence(ask.prompt, self.gpt.tokenizer, self.gpt.hparams, settings)
-        request = Request(
-            tokens=list(sequence.prompt), client=ask.client, whole=ask.score_prompt
-        )
+        request = Request(tokens=list(sequence.prompt), client=ask.client, whole=ask.score_prompt)
         ticket = Ticket(sequence, deliver, request)
         if ask.score_prompt:
             ticket.logprobs, ticket.alternatives = [None], [()]

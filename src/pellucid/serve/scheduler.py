@@ -65,9 +65,7 @@ class Scheduler:
     remove(...) where its last token went through.
     """
 
-    def __init__(
-        self, pool: BlockPool, *, max_running: int, max_waiting: int, chunk: int
-    ) -> None:
+    def __init__(self, pool: BlockPool, *, max_running: int, max_waiting: int, chunk: int) -> None:
         self.pool = pool
         self.max_running = max_running
         self.max_waiting = max_waiting
