@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid.errors import InputError
-from pellucid.sampling import Sampling, draw, softmax
+from pellucid.sampling import Sampling, draw, nucleus, softmax
 from support.skips import needs
 
 logits = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).normal(0, 3, 23))
@@ -49,6 +49,25 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(x, p):
     assert set(kept) == set(np.argsort(-x)[: kept.size])
     assert probabilities[kept].sum() >= p - 1e-12
     assert probabilities[kept].sum() - probabilities[kept].min() < p
+
+
+@given(
+    st.lists(st.one_of(st.integers(-3, 3), st.just(-np.inf)), min_size=2, max_size=40),
+    st.integers(1, 45),
+    st.floats(0, 1),
+)
+def test_nothing_need_be_sorted(values, k, p):
+    """Top-k and top-p are found without sorting the vocabulary: what sorting it would give, ties
+    and impossible tokens included."""
+    x = np.asarray([0.0, *values])
+    order = np.argsort(-x, kind="stable")
+    order = order[np.isfinite(x[order])]
+    kept = np.flatnonzero(np.isfinite(Sampling(top_k=k).stages(x)[-1].logits))
+    assert kept.tolist() == sorted(order[:k].tolist())
+    before = np.cumsum(softmax(x)[order])
+    nucleus = order[: 1 + np.count_nonzero(before < p)]
+    for first in (1, 2, 1024):
+        assert sorted(nucleus(x, p, first).tolist()) == sorted(nucleus.tolist())
 
 
 @given(logits, st.floats(0.01, 1))

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Hashable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -208,7 +209,7 @@ def test_blocks_lie_side_by_side() -> None:
             block = pool.take(text[-1] if text else None)
             assert block is not None
             text.append(block)
-    stretches = [1 + sum(b != a + 1 for a, b in zip(t, t[1:], strict=False)) for t in texts]
+    stretches = [1 + sum(b != a + 1 for a, b in pairwise(t)) for t in texts]
     assert sum(stretches) <= 16
     assert len({block for text in texts for block in text}) == 8 * 24
 

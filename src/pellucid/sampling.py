@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["Sampling", "Stage", "draw", "log_softmax", "softmax"]
+__all__ = ["Sampling", "Stage", "draw", "log_probability", "log_softmax", "nucleus", "softmax"]
 
 
 class Stage(NamedTuple):
@@ -72,8 +72,8 @@ class Sampling:
         # float64: cumulative sums of 50,257 float32 probabilities would decide by rounding
         x = np.asarray(logits, np.float64)
         stages = [Stage("model", x)]
-        seen = np.unique(np.asarray([*prompt, *generated], np.int64))
-        if self.repetition_penalty != 1 and seen.size:
+        if self.repetition_penalty != 1 and (len(prompt) or len(generated)):
+            seen = np.unique(np.asarray([*prompt, *generated], np.int64))
             x = x.copy()
             x[seen] = np.where(
                 x[seen] > 0, x[seen] / self.repetition_penalty, x[seen] * self.repetition_penalty
@@ -92,13 +92,10 @@ class Sampling:
                 x = (x - x.max()) / self.temperature
             stages.append(Stage("temperature", x))
         if self.top_k is not None and self.top_k < x.size:
-            x = _only(x, _likeliest(x)[: self.top_k])
+            x = _only(x, _likeliest_set(x, self.top_k))
             stages.append(Stage("top-k", x))
         if self.top_p is not None and self.top_p < 1:
-            order = _likeliest(x)
-            before = np.cumsum(softmax(x)[order])
-            n = 1 + int(np.count_nonzero(before < self.top_p))
-            x = _only(x, order[:n])
+            x = _only(x, nucleus(x, self.top_p))
             stages.append(Stage("top-p", x))
         if self.min_p:
             x = np.where(x >= x.max() + math.log(self.min_p), x, -np.inf)
@@ -148,10 +145,37 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 
 
-def _likeliest(x: np.ndarray) -> np.ndarray:
-    """Ids of the tokens still possible, likeliest first; ties by id."""
-    order = np.argsort(-x, kind="stable")
-    return np.asarray(order[np.isfinite(x[order])])
+def log_probability(logits: np.ndarray, token: int) -> float:
+    """`log_softmax(logits)[token]`, of a row [n_vocab], without the others."""
+    shifted = logits - logits.max()
+    return float(shifted[token] - np.log(np.exp(shifted).sum()))
+
+
+def _likeliest(x: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """These ids, in ascending order, likeliest first; ties by id."""
+    return np.asarray(ids[np.argsort(-x[ids], kind="stable")])
+
+
+def _likeliest_set(x: np.ndarray, n: int) -> np.ndarray:
+    """Ids of the n likeliest tokens still possible, in ascending order; ties by id. Sorts nothing:
+    a vocabulary takes milliseconds to sort, and this runs for every token."""
+    least = np.partition(x, -n)[-n]
+    above, equal = np.flatnonzero(x > least), np.flatnonzero(x == least)
+    ids = np.sort(np.concatenate([above, equal[: n - above.size]]))
+    return np.asarray(ids[np.isfinite(x[ids])])
+
+
+def nucleus(x: np.ndarray, p: float, at_first: int = 1024) -> np.ndarray:
+    """logits [n_vocab] -> ids of the fewest likeliest tokens that together reach p, likeliest
+    first. at_first: so many are tried before the whole vocabulary is sorted."""
+    probabilities = softmax(x)
+    n = min(x.size, at_first)
+    while True:
+        order = _likeliest(x, _likeliest_set(x, n))
+        before = np.cumsum(probabilities[order])
+        if n == x.size or before[-1] >= p:
+            return np.asarray(order[: 1 + int(np.count_nonzero(before < p))])
+        n = x.size
 
 
 def _only(x: np.ndarray, keep: np.ndarray) -> np.ndarray:

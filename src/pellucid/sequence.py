@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from .errors import ContextError, InputError
-from .sampling import Sampling, log_softmax
+from .sampling import Sampling, log_probability, log_softmax
 from .visible import token_text
 
 if TYPE_CHECKING:
@@ -205,14 +205,19 @@ class Sequence:
             token = sampling.choose(logits, self.prompt, generated, self.seed, len(tokens))
         else:
             token = forced
-        logprobs = log_softmax(np.asarray(logits, np.float64))
-        alternatives = likeliest(logprobs, self.settings.alternatives, self.tokenizer)
+        wide = np.asarray(logits, np.float64)
+        if self.settings.alternatives:
+            logprobs = log_softmax(wide)
+            logprob = float(logprobs[token])
+            alternatives = likeliest(logprobs, self.settings.alternatives, self.tokenizer)
+        else:
+            logprob, alternatives = log_probability(wide, token), ()
         text, reason = self._ending(token, len(tokens))
         step = Step(
             position=len(tokens),
             token=token,
             text=text,
-            logprob=float(logprobs[token]),
+            logprob=logprob,
             alternatives=alternatives,
             reason=reason,
         )

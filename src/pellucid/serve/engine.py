@@ -285,13 +285,12 @@ class Engine:
         except BaseException as error:
             self.failure = error
         finally:
-            error = self.failure
-            failed = Stopped("the engine has failed; see the server's log") if error else None
+            failed = Stopped("the engine has failed; see the server's log")
             with self._lock:
                 self._stopping = True
                 self._tickets |= {id(each.request): each for each in self._arrived}
             for ticket in list(self._tickets.values()):
-                self._end(ticket, Ended(error=failed))
+                self._end(ticket, Ended(error=failed if self.failure else None))
 
     def _take_in(self) -> bool:
         """What arrived and was given up since the last step; waits where there is nothing to do.
