@@ -280,8 +280,9 @@ class Engine:
 
     def _run(self) -> None:
         try:
-            while self._take_in():
-                self._step()
+            with _one_thread_of_blas(self.gpt):
+                while self._take_in():
+                    self._step()
         except BaseException as error:
             self.failure = error
         finally:
@@ -433,3 +434,16 @@ class Engine:
             yield
         finally:
             self._seconds[part] += time.perf_counter() - begin
+
+
+@contextmanager
+def _one_thread_of_blas(gpt: GPT) -> Iterator[None]:
+    """The numpy backend divides the work itself, and sets BLAS to one thread around each pass;
+    two of them at once would give it back its threads in the middle of the other's."""
+    if gpt.model.backend.name != "numpy":
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
