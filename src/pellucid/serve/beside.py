@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..backend.numpy import NumpyBackend
 from ..backend.sliced import SlicedBackend
 from ..gpt import GPT
-from .engine import Busy, Stopped
+from .events import Busy, Stopped
 from .turns import Turns
 
 if TYPE_CHECKING:
