@@ -12,6 +12,7 @@ from .cost import BUDGET, Cost, estimate, select
 from .edits import Edits
 from .finding import Finding, fragment, page
 from .gradients import TokenGradients, gradient_times_input, integrated_gradients
+from .interventions import OPS, Direction, Intervention, intervene
 from .lens import LogitLens, logit_lens
 from .nearest import Neighbours, neighbours
 from .patching import Patching, patch, patch_each
@@ -40,15 +41,18 @@ from .walks import Step, Walk, walk
 __all__ = [
     "BUDGET",
     "HEAD_KINDS",
+    "OPS",
     "STRENGTH",
     "Ablation",
     "AttentionSummary",
     "Attribution",
     "Cost",
+    "Direction",
     "Edits",
     "Finding",
     "HeadLabel",
     "HeadLabels",
+    "Intervention",
     "LogitLens",
     "Neighbours",
     "Patching",
@@ -76,6 +80,7 @@ __all__ = [
     "gradient_times_input",
     "head_labels",
     "integrated_gradients",
+    "intervene",
     "logit_lens",
     "neighbours",
     "page",
