@@ -13,19 +13,19 @@ from pellucid.errors import ContextError, InputError
 from pellucid.gpt import GPT
 from pellucid.sampling import log_softmax
 from pellucid.sequence import Settings, Step
-from pellucid.serve.engine import (
+from pellucid.serve.engine import Engine, Ticket
+from pellucid.serve.events import (
     Ask,
     Began,
     Busy,
     Ended,
-    Engine,
     EngineLimits,
     Event,
     Scored,
     Stopped,
-    Ticket,
 )
 from support.models import lively_gpt
+from support.work import until
 
 GPT_TINY, _ = lively_gpt(n_ctx=48)
 PROMPTS = ["a", "the", "to be or", "ab ab ab", "hello there, hello", "0123456789 0123456789 01"]
@@ -177,13 +177,11 @@ def test_giving_up_frees_at_once(client: Client) -> None:
     """While it waits, while its prompt is read, while it generates, and when it has ended."""
     for delay in (0, 0.001, 0.003, 0.01, 0.05):
         indices = [client.ask(PROMPTS[i % 6], seed=i, client="x") for i in range(20)]
-        time.sleep(delay)
+        threading.Event().wait(delay)
         for index in indices:
             client.engine.cancel(client.tickets[index])
-        deadline = time.perf_counter() + 5
-        while client.engine.stats().blocks_used or client.engine.stats().waiting:
-            assert time.perf_counter() < deadline
-            time.sleep(0.001)
+        stats = client.engine.stats
+        until(lambda: not stats().blocks_used and not stats().waiting)  # noqa: B023
     client.wait()
     index = client.ask("a", greedy=True, max_tokens=4)
     client.wait()
@@ -230,8 +228,7 @@ def test_a_full_queue_says_so() -> None:
     for client in running(EngineLimits(max_running=2, max_waiting=3, block_size=4)):
         held = Ask(prompt=(1, 2, 3), settings=Settings.of(max_tokens=1))
         client.engine.submit(held, lambda event: go.wait(10) or None)
-        while client.engine.stats().running != 1:
-            time.sleep(0.001)
+        until(lambda: client.engine.stats().running == 1)  # noqa: B023
         for _ in range(4):  # one more may run, three wait
             client.ask("the", max_tokens=2)
         with pytest.raises(Busy) as caught:

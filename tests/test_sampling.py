@@ -65,9 +65,9 @@ def test_nothing_need_be_sorted(values, k, p):
     kept = np.flatnonzero(np.isfinite(Sampling(top_k=k).stages(x)[-1].logits))
     assert kept.tolist() == sorted(order[:k].tolist())
     before = np.cumsum(softmax(x)[order])
-    nucleus = order[: 1 + np.count_nonzero(before < p)]
+    fewest = order[: 1 + np.count_nonzero(before < p)]
     for first in (1, 2, 1024):
-        assert sorted(nucleus(x, p, first).tolist()) == sorted(nucleus.tolist())
+        assert sorted(nucleus(x, p, first).tolist()) == sorted(fewest.tolist())
 
 
 @given(logits, st.floats(0.01, 1))

@@ -31,6 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "template": {"errors", "tokenizer"},
     "checkpoint": {"embedded", "errors", "files", "hparams", "tokenizer", "weights"},
     "model": {"backend", "cache", "errors", "hparams", "taps", "weights"},
+    "blocks": {"backend", "errors", "hparams"},
     "data": {"checkpoint", "errors", "files", "template", "tokenizer"},
     "generate": {"backend", "cache", "model", "sampling", "sequence", "taps", "tokenizer"},
     "gpt": {
@@ -51,6 +52,9 @@ ROOMS: dict[str, set[str]] = {
     "session": {
         "chat", "draw", "errors", "files", "generate", "gpt", "inspect", "sequence", "tokenizer",
         "visible",
+    },
+    "serve": {
+        "backend", "blocks", "checkpoint", "errors", "gpt", "model", "sampling", "sequence",
     },
     "cli": {
         "chat", "checkpoint", "data", "draw", "embedded", "errors", "evaluate", "files", "generate",

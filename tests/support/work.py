@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["Looks", "calls", "finishes", "steps"]
+__all__ = ["Looks", "calls", "finishes", "steps", "until"]
 
 
 class Looks(dict[Any, Any]):
@@ -85,3 +85,13 @@ def finishes(function: Callable[[], Any], within: float = 120) -> Any:
     if errors:
         raise errors[0]
     return result[0]
+
+
+def until(holds: Callable[[], object], what: str = "it") -> None:
+    """Waits for what another thread does."""
+    pause = threading.Event()
+    for _ in range(20_000):
+        if holds():
+            return
+        pause.wait(0.001)
+    raise AssertionError(f"{what} never came about")

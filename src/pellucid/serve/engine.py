@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,102 +22,26 @@ from ..blocks import BlockPool, BlockStore, Packed
 from ..checkpoint.contents import available_memory
 from ..errors import InputError, PellucidError
 from ..sampling import log_softmax
-from ..sequence import Alternative, Reason, Sequence, Settings, Step, likeliest
+from ..sequence import Alternative, Sequence, likeliest
+from .events import (
+    Ask,
+    Began,
+    Busy,
+    Deliver,
+    Ended,
+    EngineLimits,
+    Event,
+    Scored,
+    Stats,
+    Stopped,
+)
 from .scheduler import Full, Request, Scheduler, Turn
 from .turns import Turns
 
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = [
-    "Ask",
-    "Began",
-    "Busy",
-    "Ended",
-    "Engine",
-    "EngineLimits",
-    "Event",
-    "Scored",
-    "Stats",
-    "Stopped",
-    "Ticket",
-]
-
-
-class Busy(PellucidError):
-    """The queue is full. waiting: requests in it. retry_after: seconds until it is worth trying."""
-
-    def __init__(self, waiting: int, retry_after: float) -> None:
-        super().__init__(f"{waiting} requests are waiting already; try again later")
-        self.waiting = waiting
-        self.retry_after = retry_after
-
-
-class Stopped(PellucidError):
-    """The engine takes no more: it drains, has stopped or has failed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLimits:
-    """max_running: requests that advance together. max_waiting: requests that wait for that.
-    chunk: tokens of prompts in one pass beside other streams. cache_bytes: for keys and values
-    (None: room for max_running whole windows, at most a quarter of the free memory).
-    block_size: tokens in a block of it.
-    """
-
-    max_running: int = 32
-    max_waiting: int = 128
-    chunk: int = 64
-    cache_bytes: int | None = None
-    block_size: int = 16
-
-    def __post_init__(self) -> None:
-        for name in ("max_running", "chunk", "block_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.max_waiting < 0:
-            raise InputError(f"max_waiting must be at least 0, not {self.max_waiting}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """prompt: ids. settings: as everywhere. client: whose request; clients take turns.
-    score_prompt: also the log-probabilities of the prompt's own tokens."""
-
-    prompt: tuple[int, ...]
-    settings: Settings
-    client: str = ""
-    score_prompt: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Began:
-    """It joined. cached_tokens: of the prompt, computed for an earlier text already."""
-
-    sequence: Sequence
-    cached_tokens: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """What the model thought of each token of the prompt: its log-probability and the likeliest
-    in its place; of the first, which follows nothing, None and none."""
-
-    logprobs: tuple[float | None, ...]
-    alternatives: tuple[tuple[Alternative, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """The last event of every request. reason: why it ended; None where it was cancelled or
-    failed. error: what went wrong, or None."""
-
-    reason: Reason | None = None
-    error: Exception | None = None
-
-
-Event = Began | Scored | Step | Ended
-Deliver = Callable[[Event], None]
+__all__ = ["Engine", "Ticket"]
 
 
 @dataclass(slots=True, eq=False)
@@ -132,22 +56,6 @@ class Ticket:
     # What is known of the prompt's own tokens up to now, where that is asked for.
     logprobs: list[float | None] | None = None
     alternatives: list[tuple[Alternative, ...]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stats:
-    """seconds: of the engine's thread, by part: plan, model, choose, deliver."""
-
-    running: int
-    waiting: int
-    blocks_total: int
-    blocks_used: int
-    blocks_cached: int
-    prompt_tokens: int
-    cached_tokens: int
-    generated_tokens: int
-    steps: int
-    seconds: dict[str, float]
 
 
 class Engine:
@@ -280,8 +188,9 @@ class Engine:
 
     def _run(self) -> None:
         try:
-            while self._take_in():
-                self._step()
+            with _one_thread_of_blas(self.gpt):
+                while self._take_in():
+                    self._step()
         except BaseException as error:
             self.failure = error
         finally:
@@ -433,3 +342,16 @@ class Engine:
             yield
         finally:
             self._seconds[part] += time.perf_counter() - begin
+
+
+@contextmanager
+def _one_thread_of_blas(gpt: GPT) -> Iterator[None]:
+    """The numpy backend divides the work itself, and sets BLAS to one thread around each pass;
+    two of them at once would give it back its threads in the middle of the other's."""
+    if gpt.model.backend.name != "numpy":
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield

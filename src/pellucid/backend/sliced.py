@@ -1,0 +1,66 @@
+"""The numpy backend for work that must let others go first: it computes in slices of milliseconds
+and asks before each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+
+from .numpy import NumpyBackend
+
+__all__ = ["SlicedBackend"]
+
+_SLICE = 1 << 27  # multiplications, two or three milliseconds of two cores
+
+
+class SlicedBackend(NumpyBackend):
+    """turn: held around each slice; it may wait, and what it raises ends the work there.
+
+    The same numbers up to rounding: sums are divided at other places.
+    """
+
+    def __init__(self, like: NumpyBackend, turn: Callable[[], AbstractContextManager[Any]]) -> None:
+        super().__init__(like.dtype.name, like.threads)
+        self._wait_for_turn = turn
+        self._has_turn = False
+
+    def _matmul(
+        self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | float = 0.0
+    ) -> np.ndarray:
+        n_row, (n_in, n_out) = x.shape[0], weight.shape
+        each = max(64, _SLICE // (n_row * n_in))
+        if n_row == 1 or each >= n_out:
+            with self._turn():
+                return super()._matmul(x, weight, bias)
+        out = np.empty((n_row, n_out), np.result_type(x, weight))
+        for low in range(0, n_out, each):
+            columns = slice(low, low + each)
+            added = bias if np.ndim(bias) == 0 else np.asarray(bias)[columns]
+            with self._turn():
+                out[:, columns] = super()._matmul(x, weight[:, columns], added)
+        return out
+
+    def _divide(self, part: Callable[[int, int], None], n: int, cost: int) -> None:
+        if self._has_turn:
+            super()._divide(part, n, cost)
+            return
+        each = max(1, _SLICE // max(1, cost))
+        for low in range(0, n, each):
+            with self._turn():
+                super()._divide(
+                    lambda start, stop, low=low: part(low + start, low + stop),  # type: ignore[misc]
+                    min(each, n - low),
+                    cost,
+                )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._wait_for_turn():
+            self._has_turn = True
+            try:
+                yield
+            finally:
+                self._has_turn = False

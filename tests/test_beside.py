@@ -1,0 +1,213 @@
+"""Work beside the streams: in slices, with its own cache, and given up at any time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from pellucid import inspect
+from pellucid.backend import get_backend
+from pellucid.backend.numpy import NumpyBackend
+from pellucid.backend.sliced import SlicedBackend
+from pellucid.gpt import GPT
+from pellucid.hparams import HParams
+from pellucid.sequence import Settings
+from pellucid.serve.beside import Beside, Cancelled, Job
+from pellucid.serve.engine import Engine
+from pellucid.serve.events import Ask, Busy, Ended, Event, Stopped
+from pellucid.serve.turns import Turns
+from pellucid.weights import Affine, Embedding
+from support.models import lively_gpt, model, parameters
+
+TINY, _ = lively_gpt(n_ctx=48)
+
+
+class Worker:
+    def __init__(self, gpt: GPT = TINY, turns: Turns | None = None, **limits: int) -> None:
+        self.beside = Beside(gpt, turns or Turns(), **limits)
+        self.beside.start()
+        self.errors: list[Exception | None] = []
+        self.ended = threading.Semaphore(0)
+
+    def submit(self, work) -> Job:
+        def ended(error: Exception | None) -> None:
+            self.errors.append(error)
+            self.ended.release()
+
+        return self.beside.submit(work, ended)
+
+    def wait(self) -> None:
+        assert self.ended.acquire(timeout=30)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    each = Worker()
+    yield each
+    assert each.beside.stop(10)
+
+
+@pytest.mark.parametrize("n_row", [1, 5, 70, 300])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_slices_give_the_same_numbers(n_row: int, threads: int) -> None:
+    rng = np.random.default_rng(0)
+    plain = get_backend("numpy", dtype="float64", threads=threads)
+    assert isinstance(plain, NumpyBackend)
+    slices = []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        slices.append(1)
+        yield
+
+    sliced = SlicedBackend(plain, turn)
+    x = rng.standard_normal((1, n_row, 900))
+    affine = Affine(rng.standard_normal((900, 1100)), rng.standard_normal(1100))
+    table = Embedding(rng.standard_normal((1300, 900)))
+    q, k, v = rng.standard_normal((3, 1, 3, n_row, 8))
+    for operation, values in {
+        "linear": (x, affine),
+        "unembed": (x, table),
+        "gelu": (x,),
+        "softmax": (x,),
+        "attend": (q, k, v, None, 0),
+        "matmul": (q, k.swapaxes(2, 3)),
+    }.items():
+        got, exact = (getattr(each, operation)(*values) for each in (sliced, plain))
+        np.testing.assert_allclose(got, exact, rtol=0, atol=1e-10, err_msg=operation)
+    if n_row == 300:
+        assert len(slices) > 8  # the products took several
+
+
+def test_a_finding_is_the_same_beside(worker: Worker) -> None:
+    found = []
+    worker.submit(lambda job: found.append(inspect.logit_lens(job.gpt, "the ab")))
+    worker.wait()
+    assert worker.errors == [None]
+    expected = inspect.logit_lens(TINY, "the ab")
+    np.testing.assert_allclose(found[0].divergence, expected.divergence, atol=1e-9)
+
+
+def test_what_goes_wrong_is_told_and_the_next_is_run(worker: Worker) -> None:
+    def wrong(job: Job) -> None:
+        raise ValueError("no")
+
+    worker.submit(wrong)
+    worker.submit(lambda job: None)
+    worker.wait()
+    worker.wait()
+    assert [type(each) for each in worker.errors] == [ValueError, type(None)]
+
+
+def test_it_can_be_given_up_while_it_runs_and_while_it_waits(worker: Worker) -> None:
+    began = threading.Event()
+
+    def endless(job: Job) -> None:
+        while True:
+            job.gpt.forward([1, 2, 3])
+            began.set()
+
+    running = worker.submit(endless)
+    waiting = worker.submit(lambda job: None)
+    assert began.wait(10)
+    worker.beside.cancel(waiting)
+    worker.wait()
+    worker.beside.cancel(running)
+    worker.wait()
+    worker.beside.cancel(running)  # again: nothing happens
+    assert [type(each) for each in worker.errors] == [Cancelled, Cancelled]
+    worker.submit(lambda job: None)
+    worker.wait()
+    assert worker.errors[-1] is None
+
+
+def test_too_many_are_refused_and_stopping_ends_all() -> None:
+    worker = Worker(max_waiting=2)
+    began = threading.Event()
+
+    def endless(job: Job) -> None:
+        began.set()
+        while True:
+            job.gpt.forward([1])
+
+    worker.submit(endless)
+    assert began.wait(10)
+    for _ in range(2):
+        worker.submit(endless)
+    with pytest.raises(Busy):
+        worker.submit(endless)
+    assert worker.beside.stop(10)
+    assert [type(each) for each in worker.errors] == [Cancelled] * 3
+    with pytest.raises(Stopped):
+        worker.submit(endless)
+
+
+def test_streams_and_work_beside_them_both_go_on() -> None:
+    """They share the processor in turns, and each computes what it would alone."""
+    hparams = HParams(n_vocab=TINY.hparams.n_vocab, n_ctx=64, n_embd=128, n_head=4, n_layer=2)
+    gpt = GPT(model(hparams, parameters(hparams)), TINY.tokenizer, name="larger")
+    turns = Turns()
+    engine = Engine(gpt, turns=turns)
+    engine.start()
+    worker = Worker(gpt, turns)
+    ids = [i * 7 % 200 for i in range(60)]
+    plain = gpt.logits(ids)
+    logits = []
+    worker.submit(lambda job: logits.extend(job.gpt.logits(ids) for _ in range(20)))
+    tokens: list[list[int]] = []
+    ended = threading.Semaphore(0)
+    for i in range(3):
+        tokens.append([])
+
+        def deliver(event: Event, mine: list[int] = tokens[-1]) -> None:
+            if isinstance(event, Ended):
+                ended.release()
+            elif hasattr(event, "token"):
+                mine.append(event.token)
+
+        ask = Ask(prompt=(1 + i, 2, 3), settings=Settings.of(max_tokens=40, seed=i))
+        engine.submit(ask, deliver)
+    for _ in range(3):
+        assert ended.acquire(timeout=30)
+    worker.wait()
+    assert worker.errors == [None]
+    for i, each in enumerate(tokens):
+        alone = gpt.generate([1 + i, 2, 3], max_tokens=40, seed=i)
+        assert each == [step.token for step in alone.steps]
+    for each in logits:
+        np.testing.assert_allclose(each, plain, atol=1e-3)
+    assert worker.beside.stop(10)
+    assert engine.stop(10)
+
+
+def test_streams_take_turns_with_work_beside_them() -> None:
+    """Beside streams, slices take their share of the time and no more."""
+    turns = Turns(share=0.5)
+    stop = threading.Event()
+    sliced: list[int] = []
+
+    def beside() -> None:
+        with turns.job():
+            while not stop.is_set():
+                with turns.slice():
+                    time.sleep(0.001)
+                    sliced.append(1)
+
+    thread = threading.Thread(target=beside)
+    thread.start()
+    counts = []
+    for _ in range(10):
+        with turns.stream():
+            before = len(sliced)
+            time.sleep(0.01)
+            assert len(sliced) == before  # never at the same time
+        counts.append(before)
+    stop.set()
+    thread.join()
+    per_step = (counts[-1] - counts[0]) / 9
+    assert 1 <= per_step <= 8  # 5 ms of each 10: four or five slices, less on a busy machine
