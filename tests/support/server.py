@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,17 +25,37 @@ from pellucid.serve.service import Service
 from pellucid.tokenizer import Tokenizer
 from support.models import lively, model
 
-__all__ = ["WORDS", "Served", "serving", "talker"]
+__all__ = ["WORDS", "Served", "babbler", "eventually", "serving", "talker"]
 
 WORDS = "the cat sat on a mat and the king went home to dinner"
 
 
-def talker(n_ctx: int = 256, seed: int = 1, n_layer: int = 2) -> GPT:
+ROLES = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+
+
+def talker(n_ctx: int = 256) -> GPT:
     """A small model with a chat template, whose replies say little and differ."""
-    special = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+    return _random(n_ctx, ROLES, "talker", "roles")
+
+
+def babbler(n_ctx: int = 4096) -> GPT:
+    """One that has no token to end with: only the window, a limit or the client ends a text."""
+    return _random(n_ctx, (), "babbler", None)
+
+
+def _random(n_ctx: int, special: tuple[str, ...], name: str, template: str | None) -> GPT:
     tokenizer = Tokenizer.train([WORDS] * 3, 300, special=special)
-    hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=n_ctx, n_embd=16, n_head=2, n_layer=n_layer)
-    return GPT(model(hparams, lively(hparams, seed)), tokenizer, name="talker", template="roles")
+    hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=n_ctx, n_embd=16, n_head=2, n_layer=2)
+    return GPT(model(hparams, lively(hparams)), tokenizer, name=name, template=template)
+
+
+def eventually(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until it holds; a guard, no measurement."""
+    for _ in range(int(seconds / 0.02)):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} seconds")
 
 
 @dataclass(kw_only=True)
@@ -49,6 +71,16 @@ class Served:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs or waits, and every block is free."""
+        stats = self.service.engine.stats()
+        return not (stats.running or stats.waiting or stats.blocks_used)
+
+    def connect(self) -> socket.socket:
+        """A client without manners."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
     def post(self, path: str, **body: Any) -> httpx.Response:
         return self.client.post(path, json=body)

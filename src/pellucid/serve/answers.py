@@ -15,16 +15,15 @@ from .runs import Gone, unless_gone
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["DONE", "EventStream", "Json", "data", "event"]
+__all__ = ["DONE", "EventStream", "Json", "data", "event", "to_json"]
 
 KEEP_ALIVE = 15.0  # seconds of silence after which a comment says that the stream lives
 DONE = b"data: [DONE]\n\n"
 
 
 def to_json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(
-        "utf-8", "replace"
-    )
+    """Raises UnicodeEncodeError for half a surrogate pair."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def data(value: Any) -> bytes:

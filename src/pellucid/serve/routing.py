@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
@@ -11,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from .answers import to_json
 from .errors import ApiError
 from .runs import unless_gone
 from .schema.errors import ErrorBody
@@ -19,6 +21,7 @@ __all__ = ["STREAM", "Route", "failures", "new_router"]
 
 # Of a route that can answer by a stream, beside JSON.
 STREAM: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a character, unless its other follows
 _WHY = {
     400: "The request is wrong.",
     401: "The API key is missing or wrong.",
@@ -67,14 +70,17 @@ def new_router() -> APIRouter:
 def _strict_json(body: bytes) -> Any:
     """JSON that everyone reads alike."""
     try:
-        return json.loads(
+        value = json.loads(
             body.decode("utf-8"),
             parse_float=_number,
             parse_constant=_constant,
             object_pairs_hook=_once,
         )
-    except UnicodeDecodeError as error:
-        raise _unreadable(f"the body is not UTF-8: {error.reason}") from error
+        if _SURROGATE.search(body):
+            to_json(value)
+        return value
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise _unreadable(f"the body is not Unicode text in UTF-8: {error.reason}") from error
     except RecursionError as error:
         raise _unreadable("the body is nested too deeply") from error
     except ValueError as error:  # JSON's own, and numbers of more digits than Python reads
