@@ -18,7 +18,8 @@ from pellucid.gpt import GPT
 from pellucid.hparams import HParams
 from pellucid.serve.access import Access
 from pellucid.serve.app import new_app
-from pellucid.serve.engine import Engine, EngineLimits
+from pellucid.serve.engine import Engine
+from pellucid.serve.events import EngineLimits
 from pellucid.serve.metrics import Metrics
 from pellucid.serve.server import HttpServer, ServerLimits, bind
 from pellucid.serve.service import Service

@@ -19,9 +19,10 @@ from .errors import ApiError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["LOOPBACK", "Access", "Gate", "is_address"]
+__all__ = ["LOOPBACK", "MOST_HEAD", "Access", "Gate"]
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+MOST_HEAD = 16_384  # bytes of a request's line and headers
 _OPEN = frozenset({"/health"})  # needs no key
 
 
@@ -60,6 +61,7 @@ class Gate:
             await send(message)
 
         try:
+            _check_size(scope)
             self._check_host(headers.get(b"host", ""))
             if origin is not None and not shared:
                 self._check_origin(origin, headers.get(b"host", ""))
@@ -78,7 +80,7 @@ class Gate:
 
     def _check_host(self, host: str) -> None:
         name = _name(host)
-        if name in self._access.hosts or (self._access.any_address and is_address(name)):
+        if name in self._access.hosts or (self._access.any_address and _is_address(name)):
             return
         raise ApiError(
             403,
@@ -123,6 +125,14 @@ _PREFLIGHT = {
 }
 
 
+def _check_size(scope: Scope) -> None:
+    """h11 counts only what has not come whole."""
+    n = len(scope["raw_path"]) + len(scope["query_string"])
+    if n + sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEAD:
+        message = f"a request's line and headers are at most {MOST_HEAD} bytes"
+        raise ApiError(431, message, code="headers_too_large", headers={"connection": "close"})
+
+
 def _check_type(content_type: str) -> None:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise ApiError(
@@ -140,7 +150,7 @@ def _name(host: str) -> str:
         return host
 
 
-def is_address(name: str) -> bool:
+def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ContextError, InputError, PellucidError, TokenizerError
 from ..visible import on_one_line
-from .engine import Busy, Stopped
+from .events import Busy, Stopped
 from .schema.errors import ErrorBody
 
 __all__ = ["ApiError", "invalid_body", "of"]

@@ -11,7 +11,7 @@ from .schema.completions import Logprobs
 if TYPE_CHECKING:
     from ..sequence import Alternative, Step
     from ..tokenizer import Tokenizer
-    from .engine import Scored
+    from .events import Scored
 
 __all__ = ["TextLogprobs", "chat_tokens", "joined", "shown", "token_text"]
 

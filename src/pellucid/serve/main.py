@@ -17,7 +17,8 @@ from ..errors import InputError
 from ..files import Reader
 from .access import LOOPBACK, Access
 from .app import new_app
-from .engine import Engine, EngineLimits
+from .engine import Engine
+from .events import EngineLimits
 from .metrics import Metrics
 from .observe import LOG
 from .server import HttpServer, ServerLimits, bind, is_public

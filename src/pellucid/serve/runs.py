@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .engine import Ask, Began, Ended, Engine, Event, Scored, Stopped, Ticket
+from .events import Ask, Began, Ended, Event, Scored, Stopped
 
 if TYPE_CHECKING:
     from ..sequence import Reason, Step
+    from .engine import Engine, Ticket
 
 __all__ = ["Gone", "Piece", "Run", "unless_gone"]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from ..errors import InputError
+from .access import MOST_HEAD
 from .protocol import Phase, protocol_with
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpServer", "ServerLimits", "bind", "is_public"]
 
-_HEAD = 16_384  # bytes of a request's line and headers
 _BACKLOG = 2048
 
 
@@ -54,7 +54,7 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                h11_max_incomplete_event_size=_HEAD,
+                h11_max_incomplete_event_size=MOST_HEAD,
                 backlog=_BACKLOG,
             )
         )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import InputError
 from ..sampling import recommended
 from ..sequence import Settings
-from .engine import Ask
 from .errors import ApiError
+from .events import Ask
 from .prompts import Prompts
 from .runs import Piece, Run
 from .schema.completions import FinishReason, Usage

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..answers import DONE, EventStream, Json, data
-from ..engine import Began, Ended, Scored
 from ..errors import ApiError, of
+from ..events import Began, Ended, Scored
 from ..logprobs import chat_tokens
 from ..routing import STREAM, failures, new_router
 from ..runs import Piece, Run
