@@ -18,7 +18,7 @@ from pathlib import Path
 from pythons import find
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = "torch,gguf,train,tensorboard,eval,test"
+EXTRAS = "torch,gguf,train,tensorboard,eval,serve,test"
 HEAD = """\
 # The test environment, exactly: made by `make constraints` from pyproject.toml, for `make test`.
 # Made with Python {versions} on {platform}; where not all of them can have one version,

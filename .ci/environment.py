@@ -18,7 +18,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = "gguf,train,tensorboard,eval,test"
+EXTRAS = "gguf,train,tensorboard,eval,serve,test"
 
 
 def main(folder: str, instead: str | None = None) -> None:

@@ -146,13 +146,11 @@ def test_a_flag_changes_one_setting(verb, flags, changed, monkeypatch):
 
 
 def test_drawing_overrides_a_greedy_card():
-    from pellucid.cli.settings import recommended
+    from pellucid.sampling import recommended
 
-    class Greedy:
-        card = {"sampling": {"greedy": True, "repetition_penalty": 1.1}}  # noqa: RUF012
-
-    assert recommended(Greedy(), {"temperature": 0.5}) == {"repetition_penalty": 1.1}
-    assert recommended(Greedy(), {"seed": 1})["greedy"]
+    card = {"sampling": {"greedy": True, "repetition_penalty": 1.1}}
+    assert recommended(card, {"temperature": 0.5}) == {"repetition_penalty": 1.1}
+    assert recommended(card, {"seed": 1})["greedy"]
 
 
 def test_help_says_where_defaults_come_from():

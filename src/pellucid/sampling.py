@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .errors import InputError
 
-__all__ = ["Sampling", "Stage", "draw", "log_probability", "log_softmax", "nucleus", "softmax"]
+__all__ = [
+    "DRAWING",
+    "Sampling",
+    "Stage",
+    "draw",
+    "log_probability",
+    "log_softmax",
+    "nucleus",
+    "recommended",
+    "softmax",
+]
+
+# Settings without a meaning where sampling is greedy.
+DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
 
 class Stage(NamedTuple):
@@ -119,6 +132,15 @@ class Sampling:
         ):
             return int(np.argmax(logits))
         return draw(self.stages(logits, prompt, generated)[-1].logits, seed, position)
+
+
+def recommended(card: Mapping[str, Any], chosen: Container[str] = ()) -> dict[str, Any]:
+    """The sampling that a model's card recommends; not its greedy where a way to draw is chosen."""
+    sampling = card.get("sampling")
+    values = dict(sampling) if isinstance(sampling, Mapping) else {}
+    if any(name in chosen for name in DRAWING):
+        values.pop("greedy", None)
+    return values
 
 
 def draw(logits: np.ndarray, seed: int, position: int) -> int:

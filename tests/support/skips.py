@@ -22,7 +22,7 @@ __all__ = ["BACKENDS", "GENUINE", "NEEDS", "SHARED", "Need", "needs", "only_with
 BESIDE = Path(__file__).parents[3] / "shared"  # beside the repository
 SHARED = BESIDE / "data"  # the texts from which the chatbot is made
 GENUINE = BESIDE / "openai-gpt2-124M"
-TEST_EXTRA = 'pip install -e ".[torch,gguf,train,tensorboard,eval,test]" (make test does)'
+TEST_EXTRA = 'pip install -e ".[torch,gguf,train,tensorboard,eval,serve,test]" (make test does)'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,8 @@ NEEDS = {
     "matplotlib": _package("matplotlib", "a run's losses as a picture"),
     "tensorboard": _package("tensorboard", "a run's log for TensorBoard"),
     "lm_eval": _package("lm_eval", "scores beside EleutherAI's tasks"),
+    "fastapi": _package("fastapi", "the HTTP server"),
+    "openai": _package("openai", "the server, by the official client"),
     "IPython": _package("IPython", "what a notebook's cell makes of a finding"),
     "pexpect": _package("pexpect", "what a real terminal gets"),
     "selenium": _package("selenium", "the pages in a real browser"),

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from ..visible import harmless
 from .options import with_model
 from .output import console
-from .settings import DRAWING, with_settings
+from .settings import with_settings
 
 if TYPE_CHECKING:
     from ..chat import Conversation
@@ -94,6 +94,7 @@ def drawn(gpt: GPT, settings: dict[str, Any]) -> dict[str, Any]:
     """Where the window is tiny and nobody chose how tokens are drawn: the talk's "token with the
     highest probability"."""
     from ..chat import TINY_WINDOW
+    from ..sampling import DRAWING
 
     if gpt.hparams.n_ctx < TINY_WINDOW and not settings.keys() & {"greedy", *DRAWING}:
         return {**settings, "greedy": True}

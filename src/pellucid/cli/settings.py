@@ -13,7 +13,7 @@ from .types import TOKEN
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["recommended", "with_settings"]
+__all__ = ["with_settings"]
 
 Command = Callable[..., Any]
 
@@ -29,7 +29,6 @@ _SAMPLING: tuple[tuple[str, Any, str, str], ...] = (
     ("--frequency-penalty", float, "Lowers tokens once per occurrence so far.", "0.0"),
 )
 SAMPLING = {flag.split("/")[0][2:].replace("-", "_") for flag, *_ in _SAMPLING}
-DRAWING = {"temperature", "top_k", "top_p", "min_p"}  # without a meaning where it is greedy
 
 
 def with_settings(max_tokens: int | None = None) -> Callable[[Command], Command]:
@@ -42,11 +41,13 @@ def with_settings(max_tokens: int | None = None) -> Callable[[Command], Command]
     def decorate(command: Command) -> Command:
         @wraps(command)
         def run(*, gpt: GPT, **rest: Any) -> Any:
+            from ..sampling import recommended
+
             settings = {name: rest.pop(name) for name in (*SAMPLING, "seed", "n_ctx", "stop")}
             settings["max_tokens"] = rest.pop("max_tokens")
             settings["stop_tokens"] = _stop_tokens(gpt, rest.pop("stop_token"))
             chosen = {name: value for name, value in settings.items() if value not in (None, ())}
-            return command(gpt=gpt, settings=recommended(gpt, chosen) | chosen, **rest)
+            return command(gpt=gpt, settings=recommended(gpt.card, chosen) | chosen, **rest)
 
         decorated: Command = run
         for option in reversed(_options(max_tokens)):
@@ -54,15 +55,6 @@ def with_settings(max_tokens: int | None = None) -> Callable[[Command], Command]
         return decorated
 
     return decorate
-
-
-def recommended(gpt: GPT, chosen: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The sampling of the model's card; not its greedy where a way to draw is chosen."""
-    card = gpt.card.get("sampling")
-    sampling = dict(card) if isinstance(card, dict) else {}
-    if DRAWING & set(chosen or ()):
-        sampling.pop("greedy", None)
-    return sampling
 
 
 def _stop_tokens(gpt: GPT, tokens: tuple[str | int, ...]) -> tuple[int, ...]:

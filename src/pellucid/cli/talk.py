@@ -7,7 +7,6 @@ import sys
 import click
 
 from .output import console
-from .settings import recommended
 
 __all__ = ["command"]
 
@@ -16,6 +15,7 @@ __all__ = ["command"]
 def command() -> None:
     """Chat with the model `chat`; where there is no terminal, walk through one prediction."""
     from ..gpt import load
+    from ..sampling import recommended
     from .chat import converse
     from .walk import TALK, walk
 
@@ -23,6 +23,6 @@ def command() -> None:
     screen = console()
     if sys.stdin.isatty() and sys.stdout.isatty():
         screen.print("[bold]Pellucid[/bold]: a GPT you can see through.\n")
-        converse(gpt, recommended(gpt))
+        converse(gpt, recommended(gpt.card))
     else:
         walk(gpt, TALK, screen)

@@ -39,6 +39,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "plot": "Draw a training run's losses.",
     },
     "Models": {
+        "serve": "Serve a model over HTTP, as OpenAI's clients expect it.",
         "eval": "How well a model predicts a text it has not seen.",
         "models": "List the models at hand, or show one's card.",
         "convert": "Write a checkpoint in another format.",
@@ -71,6 +72,7 @@ EXAMPLES: dict[str, str] = {
     "train": "pellucid train texts/ --out run",
     "prefer": "pellucid prefer pairs.jsonl --start run/model --out better",
     "plot": "pellucid plot run",
+    "serve": "pellucid serve --port 8000",
     "eval": "pellucid eval text.txt --model run/model",
     "models": "pellucid models chat",
     "convert": "pellucid convert talk copy --format hf",

@@ -76,7 +76,8 @@ class Engine:
         self._scheduler = Scheduler(
             self.pool,
             max_running=self.limits.max_running,
-            max_waiting=self.limits.max_waiting,
+            # `submit` counts; several may arrive at once before the first of them joins.
+            max_waiting=self.limits.max_waiting + self.limits.max_running,
             chunk=self.limits.chunk,
         )
         self._tickets: dict[int, Ticket] = {}  # by id() of the request

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..sampling import DRAWING
 from . import looks
 from .settings import change, listed
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 __all__ = ["ALIASES", "COMMANDS", "Command"]
-
-DRAWING = ("temperature", "top_k", "top_p", "min_p")  # without a meaning where it is greedy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,146 @@
+"""`pellucid serve` from its options to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shlex
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..chat import choose_template
+from ..errors import InputError
+from ..files import Reader
+from .access import LOOPBACK, Access
+from .app import new_app
+from .engine import Engine
+from .events import EngineLimits
+from .metrics import Metrics
+from .observe import LOG
+from .server import HttpServer, ServerLimits, bind, is_public
+from .service import Service
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
+
+__all__ = ["KEY", "Options", "run"]
+
+KEY = "PELLUCID_API_KEY"
+_SHORTEST = 8  # characters of a key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """As the command line has them."""
+
+    host: str
+    port: int
+    name: str | None
+    template: str | None
+    api_key_file: str | None
+    allow_host: tuple[str, ...]
+    allow_origin: tuple[str, ...]
+    max_running: int
+    max_waiting: int
+    cache: int | None
+    grace: float
+
+
+def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object]) -> None:
+    """Until it is told to end. Raises InputError for what cannot be, before the model is loaded."""
+    keys = _keys(options.api_key_file)
+    for origin in options.allow_origin:
+        if origin.rstrip("/").count("/") != 2:
+            raise InputError(f"--allow-origin {origin}: write it as https://chat.example")
+    with bind(options.host, options.port) as listening:
+        public = is_public(listening)
+        if public and not keys:
+            raise InputError(
+                f"{options.host} is reached by other machines, so clients must show a key: put one "
+                f"into a file and name it with --api-key-file, or into {KEY}"
+            )
+        gpt = load()
+        name = options.name or Path(gpt.name).name or "model"
+        engine = Engine(
+            gpt,
+            EngineLimits(
+                max_running=options.max_running,
+                max_waiting=options.max_waiting,
+                cache_bytes=options.cache,
+            ),
+        )
+        template = choose_template(gpt, options.template)
+        service = Service(gpt, engine, template, Metrics(engine), model=name)
+        hosts = {options.host.lower(), *map(str.lower, options.allow_host)}
+        access = Access(
+            keys=keys,
+            hosts=LOOPBACK | hosts,
+            any_address=public,
+            origins=frozenset(origin.rstrip("/") for origin in options.allow_origin),
+        )
+        server = HttpServer(new_app(service, access), engine, ServerLimits(grace=options.grace))
+        _log_to_stderr()
+        engine.start()
+        say(_greeting(name, listening, options))
+        asyncio.run(server.serve(sockets=[listening]))
+    if engine.failure is not None:
+        raise engine.failure
+
+
+def _keys(file: str | None) -> tuple[str, ...]:
+    """From the file, else from the environment; never from the command line, which others see."""
+    if file is None:
+        lines, source = [os.environ.get(KEY, "")], KEY
+        if not lines[0]:
+            return ()
+    else:
+        try:
+            text = Reader().read_bytes(Path(file), 1 << 16).decode("ascii")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{file}: a key is of ASCII characters") from error
+        lines, source = [line for line in map(str.strip, text.splitlines()) if line], file
+        if not lines:
+            raise InputError(f"{file} holds no key: write one into it, on a line of its own")
+    for key in lines:
+        if len(key) < _SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
+            raise InputError(
+                f"{source}: a key is at least {_SHORTEST} ASCII characters without spaces, such as "
+                'what `python -c "import secrets; print(secrets.token_urlsafe())"` prints'
+            )
+    return tuple(lines)
+
+
+def _log_to_stderr() -> None:
+    """One line a request; of uvicorn only what went wrong."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    LOG.setLevel(logging.INFO)
+    uvicorn = logging.getLogger("uvicorn")
+    uvicorn.setLevel(logging.ERROR)
+    for logger in (LOG, uvicorn):
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+def _greeting(name: str, listening: socket.socket, options: Options) -> str:
+    """Where to point a client; the line with curl works as it stands."""
+    host, port = listening.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    key = ""
+    if options.api_key_file is not None:
+        key = f'-H "Authorization: Bearer $(head -n 1 {shlex.quote(options.api_key_file)})" '
+    elif os.environ.get(KEY):
+        key = f'-H "Authorization: Bearer ${KEY}" '
+    return (
+        f"Serving {name} at {url}/v1; Ctrl-C ends it. Try, from another terminal:\n\n"
+        f"curl {url}/v1/chat/completions {key}-H 'Content-Type: application/json' "
+        """-d '{"messages": [{"role": "user", "content": "Hello!"}]}'\n\n"""
+        f"Point OpenAI's clients at base_url {url}/v1, model {name}, "
+        f"{'with your key' if key else 'any api_key'}. /openapi.json lists all there is."
+    )

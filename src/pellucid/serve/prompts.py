@@ -1,0 +1,118 @@
+"""What a request says, as the ids that the model goes on from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from ..errors import InputError
+from ..template import Exchange, Message, fit
+from .errors import ApiError
+from .schema import chat as schema
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
+    from ..template import Template
+
+__all__ = ["Prompts"]
+
+T = TypeVar("T")
+_LONG = 2048  # characters from which a text is encoded beside the event loop
+
+
+class Prompts:
+    """template: how a conversation is written."""
+
+    def __init__(self, gpt: GPT, template: Template) -> None:
+        self.gpt = gpt
+        self.template = template
+
+    @property
+    def stops(self) -> frozenset[int]:
+        """The ids that end a reply."""
+        return self.gpt.stop_tokens | self.template.stops(self.gpt.tokenizer)
+
+    async def of_completion(
+        self, prompt: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]
+    ) -> list[list[int]]:
+        """Each prompt's ids; of an empty text, the token with which texts begin."""
+        prompts = [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
+        n = sum(len(text) for text in prompts if isinstance(text, str))
+        return await _beside(n, lambda: [self._begun(self.gpt.encode(text)) for text in prompts])  # type: ignore[arg-type]
+
+    def _begun(self, ids: list[int]) -> list[int]:
+        if ids:
+            for token in ids:
+                if token >= self.gpt.hparams.n_vocab:
+                    raise InputError(
+                        f"token {token} is not in the vocabulary 0…{self.gpt.hparams.n_vocab - 1}"
+                    )
+            return ids
+        first = self.gpt.roles.bos
+        first = self.gpt.tokenizer.end_of_text if first is None else first
+        if first is None:
+            raise InputError("the prompt is empty: give at least one token to go on from")
+        return [first]
+
+    async def of_messages(
+        self, messages: Sequence[schema.Message], truncation: str | None, longest: int | None
+    ) -> list[int]:
+        """A conversation's ids, up to where the reply begins.
+
+        truncation: "auto" leaves out the oldest turns where the window would be too full, a quarter
+        of it, or `longest`, kept for the reply.
+        """
+        said = [_message(message) for message in messages]
+        n = sum(len(message.text) for message in said)
+        if truncation == "auto":
+            return await _beside(n, lambda: self._fitted(said, longest))
+        tokenizer = self.gpt.tokenizer
+        begin = list(tokenizer.rules.begin)
+        return await _beside(n, lambda: begin + self.template.render(tokenizer, said))
+
+    def _fitted(self, said: list[Message], longest: int | None) -> list[int]:
+        system: list[str] = []
+        exchanges: list[Exchange] = []
+        for message in said:
+            if message.role == "system" and not exchanges:
+                system.append(message.text)
+            elif message.role == "user":
+                exchanges.append(Exchange(message.text, None))
+            elif message.role == "assistant" and exchanges and exchanges[-1].reply is None:
+                exchanges[-1] = Exchange(exchanges[-1].message, message.text)
+            else:
+                raise _unordered(message.role)
+        if not exchanges or exchanges[-1].reply is not None:
+            raise _unordered(said[-1].role)
+        window = self.gpt.hparams.n_ctx
+        return fit(
+            self.template,
+            self.gpt.tokenizer,
+            exchanges[-1].message,
+            exchanges[:-1],
+            system="\n".join(system) or None,
+            window=window,
+            reply=max(1, min(longest or window, window // 4)),
+        ).ids
+
+
+def _message(message: schema.Message) -> Message:
+    content = message.content
+    text = content if isinstance(content, str) else "\n".join(part.text for part in content)
+    return Message("system" if message.role == "developer" else message.role, text)
+
+
+def _unordered(role: str) -> ApiError:
+    return ApiError(
+        400,
+        'truncation "auto" needs system texts first, then questions with their replies, and a '
+        f"question last; a message of role {role} stands elsewhere",
+        code="invalid_value",
+        param="messages",
+    )
+
+
+async def _beside(n_characters: int, work: Callable[[], T]) -> T:
+    """Not on the event loop where it takes long: a million characters take a quarter second."""
+    return work() if n_characters < _LONG else await asyncio.to_thread(work)

@@ -1,0 +1,147 @@
+"""/v1/chat/completions: a conversation goes on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from .completions import FinishReason, Usage
+from .fields import (
+    MOST_CHOICES,
+    NO_IMAGES,
+    NO_SCHEMA,
+    NO_TOOLS,
+    NOT_BUILT,
+    Body,
+    Sampled,
+    StreamOptions,
+)
+
+__all__ = [
+    "ChatChoice",
+    "ChatChunk",
+    "ChatChunkChoice",
+    "ChatCompletion",
+    "ChatLogprobs",
+    "ChatRequest",
+    "ChatToken",
+    "Delta",
+    "LikelyToken",
+    "Message",
+    "Reply",
+    "Role",
+    "TextFormat",
+    "Truncation",
+]
+
+Role = Literal["system", "developer", "user", "assistant"]
+Truncation = Literal["auto", "disabled"]
+_Length = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class TextPart(Body):
+    type: Literal["text"]
+    text: str
+
+
+class Message(Body):
+    """What a reply held when this server gave it may come back as it was."""
+
+    role: Role
+    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    name: str | None = None
+    refusal: str | None = None
+    annotations: Annotated[None, NO_TOOLS] = None
+    audio: Annotated[None, NO_IMAGES] = None
+    function_call: Annotated[None, NO_TOOLS] = None
+    tool_calls: Annotated[None, NO_TOOLS] = None
+
+
+class TextFormat(Body):
+    type: Literal["text"]
+
+
+class ChatRequest(Sampled):
+    """truncation: "auto" leaves out the oldest turns where the window is full; "disabled", as where
+    nothing is said, makes that an error. logprobs: with each token; top_logprobs, which needs it:
+    so many of the likeliest in its place."""
+
+    messages: Annotated[list[Message], Field(min_length=1, max_length=4096)]
+    max_tokens: _Length | None = None
+    max_completion_tokens: _Length | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    stream_options: StreamOptions | None = None
+    truncation: Truncation | None = None
+    response_format: TextFormat | Annotated[None, NO_SCHEMA] = None
+    modalities: list[Literal["text"]] | None = None
+    parallel_tool_calls: bool | None = None  # without effect
+    tool_choice: Literal["none", "auto"] | Annotated[None, NO_TOOLS] = None
+    functions: Annotated[None, NO_TOOLS] = None
+    function_call: Annotated[None, NO_TOOLS] = None
+    audio: Annotated[None, NO_IMAGES] = None
+    prediction: Annotated[None, NOT_BUILT] = None
+    reasoning_effort: Annotated[None, NOT_BUILT] = None
+    verbosity: Annotated[None, NOT_BUILT] = None
+    web_search_options: Annotated[None, NOT_BUILT] = None
+
+
+class LikelyToken(TypedDict):
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class ChatToken(LikelyToken):
+    top_logprobs: list[LikelyToken]
+
+
+class ChatLogprobs(TypedDict):
+    content: list[ChatToken]
+    refusal: None
+
+
+class Reply(TypedDict):
+    role: Literal["assistant"]
+    content: str
+    refusal: None
+
+
+class ChatChoice(TypedDict):
+    index: int
+    message: Reply
+    logprobs: ChatLogprobs | None
+    finish_reason: FinishReason
+
+
+class ChatCompletion(TypedDict):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+
+
+class Delta(TypedDict):
+    role: NotRequired[Literal["assistant"]]
+    content: NotRequired[str]
+
+
+class ChatChunkChoice(TypedDict):
+    index: int
+    delta: Delta
+    logprobs: ChatLogprobs | None
+    finish_reason: FinishReason | None
+
+
+class ChatChunk(TypedDict):
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    choices: list[ChatChunkChoice]
+    usage: NotRequired[Usage | None]

@@ -1,0 +1,98 @@
+"""/v1/completions: a text goes on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from .fields import (
+    MOST_CHOICES,
+    MOST_PROMPTS,
+    NOT_BUILT,
+    Ids,
+    Refused,
+    Sampled,
+    StreamOptions,
+    Tokens,
+)
+
+__all__ = [
+    "Choice",
+    "Completion",
+    "CompletionRequest",
+    "FinishReason",
+    "Logprobs",
+    "Prompt",
+    "PromptDetails",
+    "Usage",
+]
+
+FinishReason = Literal["stop", "length"]
+Prompt = (
+    str
+    | Ids
+    | Annotated[list[str], Field(fail_fast=True, min_length=1, max_length=MOST_PROMPTS)]
+    | Annotated[list[Ids], Field(fail_fast=True, min_length=1, max_length=MOST_PROMPTS)]
+)
+
+
+class CompletionRequest(Sampled):
+    """echo: the prompt stands before what is generated; with logprobs, with its own. logprobs: so
+    many of the likeliest tokens in each place, beside the one that is there."""
+
+    prompt: Prompt
+    max_tokens: Tokens | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    best_of: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    stream_options: StreamOptions | None = None
+    suffix: Annotated[
+        None, Refused("this model cannot fill in: it reads only what stands before")
+    ] = None
+    response_format: Annotated[None, NOT_BUILT] = None
+
+
+class Logprobs(TypedDict):
+    """tokens: as text; one whose bytes are no text by themselves as "bytes:\\xe2\\x80".
+    text_offset: where each begins in `text`, in characters."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+class Choice(TypedDict):
+    index: int
+    text: str
+    logprobs: Logprobs | None
+    finish_reason: FinishReason | None
+
+
+class PromptDetails(TypedDict):
+    """cached_tokens: of the prompt, not computed anew."""
+
+    cached_tokens: int
+
+
+class Usage(TypedDict):
+    """completion_tokens: all that were generated, also the one that ended a text."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+
+
+class Completion(TypedDict):
+    """Whole, or a part of a stream."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: NotRequired[Usage | None]

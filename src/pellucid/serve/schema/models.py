@@ -1,0 +1,28 @@
+"""/v1/models, /health."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+__all__ = ["Health", "ModelCard", "ModelList"]
+
+
+class ModelCard(TypedDict):
+    """max_model_len: tokens in the window, the reply's included."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    max_model_len: int
+
+
+class ModelList(TypedDict):
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+class Health(TypedDict):
+    status: Literal["ok", "draining", "failed"]

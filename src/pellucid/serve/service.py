@@ -1,0 +1,152 @@
+"""What all routes share: the model, the engine, and how a request becomes what the engine runs."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import InputError
+from ..sampling import recommended
+from ..sequence import Settings
+from .errors import ApiError
+from .events import Ask
+from .prompts import Prompts
+from .runs import Piece, Run
+from .schema.completions import FinishReason, Usage
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from ..gpt import GPT
+    from ..template import Template
+    from .engine import Engine
+    from .metrics import Metrics
+    from .schema.fields import Sampled
+
+__all__ = ["Service", "finish_reason", "new_id", "usage"]
+
+_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+
+
+class Service:
+    """model: the name by which clients know it. template: how its conversations are written."""
+
+    def __init__(
+        self, gpt: GPT, engine: Engine, template: Template, metrics: Metrics, *, model: str
+    ) -> None:
+        self.gpt = gpt
+        self.engine = engine
+        self.model = model
+        self.prompts = Prompts(gpt, template)
+        self.metrics = metrics
+        self.began = int(time.time())
+
+    @property
+    def state(self) -> Literal["ok", "draining", "failed"]:
+        if self.engine.draining:
+            return "draining"
+        return "ok" if self.engine.alive else "failed"
+
+    def check_model(self, name: str | None) -> None:
+        if name is not None and name != self.model:
+            raise ApiError(
+                404,
+                f"there is no model {name!r} here; there is {self.model!r}",
+                code="model_not_found",
+                param="model",
+            )
+
+    def settings(
+        self,
+        body: Sampled,
+        *,
+        max_tokens: int | None,
+        alternatives: int,
+        stop_tokens: frozenset[int],
+    ) -> Settings:
+        """What is not said is what the model's card recommends."""
+        said = {name: getattr(body, name) for name in _SAMPLING}
+        chosen = {name: value for name, value in said.items() if value is not None}
+        for token in body.stop_token_ids or ():
+            self._check_token(token)
+        return Settings.of(
+            **(recommended(self.gpt.card, chosen) | chosen),
+            max_tokens=max_tokens,
+            stop=body.stop or (),
+            stop_tokens=stop_tokens.union(body.stop_token_ids or ()),
+            alternatives=alternatives,
+            seed=None if body.seed is None else body.seed % 2**64,
+        )
+
+    def _check_token(self, token: int) -> None:
+        if token >= self.gpt.hparams.n_vocab:
+            raise ApiError(
+                400,
+                f"token {token} is not in the vocabulary 0…{self.gpt.hparams.n_vocab - 1}",
+                code="invalid_value",
+                param="stop_token_ids",
+            )
+
+    def run(
+        self,
+        request: Request,
+        prompts: Sequence[Sequence[int]],
+        settings: Settings,
+        *,
+        n: int = 1,
+        score_prompt: bool = False,
+    ) -> Run:
+        """n texts for each prompt, side by side. Each of the n has a seed of its own."""
+        limits = self.engine.limits
+        most = limits.max_running + limits.max_waiting
+        if len(prompts) * n > most:
+            raise InputError(f"{len(prompts) * n} texts at once; this server takes at most {most}")
+        client = request.client.host if request.client else ""
+        asks = [
+            Ask(
+                prompt=tuple(prompt),
+                settings=_another(settings, choice),
+                client=client,
+                score_prompt=score_prompt,
+            )
+            for prompt in prompts
+            for choice in range(n)
+        ]
+        return Run(self.engine, asks, on_first=self.metrics.first_token)
+
+
+def _another(settings: Settings, choice: int) -> Settings:
+    if settings.seed is None or not choice:
+        return settings
+    return settings.changed(seed=settings.seed + choice)
+
+
+def new_id(kind: str) -> str:
+    return f"{kind}-{uuid.uuid4().hex}"
+
+
+def finish_reason(piece: Piece) -> FinishReason:
+    return "stop" if piece.reason in ("stop token", "stop text") else "length"
+
+
+def usage(pieces: Iterable[Piece], n: int = 1) -> Usage:
+    """pieces: n for each prompt, which is counted once."""
+    listed = list(pieces)
+    prompt = sum(len(piece.prompt) for piece in listed[::n])
+    generated = sum(len(piece.steps) for piece in listed)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": generated,
+        "total_tokens": prompt + generated,
+        "prompt_tokens_details": {"cached_tokens": sum(p.cached_tokens for p in listed[::n])},
+    }

@@ -1,0 +1,116 @@
+"""The HTTP server as its clients meet it: on a port of this machine, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from pellucid.chat import choose_template
+from pellucid.gpt import GPT
+from pellucid.hparams import HParams
+from pellucid.serve.access import Access
+from pellucid.serve.app import new_app
+from pellucid.serve.engine import Engine
+from pellucid.serve.events import EngineLimits
+from pellucid.serve.metrics import Metrics
+from pellucid.serve.server import HttpServer, ServerLimits, bind
+from pellucid.serve.service import Service
+from pellucid.tokenizer import Tokenizer
+from support.models import lively, model
+
+__all__ = ["WORDS", "Served", "babbler", "eventually", "serving", "talker"]
+
+WORDS = "the cat sat on a mat and the king went home to dinner"
+
+
+ROLES = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+
+
+def talker(n_ctx: int = 256) -> GPT:
+    """A small model with a chat template, whose replies say little and differ."""
+    return _random(n_ctx, ROLES, "talker", "roles")
+
+
+def babbler(n_ctx: int = 4096) -> GPT:
+    """One that has no token to end with: only the window, a limit or the client ends a text."""
+    return _random(n_ctx, (), "babbler", None)
+
+
+def _random(n_ctx: int, special: tuple[str, ...], name: str, template: str | None) -> GPT:
+    tokenizer = Tokenizer.train([WORDS] * 3, 300, special=special)
+    hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=n_ctx, n_embd=16, n_head=2, n_layer=2)
+    return GPT(model(hparams, lively(hparams)), tokenizer, name=name, template=template)
+
+
+def eventually(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until it holds; a guard, no measurement."""
+    for _ in range(int(seconds / 0.02)):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} seconds")
+
+
+@dataclass(kw_only=True)
+class Served:
+    """url: where it is. service, server: to look into."""
+
+    url: str
+    service: Service
+    server: HttpServer
+    thread: threading.Thread
+    client: httpx.Client = field(repr=False)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs or waits, and every block is free."""
+        stats = self.service.engine.stats()
+        return not (stats.running or stats.waiting or stats.blocks_used)
+
+    def connect(self) -> socket.socket:
+        """A client without manners."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return self.client.post(path, json=body)
+
+
+@contextmanager
+def serving(
+    gpt: GPT,
+    *,
+    access: Access | None = None,
+    engine_limits: EngineLimits | None = None,
+    server_limits: ServerLimits | None = None,
+    key: str | None = None,
+) -> Iterator[Served]:
+    """key: what its `client` shows."""
+    engine = Engine(gpt, engine_limits or EngineLimits(max_running=8, max_waiting=32))
+    engine.start()
+    service = Service(gpt, engine, choose_template(gpt, None), Metrics(engine), model=gpt.name)
+    app = new_app(service, access or Access(keys=(key,) if key else ()))
+    server = HttpServer(app, engine, server_limits or ServerLimits(grace=5))
+    listening = bind("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+    thread.start()
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+        try:
+            yield Served(url=url, service=service, server=server, thread=thread, client=client)
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
