@@ -173,7 +173,7 @@ def _checked(gpt: GPT, asked: Intervention) -> _Change:
     change = _Change(names=names, heads=heads, positions=positions, op=asked.op)
     if asked.op == "suppress" and names[0].endswith(("attn.qk", "attn.scores")):
         raise InputError(
-            f"a score of 0 hides nothing: suppress attn.pattern, or set it to a low number"
+            "a score of 0 hides nothing: suppress attn.pattern, or set it to a low number"
         )
     if asked.source is not None:
         source = read(gpt, asked.source)[0]

@@ -146,6 +146,21 @@ class Recorder:
             value = value[(slice(None),) * axis + (ids(here),)]
         return value
 
+    def newest(self) -> dict[str, np.ndarray]:
+        """Of the newest pass the last position's row of each value, without the batch and position
+        axes; nothing where that position is not kept. "logits" is what follows it."""
+        n, rows = self._n_tokens[-1], self._rows(self._starts[-1], self._n_tokens[-1])
+        if n - 1 not in rows:
+            return {}
+        row, to_numpy = rows.index(n - 1), self.gpt.model.backend.to_numpy
+        newest = {}
+        for name, value in self.passes[-1].items():
+            own = axes(name)
+            axis = _position_axis(own)
+            at = row if value.shape[axis] == len(rows) else 0  # 0: one row is computed
+            newest[name] = np.asarray(to_numpy(value).take(at, axis)[0])
+        return newest
+
     def trace(self, generation: Generation) -> Trace:
         """What was recorded of one generation, its passes put together along the positions.
 
