@@ -41,6 +41,11 @@ class Prompts:
         n = sum(len(text) for text in prompts if isinstance(text, str))
         return await _beside(n, lambda: [self._begun(self.gpt.encode(text)) for text in prompts])  # type: ignore[arg-type]
 
+    async def of_text(self, text: str, *, framed: bool) -> list[int]:
+        """framed: with the ids that this model's texts begin with, such as <s>."""
+        encode = self.gpt.encode if framed else self.gpt.tokenizer.encode
+        return await _beside(len(text), lambda: encode(text))
+
     def _begun(self, ids: list[int]) -> list[int]:
         if ids:
             for token in ids:

@@ -1,0 +1,50 @@
+"""/tokenize, /detokenize, /tokenizer_info, as vLLM has them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from .chat import Message
+from .fields import Body, ModelName, TokenId
+
+__all__ = ["Detokenized", "DetokenizeRequest", "TokenizeRequest", "Tokenized", "TokenizerInfo"]
+
+
+class TokenizeRequest(Body):
+    """prompt or messages, one of them. add_special_tokens: those with which this model's texts
+    begin, such as <s>, and a conversation's own; for a prompt they can be left out.
+    return_token_strs: each token as text too."""
+
+    model: ModelName | None = None
+    prompt: str | None = None
+    messages: Annotated[list[Message], Field(min_length=1, max_length=4096)] | None = None
+    add_special_tokens: bool | None = None
+    return_token_strs: bool | None = None
+
+
+class Tokenized(TypedDict):
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class DetokenizeRequest(Body):
+    model: ModelName | None = None
+    tokens: Annotated[list[TokenId], Field(fail_fast=True)]
+
+
+class Detokenized(TypedDict):
+    prompt: str
+
+
+class TokenizerInfo(TypedDict):
+    tokenizer_class: str
+    n_vocab: int
+    bos_token: str | None
+    eos_token: str | None
+    pad_token: str | None
+    chat_template: None

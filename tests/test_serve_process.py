@@ -1,0 +1,237 @@
+"""`pellucid serve` as a program: how it begins, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from support.skips import needs
+
+needs("fastapi", "POSIX")
+
+from pellucid.serve.main import KEY  # noqa: E402
+from support.program import PROGRAM, captured, process, python  # noqa: E402
+from support.server import eventually  # noqa: E402
+
+LONG = {"prompt": "Once upon a time", "max_tokens": 480, "stream": True, "temperature": 0}
+
+
+@dataclass(kw_only=True)
+class Program:
+    child: subprocess.Popen[str]
+    url: str = ""
+    curl: str = ""
+    errors: list[str] = field(default_factory=list)
+
+    def end(self, sent: signal.Signals = signal.SIGTERM) -> int:
+        self.child.send_signal(sent)
+        return self.child.wait(30)
+
+
+@contextmanager
+def started(*arguments: object, code: str | None = None, **environment: str) -> Iterator[Program]:
+    """Up to where it has said where it is. code: what starts it."""
+    begin = PROGRAM if code is None else (sys.executable, "-c", code)
+    command = [*begin, "serve", "--port", "0", *map(str, arguments)]
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "error", **environment},
+    )
+    program = Program(child=child)
+
+    def read() -> None:
+        assert child.stderr is not None
+        program.errors.extend(child.stderr)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert child.stdout is not None
+    try:
+        for line in child.stdout:
+            if line.startswith("curl "):
+                program.curl = line
+                program.url = line.split()[1].partition("/v1/")[0]
+            if line.startswith("Point "):
+                break
+        yield program
+    finally:
+        child.kill()
+        child.wait(30)
+        thread.join(30)
+        child.stdout.close()
+        assert child.stderr is not None
+        child.stderr.close()
+
+
+def asked(line: str) -> httpx.Response:
+    """What curl would send."""
+    words = shlex.split(line)
+    assert words[0] == "curl"
+    headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
+    body = words[words.index("-d") + 1]
+    return httpx.post(words[1], content=body, headers=headers, timeout=60)
+
+
+def test_it_says_where_it_is_and_what_it_says_works() -> None:
+    with started() as program:
+        answer = asked(program.curl)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model"] == "chat"
+        assert answer.json()["choices"][0]["message"]["content"]
+        assert program.url.startswith("http://127.0.0.1:")
+        assert program.end(signal.SIGINT) == 0
+    assert any("POST /v1/chat/completions 200" in line for line in program.errors)
+
+
+def test_a_key_from_a_file(tmp_path) -> None:
+    keys = tmp_path / "the keys"
+    keys.write_text("a-long-enough-key\n\nanother-long-key\n", encoding="ascii")
+    with started("--api-key-file", keys, "--name", "me", "--model", "talk") as program:
+        header = shlex.split(program.curl)[3]
+        shown = captured(["sh", "-c", f'printf %s "{header}"']).stdout
+        assert shown == "Authorization: Bearer a-long-enough-key"
+        url = f"{program.url}/v1/models"
+        assert httpx.get(url).status_code == 401
+        for key in ("a-long-enough-key", "another-long-key"):
+            answer = httpx.get(url, headers={"authorization": f"Bearer {key}"})
+            assert answer.json()["data"][0]["id"] == "me"
+        assert program.end() == 0
+    assert "long" not in "".join(program.errors)
+
+
+def test_a_key_from_the_environment() -> None:
+    with started("--model", "talk", "--host", "0.0.0.0", **{KEY: "a-long-enough-key"}) as program:
+        assert f'"Authorization: Bearer ${KEY}"' in program.curl
+        line = program.curl.replace(f"${KEY}", "a-long-enough-key")
+        assert asked(line).status_code in (200, 400)  # the model's window is of eight tokens
+        assert program.end() == 0
+
+
+@pytest.mark.parametrize("grace", [20, 0])
+def test_it_drains_or_breaks_off(grace) -> None:
+    """E10: what is under way ends well within the grace; after it, with an error. Nothing new is
+    taken, and the exit code is 0."""
+    with started("--grace", grace) as program:
+        stream = httpx.stream("POST", f"{program.url}/v1/completions", json=LONG, timeout=60)
+        with stream as answer:
+            parts = answer.iter_text()
+            first = next(parts)
+            program.child.send_signal(signal.SIGTERM)
+            rest = first + "".join(parts)
+        assert program.child.wait(30) == 0
+    whole = rest.endswith("data: [DONE]\n\n")
+    assert whole or '"code":"unavailable"' in rest
+    assert whole or not grace
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    with started("--grace", 3600) as program:
+        with httpx.stream("POST", f"{program.url}/v1/completions", json=LONG, timeout=60) as answer:
+            parts = answer.iter_text()
+            next(parts)
+            program.child.send_signal(signal.SIGTERM)
+
+            def refused() -> bool:
+                try:
+                    return httpx.get(f"{program.url}/health").status_code == 503
+                except httpx.TransportError:
+                    return True
+
+            eventually(refused)
+            program.child.send_signal(signal.SIGTERM)
+            assert program.child.wait(30) == 0
+            "".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--host", "0.0.0.0"), "clients must show a key"),
+        (("--host", "::"), "clients must show a key"),
+        (("--host", "no.such.host.invalid"), "no address of this machine"),
+        (("--host", "192.0.2.7"), "cannot listen"),
+        (("--host", "a\0b"), "no address of this machine"),
+        (("--api-key-file", "EMPTY"), "holds no key"),
+        (("--api-key-file", "SHORT"), "at least 8 ASCII characters"),
+        (("--allow-origin", "chat.example"), "https://chat.example"),
+        (("--model", "nothing-here/at-all"), "nothing-here"),
+        (("--template", "sonnet"), "no chat template"),
+        (("--cache", "1k"), "cache_bytes is 1024"),
+        (("--model", "talk", "--template", "roles"), "plain"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(arguments, said, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("EMPTY").write_text("\n", encoding="ascii")
+    Path("SHORT").write_text("key\n", encoding="ascii")
+    if "\0" in arguments[-1]:
+        code = (
+            f"import sys; sys.argv[1:] = {['serve', *arguments]!r}; from pellucid.cli import main"
+        )
+        done = python(f"{code}; main()")
+    else:
+        done = process("serve", "--port", 0, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with started("--model", "talk") as program:
+        port = program.url.rpartition(":")[2]
+        done = process("serve", "--port", port)
+        assert done.returncode == 2
+        assert f"cannot listen on port {port}" in done.stderr
+        assert "--port" in done.stderr
+
+
+def test_a_base_install_says_what_it_lacks() -> None:
+    for name in ("fastapi", "uvicorn", "prometheus_client", "pydantic"):
+        code = f"import sys; sys.modules[{name!r}] = None; from pellucid.cli import main; main()"
+        done = captured([sys.executable, "-c", code, "serve"])
+        assert done.returncode == 2, done.stderr
+        assert 'pip install "pellucid[serve]"' in done.stderr
+
+
+def test_it_opens_no_connection_and_writes_no_file(tmp_path) -> None:
+    """E13, by Python's own audit events."""
+    log = tmp_path / "events"
+    code = f"""
+import sys
+seen = open({str(log)!r}, "w", buffering=1)
+def watch(event, given):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo"):
+        seen.write(f"{{event}} {{given[-1 if event != 'socket.getaddrinfo' else 0]}}\\n")
+    if event == "open" and isinstance(given[1], str) and set(given[1]) & set("wax+"):
+        seen.write(f"open {{given[0]}}\\n")
+    if event in ("subprocess.Popen", "os.system", "os.exec"):
+        seen.write(event + "\\n")
+sys.addaudithook(watch)
+from pellucid.cli import main
+main()
+"""
+    with started(code=code, HF_HUB_OFFLINE="0", PYTHONDONTWRITEBYTECODE="1") as program:
+        assert asked(program.curl).status_code == 200
+        for path in ("/v1/models", "/metrics", "/openapi.json", "/health", "/nothing"):
+            httpx.get(program.url + path)
+        for body in (LONG, {"prompt": "http://192.0.2.1/file:///etc/passwd"}, {"prompt": 5}):
+            httpx.post(f"{program.url}/v1/completions", json=body, timeout=60)
+        image = {"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/"}}
+        body = {"messages": [{"role": "user", "content": [image]}]}
+        answer = httpx.post(f"{program.url}/v1/chat/completions", json=body)
+        assert answer.status_code == 400
+        assert program.end() == 0
+    assert log.read_text().splitlines() == ["socket.getaddrinfo 127.0.0.1"]
