@@ -8,7 +8,7 @@ gradients need torch.
 from ..taps import canonical_name, compose, transformer_lens_name
 from .ablations import Ablation, Sweep, ablate, ablate_each, ablation
 from .attribution import Attribution, attribute
-from .cost import BUDGET, Cost, estimate, select
+from .cost import BUDGET, Cost, OverBudget, estimate, select
 from .edits import Edits
 from .finding import Finding, fragment, page
 from .gradients import TokenGradients, gradient_times_input, integrated_gradients
@@ -55,6 +55,7 @@ __all__ = [
     "Intervention",
     "LogitLens",
     "Neighbours",
+    "OverBudget",
     "Patching",
     "Prediction",
     "Recorder",

@@ -58,6 +58,7 @@ class Recorder:
         self.positions = None
         if positions is not None:
             self.positions = (positions,) if isinstance(positions, int) else tuple(positions)
+        self._places = frozenset(self.positions or ())
         self.budget_bytes = budget_bytes
         self.clear()
 
@@ -106,6 +107,8 @@ class Recorder:
         only the last one's logits are computed."""
         if self.positions is None:
             return list(range(n if size is None else size))
+        if n == 1:  # of each generated token: many passes, and maybe many positions
+            return [0] if start in self._places or -1 in self._places else []
         asked = [i + n if i < 0 else i - start for i in self.positions]
         rows = list(dict.fromkeys(i for i in asked if 0 <= i < n))
         if size is None or size == n:

@@ -16,7 +16,7 @@ from .answers import Json
 from .bodies import Bodies
 from .errors import ApiError, invalid_body, of
 from .observe import Observe
-from .routes import chat, completions, models, responses, tokens
+from .routes import chat, completions, inspection, models, responses, tokens
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -40,7 +40,7 @@ def new_app(service: Service, access: Access) -> ASGIApp:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for group in (models, completions, chat, responses, tokens):
+    for group in (models, completions, chat, responses, tokens, inspection):
         api.include_router(group.router(service))
     for kind, answer in _ANSWERS.items():
         api.add_exception_handler(kind, answer)

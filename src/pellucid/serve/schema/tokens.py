@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from .chat import Message
 from .fields import Body, ModelName, TokenId
+from .messages import Message
 
-__all__ = ["Detokenized", "DetokenizeRequest", "TokenizeRequest", "Tokenized", "TokenizerInfo"]
+__all__ = ["DetokenizeRequest", "Detokenized", "TokenizeRequest", "Tokenized", "TokenizerInfo"]
 
 
 class TokenizeRequest(Body):
