@@ -20,10 +20,19 @@ if TYPE_CHECKING:
     from .schema.inspection import Tokens, TraceInfo
     from .turns import Turns
 
-__all__ = ["page_of", "picture_data", "result", "tokens", "trace_bytes", "trace_info"]
+__all__ = [
+    "IN_JSON",
+    "PAGE",
+    "page_of",
+    "picture_data",
+    "result",
+    "tokens",
+    "trace_bytes",
+    "trace_info",
+]
 
-_PAGE = 1 << 16  # numbers on a page of JSON
-_IN_JSON = 1 << 20  # numbers of a finding, some 20 MB as JSON
+PAGE = 1 << 16  # numbers on a page of JSON
+IN_JSON = 1 << 20  # numbers of a finding, some 20 MB as JSON
 
 
 def result(inquiry: Inquiry, turns: Turns) -> bytes:
@@ -35,7 +44,7 @@ def result(inquiry: Inquiry, turns: Turns) -> bytes:
         info = trace_info(inquiry.trace or "", finding)
         return to_json_in_turns(lambda: {"kind": "Trace", **info}, turns)
     n = sum(array.size for array in finding.each_array())
-    if n > _IN_JSON:
+    if n > IN_JSON:
         raise OverBudget(
             f"the answer has {n:,} numbers, too many for JSON: take its pictures, or ask about a "
             "shorter text, or about fewer layers, heads or positions"
@@ -94,7 +103,7 @@ def page_of(
     last = n if stop is None else min(stop, n)
     if not start < last:
         raise InputError(f"{value} has {n} rows: there is none from {start} to {last}")
-    end = min(last, start + max(1, _PAGE // max(1, array.size // n)))
+    end = min(last, start + max(1, PAGE // max(1, array.size // n)))
     page = array.take(range(start, end), axis)
     first = len(trace.positions) - n  # of a generation's logits: one row for each step
     known = {

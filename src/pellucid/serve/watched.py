@@ -10,13 +10,14 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ..errors import InputError
 from ..generate import Generation
 from ..inspect import Intervention, Recorder, Trace, intervene
+from ..inspect.finding import chosen
 from ..inspect.interventions import check
 from ..sampling import log_softmax
 from ..sequence import Alternative, Sequence, likeliest
@@ -43,16 +44,21 @@ class TraceAsk:
     names: Names
     layers: Indices = None
     heads: Indices = None
-    positions: Indices | str = None
+    positions: Indices | Literal["new"] = None
     top_k: int | None = None
 
     def recorder(self, gpt: GPT) -> Recorder:
         """Raises InputError for what this model does not have."""
         positions = self.positions
-        if isinstance(positions, str):
-            if positions != "new":
-                raise InputError(f'positions are numbers, or "new", not {positions!r}')
+        if positions == "new":
             positions = -1
+        elif positions is not None:
+            listed = [positions] if isinstance(positions, int) else list(positions)
+            if any(position < 0 for position in listed):
+                raise InputError(
+                    'positions count from the window\'s beginning: 0, 1, 2, …; or "new"'
+                )
+            positions = chosen(listed, gpt.hparams.n_ctx, "position")
         return Recorder(
             gpt,
             self.names,

@@ -243,7 +243,7 @@ async def _ended(inquiry: Inquiry) -> Inquiry:
     async for _ in _changes(inquiry):
         pass
     if inquiry.error is not None:
-        raise of(inquiry.error)
+        raise inquiry.error
     if inquiry.finding is None:
         raise ApiError(409, "the job was cancelled", code="cancelled")
     return inquiry
