@@ -44,7 +44,7 @@ class TraceAsk:
     names: Names
     layers: Indices = None
     heads: Indices = None
-    positions: Indices | Literal["new"] = None
+    positions: Indices | Literal["new"] = "new"
     top_k: int | None = None
 
     def recorder(self, gpt: GPT) -> Recorder:
