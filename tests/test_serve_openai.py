@@ -13,6 +13,7 @@ openai = needs("openai")
 
 from pellucid.chat import Conversation  # noqa: E402
 from pellucid.sampling import log_softmax  # noqa: E402
+from pellucid.template import Exchange, fit, look_up  # noqa: E402
 from support.server import Served, serving, talker  # noqa: E402
 
 
@@ -221,23 +222,24 @@ def test_a_window_ends_a_text(client, served) -> None:
     assert error.value.code == "context_length_exceeded"
 
 
-def test_old_turns_are_left_out_where_that_is_asked(client, served) -> None:
+@pytest.mark.parametrize("system", [None, "on a mat"])
+@pytest.mark.parametrize("n", [1, 3, 30])
+def test_old_turns_are_left_out_where_that_is_asked(served, system, n) -> None:
+    """As `pellucid chat` leaves them out."""
     gpt = served.service.gpt
-    conversation = Conversation(gpt, greedy=True, max_tokens=40)
-    messages = []
-    for number in range(12):
-        said = f"the king went home to dinner {number} and the cat sat on a mat {number}"
+    past = [Exchange(f"the king {number}", f"went home to {number}") for number in range(n)]
+    messages = [{"role": "system", "content": system}] if system else []
+    for said, reply in past:
         messages.append({"role": "user", "content": said})
-        reply = conversation.say(said)
-        messages.append({"role": "assistant", "content": reply.text})
-    assert conversation.lost
-    asked = {"model": "talker", "messages": messages[:-1], "max_tokens": 40, "temperature": 0}
-    answer = client.chat.completions.create(**asked, extra_body={"truncation": "auto"})
-    assert answer.usage.prompt_tokens <= gpt.hparams.n_ctx - 40
-    with pytest.raises(openai.BadRequestError):
-        client.chat.completions.create(
-            model="talker", messages=messages, extra_body={"truncation": "auto"}
-        )
+        messages.append({"role": "assistant", "content": reply})
+    messages.append({"role": "user", "content": "the cat"})
+    template = look_up("roles")
+    fitted = fit(template, gpt.tokenizer, "the cat", past, system=system, window=256, reply=40)
+    assert bool(fitted.n_dropped) is (n == 30)
+    body = {"messages": messages, "max_tokens": 40}
+    answer = served.post("/v1/chat/completions", **body, truncation="auto")
+    assert answer.json()["usage"]["prompt_tokens"] == len(fitted.ids)
+    assert served.post("/v1/chat/completions", **body).status_code == (400 if n == 30 else 200)
 
 
 def test_the_next_turn_is_not_computed_anew(client) -> None:

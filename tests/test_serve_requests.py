@@ -72,7 +72,7 @@ BAD += [
     ("/v1/chat/completions", more)
     for more in (
         {"top_logprobs": 21, "logprobs": True}, {"top_logprobs": 2}, {"max_tokens": 0},
-        {"max_completion_tokens": 7}, {"messages": []}, {"messages": "hi"}, {"messages": None},
+        {"max_completion_tokens": 2}, {"messages": []}, {"messages": "hi"}, {"messages": None},
         {"messages": [{"role": "tool", "content": "a"}]}, {"messages": [{"role": "user"}]},
         {"messages": [{"role": "user", "content": None}]}, {"functions": [{}]},
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},

@@ -54,7 +54,8 @@ ROOMS: dict[str, set[str]] = {
         "visible",
     },
     "serve": {
-        "backend", "blocks", "checkpoint", "errors", "gpt", "model", "sampling", "sequence",
+        "backend", "blocks", "chat", "checkpoint", "draw", "errors", "files", "generate", "gpt",
+        "inspect", "model", "sampling", "sequence", "taps", "template", "tokenizer", "visible",
     },
     "cli": {
         "chat", "checkpoint", "data", "draw", "embedded", "errors", "evaluate", "files", "generate",

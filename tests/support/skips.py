@@ -71,6 +71,8 @@ NEEDS = {
     "lm_eval": _package("lm_eval", "scores beside EleutherAI's tasks"),
     "fastapi": _package("fastapi", "the HTTP server"),
     "openai": _package("openai", "the server, by the official client"),
+    "schemathesis": _package("schemathesis", "the server against its own OpenAPI document"),
+    "llm": _package("llm", "the server by simonw/llm"),
     "IPython": _package("IPython", "what a notebook's cell makes of a finding"),
     "pexpect": _package("pexpect", "what a real terminal gets"),
     "selenium": _package("selenium", "the pages in a real browser"),

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import InputError
-from ..template import Exchange, Message, fit
-from .errors import ApiError
+from ..template import Message
 from .schema import messages as schema
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Prompts:
         """A conversation's ids, up to where the reply begins.
 
         truncation: "auto" leaves out the oldest turns where the window would be too full, a quarter
-        of it, or `longest`, kept for the reply.
+        of it, or `longest` tokens, kept for the reply.
         """
         said = [_message(message) for message in messages]
         n = sum(len(message.text) for message in said)
@@ -77,45 +76,28 @@ class Prompts:
         return await _beside(n, lambda: begin + self.template.render(tokenizer, said))
 
     def _fitted(self, said: list[Message], longest: int | None) -> list[int]:
-        system: list[str] = []
-        exchanges: list[Exchange] = []
-        for message in said:
-            if message.role == "system" and not exchanges:
-                system.append(message.text)
-            elif message.role == "user":
-                exchanges.append(Exchange(message.text, None))
-            elif message.role == "assistant" and exchanges and exchanges[-1].reply is None:
-                exchanges[-1] = Exchange(exchanges[-1].message, message.text)
-            else:
-                raise _unordered(message.role)
-        if not exchanges or exchanges[-1].reply is not None:
-            raise _unordered(said[-1].role)
-        window = self.gpt.hparams.n_ctx
-        return fit(
-            self.template,
-            self.gpt.tokenizer,
-            exchanges[-1].message,
-            exchanges[:-1],
-            system="\n".join(system) or None,
-            window=window,
-            reply=max(1, min(longest or window, window // 4)),
-        ).ids
+        """As `template.fit`, for turns in any order: the first system texts stay, and so does the
+        newest turn; an answer does not stay without its question."""
+        tokenizer, window = self.gpt.tokenizer, self.gpt.hparams.n_ctx
+        turns = [self.template.turn(tokenizer, *message) for message in said]
+        n_system = next((i for i, m in enumerate(said) if m.role != "system"), len(said) - 1)
+        opening = [*tokenizer.rules.begin, *(i for turn in turns[:n_system] for i in turn)]
+        cue = self.template.cue(tokenizer)
+        room = window - max(1, min(longest or window, window // 4)) - len(opening) - len(cue)
+        first = len(said) - 1
+        room -= len(turns[first])
+        while first > n_system and len(turns[first - 1]) <= room:
+            first -= 1
+            room -= len(turns[first])
+        while first > n_system and first < len(said) - 1 and said[first].role == "assistant":
+            first += 1
+        return [*opening, *(i for turn in turns[first:] for i in turn), *cue]
 
 
 def _message(message: schema.Message) -> Message:
     content = message.content
     text = content if isinstance(content, str) else "\n".join(part.text for part in content)
     return Message("system" if message.role == "developer" else message.role, text)
-
-
-def _unordered(role: str) -> ApiError:
-    return ApiError(
-        400,
-        'truncation "auto" needs system texts first, then questions with their replies, and a '
-        f"question last; a message of role {role} stands elsewhere",
-        code="invalid_value",
-        param="messages",
-    )
 
 
 async def _beside(n_characters: int, work: Callable[[], T]) -> T:

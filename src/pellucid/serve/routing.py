@@ -20,7 +20,15 @@ from .schema.errors import ErrorBody
 __all__ = ["STREAM", "Route", "failures", "new_router"]
 
 # Of a route that can answer by a stream, beside JSON.
-STREAM: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
+STREAM: dict[str, Any] = {
+    "text/event-stream": {
+        "itemSchema": {
+            "type": "object",
+            "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+            "required": ["data"],
+        }
+    }
+}
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a character, unless its other follows
 _WHY = {
     400: "The request is wrong.",
@@ -56,8 +64,9 @@ class Route(APIRoute):
 
         async def handle(request: Request) -> Response:
             request = _Read(request.scope, request.receive)
-            body = await request.body()
-            if self.body_field is not None and body:
+            if self.body_field is not None:
+                _check_type(request.headers.get("content-type", ""))
+            if (body := await request.body()) and self.body_field is not None:
                 request.parsed = _strict_json(body)
             return await unless_gone(request.receive, handler(request))
 
@@ -66,6 +75,16 @@ class Route(APIRoute):
 
 def new_router() -> APIRouter:
     return APIRouter(route_class=Route)
+
+
+def _check_type(content_type: str) -> None:
+    """Other types a page may send anywhere without asking."""
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(
+            415,
+            "the body must be JSON, with the header Content-Type: application/json",
+            code="unsupported_media_type",
+        )
 
 
 def _strict_json(body: bytes) -> Any:

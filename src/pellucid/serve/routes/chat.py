@@ -70,17 +70,14 @@ def router(service: Service) -> APIRouter:
 
 
 def _longest(body: ChatRequest) -> int | None:
-    if body.max_tokens is None or body.max_completion_tokens is None:
-        return body.max_completion_tokens or body.max_tokens
-    if body.max_tokens != body.max_completion_tokens:
+    if body.max_tokens is not None and body.max_completion_tokens is not None:
         raise ApiError(
             400,
-            f"max_tokens is {body.max_tokens} and max_completion_tokens "
-            f"{body.max_completion_tokens}: they are one setting, give one of them",
+            "max_tokens and max_completion_tokens are one setting: give one of them",
             code="invalid_value",
             param="max_tokens",
         )
-    return body.max_tokens
+    return body.max_tokens or body.max_completion_tokens
 
 
 class _Answer:

@@ -42,7 +42,7 @@ def router(service: Service) -> APIRouter:
         """A text goes on: one prompt or several, as texts or as ids, n times each."""
         service.check_model(body.model)
         n = body.n or 1
-        if body.best_of not in (None, n):
+        if body.best_of not in (None, body.n):
             raise ApiError(
                 400,
                 "best_of must be n: every text that is generated is given",

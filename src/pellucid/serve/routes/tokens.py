@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from ..errors import ApiError
 from ..logprobs import token_text
 from ..routing import failures, new_router
 from ..schema.tokens import (
     Detokenized,
     DetokenizeRequest,
+    TokenizeChat,
     Tokenized,
-    TokenizeRequest,
+    TokenizePrompt,
     TokenizerInfo,
 )
 from ..service import Service
@@ -24,21 +24,17 @@ def router(service: Service) -> APIRouter:
     tokenizer = service.gpt.tokenizer
 
     @routes.post("/tokenize", responses=failures(400, 401, 403, 404, 413, 415))
-    async def tokenize(body: TokenizeRequest) -> Tokenized:
+    async def tokenize(body: TokenizePrompt | TokenizeChat) -> Tokenized:
         """The ids that a prompt, or a conversation, becomes. A special token within a text is text;
         a prompt that is nothing but one, <|endoftext|>, is that token."""
         service.check_model(body.model)
-        if (body.prompt is None) == (body.messages is None):
-            raise ApiError(
-                400, "give prompt or messages, one of them", code="invalid_value", param="prompt"
-            )
-        if body.messages is not None:
+        if isinstance(body, TokenizeChat):
             ids = await service.prompts.of_messages(body.messages, None, None)
         elif body.prompt in tokenizer.special_tokens:
             ids = [tokenizer.special_tokens[body.prompt]]
         else:
             framed = body.add_special_tokens is not False
-            ids = await service.prompts.of_text(body.prompt or "", framed=framed)
+            ids = await service.prompts.of_text(body.prompt, framed=framed)
         texts = [token_text(tokenizer.bytes_of(token)) for token in ids]
         return {
             "count": len(ids),

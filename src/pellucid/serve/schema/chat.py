@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
 from .completions import FinishReason, Usage
@@ -17,6 +17,7 @@ from .fields import (
     Body,
     Sampled,
     StreamOptions,
+    rule,
 )
 from .inspection import Inspection, WithWatched
 from .messages import Message
@@ -49,7 +50,19 @@ class ChatRequest(Sampled):
     nothing is said, makes that an error. logprobs: with each token; top_logprobs, which needs it:
     so many of the likeliest in its place."""
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=4096)]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                rule({"top_logprobs": {"type": "integer"}}, {"logprobs": {"const": True}}),
+                rule(
+                    {"max_tokens": {"type": "integer"}, "max_completion_tokens": {}},
+                    {"max_completion_tokens": {"type": "null"}},
+                ),
+            ]
+        }
+    )
+
+    messages: Annotated[list[Message], Field(min_length=1)]
     max_tokens: _Length | None = None
     max_completion_tokens: _Length | None = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
 from .fields import (
@@ -16,6 +16,7 @@ from .fields import (
     Sampled,
     StreamOptions,
     Tokens,
+    rule,
 )
 from .inspection import Inspection, WithWatched
 
@@ -41,7 +42,17 @@ Prompt = (
 
 class CompletionRequest(Sampled):
     """echo: the prompt stands before what is generated; with logprobs, with its own. logprobs: so
-    many of the likeliest tokens in each place, beside the one that is there."""
+    many of the likeliest tokens in each place, beside the one that is there. best_of: n, or
+    nothing."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                rule({"best_of": {"const": n}}, {"n": {"const": n}})
+                for n in range(1, MOST_CHOICES + 1)
+            ]
+        }
+    )
 
     prompt: Prompt
     max_tokens: Tokens | None = None

@@ -34,12 +34,13 @@ __all__ = [
     "StreamOptions",
     "TokenId",
     "Tokens",
+    "rule",
 ]
 
 MOST_CHOICES = 8
 MOST_PROMPTS = 128
 _MOST_TOKENS = 2**31 - 1
-_EMPTY: tuple[Any, ...] = (None, "", [], {})
+_EMPTY: tuple[Any, ...] = (None, False, "", [], {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Refused:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         def check(value: Any) -> None:
-            if value is not None and value not in _EMPTY[1:]:
+            if not any(type(value) is type(empty) and value == empty for empty in _EMPTY):
                 raise PydanticCustomError("unsupported_value", "{why}", {"why": self.why})
 
         return core_schema.no_info_plain_validator_function(check)
@@ -84,6 +85,14 @@ class Body(BaseModel):
     """What is not known is refused: a setting passed over in silence would give other numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def rule(when: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    """For the OpenAPI document: fields with these schemas ask for those of others."""
+    return {
+        "if": {"properties": when, "required": list(when)},
+        "then": {"properties": then, "required": list(then)},
+    }
 
 
 class StreamOptions(Body):

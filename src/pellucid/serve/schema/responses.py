@@ -53,7 +53,7 @@ class ResponseRequest(Body):
     /v1/chat/completions."""
 
     model: ModelName | None = None
-    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=4096)]
+    input: str | Annotated[list[InputItem], Field(min_length=1)]
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -77,7 +77,7 @@ class ResponseRequest(Body):
     max_tool_calls: Annotated[None, NO_TOOLS] = None
     previous_response_id: Annotated[None, _STATELESS] = None
     conversation: Annotated[None, _STATELESS] = None
-    background: Literal[False] | None = None
+    background: Annotated[None, NOT_BUILT] = None
     include: Annotated[None, NOT_BUILT] = None
     reasoning: Annotated[None, NOT_BUILT] = None
     top_logprobs: Annotated[None, NOT_BUILT] = None

@@ -10,19 +10,33 @@ from typing_extensions import TypedDict
 from .fields import Body, ModelName, TokenId
 from .messages import Message
 
-__all__ = ["DetokenizeRequest", "Detokenized", "TokenizeRequest", "Tokenized", "TokenizerInfo"]
+__all__ = [
+    "DetokenizeRequest",
+    "Detokenized",
+    "TokenizeChat",
+    "TokenizePrompt",
+    "Tokenized",
+    "TokenizerInfo",
+]
 
 
-class TokenizeRequest(Body):
-    """prompt or messages, one of them. add_special_tokens: those with which this model's texts
-    begin, such as <s>, and a conversation's own; for a prompt they can be left out.
-    return_token_strs: each token as text too."""
-
+class _Tokenize(Body):
     model: ModelName | None = None
-    prompt: str | None = None
-    messages: Annotated[list[Message], Field(min_length=1, max_length=4096)] | None = None
-    add_special_tokens: bool | None = None
     return_token_strs: bool | None = None
+
+
+class TokenizePrompt(_Tokenize):
+    """add_special_tokens: those with which this model's texts begin, such as <s>; they can be left
+    out. return_token_strs: each token as text too."""
+
+    prompt: str
+    add_special_tokens: bool | None = None
+
+
+class TokenizeChat(_Tokenize):
+    """A conversation, up to where the reply begins."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
 
 
 class Tokenized(TypedDict):
