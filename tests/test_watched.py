@@ -298,11 +298,9 @@ def _names():
 
 
 def wait_for(inquiry: Inquiry) -> None:
-    changed = threading.Event()
-    inquiry.changed.append(changed.set)
-    while not inquiry.ended:
-        assert changed.wait(30)
-        changed.clear()
+    ended = threading.Event()
+    inquiry.changed.append(lambda: inquiry.ended and ended.set())
+    assert inquiry.ended or ended.wait(10)
 
 
 # JSON in turns
