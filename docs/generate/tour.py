@@ -20,7 +20,7 @@ from pellucid.sampling import softmax
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from markdown import code, drawn, number, percent, table, token
+from markdown import code, drawn, number, table, token
 
 PAGE = Path(__file__).parents[1] / "tour.md"
 TEXT = "The power clapper"
