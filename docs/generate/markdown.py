@@ -102,7 +102,10 @@ def _heads(picture: Heads) -> Iterator[str]:
         [
             [
                 head_name(layer, head),
-                *(percent(float(share), whole=True) for share in picture.pattern[i, j, here, : here + 1]),
+                *(
+                    percent(float(share), whole=True)
+                    for share in picture.pattern[i, j, here, : here + 1]
+                ),
             ]
             for i, layer in enumerate(picture.layers)
             for j, head in enumerate(picture.heads)

@@ -15,6 +15,7 @@ import numpy as np
 
 import pellucid
 from pellucid import inspect as ask
+from pellucid.draw.notation import percent
 from pellucid.inspect import Step
 from pellucid.sampling import softmax
 
@@ -166,7 +167,7 @@ class Tour:
                      f"{self.h.n_layer}, each the next one's input",
                      self.link(8, "`resid_post`")],
                     ["output", "conscious thought", "predicted token",
-                     f"{token(best)}, {percent(self.shares[-1].max())}",
+                     f"{token(best)}, {percent(float(self.shares[-1].max()))}",
                      self.link(9, "`logits`")],
                 ],
             ),

@@ -167,8 +167,7 @@ class HeadLabels(Finding):
         pictures = {
             "highest": table(
                 highest,
-                f"The highest score of each head; · below {percent(self.threshold)}. "
-                f"{letters}.",
+                f"The highest score of each head; · below {percent(self.threshold)}. {letters}.",
                 cells,
             )
         }

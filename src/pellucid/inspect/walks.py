@@ -282,7 +282,8 @@ def output(seen: Seen) -> Step:
     shares = softmax(np.asarray(logits, np.float64))
     top = [int(i) for i in highest(shares, _LIKELIEST)]
     rows = tuple(
-        (seen.gpt.tokenizer.piece(i).shown, percent(float(shares[i])), written(float(logits[i]))) for i in top
+        (seen.gpt.tokenizer.piece(i).shown, percent(float(shares[i])), written(float(logits[i])))
+        for i in top
     )
     return Step(
         number=9,
