@@ -47,8 +47,8 @@ MORE = [
     ["why", "é", "--chat"],
 ]
 PROMPT = r"\x1b\[\?2004h"  # the line editor takes a paste: it waits
-# All in one process, their words as the shell hands them over: each prints its exit code to standard
-# error, where a traceback would come too.
+# All in one process, their words as a shell hands them over: each prints its exit code to
+# standard error, where a traceback would come too.
 DRIVER = """
 import json, os, sys
 from pellucid.cli import main
