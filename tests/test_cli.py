@@ -226,6 +226,17 @@ def test_a_terminal_shows_what_it_would_obey(arguments):
     assert harmless(text) == text
 
 
+@only_with("POSIX", "pexpect")
+def test_a_terminal_breaks_no_word():
+    arguments = ("generate", "Once upon a time", "--max-tokens", "30", "--greedy")
+    whole = process(*arguments).stdout.split()
+    child = terminal(*arguments, NO_COLOR="1", TERM="dumb", dimensions=(40, 30), timeout=60)
+    ended(child)
+    lines = child.before.split("[length")[0].replace("\r\n", "\n").splitlines()
+    assert all(len(line) <= 30 for line in lines)
+    assert " ".join(lines).split() == whole
+
+
 @only_with("POSIX")
 @pytest.mark.parametrize("more", [[], ["--json"], ["--record", "kept.safetensors"]])
 def test_a_reader_that_leaves_ends_it_well(more, tmp_path):

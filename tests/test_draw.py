@@ -390,6 +390,21 @@ def test_numbers_of_a_table_stand_to_the_right():
     assert replace(table, rows=(("1", "#7", "-"),)).numbers == (True, False, False)
 
 
+@pytest.mark.parametrize("width", [20, 30, 40, 60])
+def test_a_table_too_wide_goes_on_below_itself(width):
+    """Nothing is cut as long as the numbers and headings leave some room."""
+    words = "once upon a time there was a 字 and a supercalifragilistic"
+    table = Table(columns=("text", "n", "what"), rows=((words, "99.9992%", "x y"), ("a", "8", "b")))
+    lines = printed(table, width).splitlines()
+    assert all(cell_len(line) <= width for line in lines)
+    assert "…" not in "".join(lines)
+    told = "".join("".join(lines).split())
+    assert all(character in told for character in words if character != " ")
+    assert "99.9992%" in told
+    if width >= 40:
+        assert {*words.split()[:9]} <= set(" ".join(lines).split())
+
+
 def test_heat_colours_follow_the_values():
     heat = Heat(
         values=np.array([[-4.0, 0.0, 4.0]]), rows=("r",), columns=("a", "b", "c"), scale="diverging"

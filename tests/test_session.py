@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from pellucid.chat import Conversation
 from pellucid.errors import InputError
 from pellucid.session.commands import COMMANDS
+from pellucid.session.tokens import print_tokens
 from pellucid.session.writer import TAB, Writer
 from pellucid.visible import harmless
 from support.program import ended, terminal
@@ -78,6 +79,17 @@ def test_a_line_that_fits_is_left_as_it_is():
 
 
 # Commands
+
+
+def test_a_prompt_is_divided_between_its_tokens(talk):
+    narrow = screen(20)
+    reply = Conversation(talk, greedy=True).say("The power clapper went straight")
+    assert reply.text
+    print_tokens(narrow, talk.tokenizer, reply)
+    lines = text_of(narrow).split("  N")[0].splitlines()
+    assert all(len(line) <= 20 for line in lines)
+    assert "".join(lines) == "prompt: The|␣power|␣clap|per|␣went|␣straight"
+    assert all(line.startswith("|") for line in lines[1:])
 
 
 def test_help_is_the_table(talk):
@@ -427,6 +439,10 @@ def test_what_is_typed_while_a_reply_comes_is_neither_echoed_nor_taken(tmp_path)
         "whole = Sequence.take\n"
         "def take(self, logits): time.sleep(0.05); return whole(self, logits)\n"
         "Sequence.take = take\n"
+        "from pellucid import inspect\n"
+        "explain = inspect.why\n"
+        "def why(*a, **k): time.sleep(1); return explain(*a, **k)\n"
+        "inspect.why = why\n"
         "from pellucid.cli import main\n"
         "main()"
     )
@@ -439,6 +455,12 @@ def test_what_is_typed_while_a_reply_comes_is_neither_echoed_nor_taken(tmp_path)
     child.send("zzzz\r")
     child.expect(r"\(length\)")
     assert "zzzz" not in child.before
+    child.expect(r"\x1b\[0m>")
+    child.send("/why\r")  # nor while a command runs
+    child.expect("Token 1 of")
+    child.send("yyyy\r")
+    child.expect("On a page also")
+    assert "yyyy" not in child.before
     child.expect(r"\x1b\[0m>")
     child.send("/undo\r")
     child.expect("Taken back: Tell me a story")  # and not zzzz

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..gpt import GPT
     from ..inspect import Finding
 
-__all__ = ["Output", "console", "note", "to_json", "with_output", "write_page"]
+__all__ = ["Output", "console", "note", "tell", "to_json", "with_output", "write_page"]
 
 Command = Callable[..., Any]
 
@@ -85,7 +85,17 @@ def to_json(value: Any) -> str:
 
 def note(text: str) -> None:
     """To standard error, beside the output."""
-    console(stderr=True).print(harmless(text), style="dim", markup=False, soft_wrap=True)
+    _tell(console(stderr=True), text, "dim")
+
+
+def tell(text: str) -> None:
+    """A line of the output: a terminal breaks it between words, a pipe nowhere."""
+    _tell(console(), text)
+
+
+def _tell(screen: Console, text: str, style: str | None = None) -> None:
+    whole = not screen.is_terminal
+    screen.print(harmless(text), style=style, markup=False, emoji=False, soft_wrap=whole)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"[<>]?[−+]?[\d,]*\.?\d+%?")
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table(Picture):
     """Texts in rows. columns: their headings. rows [row][column]; Columns of numbers stand to the
-    right; what does not fit is cut in a terminal, and wrapped on a page."""
+    right; what does not fit is wrapped."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]

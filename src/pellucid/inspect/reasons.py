@@ -284,9 +284,8 @@ def _parts(attribution: Attribution) -> str:
     lead = attribution.logit
     by = written(abs(lead)) if abs(lead) >= 0.005 else "less than 0.01"
     how = f"{'leads' if lead >= 0 else 'trails'} {quoted(attribution.versus)} by {by}"
-    return (
-        f"In logits {quoted(attribution.target)} {how}; most in its favour write {_listed(named)}."
-    )
+    most = f"most in its favour write {_listed(named)}" if named else "nothing writes in its favour"
+    return f"In logits {quoted(attribution.target)} {how}; {most}."
 
 
 def _layers(lens: LogitLens, target_id: int, target: str) -> str:

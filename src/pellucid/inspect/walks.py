@@ -35,6 +35,7 @@ __all__ = ["Step", "Walk", "walk"]
 _LIKELIEST = 8
 _LARGE_WINDOW = 64  # beyond, _FEW tokens are enough to see the loop
 _FEW = 8
+_FED_IN = 60  # characters: of a longer text the end
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -337,7 +338,7 @@ def loop(seen: Seen, generation: Generation) -> Step:
         others = [other for other in step.alternatives if other.token != step.token][:2]
         rows.append(
             (
-                text,
+                text if len(text) <= _FED_IN else f"…{text[1 - _FED_IN :]}",
                 piece.shown,
                 percent(math.exp(step.logprob)),
                 ", ".join(f"{visible(o.text)} {percent(math.exp(o.logprob))}" for o in others),

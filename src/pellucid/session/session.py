@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import PellucidError
 from .commands import ALIASES, COMMANDS
-from .editor import editor, unquoted
+from .editor import editor, silent_keyboard, unquoted
 from .exchange import Exchange, Walk
 from .greeting import greet
 
@@ -71,4 +71,5 @@ class Session:
         elif argument and command.argument is None:
             self._writer.note(f"{name} stands alone; to say this to the model, type /{bare}")
         else:
-            command.run(self.exchange, argument)
+            with silent_keyboard():
+                command.run(self.exchange, argument)
