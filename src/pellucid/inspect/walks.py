@@ -35,7 +35,7 @@ __all__ = ["Step", "Walk", "walk"]
 _LIKELIEST = 8
 _LARGE_WINDOW = 64  # beyond, _FEW tokens are enough to see the loop
 _FEW = 8
-_FED_IN = 60  # characters: of a longer text the end
+_FED_IN = 40  # characters: of a longer text the end
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -36,7 +36,8 @@ def table(picture: Table, canvas: Canvas) -> Drawn:
         for column, width, number in zip(columns, widths, picture.numbers, strict=True)
     ]
     room = canvas.width - 2 * (len(widths) - 1)
-    for bounds in (least, [6] * len(widths)):
+    narrow = [w if number else 3 for w, number in zip(widths, picture.numbers, strict=True)]
+    for bounds in (least, narrow, [1] * len(widths)):
         while sum(widths) > room and any(w > b for w, b in zip(widths, bounds, strict=True)):
             spare = [w if w > b else 0 for w, b in zip(widths, bounds, strict=True)]
             widths[spare.index(max(spare))] -= 1
