@@ -253,6 +253,13 @@ def test_trace_values_and_statistics(browser, found) -> None:
         low, mean, high, _ = map(float, text.split(","))
         expected = (finite.min(), finite.mean(dtype=np.float64), finite.max())
         assert (low, mean, high) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    # A pattern is on a scale from 0; what has signs, around it.
+    for name, low in (("blocks.0.attn.pattern", "0"), ("blocks.0.attn.q", "−")):
+        of = f"details[data-name='{name}']"
+        driver.execute_script(f'document.querySelector("{of}").open = true')
+        browser.wait(f'document.querySelector("{of} .legend span") !== null')
+        legend = driver.execute_script(f'return document.querySelector("{of} .legend").innerText')
+        assert legend.startswith(low)
     browser.check()
 
 

@@ -93,6 +93,16 @@ def test_a_prompt_is_divided_between_its_tokens(talk):
     assert all(line.startswith("|") for line in lines[1:])
 
 
+def test_what_a_name_means_goes_on_below_itself():
+    console = screen(40)
+    Writer(console).entry("/set", "change a setting of the replies, such as temperature", 16)
+    assert text_of(console).splitlines() == [
+        "  /set             change a setting of",
+        "                   the replies, such as",
+        "                   temperature",
+    ]
+
+
 def test_help_is_the_table(talk):
     chat, printed = session(talk)
     chat.handle("/help")

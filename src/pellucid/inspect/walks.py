@@ -203,7 +203,11 @@ def tokenization(seen: Seen) -> Step:
         values={"ids": np.asarray(seen.ids)},
         pictures=(
             Table(columns=("position", "token", "id"), rows=rows),
-            Table(columns=("rank", "merged", "parts"), rows=merges, caption="the merges"),
+            *(
+                [Table(columns=("rank", "merged", "parts"), rows=merges, caption="the merges")]
+                if merges
+                else []
+            ),
         ),
     )
 

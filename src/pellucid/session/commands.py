@@ -60,7 +60,7 @@ def _set(exchange: Exchange, argument: str) -> None:
         if exchange.conversation.settings.sampling.greedy and name in DRAWING:
             exchange.writer.note("greedy is on, so this changes nothing: /set greedy no")
     for each, shown in listed(exchange.conversation, name).items():
-        exchange.writer.line(f"  {each:<18} {shown}")
+        exchange.writer.entry(each, shown, 18)
 
 
 def _new(exchange: Exchange, _: str) -> None:
@@ -86,8 +86,7 @@ def _save(exchange: Exchange, path: str) -> None:
 
 def _help(exchange: Exchange, _: str) -> None:
     for name, command in COMMANDS.items():
-        usage = f"{name} {command.argument or ''}"
-        exchange.writer.line(f"  {usage:<16} {command.summary}")
+        exchange.writer.entry(f"{name} {command.argument or ''}", command.summary, 16)
     exchange.writer.line(END_OF_HELP)
 
 
