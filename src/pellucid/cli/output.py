@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,12 @@ from .plain import ascii_only
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.segment import Segment
 
     from ..draw.pictures import Section
     from ..inspect import Finding
 
-__all__ = ["Output", "console", "note", "to_json", "with_output", "write_page"]
+__all__ = ["Output", "console", "note", "say", "to_json", "with_output", "write_page"]
 
 Command = Callable[..., Any]
 
@@ -37,7 +38,7 @@ class Output:
         if self.html is not None:
             write_page(self.html, lambda: shown, title)
         if self.as_json:
-            click.echo(to_json(finding.to_dict()))
+            say(to_json(finding.to_dict()))
             return
         from ..draw.terminal import Drawing
 
@@ -78,16 +79,26 @@ def to_json(value: Any) -> str:
     return line
 
 
+def say(text: str = "", *, err: bool = False) -> None:
+    """A line. What a file, a model or a person wrote may stand in it: shown, not obeyed."""
+    click.echo(harmless(text), err=err)
+
+
 def note(text: str) -> None:
     """To standard error, beside the output."""
-    console(stderr=True).print(harmless(text), style="dim", markup=False, soft_wrap=True)
+    console(stderr=True).print(text, style="dim", markup=False, soft_wrap=True)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Colour in a terminal, plain text in a pipe."""
+    """Colour in a terminal, plain text in a pipe; nothing in a text acts on either."""
     from rich.console import Console
 
     class Terminal(Console):
+        def render(self, *args: Any, **extra: Any) -> Iterator[Segment]:
+            for part in super().render(*args, **extra):
+                safe = part.text if part.control else harmless(part.text)
+                yield part if safe == part.text else part._replace(text=safe)
+
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # `main` ends the program well; rich would end it with 1
 
