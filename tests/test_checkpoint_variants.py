@@ -412,6 +412,36 @@ def test_adapters_and_variants_are_named(folder: Path, tmp_path: Path) -> None:
     assert checkpoint.load(variant / "model.fp16.safetensors").hparams == HPARAMS
 
 
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("tf_model.h5", r"its weights in tf_model\.h5, TensorFlow's format"),
+        ("flax_model.msgpack", "Flax's format; Pellucid reads safetensors and GGUF"),
+        ("model.onnx", "ONNX's format"),
+        ("model-00001-of-00002.safetensors", r"shards .*lacks model\.safetensors\.index\.json"),
+        ("checkpoint-1000/model.safetensors", "but .*checkpoint-1000 does: give that folder"),
+    ],
+)
+def test_weights_that_are_not_where_they_are_looked_for(
+    folder: Path, tokenizer: Tokenizer, file: str, message: str
+) -> None:
+    tokenizer.save(folder)
+    (folder / "model.safetensors").unlink()
+    for name in ("checkpoint-1000", "checkpoint-500") if "/" in file else ():
+        (folder / name).mkdir()
+        (folder / name / "model.safetensors").write_bytes(b"x")
+    (folder / file).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(folder)
+
+
+def test_a_web_page_in_the_weights_place(folder: Path) -> None:
+    for page in (b"<!DOCTYPE html><html>", b"<html lang=en>", b"\n<!doctype html>"):
+        (folder / "model.safetensors").write_bytes(page + bytes(100))
+        with pytest.raises(CheckpointError, match=r"model\.safetensors is a web page"):
+            checkpoint.load(folder)
+
+
 def test_files_of_other_programs_are_named(tmp_path: Path) -> None:
     (tmp_path / "ggml-model.bin").write_bytes(b"lmgg" + bytes(300))
     with pytest.raises(CheckpointError, match=r"GGML file.*convert_hf_to_gguf"):
