@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.segment import Segment
 
     from ..draw.pictures import Section
+    from ..gpt import GPT
     from ..inspect import Finding
 
 __all__ = ["Output", "console", "note", "say", "to_json", "with_output", "write_page"]
@@ -27,16 +28,18 @@ Command = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """as_json: every number instead of a picture. html: also a page in this file, or None."""
+    """as_json: every number instead of a picture. html: also a page in this file, or None.
+    model: whose name the page says."""
 
     as_json: bool
     html: str | None
+    model: str
 
     def show(self, finding: Finding, title: str, sections: list[Section] | None = None) -> None:
         """sections: what is shown of it, where that is not what it shows by itself."""
         shown = finding.sections() if sections is None else sections
         if self.html is not None:
-            write_page(self.html, lambda: shown, title)
+            write_page(self.html, lambda: shown, title, self.model)
         if self.as_json:
             say(to_json(finding.to_dict()))
             return
@@ -51,8 +54,9 @@ def with_output(command: Command) -> Command:
     """--json and --html; hands on `output`."""
 
     @wraps(command)
-    def run(*, as_json: bool, html: str | None, **rest: Any) -> Any:
-        return command(output=Output(as_json=as_json, html=html), **rest)
+    def run(*, as_json: bool, html: str | None, gpt: GPT | None = None, **rest: Any) -> Any:
+        output = Output(as_json=as_json, html=html, model="" if gpt is None else gpt.name)
+        return command(output=output, **rest, **({} if gpt is None else {"gpt": gpt}))
 
     run = click.option(
         "--html", type=click.Path(dir_okay=False), help="Also one page for a browser."
@@ -60,13 +64,14 @@ def with_output(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Every number, as JSON.")(run)
 
 
-def write_page(path: str, find: Callable[[], list[Section]], title: str) -> None:
-    """One HTML page. `find` runs only once the file can be written."""
+def write_page(path: str, find: Callable[[], list[Section]], title: str, model: str) -> None:
+    """One HTML page about a model. `find` runs only once the file can be written."""
     from ..draw.document import document
     from ..files import new_file
 
     with new_file(path) as partial:
-        partial.write_bytes(document(find(), title=title).encode())
+        subtitle = f"model {model}" if model else ""
+        partial.write_bytes(document(find(), title=title, subtitle=subtitle).encode())
 
 
 def to_json(value: Any) -> str:
