@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import console, with_loader
-from .output import note, tell, to_json
+from .output import say, to_json
 from .reading import with_reading
 
 if TYPE_CHECKING:
@@ -70,18 +70,18 @@ def command(
         if not best:
             raise
         _print(best[0], path, as_json)
-        note("Stopped: the score is of what was reached so far.")
+        say("Stopped: the score is of what was reached so far.", err=True)
         raise SystemExit(130) from None
     _print(score, path, as_json)
     for line in left_out:
-        note(f"Left out: {line}")
+        say(f"Left out: {line}", err=True)
 
 
 def _print(score: Any, path: str, as_json: bool) -> None:
     from ..evaluate import ConversationPerplexity, Perplexity
 
     if as_json:
-        click.echo(to_json({"file": path, **score.to_dict()}))
+        say(to_json({"file": path, **score.to_dict()}))
     elif isinstance(score, ConversationPerplexity):
         _print_perplexity(score.replies, path, "the assistant's turns")
         _print_perplexity(score.everything, path, "all turns")
@@ -92,29 +92,29 @@ def _print(score: Any, path: str, as_json: bool) -> None:
 
 
 def _print_perplexity(score: Perplexity, path: str, part: str) -> None:
-    tell(f"{path}{', ' + part if part else ''}, model {score.model}")
-    tell(f"  bits per byte         {score.bits_per_byte:.4f}")
-    tell(f"  perplexity per token  {score.perplexity:.4f}")
-    tell(f"  nats per token        {score.nats_per_token:.4f}")
+    say(f"{path}{', ' + part if part else ''}, model {score.model}")
+    say(f"  bits per byte         {score.bits_per_byte:.4f}")
+    say(f"  perplexity per token  {score.perplexity:.4f}")
+    say(f"  nats per token        {score.nats_per_token:.4f}")
     if score.word_perplexity is not None:
-        tell(f"  perplexity per word   {score.word_perplexity:.4f}")
+        say(f"  perplexity per word   {score.word_perplexity:.4f}")
     words = "" if score.n_words is None else f", {score.n_words} words"
     documents = "1 document" if score.n_documents == 1 else f"{score.n_documents} documents"
-    tell(
+    say(
         f"  {documents}, {score.n_tokens} tokens scored, "
         f"{score.n_bytes} bytes{words}{'' if score.complete else ' (broken off)'}"
     )
-    tell(f"  protocol: {score.protocol}")
+    say(f"  protocol: {score.protocol}", words=True)
 
 
 def _print_task(score: TaskScore, path: str) -> None:
-    tell(f"{score.task}, {path}, model {score.model}")
+    say(f"{score.task}, {path}, model {score.model}")
     for name, value in score.metrics.items():
-        tell(f"  {name:20}  {value:.4f}")
+        say(f"  {name:20}  {value:.4f}")
     for name, value in score.groups.items():
-        tell(f"    {name:50}  {value:.3f}")
-    tell(
+        say(f"    {name:50}  {value:.3f}")
+    say(
         f"  {score.n_examples} examples, {score.n_tokens} tokens scored"
         f"{'' if score.complete else ' (broken off)'}"
     )
-    tell(f"  protocol: {score.protocol}")
+    say(f"  protocol: {score.protocol}", words=True)

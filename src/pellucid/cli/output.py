@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,13 @@ from .plain import ascii_only
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.segment import Segment
 
     from ..draw.pictures import Section
     from ..gpt import GPT
     from ..inspect import Finding
 
-__all__ = ["Output", "console", "note", "tell", "to_json", "with_output", "write_page"]
+__all__ = ["Output", "console", "note", "say", "to_json", "with_output", "write_page"]
 
 Command = Callable[..., Any]
 
@@ -40,7 +42,7 @@ class Output:
         if self.html is not None:
             write_page(self.html, lambda: shown, title, self.model)
         if self.as_json:
-            click.echo(to_json(finding.to_dict()))
+            say(to_json(finding.to_dict()))
             return
         from ..draw.terminal import Drawing
 
@@ -83,26 +85,33 @@ def to_json(value: Any) -> str:
     return line
 
 
+def say(text: str = "", *, err: bool = False, words: bool = False) -> None:
+    """A line. What a file, a model or a person wrote may stand in it: shown, not obeyed. words:
+    a terminal breaks it between them."""
+    stream = sys.stderr if err else sys.stdout
+    if words and stream.isatty():
+        console(stderr=err).print(text, markup=False, emoji=False)
+    else:
+        click.echo(harmless(text), err=err)
+
+
 def note(text: str) -> None:
     """To standard error, beside the output."""
-    _tell(console(stderr=True), text, "dim")
-
-
-def tell(text: str) -> None:
-    """A line of the output: a terminal breaks it between words, a pipe nowhere."""
-    _tell(console(), text)
-
-
-def _tell(screen: Console, text: str, style: str | None = None) -> None:
-    whole = not screen.is_terminal
-    screen.print(harmless(text), style=style, markup=False, emoji=False, soft_wrap=whole)
+    screen = console(stderr=True)
+    whole = not screen.is_terminal  # which breaks lines between words, a pipe nowhere
+    screen.print(text, style="dim", markup=False, emoji=False, soft_wrap=whole)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Colour in a terminal, plain text in a pipe."""
+    """Colour in a terminal, plain text in a pipe; nothing in a text acts on either."""
     from rich.console import Console
 
     class Terminal(Console):
+        def render(self, *args: Any, **extra: Any) -> Iterator[Segment]:
+            for part in super().render(*args, **extra):
+                safe = part.text if part.control else harmless(part.text)
+                yield part if safe == part.text else part._replace(text=safe)
+
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # `main` ends the program well; rich would end it with 1
 

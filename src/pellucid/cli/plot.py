@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .output import tell
+from .output import say
 
 __all__ = ["command"]
 
@@ -16,4 +16,4 @@ def command(run: str) -> None:
     from ..train.plot import draw_losses
 
     for path in draw_losses(run):
-        tell(f"Wrote {path}")
+        say(f"Wrote {path}")

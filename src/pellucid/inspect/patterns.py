@@ -300,7 +300,7 @@ def head_labels(
     Raises InputError when the window cannot hold a repetition.
     """
     hparams = gpt.hparams
-    start = gpt.tokenizer.end_of_text
+    start = gpt.tokenizer.end_of_text if gpt.roles.bos is None else gpt.roles.bos
     first = 0 if start is None else 1  # documents begin with it
     usual = np.setdiff1d(np.arange(hparams.n_vocab), [] if start is None else [start])
     most = min((hparams.n_ctx - first) // 2, len(usual))
