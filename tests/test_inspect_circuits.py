@@ -148,7 +148,7 @@ def test_why(gpt):
     assert f"would have said {quoted(found.without_heads.after[0].text)}" in named
     lead = found.attribution
     assert (
-        f"leads {quoted(lead.versus)} by {lead.logit:.1f}; "
+        f"leads {quoted(lead.versus)} by {lead.logit:.2f}; "
         "most in its favour write head 2 of layer 1 (+" in parts
     )
     assert layers.endswith("“d” leads from layer 1 on.")

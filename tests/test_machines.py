@@ -131,7 +131,7 @@ def test_a_terminal_without_our_glyphs(name: str, tmp_path: Path) -> None:
         ("/walk", "12. Window full"),
         ("/why", "Token 1 of"),
         ("/set stop \u5b57", "stop"),
-        ("/view \xe9.html", "html"),
+        (f"/view {tmp_path}/\xe9.html", "html"),
         ("/quit", None),
     ):
         child.send(typed + "\r")
