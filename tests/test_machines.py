@@ -161,6 +161,21 @@ def test_a_text_of_the_shell_is_utf8_whatever_the_locale() -> None:
     assert json.loads(done.stdout)["text"] == text
 
 
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from pellucid.errors import InputError\n"
+        "from pellucid.files import new_file, new_folder\n"
+        "for name in (chr(0xe9), 'a' + chr(0)):\n"
+        "    for make in (new_file, lambda path: new_folder(Path(path), print)):\n"
+        "        try:\n"
+        "            with make(name): print('made')\n"
+        "        except InputError as error: print(str(error).count('its name'))\n"
+    )
+    done = python(code, env=os.environ | ENCODINGS["no UTF-8 mode"], cwd=tmp_path)
+    assert done.stdout.split() == ["1"] * 4, done.stderr
+
+
 def test_chat_reads_utf8_from_a_pipe() -> None:
     """What it is asked arrives: the same reply whatever the encoding of the terminal."""
     replies = [
