@@ -22,7 +22,7 @@ class Letters:
     special_tokens: dict[str, int] = {}  # noqa: RUF012
     n_vocab = len(LETTERS)
 
-    def framed(self, ids) -> list[int]:
+    def framed(self, ids, *, ends: bool = True) -> list[int]:
         return list(ids)
 
     def encode(self, text: str) -> list[int]:

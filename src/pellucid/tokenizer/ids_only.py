@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from os import PathLike
 from typing import Literal
@@ -40,6 +41,10 @@ class IdsOnly(Tokenizer):
     def encode_many(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Raises TokenizerError: there is no tokenizer."""
         raise self._missing()
+
+    def fingerprint(self) -> str:
+        """Of how many ids there are: it is all that is known of what they mean."""
+        return hashlib.sha256(f"{self.n_vocab} ids".encode()).hexdigest()
 
     def merges(self, text: str) -> list[MergedWord]:
         """Raises TokenizerError: there is no tokenizer."""

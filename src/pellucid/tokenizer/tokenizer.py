@@ -171,10 +171,10 @@ class Tokenizer:
             self.ids[part] for word in cut(text, steps) for part in self.bulk.parts(word.encode())
         ]
 
-    def framed(self, ids: Sequence[int]) -> list[int]:
+    def framed(self, ids: Sequence[int], *, ends: bool = True) -> list[int]:
         """The ids of a whole text with those that this tokenizer puts before and after one, such
-        as <s>; one that it begins with already is not doubled."""
-        begin, end = self.rules.begin, self.rules.end
+        as <s>; one that it begins with already is not doubled. ends: False where it goes on."""
+        begin, end = self.rules.begin, self.rules.end if ends else ()
         begins = bool(begin) and tuple(ids[: len(begin)]) == begin
         return [*(() if begins else begin), *ids, *end]
 
@@ -238,22 +238,19 @@ class Tokenizer:
         return self.special_tokens.get(END_OF_TEXT)
 
     def fingerprint(self) -> str:
-        """sha256 of what it does, however its files are written: the bytes of each id, which ids
-        are special, and the merges in their order. Equal for two that give the same ids."""
-        import hashlib
+        """sha256 of what it does, however its files are written: the bytes of each id and how text
+        becomes it, the merges in their order, and the rules where they are not GPT-2's. Equal for
+        two that give the same ids to the same texts."""
+        from .identity import fingerprint
 
-        special = set(self.special_tokens.values())
-        parts = [
-            b"%d %d %b\n" % (token in special, len(value), value)
-            for token, value in enumerate(map(self.bytes_of, range(self.n_vocab)))
-        ]
-        parts += [
-            b"%d %d %b%b\n" % (len(left), len(right), left, right)
-            for left, right in sorted(self.ranks, key=self.ranks.__getitem__)
-        ]
-        if not self.rules.plain:
-            parts.append(repr(self.rules).encode())
-        return hashlib.sha256(b"".join(parts)).hexdigest()
+        return fingerprint(
+            [self.bytes_of(token) for token in range(self.n_vocab)],
+            self.ranks,
+            special=set(self.special_tokens.values()),
+            unmade={self._vocab[text] for text in self._unmade},
+            added=self._added,
+            rules=self.rules,
+        )
 
     def pieces(self, text: str | Sequence[int]) -> list[Piece]:
         """Each token of a text (or of ids) with its text and its bytes."""

@@ -122,9 +122,14 @@ def check_base(tensors: Mapping[str, np.ndarray], adapter: Adapter) -> None:
 def check_tokenizer(tokenizer: Tokenizer | None, adapter: Adapter) -> None:
     """Raises CheckpointError when texts would have other ids than those it was trained on."""
     if tokenizer is not None and adapter.tokenizer not in (None, tokenizer.fingerprint()):
+        before = (
+            f" (one of before 2026-11-26 says so here; where you know that it is the same, write "
+            f'"tokenizer": "{tokenizer.fingerprint()}" into its {CONFIG})'
+        )
         raise CheckpointError(
             "the adapter was trained with another tokenizer than this checkpoint's, though its "
             "weights are the same: give the checkpoint that its run started from"
+            + ("" if tokenizer.rules.plain else before)
         )
 
 
