@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Step", "Walk", "walk"]
 
 _LIKELIEST = 8
+_MOST_STOPS = 12  # stop tokens named
 _LARGE_WINDOW = 64  # beyond, _FEW tokens are enough to see the loop
 _FEW = 8
 
@@ -356,7 +357,9 @@ def loop(seen: Seen, generation: Generation) -> Step:
 
 def ending(seen: Seen, generation: Generation) -> Step:
     used = f"{len(generation.tokens)} of {generation.window} tokens"
-    stops = ", ".join(seen.gpt.tokenizer.special_tokens)
+    ids = sorted(generation.stop_tokens)
+    stops = ", ".join(seen.gpt.tokenizer.piece(token).shown for token in ids[:_MOST_STOPS])
+    more = f" and {len(ids) - _MOST_STOPS:,} more" if len(ids) > _MOST_STOPS else ""
     return Step(
         number=12,
         title="Window full, or a stop token",
@@ -364,7 +367,7 @@ def ending(seen: Seen, generation: Generation) -> Step:
         "stop token, which in gpt 2 is 1024 tokens, but for our purposes we'll use 8.",
         words=(
             f"The context window of this model holds {seen.gpt.hparams.n_ctx:,} tokens; "
-            f"its stop tokens are {stops or 'none'}.",
+            f"its stop tokens are {stops or 'none'}{more}.",
             f"It ends: {generation.reason} ({used}).",
         ),
         formula="",
