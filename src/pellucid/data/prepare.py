@@ -70,6 +70,7 @@ def write_corpus(
         split_at=split_at,
         skip_bad=skip_bad,
         limit=limit,
+        learn_all=learn_all,
     )
     learned = tokenizer is None
     known = None if tokenizer is None else _load_tokenizer(tokenizer)
