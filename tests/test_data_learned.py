@@ -24,7 +24,8 @@ GIVEN = [
     {"weight": 0, "train": False}, {"weight": 0, "train": None},
 ]  # fmt: skip
 LEARNED = [
-    {}, {"constraints": ["none"]}, {"weight": 1}, {"weight": None}, {"train": True}, {"loss": True}, {"masked": False},
+    {}, {"constraints": ["none"]},
+    {"weight": 1}, {"weight": None}, {"train": True}, {"loss": True}, {"masked": False},
     {"training": True, "weight": 1.0},
 ]  # fmt: skip
 REFUSED = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -124,18 +124,23 @@ def opening_words(gpt: GPT) -> str:
     return f"after {gpt.tokenizer.decode(begin)}, not scored"
 
 
-def pair(gpt: GPT, context: str, continuation: str) -> Row:
+def pair(gpt: GPT, context: str, continuation: str, allowed_special: Collection[str] = ()) -> Row:
     """Context and continuation -> a row that scores the continuation.
 
     As lm_eval does: both are encoded as one text and split where the context alone ends; spaces
     at the context's end go to the continuation. An empty context is the `opening`. What ends a
     text is not scored: the continuation may go on. A context too long for the window loses its
-    beginning.
+    beginning. allowed_special: tokens that the context is written with, as `Tokenizer.encode`
+    takes them.
     """
+
+    def begun(text: str) -> list[int]:
+        return gpt.tokenizer.framed(gpt.tokenizer.encode(text, allowed_special), ends=False)
+
     kept = context.rstrip()
     if kept:
-        whole = gpt.encode(context + continuation)
-        before = len(gpt.encode(kept))
+        whole = begun(context + continuation)
+        before = len(begun(kept))
     else:
         begin = opening(gpt)
         whole = [*begin, *gpt.tokenizer.encode(context + continuation)]
