@@ -104,7 +104,8 @@ class GPT:
         sampling: the fields of `Sampling`, such as temperature=0.8, top_k=40.
         """
         ids = self.encode(text)
-        return Settings.of(**sampling).sampling.stages(self.logits(ids)[-1], ids)
+        chosen = Settings.of(**sampling).sampling
+        return chosen.stages(self.logits(ids)[-1], ids, unused=self.tokenizer.unused)
 
     def generate(
         self,

@@ -21,6 +21,7 @@ class Letters:
     end_of_text = None
     special_tokens: dict[str, int] = {}  # noqa: RUF012
     n_vocab = len(LETTERS)
+    unused: frozenset[int] = frozenset()
 
     def framed(self, ids, *, ends: bool = True) -> list[int]:
         return list(ids)

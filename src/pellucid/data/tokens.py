@@ -88,7 +88,7 @@ def write(
     """-> the counts of each split. bytes: of text, so that a loss can be had per byte."""
     kind = id_type(tokenizer.n_vocab)
     lengths = np.array([len(tokenizer.decode_bytes([i])) for i in range(tokenizer.n_vocab)])
-    lengths[list(tokenizer.special_tokens.values())] = 0
+    lengths[[*tokenizer.special_tokens.values(), *tokenizer.unused]] = 0
     n_bytes = {split: np.zeros(2, np.int64) for split in SPLITS}  # all, learned
     with ExitStack() as stack:
         writers = {

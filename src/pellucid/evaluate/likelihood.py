@@ -246,7 +246,7 @@ def _measure(
     waiting: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # row -> kinds, bytes of its scored
     begun = n_words = rows_made = 0
     nats, tokens, n_bytes = [0.0, 0.0], [0, 0], [0, 0]
-    special = set(gpt.tokenizer.special_tokens.values())
+    special = {*gpt.tokenizer.special_tokens.values(), *gpt.tokenizer.unused}
 
     def rows() -> Iterator[Row]:
         nonlocal begun, n_words, rows_made

@@ -17,7 +17,7 @@ from ..draw.pictures import Distribution, Lines, Section
 from ..draw.slides import Matrix, Table
 from ..errors import InputError
 from ..hparams import SIZES, HParams
-from ..sampling import softmax
+from ..sampling import softmax, without
 from ..visible import visible, visible_bytes
 from .finding import Finding, highest, read, token_names, whole
 from .step import Seen, Step
@@ -311,7 +311,7 @@ def output(seen: Seen) -> Step:
 
 def predicted(seen: Seen) -> Step:
     logits = seen.values["logits"][seen.position]
-    token = int(logits.argmax())
+    token = int(without(logits, seen.gpt.tokenizer.unused).argmax())
     share = softmax(np.asarray(logits, np.float64))[token]
     name = seen.gpt.tokenizer.piece(token).shown
     read = whole(seen.gpt, seen.ids[: seen.position + 1])

@@ -24,6 +24,7 @@ class IdsOnly(Tokenizer):
     def __init__(self, n_vocab: int, name: str) -> None:
         self.n_vocab = n_vocab
         self.special_tokens = {}
+        self.unused = frozenset()
         self.rules = Rules()
         self._bytes: list[bytes | None] = [b" #%d" % token for token in range(n_vocab)]
         self._name = name

@@ -15,7 +15,18 @@ from typing import Any
 from ..errors import TokenizerError
 from .bpe import compiled, split
 
-__all__ = ["DIGIT", "DIGITS", "GPT2", "SPACE", "Added", "Rules", "cut", "extract", "in_one_pass"]
+__all__ = [
+    "DIGIT",
+    "DIGITS",
+    "GPT2",
+    "SPACE",
+    "Added",
+    "Rules",
+    "cut",
+    "extract",
+    "in_one_pass",
+    "padding",
+]
 
 GPT2 = "gpt2"  # GPT-2's pattern (`bpe.SPLIT`)
 DIGIT = "digit"  # every numeral a word of its own
@@ -68,6 +79,11 @@ class Rules:
     def plain(self) -> bool:
         """Whether vocab.json, merges.txt and a list of special tokens say it all."""
         return self == Rules()
+
+
+def padding(token: int) -> str:
+    """The name of an id that stands for no token between others, as llama.cpp writes it."""
+    return f"[PAD{token}]"
 
 
 def in_one_pass(added: Mapping[str, Added]) -> dict[str, Added]:

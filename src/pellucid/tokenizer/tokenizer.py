@@ -25,7 +25,7 @@ from .bulk import Bulk
 from .check import check_vocabulary
 from .files import Tables, read_folder, read_vocabulary, write_folder
 from .learn import learn_merges
-from .rules import GPT2, Added, Rules, cut, extract
+from .rules import GPT2, Added, Rules, cut, extract, padding
 from .stream import StreamDecoder
 
 __all__ = ["END_OF_TEXT", "Piece", "Tokenizer"]
@@ -60,7 +60,7 @@ class Tokenizer:
 
     What it knows is to be read and not written: `ids`, the bytes of each token that text becomes
     by merging → its id; `ranks`, each merge → how early it was learned; `bulk`, the fast paths
-    over both.
+    over both; `unused`, the ids that stand for no token (`rules.padding`), never to be generated.
     """
 
     def __init__(
@@ -92,6 +92,8 @@ class Tokenizer:
                 raise TokenizerError(f"texts would begin or end with {token!r}, which is no token")
         self._unmade = check_vocabulary(ids, merges, self.special_tokens)
         self._vocab, self._merges = ids, list(merges)
+        names = [text for text in self._unmade if text == padding(ids[text])]
+        self.unused = frozenset(ids[text] for text in names if text not in self._added)
         self._bytes: list[bytes | None] = [None] * self.n_vocab
 
     # The tables, made of the files' when a text is first read
