@@ -381,6 +381,16 @@ def test_a_base_that_changed_is_said_and_the_run_goes_on_as_it_was(folder, token
     refused = invoke("merge", folder / "M", folder / "lora/straight/adapter", folder / "merged")
     assert isinstance(refused.exception, CheckpointError)
     assert "trained on other weights" in str(refused.exception)
+    # The command that it names merges what the run has kept of its base.
+    command = str(refused.exception).rpartition("Its run has kept it: ")[2]
+    assert command.startswith(f"pellucid merge {folder / 'lora/straight/checkpoints'}")
+    assert invoke(*command.split()[1:]).exit_code == 0
+    merged, made = (checkpoint.load(folder / name) for name in ("merged", "lora/straight/model"))
+    for name, values in made.tensors.items():
+        np.testing.assert_allclose(merged.tensors[name], values, atol=1e-6)
+    shutil.rmtree(folder / "lora/straight/checkpoints")
+    refused = invoke("merge", folder / "M", folder / "lora/straight/adapter", folder / "again")
+    assert str(refused.exception).endswith("give the checkpoint that its run started from")
 
 
 def test_an_adapter_is_not_merged_under_another_tokenizer(folder):
