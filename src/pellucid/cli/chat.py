@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from ..visible import harmless
 from .options import with_model
-from .output import console
+from .output import console, say
 from .settings import DRAWING, with_settings
 
 if TYPE_CHECKING:
@@ -103,13 +103,13 @@ def drawn(gpt: GPT, settings: dict[str, Any]) -> dict[str, Any]:
 def answer_lines(conversation: Conversation, lines: Iterable[str]) -> None:
     """One message a line, one reply after another; notices to standard error."""
     if conversation.system_note:
-        click.echo(f"Note: {conversation.system_note}", err=True)
+        say(f"Note: {conversation.system_note}", err=True)
     for line in lines:
         if not (text := line.rstrip("\r\n")):
             continue
         reply = conversation.say(text)
         if conversation.notice:
-            click.echo(f"Note: {conversation.notice}", err=True)
+            say(f"Note: {conversation.notice}", err=True)
         for step in reply:
             click.echo(harmless(step.text), nl=False)
         click.echo()

@@ -80,6 +80,8 @@ def _pair(preference: Preference, template: Template, tokenizer: Tokenizer) -> P
         template.turn(tokenizer, "assistant", text)[n_cue:]
         for text in (preference.chosen, preference.rejected)
     )
-    if len(prompt) == len(tokenizer.rules.begin) or not chosen or not rejected:
+    n_begin = len(tokenizer.rules.begin)
+    replies = preference.chosen.strip(), preference.rejected.strip()
+    if len(prompt) == n_begin or not all(replies):
         raise BadDocument(f"{preference.place}: the prompt or a reply is empty")
     return Pair(n_prompt=len(prompt), chosen=(*prompt, *chosen), rejected=(*prompt, *rejected))
