@@ -8,10 +8,9 @@ import pytest
 
 from pellucid.errors import InputError
 from pellucid.gpt import GPT
-from pellucid.sampling import log_softmax
 from pellucid.template import TEMPLATES, Message
 from pellucid.tokenizer import Rules, Tokenizer
-from support.models import lively_gpt
+from support.models import lively_gpt, log_likelihood
 from support.skips import needs
 from support.vocabulary import MERGES, VOCAB
 
@@ -43,14 +42,6 @@ metric_list:
 def talker(template: str = "roles", rules: Rules | None = None) -> GPT:
     gpt, _ = lively_gpt(n_ctx=96, special=NAMES)
     return GPT(gpt.model, Tokenizer(VOCAB, MERGES, NAMES, rules), template=template, name="tiny")
-
-
-def by_hand(gpt: GPT, before: list[int], scored: list[int]) -> float:
-    ids, total = list(before), 0.0
-    for token in scored:
-        total += log_softmax(gpt.logits(ids)[-1])[token]
-        ids.append(token)
-    return total
 
 
 def evaluated(gpt: GPT, folder, monkeypatch, kind: str, **asked) -> list[dict]:
@@ -92,7 +83,7 @@ def test_a_task_with_a_shot_before_it(tmp_path, monkeypatch, template, multiturn
             turns = [("user", f"the? the it\n\n{question}")]
         messages = [Message("system", "Be short."), *(Message(*turn) for turn in turns)]
         before = [257, *TEMPLATES[template].render(gpt.tokenizer, messages)]
-        expected = by_hand(gpt, before, gpt.tokenizer.encode(answer))
+        expected = log_likelihood(gpt, before, gpt.tokenizer.encode(answer))
         (scored,) = sample["resps"]
         assert scored[0][0] == pytest.approx(expected, rel=1e-9), sample["arguments"]
 

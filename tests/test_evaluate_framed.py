@@ -12,9 +12,8 @@ from pellucid import inspect
 from pellucid.checkpoint import Roles
 from pellucid.evaluate import blimp, conversation_perplexity, hellaswag, lambada, perplexity
 from pellucid.gpt import GPT
-from pellucid.sampling import log_softmax
 from pellucid.tokenizer import Rules, Tokenizer
-from support.models import lively_gpt
+from support.models import lively_gpt, log_likelihood
 from support.skips import needs
 from support.vocabulary import MERGES, VOCAB
 
@@ -30,14 +29,6 @@ FRAMES = {
 def framed_gpt(rules: Rules, roles: Roles | None = None) -> GPT:
     gpt, _ = lively_gpt(n_ctx=40, special=NAMES)
     return GPT(gpt.model, Tokenizer(VOCAB, MERGES, NAMES, rules), template="plain", roles=roles)
-
-
-def by_hand(gpt: GPT, before: list[int], scored: list[int]) -> float:
-    ids, total = list(before), 0.0
-    for token in scored:
-        total += log_softmax(gpt.logits(ids)[-1])[token]
-        ids.append(token)
-    return total
 
 
 @pytest.fixture(params=FRAMES)
@@ -56,7 +47,7 @@ def test_a_text_that_goes_on_has_no_end(gpt):
 def test_documents(gpt):
     begin = list(gpt.tokenizer.rules.begin) or [END_OF_TEXT]
     ids = gpt.tokenizer.encode("the cat")
-    expected = -by_hand(gpt, begin, ids)
+    expected = -log_likelihood(gpt, begin, ids)
     score = perplexity(gpt, "the cat")
     assert score.nats == pytest.approx(expected, rel=1e-9)
     assert score.n_tokens == len(ids)
@@ -67,7 +58,7 @@ def test_documents(gpt):
     turns = [("user", "a"), ("assistant", "b")]
     letters = [*gpt.tokenizer.encode("a"), *gpt.tokenizer.encode("b\n")]
     whole = conversation_perplexity(gpt, [turns]).everything
-    assert whole.nats == pytest.approx(-by_hand(gpt, begin, letters), rel=1e-9)
+    assert whole.nats == pytest.approx(-log_likelihood(gpt, begin, letters), rel=1e-9)
 
 
 def test_continuations(gpt):
@@ -75,7 +66,7 @@ def test_continuations(gpt):
     text = gpt.tokenizer.encode
 
     def after(context: str, continuation: str) -> float:
-        return by_hand(gpt, [*begin, *text(context)], text(continuation))
+        return log_likelihood(gpt, [*begin, *text(context)], text(continuation))
 
     score = lambada(gpt, ["the cat"])
     assert score.metrics["perplexity"] == pytest.approx(math.exp(-after("the", " cat")))
@@ -87,7 +78,7 @@ def test_continuations(gpt):
         right = hellaswag(gpt, [example]).metrics["acc"]
         assert right == (max(sums) == sums[label])
     opening = begin or [END_OF_TEXT]
-    sums = [by_hand(gpt, opening, text(sentence)) for sentence in ("a b", "b a")]
+    sums = [log_likelihood(gpt, opening, text(sentence)) for sentence in ("a b", "b a")]
     pair = {"sentence_good": "a b", "sentence_bad": "b a"}
     score = blimp(gpt, [pair])
     assert score.metrics["accuracy"] == (sums[0] > sums[1])
@@ -101,9 +92,9 @@ def test_through_lm_eval(gpt):
     begin, text = list(gpt.tokenizer.rules.begin), gpt.tokenizer.encode
     requests = [SimpleNamespace(args=args) for args in (("the", " cat"), ("", "cat"))]
     (one, _), (other, _) = PellucidLM(gpt).loglikelihood(requests)
-    assert one == pytest.approx(by_hand(gpt, [*begin, *text("the")], text(" cat")), rel=1e-9)
+    assert one == pytest.approx(log_likelihood(gpt, [*begin, *text("the")], text(" cat")), rel=1e-9)
     opening = begin or [END_OF_TEXT]
-    assert other == pytest.approx(by_hand(gpt, opening, text("cat")), rel=1e-9)
+    assert other == pytest.approx(log_likelihood(gpt, opening, text("cat")), rel=1e-9)
     wanted = gpt.generate([*begin, *text("the")], greedy=True, max_tokens=3).text
     asked = [SimpleNamespace(args=("the", {"max_gen_toks": 3}))]
     assert PellucidLM(gpt).generate_until(asked) == [wanted]
@@ -112,7 +103,7 @@ def test_through_lm_eval(gpt):
 def test_the_models_bos_stands_where_nothing_does():
     """As in lm_eval, whose prefix is the bos."""
     gpt = framed_gpt(Rules(), Roles(bos=BEGIN))
-    expected = -by_hand(gpt, [BEGIN], gpt.tokenizer.encode("the cat"))
+    expected = -log_likelihood(gpt, [BEGIN], gpt.tokenizer.encode("the cat"))
     score = perplexity(gpt, "the cat")
     assert score.nats == pytest.approx(expected, rel=1e-9)
     assert "after <s>, not scored" in score.protocol

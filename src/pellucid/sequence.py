@@ -202,8 +202,14 @@ class Sequence:
         if forced is None:
             generated = tokens[len(self.prompt) :]
             sampling = self.settings.sampling
-            unused = self.tokenizer.unused
-            token = sampling.choose(logits, self.prompt, generated, self.seed, len(tokens), unused)
+            token = sampling.choose(
+                logits,
+                self.prompt,
+                generated,
+                self.seed,
+                len(tokens),
+                unused=self.tokenizer.unused,
+            )
         else:
             token = forced
         logprobs = log_softmax(np.asarray(logits, np.float64))
