@@ -10,9 +10,11 @@ import pytest
 from rich.cells import cell_len
 
 from pellucid import inspect
+from pellucid.checkpoint import Roles
 from pellucid.draw.notation import percent
 from pellucid.draw.terminal import Drawing
 from pellucid.errors import InputError
+from pellucid.gpt import GPT
 from support import screen
 from support.program import process, run
 
@@ -213,3 +215,16 @@ def test_probabilities_are_the_softmax_of_the_logits(talk):
 def test_says_which_positions_are_left_out(talk):
     assert "positions 1 to 3 of 4" in " ".join(printed(talk, 40).split())
     assert "positions 0" not in printed(talk, 100)
+
+
+def test_the_stop_tokens_are_those_that_end_a_text_of_the_model(talk):
+    """An ordinary token of its files ends it too, and then the special ones do not."""
+    roles = Roles(eos=(3, 70))
+    ended = GPT(talk.model, talk.tokenizer, template=talk.template, name="ended", roles=roles)
+    (words, _) = inspect.walk(ended, TEXT).steps[-1].words
+    names = [ended.tokenizer.piece(token).shown for token in (3, 70)]
+    assert words.endswith(f"its stop tokens are {', '.join(names)}.")
+    assert "<|endoftext|>" in inspect.walk(talk, TEXT).steps[-1].words[0]
+    many = Roles(eos=tuple(range(20)))
+    ended = GPT(talk.model, talk.tokenizer, name="many", roles=many)
+    assert inspect.walk(ended, TEXT).steps[-1].words[0].endswith(" and 8 more.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["Sampling", "Stage", "draw", "log_softmax", "softmax"]
+__all__ = ["Sampling", "Stage", "draw", "log_softmax", "softmax", "without"]
 
 
 class Stage(NamedTuple):
@@ -65,13 +65,21 @@ class Sampling:
             raise InputError(f"top_k must be a whole number of at least 1, not {self.top_k!r}")
 
     def stages(
-        self, logits: np.ndarray, prompt: Sequence[int] = (), generated: Sequence[int] = ()
+        self,
+        logits: np.ndarray,
+        prompt: Sequence[int] = (),
+        generated: Sequence[int] = (),
+        unused: Collection[int] = (),
     ) -> list[Stage]:
         """logits [n_vocab] -> the distributions, the model's own first; what does nothing is
-        left out. prompt, generated: the token ids so far, for the penalties."""
+        left out. prompt, generated: the token ids so far, for the penalties. unused: ids that
+        stand for no token."""
         # float64: cumulative sums of 50,257 float32 probabilities would decide by rounding
         x = np.asarray(logits, np.float64)
         stages = [Stage("model", x)]
+        if unused:
+            x = without(x, unused)
+            stages.append(Stage("padding left out", x))
         seen = np.unique(np.asarray([*prompt, *generated], np.int64))
         if self.repetition_penalty != 1 and seen.size:
             x = x.copy()
@@ -112,6 +120,7 @@ class Sampling:
         generated: Sequence[int],
         seed: int,
         position: int,
+        unused: Collection[int] = (),
     ) -> int:
         """The token for `position`. The same logits, seed and position give the same token,
         whatever else is generated beside it."""
@@ -120,8 +129,17 @@ class Sampling:
             and self.repetition_penalty == 1
             and not (self.presence_penalty or self.frequency_penalty)
         ):
-            return int(np.argmax(logits))
-        return draw(self.stages(logits, prompt, generated)[-1].logits, seed, position)
+            return int(np.argmax(without(logits, unused)))
+        return draw(self.stages(logits, prompt, generated, unused)[-1].logits, seed, position)
+
+
+def without(logits: np.ndarray, unused: Collection[int]) -> np.ndarray:
+    """logits [n_vocab] with -∞ for the ids that stand for no token."""
+    if not unused:
+        return logits
+    x = np.array(logits)
+    x[list(unused)] = -np.inf
+    return x
 
 
 def draw(logits: np.ndarray, seed: int, position: int) -> int:

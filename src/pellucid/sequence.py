@@ -202,7 +202,14 @@ class Sequence:
         if forced is None:
             generated = tokens[len(self.prompt) :]
             sampling = self.settings.sampling
-            token = sampling.choose(logits, self.prompt, generated, self.seed, len(tokens))
+            token = sampling.choose(
+                logits,
+                self.prompt,
+                generated,
+                self.seed,
+                len(tokens),
+                unused=self.tokenizer.unused,
+            )
         else:
             token = forced
         logprobs = log_softmax(np.asarray(logits, np.float64))

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Reply", "Transcript", "Turn"]
 
 _FORMAT = "pellucid conversation 1"
+_OLDER = (
+    "one saved before 2026-11-26 says so of the very model too, where its texts have rules of "
+    'their own: where you know that it is the same, write into it "tokenizer":'
+)
 _KEYS = {"format", "model", "tokenizer", "template", "settings", "messages"}
 _MOST_BYTES = 1 << 26
 _READER = Reader(error=InputError)
@@ -108,9 +112,11 @@ class Transcript:
             if not isinstance(table[key], str):
                 raise InputError(f"{path}: {key} must be a text, not {_short(table[key])}")
         if table["tokenizer"] != tokenizer.fingerprint():
+            before = "" if tokenizer.rules.plain else f" ({_OLDER} {tokenizer.fingerprint()})"
             raise InputError(
                 f"{path} was saved with {table['model']!r}, whose tokenizer is another than this "
                 "model's: its ids would be other words here. Name the model it was saved with"
+                + before
             )
         if not isinstance(table["settings"], dict):
             raise InputError(f"{path}: settings must be a table")

@@ -197,6 +197,7 @@ def _roles(metadata: _Metadata, n_vocab: int) -> Roles:
 
 def _tokenizer(metadata: _Metadata) -> Tokenizer:
     from ..tokenizer import Added, Rules, Tokenizer, byte_symbols
+    from ..tokenizer.rules import padding
 
     source = metadata.source
     if (model := metadata.string("tokenizer.ggml.model")) != "gpt2":
@@ -226,6 +227,8 @@ def _tokenizer(metadata: _Metadata) -> Tokenizer:
         for i in map(int, np.flatnonzero(np.isin(kinds, (_CONTROL, _USER_DEFINED, _UNUSED)))):
             if i >= len(tokens) - padded:
                 del vocab[tokens[i]]
+            elif kinds[i] != _CONTROL and tokens[i] == padding(i):
+                continue  # a row without a token between others
             elif kinds[i] == _USER_DEFINED and tokens[i] not in products:
                 found_anyway[tokens[i]] = Added(id=i, special=False)  # as llama.cpp finds them
             else:

@@ -66,7 +66,7 @@ def command(
     .xz, .zst) and .parquet. A text file is one document; a row has "text", "messages",
     "conversations", "instruction" and "output", "prompt" and "completion": see docs/data.md.
     """
-    from ..data.prepare import write_corpus
+    from ..data.prepare import N_VOCAB, write_corpus
 
     if tokenizer is not None and n_vocab is not None:
         raise click.UsageError("--n-vocab is for a vocabulary to learn; --tokenizer has its own")
@@ -75,7 +75,7 @@ def command(
             texts,
             out,
             tokenizer=tokenizer,
-            n_vocab=n_vocab or 4096,
+            n_vocab=n_vocab or N_VOCAB,
             workers=workers or os.cpu_count() or 1,
             on_progress=watch,
             **settings,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..template import Message
 from .files import BadDocument
+from .learned import check_row, is_learned
 from .rows import Row
 from .turns import SYSTEM, exchanges, listed, said, string, system_turn, whole
 
@@ -30,6 +31,7 @@ class Preference(NamedTuple):
 def preference(row: Row, better: str, worse: str) -> Preference:
     """ "chosen" and "rejected": replies, or conversations that differ in their last turn, if at
     all; the prompt may stand beside them or, in conversations, be what both begin with."""
+    check_row(row)
     prompt = _prompt(row)
     sides = [_reply(row, key, alone=not prompt) for key in (better, worse)]
     n = 0
@@ -79,7 +81,11 @@ def _reply(row: Row, key: str, alone: bool) -> list[Message]:
     value = row.fields[key]
     if isinstance(value, str) and alone and _HH.match(value):
         return _spoken(whole(value, row.place))
-    return said(row, key, "assistant")
+    turns = said(row, key, "assistant")
+    last = value[-1] if isinstance(value := listed(value), list) else value
+    if is_learned(row, key, last, assistant=turns[-1].role == "assistant") is False:
+        raise BadDocument(f'{row.place}: the reply in "{key}" is said not to be learned')
+    return turns
 
 
 def _spoken(text: str) -> list[Message]:

@@ -10,10 +10,10 @@ from ..template import Message, Role
 from .files import BadDocument
 from .rows import Row
 
-__all__ = ["SYSTEM", "exchanges", "listed", "said", "short", "string", "system_turn", "turn",
-           "whole"]  # fmt: skip
+__all__ = ["ROLES", "SYSTEM", "exchanges", "listed", "said", "short", "string", "system_turn",
+           "turn", "whole"]  # fmt: skip
 
-_ROLES: dict[str, Role] = {
+ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",  # OpenAI's name for it since 2024
     "user": "user",
@@ -88,7 +88,7 @@ def turn(row: Row, key: str, entry: Any) -> Message:
                 "can write: leave such turns or rows out"
             )
         name = entry.get("role", entry.get("from"))
-        role = _ROLES.get(name.lower()) if isinstance(name, str) else None
+        role = ROLES.get(name.lower()) if isinstance(name, str) else None
         texts = (entry.get(name) for name in ("text", "content", "value"))
         text = next((value for value in texts if value is not None), None)
         if isinstance(text, list):
@@ -106,7 +106,7 @@ def _wrong(entry: Any) -> str:
     if not isinstance(entry, Mapping):
         return f"is {short(entry)}"
     name = entry.get("role", entry.get("from"))
-    if not isinstance(name, str) or name.lower() not in _ROLES:
+    if not isinstance(name, str) or name.lower() not in ROLES:
         return f"the role is {short(name)}"
     keys = [key for key in ("text", "content", "value") if key in entry]
     return f'"{keys[0]}" is {short(entry[keys[0]])}' if keys else "is neither"

@@ -18,7 +18,7 @@ from ..draw.pictures import Distribution, Lines, Section
 from ..draw.slides import Matrix, Table
 from ..errors import InputError
 from ..hparams import SIZES, HParams
-from ..sampling import softmax
+from ..sampling import softmax, without
 from ..visible import visible, visible_bytes
 from .finding import Finding, highest, read, token_names, whole
 from .step import Seen, Step
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Step", "Walk", "walk"]
 
 _LIKELIEST = 8
+_MOST_STOPS = 12  # stop tokens named
 _LARGE_WINDOW = 64  # beyond, _FEW tokens are enough to see the loop
 _FEW = 8
 _FED_IN = 40  # characters: of a longer text the end
@@ -317,7 +318,7 @@ def output(seen: Seen) -> Step:
 
 def predicted(seen: Seen) -> Step:
     logits = seen.values["logits"][seen.position]
-    token = int(logits.argmax())
+    token = int(without(logits, seen.gpt.tokenizer.unused).argmax())
     share = softmax(np.asarray(logits, np.float64))[token]
     name = seen.gpt.tokenizer.piece(token).shown
     read = whole(seen.gpt, seen.ids[: seen.position + 1])
@@ -363,7 +364,9 @@ def loop(seen: Seen, generation: Generation) -> Step:
 
 def ending(seen: Seen, generation: Generation) -> Step:
     used = f"{len(generation.tokens)} of {generation.window} tokens"
-    stops = ", ".join(seen.gpt.tokenizer.special_tokens)
+    ids = sorted(generation.stop_tokens)
+    stops = ", ".join(seen.gpt.tokenizer.piece(token).shown for token in ids[:_MOST_STOPS])
+    more = f" and {len(ids) - _MOST_STOPS:,} more" if len(ids) > _MOST_STOPS else ""
     return Step(
         number=12,
         title="Window full, or a stop token",
@@ -371,7 +374,7 @@ def ending(seen: Seen, generation: Generation) -> Step:
         "stop token, which in gpt 2 is 1024 tokens, but for our purposes we'll use 8.",
         words=(
             f"The context window of this model holds {seen.gpt.hparams.n_ctx:,} tokens; "
-            f"its stop tokens are {stops or 'none'}.",
+            f"its stop tokens are {stops or 'none'}{more}.",
             f"It ends: {generation.reason} ({used}).",
         ),
         formula="",

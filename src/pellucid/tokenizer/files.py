@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import TokenizerError
 from ..files import Reader, write_file
 from .bpe import byte_symbols
-from .rules import GPT2, SPACE, Added, Rules, in_one_pass
+from .rules import GPT2, SPACE, Added, Rules, in_one_pass, padding
 from .tokenizer_json import WAY_ON, Parsed, added_token, build, flags, parse
 
 __all__ = ["Tables", "named_roles", "read_folder", "read_vocabulary", "write_folder"]
@@ -156,6 +156,7 @@ def _tables(
 ) -> Tables:
     """Which tokens are special: those that are `added` as such, and those that no merge makes and
     that are `named` or, `by_looks`, written as special tokens are."""
+    vocab = vocab | _holes(vocab, added)
     products = {left + right for left, right in merges}.union(byte_symbols())
     special = {
         text: token
@@ -172,6 +173,19 @@ def _tables(
             special.pop(text, None)
             flagged[text] = token
     return Tables(vocab=vocab, merges=merges, special=special, rules=Rules(added=flagged))
+
+
+def _holes(vocab: Mapping[str, Any], added: Mapping[str, Added]) -> dict[str, int]:
+    """The ids below the vocabulary's highest that no file gives a token, by the name of padding;
+    {} where so many are missing that it is damaged. `tokenizers` reads such files too."""
+    ids = [*vocab.values(), *(token.id for token in added.values())]
+    if not all(type(token) is int for token in ids):
+        return {}  # which is refused where it is checked
+    taken = set(ids)
+    n_ids = max(vocab.values(), default=-1) + 1
+    if n_ids <= len(vocab) or n_ids > 2 * len(vocab):
+        return {}
+    return {padding(i): i for i in range(n_ids) if i not in taken and padding(i) not in vocab}
 
 
 def _listed(folder: Path, parsed: Parsed | None) -> dict[str, Added]:

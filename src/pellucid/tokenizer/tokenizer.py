@@ -25,7 +25,7 @@ from .bulk import Bulk
 from .check import check_vocabulary
 from .files import Tables, read_folder, read_vocabulary, write_folder
 from .learn import learn_merges
-from .rules import GPT2, Added, Rules, cut, extract
+from .rules import GPT2, Added, Rules, cut, extract, padding
 from .stream import StreamDecoder
 
 __all__ = ["END_OF_TEXT", "Piece", "Tokenizer"]
@@ -60,7 +60,7 @@ class Tokenizer:
 
     What it knows is to be read and not written: `ids`, the bytes of each token that text becomes
     by merging → its id; `ranks`, each merge → how early it was learned; `bulk`, the fast paths
-    over both.
+    over both; `unused`, the ids that stand for no token (`rules.padding`), never to be generated.
     """
 
     def __init__(
@@ -92,6 +92,8 @@ class Tokenizer:
                 raise TokenizerError(f"texts would begin or end with {token!r}, which is no token")
         self._unmade = check_vocabulary(ids, merges, self.special_tokens)
         self._vocab, self._merges = ids, list(merges)
+        names = [text for text in self._unmade if text == padding(ids[text])]
+        self.unused = frozenset(ids[text] for text in names if text not in self._added)
         self._bytes: list[bytes | None] = [None] * self.n_vocab
 
     # The tables, made of the files' when a text is first read
@@ -171,10 +173,10 @@ class Tokenizer:
             self.ids[part] for word in cut(text, steps) for part in self.bulk.parts(word.encode())
         ]
 
-    def framed(self, ids: Sequence[int]) -> list[int]:
+    def framed(self, ids: Sequence[int], *, ends: bool = True) -> list[int]:
         """The ids of a whole text with those that this tokenizer puts before and after one, such
-        as <s>; one that it begins with already is not doubled."""
-        begin, end = self.rules.begin, self.rules.end
+        as <s>; one that it begins with already is not doubled. ends: False where it goes on."""
+        begin, end = self.rules.begin, self.rules.end if ends else ()
         begins = bool(begin) and tuple(ids[: len(begin)]) == begin
         return [*(() if begins else begin), *ids, *end]
 
@@ -238,22 +240,19 @@ class Tokenizer:
         return self.special_tokens.get(END_OF_TEXT)
 
     def fingerprint(self) -> str:
-        """sha256 of what it does, however its files are written: the bytes of each id, which ids
-        are special, and the merges in their order. Equal for two that give the same ids."""
-        import hashlib
+        """sha256 of what it does, however its files are written: the bytes of each id and how text
+        becomes it, the merges in their order, and the rules where they are not GPT-2's. Equal for
+        two that give the same ids to the same texts."""
+        from .identity import fingerprint
 
-        special = set(self.special_tokens.values())
-        parts = [
-            b"%d %d %b\n" % (token in special, len(value), value)
-            for token, value in enumerate(map(self.bytes_of, range(self.n_vocab)))
-        ]
-        parts += [
-            b"%d %d %b%b\n" % (len(left), len(right), left, right)
-            for left, right in sorted(self.ranks, key=self.ranks.__getitem__)
-        ]
-        if not self.rules.plain:
-            parts.append(repr(self.rules).encode())
-        return hashlib.sha256(b"".join(parts)).hexdigest()
+        return fingerprint(
+            [self.bytes_of(token) for token in range(self.n_vocab)],
+            self.ranks,
+            special=set(self.special_tokens.values()),
+            unmade={self._vocab[text] for text in self._unmade},
+            added=self._added,
+            rules=self.rules,
+        )
 
     def pieces(self, text: str | Sequence[int]) -> list[Piece]:
         """Each token of a text (or of ids) with its text and its bytes."""
