@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +66,7 @@ class NumpyBackend:
     # Weights: here, the plain arrays
 
     def prepare(self, w: Any) -> Any:
-        return type(w)(*(self.asarray(getattr(w, field.name)) for field in fields(w)))
+        return type(w)(*map(self.asarray, w))
 
     def dense(self, w: Any) -> np.ndarray:
         return np.asarray(w.weight)

@@ -156,9 +156,7 @@ def _tables(
     ends = {text[-1:] for text in (*named, *added)}  # only those merges need be put together
     products = {left + right for left, right in merges if right[-1:] in ends}.union(byte_symbols())
     special = {
-        text: token
-        for text, token in vocab.items()
-        if text in named and text not in products
+        text: token for text, token in vocab.items() if text in named and text not in products
     }
     flagged = {}
     for text, token in in_one_pass(added).items():
