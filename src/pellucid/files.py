@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -240,7 +239,7 @@ def new_file(
             yield partial
             if empty or partial.stat().st_size:
                 if target.exists():
-                    shutil.copymode(target, partial)
+                    partial.chmod(stat.S_IMODE(target.stat().st_mode))
                 _sync(partial)
                 partial.replace(target)
                 _sync(target.parent)
@@ -284,7 +283,7 @@ def new_folder(
             _sync(target.parent)
         finally:
             # Holds the half-written new folder, or after the exchange the old one.
-            shutil.rmtree(partial, ignore_errors=True)
+            _remove_folder(partial)
     except OSError as problem:
         raise error(_unwritten(target, problem)) from problem
 
@@ -365,9 +364,15 @@ def _sweep(target: Path) -> None:
         if not match or (int(match[1]) != os.getpid() and _runs(int(match[1]))):
             continue
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_folder(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _remove_folder(path: Path) -> None:
+    import shutil  # with three compressors: not for those who only read
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _runs(process: int) -> bool:

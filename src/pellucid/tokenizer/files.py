@@ -92,7 +92,7 @@ def read_folder(folder: Path) -> Tables:
     by_looks = parsed is None and not (folder / "special_tokens.json").is_file()
     named = {text for texts in roles.values() for text in texts}
     tables = _tables(vocab, merges, added, named, by_looks=by_looks)
-    rules = _settings(folder, parsed, {**vocab, **tables.special}, roles)
+    rules = _settings(folder, parsed, tables, roles)
     return replace(tables, rules=replace(rules, added=tables.rules.added))
 
 
@@ -157,11 +157,12 @@ def _tables(
     """Which tokens are special: those that are `added` as such, and those that no merge makes and
     that are `named` or, `by_looks`, written as special tokens are."""
     vocab = vocab | _holes(vocab, added)
-    products = {left + right for left, right in merges}.union(byte_symbols())
+    if by_looks:
+        named = {*named, *filter(_MARKED.fullmatch, vocab)}
+    ends = {text[-1:] for text in (*named, *added)}  # only those merges need be put together
+    products = {left + right for left, right in merges if right[-1:] in ends}.union(byte_symbols())
     special = {
-        text: token
-        for text, token in vocab.items()
-        if text not in products and (text in named or (by_looks and _MARKED.fullmatch(text)))
+        text: token for text, token in vocab.items() if text in named and text not in products
     }
     flagged = {}
     for text, token in in_one_pass(added).items():
@@ -221,7 +222,7 @@ def _listed(folder: Path, parsed: Parsed | None) -> dict[str, Added]:
 def _settings(
     folder: Path,
     parsed: Parsed | None,
-    ids: Mapping[str, int],
+    tables: Tables,
     roles: Mapping[str, list[str]],
 ) -> Rules:
     """What tokenizer.json and tokenizer_config.json say of how texts are cut and framed. Chat
@@ -243,17 +244,18 @@ def _settings(
         rules = replace(rules, steps=(SPACE, GPT2) if said else (GPT2,))
     if parsed is None:  # else its post_processor decides, as for `transformers`
         sides = [
-            (_framing(path, role, ids, roles),) if config.get(f"add_{role}_token") else ()
+            (_framing(path, role, tables, roles),) if config.get(f"add_{role}_token") else ()
             for role in ("bos", "eos")
         ]
         rules = replace(rules, begin=sides[0], end=sides[1])
     return rules
 
 
-def _framing(path: Path, role: str, ids: Mapping[str, int], roles: Mapping[str, list[str]]) -> int:
+def _framing(path: Path, role: str, tables: Tables, roles: Mapping[str, list[str]]) -> int:
     """The token that every text begins (bos) or ends with; `transformers` takes <|endoftext|>
     where none is named."""
     (text,) = roles.get(role) or ["<|endoftext|>"]
+    ids = {**tables.vocab, **tables.special}
     if text not in ids:
         raise TokenizerError(
             f"{path}: add_{role}_token is true and the {role}_token {text!r} is not in the "

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import InputError, TokenizerError
 from ..visible import visible_bytes
@@ -21,12 +21,13 @@ from .bpe import (
     unspell,
     unspell_all,
 )
-from .bulk import Bulk
 from .check import check_vocabulary
 from .files import Tables, read_folder, read_vocabulary, write_folder
-from .learn import learn_merges
 from .rules import GPT2, Added, Rules, cut, extract, padding
 from .stream import StreamDecoder
+
+if TYPE_CHECKING:
+    from .bulk import Bulk
 
 __all__ = ["END_OF_TEXT", "Piece", "Tokenizer"]
 
@@ -113,6 +114,8 @@ class Tokenizer:
 
     @cached_property
     def bulk(self) -> Bulk:
+        from .bulk import Bulk
+
         return Bulk(self.ids, self.ranks)
 
     @cached_property
@@ -348,6 +351,8 @@ class Tokenizer:
             )
         if isinstance(special, str) or len(set(special)) != len(special):
             raise InputError(f"special must be different tokens in a list, not {special!r}")
+        from .learn import learn_merges
+
         learned = learn_merges(map(_whole_characters, texts), n_vocab - 256 - len(special))
         merges = [(spell(left), spell(right)) for left, right in learned]
         vocab = {symbol: token for token, symbol in enumerate(byte_symbols())}
