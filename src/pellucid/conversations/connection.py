@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreError
-from .schema import check_file, migrate
+from .schema import check_file, migrate, version_of
 
 __all__ = ["Connection"]
 
@@ -121,6 +121,7 @@ def _connect(path: Path, wait: float) -> sqlite3.Connection:
     uri = path.absolute().as_uri()
     connection = _opened(f"{uri}?mode=rw", wait)
     try:
+        version_of(connection, path)  # before a foreign one is changed
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:

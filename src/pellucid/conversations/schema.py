@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..errors import StoreError
 
-__all__ = ["APPLICATION", "MIGRATIONS", "Migration", "check_file", "migrate"]
+__all__ = ["APPLICATION", "MIGRATIONS", "Migration", "check_file", "migrate", "version_of"]
 
 APPLICATION = int.from_bytes(b"Plcd")  # sqlite.org/pragma.html#pragma_application_id
 
@@ -139,11 +139,11 @@ def migrate(
     Raises StoreError for a database of another program or of a newer version.
     """
     changed = False
-    while (version := _version(connection, path, len(migrations))) < len(migrations):
+    while (version := version_of(connection, path, len(migrations))) < len(migrations):
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Another process may have been faster.
-            if _version(connection, path, len(migrations)) == version:
+            if version_of(connection, path, len(migrations)) == version:
                 _apply(connection, version, migrations[version])
                 changed = True
             connection.execute("COMMIT")
@@ -153,7 +153,8 @@ def migrate(
     return changed
 
 
-def _version(connection: sqlite3.Connection, path: Path, known: int) -> int:
+def version_of(connection: sqlite3.Connection, path: Path, known: int = len(MIGRATIONS)) -> int:
+    """How many changes it has. Raises StoreError as `migrate` does; nothing is written."""
     (program,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if not program:
