@@ -119,29 +119,28 @@ def _make(path: Path) -> None:
 
 def _connect(path: Path, wait: float) -> sqlite3.Connection:
     uri = path.absolute().as_uri()
-    connection = _opened(f"{uri}?mode=rw", wait)
     try:
-        version_of(connection, path)  # before a foreign one is changed
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        return _opened(f"{uri}?mode=rw", path, wait)
     except sqlite3.OperationalError:
-        connection.close()
         log = path.with_name(f"{path.name}-wal")
         if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
             raise
         # Nobody can write beside it: it is what its own file says.
-        return _opened(f"{uri}?mode=ro&immutable=1", wait)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        return _opened(f"{uri}?mode=ro&immutable=1", path, wait)
 
 
-def _opened(uri: str, wait: float) -> sqlite3.Connection:
+def _opened(uri: str, path: Path, wait: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
     )
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")  # what is committed outlives a loss of power
-    connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+    try:
+        version_of(connection, path)  # before a foreign one is changed
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")  # outlives a loss of power
+        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+        if "mode=rw" in uri:
+            connection.execute("PRAGMA journal_mode = WAL")
+    except BaseException:
+        connection.close()
+        raise
     return connection

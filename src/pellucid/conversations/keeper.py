@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PellucidError
+from ..errors import InputError, StoreError
 from ..transcript import FORMAT, Transcript
 from .records import Alternative, Generated, Head, Message, Token, Tree, new_id
 
@@ -54,7 +54,8 @@ class Keeper:
         self._head: Head | None = None
         self._entries: list[_Entry] = []
         self._leaf: str | None = None  # where the store goes on from
-        self._waiting: list[Callable[[Store], object]] = []
+        self._waiting: list[tuple[str, Callable[[Store], object]]] = []  # of which conversation
+        self._refused: dict[str, str] = {}  # conversations that the store takes no more of: why
         if tree is not None:
             self._head, self._leaf = tree.head, tree.head.leaf
             self._entries = list(_entries(conversation, tree.path()))
@@ -69,11 +70,15 @@ class Keeper:
         self._compare()
         try:
             while self._waiting:
+                conversation, write = self._waiting[0]
                 self._store = self._store or self._opened()
-                self._waiting[0](self._store)
-                del self._waiting[0]
-            self.problem = None
-        except (PellucidError, OSError) as error:
+                try:
+                    write(self._store)
+                except InputError as error:  # another program has deleted it
+                    self._refused[conversation] = str(error)
+                self._waiting = [each for each in self._waiting[1:] if each[0] not in self._refused]
+            self.problem = self._refused.get(self.id or "")
+        except (StoreError, OSError) as error:
             self.problem = str(error)
 
     def anew(self) -> None:
@@ -109,7 +114,7 @@ class Keeper:
         if leaf != self._leaf:
             self._leaf = leaf
             conversation = self._conversation
-            self._waiting.append(lambda store: store.select(conversation, leaf))
+            self._later(lambda store: store.select(conversation, leaf))
 
     @property
     def _conversation(self) -> str:
@@ -135,13 +140,13 @@ class Keeper:
                 **now,
             )
             first = {"id": self._head.id, "tokenizer": self._head.tokenizer, **now}
-            self._waiting.append(lambda store: store.new(**first))
+            self._later(lambda store: store.new(**first))
             return
         head, id = self._head, self._head.id
         changed = {name: value for name, value in now.items() if getattr(head, name) != value}
         if changed:
             self._head = replace(head, **changed)
-            self._waiting.append(lambda store: store.change(id, **changed))
+            self._later(lambda store: store.change(id, **changed))
 
     def _entry(self, turn: LiveTurn, instead: _Entry | None) -> _Entry:
         """A new turn; or one in place of another: the reply taken again, or the message edited."""
@@ -186,9 +191,13 @@ class Keeper:
         entry.reply, entry.n_steps = message, n
         self._put(message)
 
+    def _later(self, write: Callable[[Store], object]) -> None:
+        if self._conversation not in self._refused:
+            self._waiting.append((self._conversation, write))
+
     def _put(self, message: Message) -> None:
         self._leaf = message.id
-        self._waiting.append(lambda store: store.put(message))
+        self._later(lambda store: store.put(message))
 
 
 def _generated(conversation: Conversation, turn: LiveTurn) -> Generated:

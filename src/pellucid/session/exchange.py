@@ -31,8 +31,8 @@ class Walk(Protocol):
 class Exchange:
     """What the commands of a session change: the conversation, and what is shown and kept of it.
 
-    walk: what /walk prints. keeper: what keeps the conversation, made once there is something to
-    keep; None keeps nothing. show_tokens: after each reply. record_to: the file that each reply's
+    walk: what /walk prints. keeper: makes what keeps the conversation, once something was said;
+    None keeps nothing. show_tokens: after each reply. record_to: the file that each reply's
     values go to, or None.
     """
 
@@ -53,7 +53,7 @@ class Exchange:
         self.show_tokens = False
         self.record_to: str | None = None
         self._make_keeper = keeper
-        self._keeper: Keeper | None = None
+        self._keeper = keeper() if keeper is not None and conversation.turns else None
         self._problem: str | None = None  # of keeping, as it was said last
         self._lost = 0  # turns that the model did not see the last time
 

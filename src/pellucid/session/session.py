@@ -23,8 +23,8 @@ __all__ = ["Session"]
 
 
 class Session:
-    """walk: what /walk prints. keeper: what keeps the conversation, made once it is needed; None
-    keeps nothing.
+    """walk: what /walk prints. keeper: makes what keeps the conversation, once something was said;
+    None keeps nothing.
 
     `exchange` is what the commands work on: the conversation, the screen and the writer.
     """
