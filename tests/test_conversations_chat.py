@@ -290,6 +290,18 @@ def test_a_reply_that_no_model_here_made(gpt, tmp_path):
         transcript_of(FIRST, gpt.tokenizer)
 
 
+def test_half_a_character_is_kept_as_the_model_reads_it(gpt, tmp_path):
+    """A terminal hands on a byte that is no text as a lone surrogate."""
+    chat, _ = kept(gpt, tmp_path / "a.db")
+    chat.handle("the \udc9b")
+    chat.handle("/system the \udc9b")
+    chat.handle("cat")
+    chat.handle(f"/save {tmp_path / 'talk.json'}")
+    (tree,) = trees(tmp_path / "a.db")
+    assert (tree.messages[0].text, tree.head.system) == ("the \ufffd", "the \ufffd")
+    assert Transcript.read(tmp_path / "talk.json", gpt.tokenizer).turns[0].message == "the \ufffd"
+
+
 # The command line
 
 

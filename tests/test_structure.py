@@ -38,7 +38,9 @@ ROOMS: dict[str, set[str]] = {
         "sampling", "sequence", "taps", "tokenizer",
     },
     "transcript": {"errors", "files", "sequence", "tokenizer"},
-    "chat": {"errors", "generate", "gpt", "sequence", "taps", "template", "transcript"},
+    "chat": {
+        "errors", "generate", "gpt", "sequence", "taps", "template", "tokenizer", "transcript",
+    },
     "conversations": {"chat", "errors", "files", "tokenizer", "transcript"},
     "inspect": {
         "backend", "draw", "errors", "generate", "gpt", "hparams", "model", "sampling", "sequence",

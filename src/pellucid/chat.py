@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import InputError
 from .sequence import Settings
 from .template import Exchange, Fitted, Message, Template, fit, look_up, own_name
+from .tokenizer import whole_characters
 from .transcript import Reply, Transcript, Turn
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class Conversation:
     @system.setter
     def system(self, text: str | None) -> None:
         self._check_system(text, self.n_ctx)
-        self._system = text or None
+        self._system = whole_characters(text) if text else None
 
     @property
     def system_note(self) -> str | None:
@@ -332,6 +333,7 @@ class Conversation:
     def _say(self, text: str, seed: int | None) -> Generation:
         if self._turns and self._turns[-1].frozen is None:
             self._turns[-1].frozen = self._turns[-1].exchange
+        text = whole_characters(text)  # as the model reads it: it can be saved, too
         generation = self.gpt.generate(
             self._fitted(text),
             replace(self._settings, seed=seed),
