@@ -89,6 +89,31 @@ def test_each_message_with_every_token_of_its_reply(gpt, tmp_path):
     assert "".join(token.text for token in reply.tokens) == tree.messages[-1].text
 
 
+def test_a_message_is_kept_before_the_reply_to_it_begins(gpt, tmp_path):
+    chat, _ = kept(gpt, tmp_path / "a.db")
+    seen = []
+
+    def look(name, value):
+        seen.append(said(trees(tmp_path / "a.db")[0]))
+        chat.conversation.tap = None
+        return value
+
+    chat.conversation.tap = look
+    chat.handle("the")
+    assert seen[0] == [("user", "the")]
+
+
+def test_a_reply_broken_off_before_its_first_token_is_none(gpt, tmp_path):
+    chat, _ = kept(gpt, tmp_path / "a.db")
+    chat.handle("the")
+    chat.conversation.retry()  # not begun
+    chat.exchange.keep()
+    chat.handle("cat")
+    (tree,) = trees(tmp_path / "a.db")
+    assert said(tree) == [tuple(message) for message in chat.conversation.messages]
+    assert [role for role, _ in said(tree)] == ["user", "user", "assistant"]
+
+
 def test_edited_taken_again_and_branched_are_siblings(gpt, tmp_path):
     chat, printed = kept(gpt, tmp_path / "a.db", temperature=2.0)
     chat.handle("the")
