@@ -366,6 +366,8 @@ def test_a_file_that_is_none(tmp_path):
     assert (tmp_path / "other").read_bytes() == before
     with pytest.raises(StoreError, match="cannot read"):
         Store.open(tmp_path)
+    with pytest.raises(StoreError, match="null"):
+        Store.open(tmp_path / "a\0b")
     with pytest.raises(StoreError, match="there is no store"):
         Store.open(tmp_path / "none.db", create=False)
     with pytest.raises(StoreError, match=r"cannot (read|make)"):

@@ -330,6 +330,16 @@ def test_a_log_that_is_damaged_ends_no_run(corpus, tmp_path, damage):
     assert [step["step"] for step in read_log(run)] == [4, 5, 6]
 
 
+def test_a_corpus_without_its_card_is_not_taken_for_texts(corpus, tmp_path):
+    run = tmp_path / "run"
+    own = shutil.copytree(corpus, tmp_path / "own")
+    train(own, "--out", run, *TINY, "--steps", 2, "--save-every", 2)
+    (own / "card.json").unlink()
+    for asked in (("--resume", run, "--steps", 4), (own, "--out", run, *TINY, "--steps", 4)):
+        refused = invoke("train", *asked)
+        assert f"{own} is no tokenised corpus (it has no card.json)" in str(refused.exception)
+
+
 def test_ctrl_c_in_a_terminal_and_a_narrow_one(corpus, tmp_path):
     needs("pexpect")
     run = tmp_path / "run"

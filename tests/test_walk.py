@@ -10,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from pellucid import inspect
+from pellucid.draw.notation import percent
 from pellucid.draw.terminal import Drawing
 from pellucid.errors import InputError
 from support import screen
@@ -186,7 +187,9 @@ def test_one_pass_and_one_generation(talk, monkeypatch):
 def test_html_is_the_walk_s_page(talk, tmp_path):
     path = tmp_path / "page.html"
     run("walk", TEXT, "--html", path, "--model", "talk")
-    assert path.read_text(encoding="utf-8") == inspect.page(inspect.walk(talk, TEXT), title=TEXT)
+    way = inspect.walk(talk, TEXT)
+    written = inspect.page(way, title=TEXT, subtitle="model talk")
+    assert path.read_text(encoding="utf-8") == written
 
 
 def test_mistakes_exit_2():
@@ -204,7 +207,7 @@ def test_probabilities_are_the_softmax_of_the_logits(talk):
     for token in np.argsort(-shares)[:8]:
         name = talk.tokenizer.decode([int(token)]).strip()
         row = next(line for line in lines if line[:1] == [f"␣{name}"] and "%" in line[1])
-        assert row[1] == f"{shares[token]:.4%}"
+        assert row[1] == percent(float(shares[token]))
 
 
 def test_says_which_positions_are_left_out(talk):

@@ -225,6 +225,7 @@ def new_file(
     for a file inside `new_folder`, which names the folder that the person asked for.
     """
     try:
+        _check_name(path)
         target = Path(path).resolve()  # a link to a file stays a link
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder: name a file")
@@ -262,6 +263,7 @@ def new_folder(
     Raises `error` when the folder cannot be written (disk full, no permission).
     """
     try:
+        _check_name(target)
         target = target.resolve()  # a link to a folder stays a link
         partial = _partial(target)
         if target.exists():
@@ -285,6 +287,17 @@ def new_folder(
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as problem:
         raise error(_unwritten(target, problem)) from problem
+
+
+def _check_name(path: str | os.PathLike[str]) -> None:
+    """Raises OSError for a name that no file can have here."""
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError as problem:
+        what = "its name has characters that the locale here cannot write"
+        raise OSError(errno.EILSEQ, what) from problem
+    if b"\0" in name:
+        raise OSError(errno.EINVAL, "its name holds a null character")
 
 
 def _unwritten(path: str | os.PathLike[str], problem: OSError) -> str:

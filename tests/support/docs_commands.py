@@ -169,6 +169,12 @@ class Desk:
 
     def run(self, command: Command) -> str:
         """What it prints. The caller stands in the folder."""
+        typed = [line[2:] for line in command.shown if line.startswith("> ")]
+        return run(*self.words(command), text="\n".join(typed or ["Hello!"]) + "\n", width=80)
+
+    def words(self, command: Command) -> list[str]:
+        """The verb and what follows it, once what it reads is there. The caller stands in the
+        folder."""
         _, verb, *words = command.words
         words = [self.stand_in(verb, word) for word in words]
         for name in self.read_by(verb, words):
@@ -182,8 +188,7 @@ class Desk:
             words += [*SHORT, *(() if own_shape else SHAPE)]
         elif words == ["talk"]:
             words += ["--steps", "2"]
-        typed = [line[2:] for line in command.shown if line.startswith("> ")]
-        return run(verb, *words, text="\n".join(typed or ["Hello!"]) + "\n", width=80)
+        return [verb, *words]
 
     @staticmethod
     def stand_in(verb: str, word: str) -> str:

@@ -109,6 +109,7 @@ class _Metadata:
 
 def _hparams(metadata: _Metadata, header: Header) -> HParams:
     source = metadata.source
+    _check_whole_model(metadata)
     architecture = metadata.string("general.architecture")
     if architecture != ARCHITECTURE:
         raise CheckpointError(
@@ -144,6 +145,21 @@ def _hparams(metadata: _Metadata, header: Header) -> HParams:
             f"{source}: layer_norm_epsilon is {epsilon:g}; GPT-2's is {_LAYER_NORM_EPSILON:g}"
         )
     return hparams
+
+
+def _check_whole_model(metadata: _Metadata) -> None:
+    """One file of several, or no model at all: named as what it is."""
+    source, kind = metadata.source, metadata.values.get("general.type", b"model")
+    if kind != b"model":
+        raise CheckpointError(
+            f"{source} holds {metadata.string('general.type')!r}, no model: give the model that it "
+            "belongs to (a LoRA adapter is merged by llama.cpp's llama-export-lora)"
+        )
+    if metadata.values.get("split.count", 0) not in (0, 1):
+        raise CheckpointError(
+            f"{source} is one of {metadata.integer('split.count')} parts: put them together with "
+            "llama.cpp's `llama-gguf-split --merge FIRST-PART whole.gguf`"
+        )
 
 
 def _id(metadata: _Metadata, role: str) -> int | None:
@@ -320,6 +336,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _has_tokenizer(metadata: _Metadata) -> bool:
-    """llama.cpp writes the kind "none" for a model that came without one."""
+    """llama.cpp writes the kind "none" for a model that came without one; others write nothing."""
     key = "tokenizer.ggml.model"
+    if not any(name.startswith("tokenizer.ggml.") for name in metadata.values):
+        return False
     return metadata.values.get(key) != b"none"

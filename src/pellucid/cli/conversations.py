@@ -6,7 +6,7 @@ import click
 
 from ..visible import on_one_line
 from .copies import backup, bring_in, export
-from .output import console, note, to_json
+from .output import console, note, say, to_json
 from .store import named, open_store, store_option
 
 __all__ = ["command"]
@@ -37,7 +37,7 @@ def list_them(store: str | None, limit: int, before: str | None, as_json: bool) 
             heads = opened.list(limit, last)
     if as_json:
         for head in heads:
-            click.echo(to_json(listed(head)))
+            say(to_json(listed(head)))
         return
     print_heads(console(), heads)
     if len(heads) == limit:
@@ -56,7 +56,7 @@ def show(id: str | None, store: str | None, as_json: bool) -> None:
     with open_store(store) as opened:
         tree = opened.tree(named(opened, id).id)
     if as_json:
-        click.echo(to_json(line(tree)))
+        say(to_json(line(tree)))
     else:
         print_tree(console(), tree)
 

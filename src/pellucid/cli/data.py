@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .options import console
+from .output import say
 from .progress import watching
 from .reading import with_reading
 
@@ -94,12 +95,12 @@ def _print(card: dict[str, Any], out: Path) -> None:
         table.add_row(split, *(f"{counts[name]:,}" for name in columns), f"{per_token:.2f}")
     console().print(table)
     talks = f", {card['conversations']:,} conversations" if card["conversations"] else ""
-    click.echo(f"Wrote {out}: {card['n_vocab']:,} tokens in the vocabulary{talks}.")
+    say(f"Wrote {out}: {card['n_vocab']:,} tokens in the vocabulary{talks}.")
     skipped = card["skipped"]
     if skipped["bad"]:
-        click.echo(f"Left out: {skipped['bad']:,} that cannot be read, first {skipped['first']}")
+        say(f"Left out: {skipped['bad']:,} that cannot be read, first {skipped['first']}")
     if skipped["empty"]:
-        click.echo(f"Left out: {skipped['empty']:,} without a word.")
+        say(f"Left out: {skipped['empty']:,} without a word.")
     for note in card["notes"]:
-        click.echo(f"Note: {note}.")
-    click.echo(f"Train on it: pellucid train {shlex.quote(str(out))} --out RUN")
+        say(f"Note: {note}.")
+    say(f"Train on it: pellucid train {shlex.quote(str(out))} --out RUN")

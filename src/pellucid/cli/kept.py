@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..visible import harmless, on_one_line
+from ..visible import on_one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +61,7 @@ def print_tree(screen: Console, tree: Tree) -> None:
     head, path = tree.head, tree.path()
     screen.print(Text(on_one_line(head.title) or head.id, style="bold"), soft_wrap=True)
     about = f"{head.id} · {head.model} · {head.created.astimezone():%Y-%m-%d %H:%M}"
-    screen.print(Text(harmless(about), style="dim"), soft_wrap=True)
+    screen.print(Text(about, style="dim"), soft_wrap=True)
     if head.system:
         _print_said(screen, "system", head.system, "")
     for message in path:
@@ -81,7 +81,7 @@ def _print_said(screen: Console, who: str, text: str, beside: str) -> None:
 
     line = Text("\n").append(on_one_line(who), style="bold").append(beside, style="dim")
     screen.print(line, soft_wrap=True)
-    screen.print(Text(harmless(text)), soft_wrap=True)
+    screen.print(Text(text), soft_wrap=True)
 
 
 def print_hits(screen: Console, hits: Iterable[Hit], words: str) -> None:

@@ -9,6 +9,7 @@ import click
 
 from ..errors import StoreError
 from ..visible import harmless
+from .output import say
 
 if TYPE_CHECKING:
     from ..chat import Conversation
@@ -26,7 +27,7 @@ def answer_lines(
     """
     keep = keeper.keep if keeper is not None else lambda: None
     if conversation.system_note:
-        click.echo(f"Note: {conversation.system_note}", err=True)
+        say(f"Note: {conversation.system_note}", err=True)
     try:
         for line in lines:
             if not (text := line.rstrip("\r\n")):
@@ -34,7 +35,7 @@ def answer_lines(
             reply = conversation.say(text)
             keep()
             if conversation.notice:
-                click.echo(f"Note: {conversation.notice}", err=True)
+                say(f"Note: {conversation.notice}", err=True)
             for step in reply:
                 click.echo(harmless(step.text), nl=False)
             click.echo()

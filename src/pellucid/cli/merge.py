@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .options import console
+from .output import say
 
 __all__ = ["command"]
 
@@ -61,4 +62,4 @@ def command(base: str, adapter: Path, target: Path, form: str, dtype: str, force
             template=model.template,
             roles=model.roles,
         )
-    click.echo(f"Wrote {target} ({form}; rank {learned.rank}, alpha {learned.alpha:g}).")
+    say(f"Wrote {target} ({form}; rank {learned.rank}, alpha {learned.alpha:g}).")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..train.config import PreferenceConfig, TalkConfig, TrainConfig, read_config
+from .output import say
 from .progress import watching
 from .training import finish, flags, show
 
@@ -69,7 +70,7 @@ def command(
     with watching() as watch:
         settings, card = with_corpus(settings, sources, n_vocab, watch)
     if card is not None:
-        click.echo(
+        say(
             f"Corpus: {card['splits']['train']['tokens']:,} tokens to learn from, "
             f"{card['splits']['validation']['tokens']:,} held out, {card['n_vocab']:,} in the "
             "vocabulary.",
@@ -96,7 +97,7 @@ def _describe(settings: TrainConfig, sources: tuple[str, ...], n_vocab: int) -> 
     folder, there = corpus_folder(settings, sources)
     if there:
         settings = replace(settings, corpus=str(folder))
-    click.echo(settings.to_toml())
+    say(settings.to_toml())
     show(outlook(settings, open_corpus(folder) if there else None, n_vocab))
 
 

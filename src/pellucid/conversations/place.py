@@ -15,7 +15,7 @@ def store_path() -> Path:
     """The store of whoever runs this: in the folder that PELLUCID_HOME names, else in the
     system's folder for a person's data, such as ~/.local/share/pellucid."""
     if named := os.environ.get(HOME):
-        return Path(named).expanduser() / NAME
+        return Path(named) / NAME
     from platformdirs import user_data_path
 
     return user_data_path("pellucid", appauthor=False) / NAME

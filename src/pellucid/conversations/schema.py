@@ -95,8 +95,9 @@ def check_file(path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None
             head = file.read(_HEADER)
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a name that no file can have
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise StoreError(f"cannot read {path}: {reason}") from error
     if not head:
         return
     if not head.startswith(_MAGIC) or len(head) < _HEADER:

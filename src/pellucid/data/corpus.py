@@ -110,6 +110,8 @@ def open_corpus(folder: str | os.PathLike[str]) -> Corpus:
         train, validation = (
             _open_split(path, split, kind, masked, card["splits"][split]) for split in SPLITS
         )
+    except InputError:  # it names another file than the card
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path / CARD} is damaged ({error!r}): make the corpus again") from error
     if not train.n_tokens:

@@ -15,7 +15,7 @@ from ..template import Message
 from .files import BadDocument
 from .preferences import BESIDE, Preference, preference
 from .rows import Row
-from .turns import listed, said, short, string, system_turn, turn
+from .turns import SYSTEM, exchanges, listed, said, short, string, system_turn, turn
 
 __all__ = [
     "SHAPES",
@@ -35,7 +35,7 @@ PIECE = 1 << 16  # characters of a text that are in memory at a time, or few mor
 _BORDER = re.compile(r"\S(?=[ \n])")
 
 # Keys that make a row mean something that no chat template here can write.
-_ROWS_REFUSED = ("tools", "functions")
+_ROWS_REFUSED = ("tools", "functions", "images", "audios", "videos")
 
 
 class Document(NamedTuple):
@@ -136,16 +136,11 @@ def _is_learned(row: Row, key: str, entry: Any) -> bool:
 
 
 def _asked(row: Row, question: str, answer: str) -> Document:
-    """Alpaca's and Dolly's: a task, perhaps a text that it is about, and the answer. "history"
-    holds earlier exchanges [question, answer], as LLaMA-Factory writes it."""
-    turns = system_turn(row)
-    for exchange in row.fields.get("history") or ():
-        if not isinstance(exchange, list) or not all(isinstance(text, str) for text in exchange):
-            raise BadDocument(f'{row.place}: "history" must hold pairs of texts')
-        turns += map(Message, ("user", "assistant"), exchange)  # type: ignore[arg-type]
+    """Alpaca's, Dolly's and Orca's: a task, perhaps a text that it is about, and the answer."""
+    turns = [*system_turn(row), *exchanges(row)]
     task = string(row, question)
     for about in ("input", "context"):
-        if row.fields.get(about):
+        if about != question and row.fields.get(about):
             task = f"{task}\n\n{string(row, about)}"
     return _conversation(
         row.place, [*turns, Message("user", task), Message("assistant", string(row, answer))]
@@ -154,7 +149,7 @@ def _asked(row: Row, question: str, answer: str) -> Document:
 
 def _completed(row: Row, prompt: str, completion: str) -> Document:
     """A prompt and what follows it, as texts or as turns; only what follows is learned."""
-    if isinstance(row.fields.get("label"), bool):
+    if str(row.fields.get("label")).lower() in ("true", "false", "0", "1"):  # a table's too
         raise BadDocument(
             f'{row.place} has "label": whether a completion is good is not learned from here; '
             "keep the rows of good ones, without it"
@@ -168,14 +163,18 @@ def _completed(row: Row, prompt: str, completion: str) -> Document:
 
 
 SHAPES: tuple[Shape, ...] = (
-    Shape(keys=("turns",), also=("system",), read=_turns),
-    Shape(keys=("messages",), also=("system",), read=_turns),
-    Shape(keys=("conversations",), also=("system",), read=_turns),
-    Shape(keys=("conversation",), also=("system",), read=_turns),
+    Shape(keys=("turns",), also=SYSTEM, read=_turns),
+    Shape(keys=("messages",), also=SYSTEM, read=_turns),
+    Shape(keys=("conversations",), also=SYSTEM, read=_turns),
+    Shape(keys=("conversation",), also=SYSTEM, read=_turns),
     Shape(keys=("text",), read=_text),
-    Shape(keys=("instruction", "output"), also=("input", "system", "history"), read=_asked),
-    Shape(keys=("instruction", "response"), also=("context", "system"), read=_asked),
-    Shape(keys=("prompt", "completion"), also=("label", "system"), read=_completed),
+    Shape(keys=("instruction", "output"), also=("input", "history", *SYSTEM), read=_asked),
+    Shape(keys=("instruction", "response"), also=("context", *SYSTEM), read=_asked),
+    Shape(keys=("question", "response"), also=("context", *SYSTEM), read=_asked),
+    Shape(keys=("question", "answer"), also=("context", *SYSTEM), read=_asked),
+    Shape(keys=("prompt", "response"), also=("context", *SYSTEM), read=_asked),
+    Shape(keys=("input", "output"), also=SYSTEM, read=_asked),
+    Shape(keys=("prompt", "completion"), also=("label", *SYSTEM), read=_completed),
     Shape(keys=("chosen", "rejected"), also=BESIDE, read=preference),
     Shape(keys=("preferred_output", "non_preferred_output"), also=BESIDE, read=preference),
 )

@@ -80,6 +80,6 @@ def _pair(preference: Preference, template: Template, tokenizer: Tokenizer) -> P
         template.turn(tokenizer, "assistant", text)[n_cue:]
         for text in (preference.chosen, preference.rejected)
     )
-    if not prompt or not chosen or not rejected:
+    if not prompt or not preference.chosen.strip() or not preference.rejected.strip():
         raise BadDocument(f"{preference.place}: the prompt or a reply is empty")
     return Pair(n_prompt=len(prompt), chosen=(*prompt, *chosen), rejected=(*prompt, *rejected))

@@ -122,6 +122,8 @@ class _Asked:
             most = [max(0, int(whole) - n_context)]
         until = rest.pop("until", ())
         sample = rest.pop("do_sample", None)
+        if not isinstance(sample, bool | None):
+            raise InputError(f"do_sample must be true or false, not {sample!r}")
         temperature = float(rest.pop("temperature", 1.0 if sample else 0.0))
         drawn = random.getrandbits(32) if "seed" not in rest else int(rest.pop("seed"))
         known = set(Sampling.__dataclass_fields__) - {"greedy", "temperature"}

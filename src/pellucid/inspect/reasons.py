@@ -282,7 +282,8 @@ def _parts(attribution: Attribution) -> str:
         if share >= least
     ]
     lead = attribution.logit
-    how = f"{'leads' if lead >= 0 else 'trails'} {quoted(attribution.versus)} by {abs(lead):.1f}"
+    by = written(abs(lead)) if abs(lead) >= 0.005 else "less than 0.01"
+    how = f"{'leads' if lead >= 0 else 'trails'} {quoted(attribution.versus)} by {by}"
     return (
         f"In logits {quoted(attribution.target)} {how}; most in its favour write {_listed(named)}."
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..draw.notation import percent, written
 from ..draw.pictures import Distribution, Lines, Section
 from ..draw.slides import Matrix, Table
 from ..errors import InputError
@@ -281,7 +282,8 @@ def output(seen: Seen) -> Step:
     shares = softmax(np.asarray(logits, np.float64))
     top = [int(i) for i in highest(shares, _LIKELIEST)]
     rows = tuple(
-        (seen.gpt.tokenizer.piece(i).shown, f"{shares[i]:.4%}", f"{logits[i]:.2f}") for i in top
+        (seen.gpt.tokenizer.piece(i).shown, percent(float(shares[i])), written(float(logits[i])))
+        for i in top
     )
     return Step(
         number=9,
@@ -320,7 +322,7 @@ def predicted(seen: Seen) -> Step:
         talk="We get a 1 token output.",
         words=(
             f"After “{read}” the most likely token is “{name}”, number {token}, with a "
-            f"probability of {share:.4%}.",
+            f"probability of {percent(float(share))}.",
         ),
         formula="token = argmax(logits)",
         values={"token": np.asarray(token)},
@@ -337,8 +339,8 @@ def loop(seen: Seen, generation: Generation) -> Step:
             (
                 text,
                 piece.shown,
-                f"{math.exp(step.logprob):.4%}",
-                ", ".join(f"{visible(o.text)} {math.exp(o.logprob):.4%}" for o in others),
+                percent(math.exp(step.logprob)),
+                ", ".join(f"{visible(o.text)} {percent(math.exp(o.logprob))}" for o in others),
             )
         )
         text += step.text

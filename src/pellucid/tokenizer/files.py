@@ -28,7 +28,8 @@ _ROLES = {
     *(f"{role}_token" for role in ("bos", "cls", "eos", "mask", "pad", "sep", "unk")),
     *("additional_special_tokens", "extra_special_tokens"),
 }
-_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
+_GPT2 = ("GPT2Tokenizer", "GPT2TokenizerFast")
+_CLASSES = (*_GPT2, "PreTrainedTokenizerFast", "TokenizersBackend")
 _NO_SEPARATOR = bytes(byte for byte in range(256) if byte not in b" \r\n")
 _MOST_BYTES = 64 << 20  # of a tokenizer file; GPT-2's have 1 MB
 
@@ -97,10 +98,14 @@ def read_folder(folder: Path) -> Tables:
 
 def named_roles(folder: Path) -> dict[str, list[str]]:
     """Role (bos, eos, pad, unk, additional ...) → the texts that special_tokens_map.json or
-    tokenizer_config.json gives it: `transformers` looks those up in the vocabulary."""
+    tokenizer_config.json gives it: `transformers` looks those up in the vocabulary. Where both
+    name one it takes the first file's, unless the second lists its added tokens too."""
     roles: dict[str, list[str]] = {}
-    for path in (folder / "special_tokens_map.json", folder / "tokenizer_config.json"):
-        table = _read_json(path) if path.is_file() else {}
+    paths = [folder / "special_tokens_map.json", folder / "tokenizer_config.json"]
+    tables = [(path, _read_json(path) if path.is_file() else {}) for path in paths]
+    if "added_tokens_decoder" not in tables[1][1]:
+        tables.reverse()
+    for path, table in tables:
         for key in _ROLES & table.keys():
             entry = table[key]
             if isinstance(entry, dict) and "content" not in entry:  # role → token, in newer files
@@ -218,8 +223,10 @@ def _settings(
     for name in ("add_prefix_space", "add_bos_token", "add_eos_token"):
         if not isinstance(config.get(name), bool | None):
             raise TokenizerError(f"{path}: {name} must be true or false")
-    if "add_prefix_space" in config and rules.steps in ((GPT2,), (SPACE, GPT2)):
-        rules = replace(rules, steps=(SPACE, GPT2) if config["add_prefix_space"] else (GPT2,))
+    said = config.get("add_prefix_space")
+    own = kind in _GPT2  # of another class tokenizer.json decides, as for `transformers`
+    if said is not None and own and rules.steps in ((GPT2,), (SPACE, GPT2)):
+        rules = replace(rules, steps=(SPACE, GPT2) if said else (GPT2,))
     if parsed is None:  # else its post_processor decides, as for `transformers`
         sides = [
             (_framing(path, role, ids, roles),) if config.get(f"add_{role}_token") else ()

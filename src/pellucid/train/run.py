@@ -72,6 +72,8 @@ def corpus_folder(config: TrainConfig, texts: Sequence[str]) -> tuple[Path, bool
     first, own = Path(texts[0]), Path(config.out) / "corpus"
     if len(texts) == 1 and (first / CARD).is_file():
         return first, True
+    if len(texts) == 1 and (first / "train.ids").is_file():
+        open_corpus(first)  # raises: its card is lost
     moved = len(texts) == 1 and first.name == "corpus" and not first.exists()
     if not (own / CARD).is_file():
         return own, False

@@ -23,7 +23,7 @@ def formula(picture: Formula, canvas: Canvas) -> Drawn:
 
 
 def table(picture: Table, canvas: Canvas) -> Drawn:
-    """Columns as wide as their texts; the widest are cut, the last one goes on below itself."""
+    """Columns as wide as their texts; the widest are cut."""
     lines = [picture.columns, *picture.rows]
     texts = [[on_one_line(text) for text in line] for line in lines]
     widths = [max(map(cell_len, column)) for column in zip(*texts, strict=True)]
@@ -31,7 +31,10 @@ def table(picture: Table, canvas: Canvas) -> Drawn:
     while sum(widths) > room and max(widths) > 6:
         widths[widths.index(max(widths))] -= 1
     for i, line in enumerate(texts):
-        cells = (fitted(text, width) for text, width in zip(line, widths, strict=True))
+        cells = (
+            fitted(text, width, right=right)
+            for text, width, right in zip(line, widths, picture.numbers, strict=True)
+        )
         yield Text("  ".join(cells).rstrip(), style="" if i else "dim")
 
 
