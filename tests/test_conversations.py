@@ -121,6 +121,10 @@ def test_what_is_wrong_is_said_and_changes_nothing(store):
         lambda: store.add_message(id, "x", source="none"),
         lambda: store.add_message(id, "\ud800"),
         lambda: store.add_reply(id, "x", parent=reply.id),
+        lambda: store.add_reply(
+            id, "x", Generated(prompt=(), seed=1, reason="\ud800", model="m"), parent=first.id
+        ),
+        lambda: store.add_reply(id, "x", parent=first.id, source=reply.id, step=1 << 64),
         lambda: store.put(replace(first, role="assistant", id="new")),
         lambda: store.put(replace(first, text="other")),
         lambda: store.put(replace(first, conversation=other)),

@@ -17,6 +17,7 @@ from pellucid.conversations.keeper import Keeper, transcript_of
 from pellucid.data.documents import document_of
 from pellucid.data.rows import rows
 from pellucid.errors import InputError, StoreError
+from pellucid.gpt import GPT
 from pellucid.sequence import Settings
 from pellucid.session import Session
 from pellucid.transcript import Transcript
@@ -325,6 +326,22 @@ def test_half_a_character_is_kept_as_the_model_reads_it(gpt, tmp_path):
     (tree,) = trees(tmp_path / "a.db")
     assert (tree.messages[0].text, tree.head.system) == ("the \ufffd", "the \ufffd")
     assert Transcript.read(tmp_path / "talk.json", gpt.tokenizer).turns[0].message == "the \ufffd"
+
+
+def test_nothing_that_a_chat_is_told_ends_it(gpt, tmp_path):
+    """A stop text where the locale is not UTF-8, a model whose folder has a name that is no text."""
+    told = GPT(gpt.model, gpt.tokenizer, name="m\udcff")
+    chat, _ = kept(told, tmp_path / "a.db")
+    chat.handle("the")
+    chat.handle("/set stop \udce5\udcad\udc97")
+    chat.handle("cat")
+    with pytest.raises(InputError, match="half a character"):
+        chat.handle("/set stop \ud800")
+    chat.handle(f"/save {tmp_path / 'talk.json'}")
+    (tree,) = trees(tmp_path / "a.db")
+    assert tree.head.settings["stop"] == ["字"]
+    assert tree.head.model == tree.messages[-1].generated.model == "m\ufffd"
+    assert Transcript.read(tmp_path / "talk.json", gpt.tokenizer).settings.stop == ("字",)
 
 
 # The command line

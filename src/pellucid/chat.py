@@ -148,7 +148,7 @@ class Conversation:
         """All of it as it can be saved (`Transcript.save`) and gone on with (`Conversation.of`):
         what was said, the replies' very ids, template and settings. Taps are no part of it."""
         return Transcript(
-            model=self.gpt.name,
+            model=whole_characters(self.gpt.name),
             tokenizer=self.gpt.tokenizer.fingerprint(),
             template=self.template.name,
             settings=self._settings,

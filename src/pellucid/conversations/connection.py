@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import StoreError
+from ..errors import InputError, StoreError
 from .schema import check_file, migrate, version_of
 
 __all__ = ["Connection"]
@@ -100,6 +100,8 @@ class Connection:
             if isinstance(error, sqlite3.ProgrammingError) and code is None:
                 known = "it was closed"
             raise StoreError(f"the store of conversations {self.path}: {known or error}") from error
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise InputError(f"a text or a number that no store can hold: {error}") from error
 
 
 def _make(path: Path) -> None:

@@ -9,6 +9,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, StoreError
+from ..tokenizer import whole_characters
 from ..transcript import FORMAT, Transcript
 from .records import Alternative, Generated, Head, Message, Token, Tree, new_id
 
@@ -124,7 +125,7 @@ class Keeper:
     def _compare_head(self) -> None:
         chat = self.conversation
         now: dict[str, Any] = {
-            "model": chat.gpt.name or "",
+            "model": whole_characters(chat.gpt.name or ""),  # of a folder, perhaps
             "template": chat.template.name,
             "settings": chat.settings.flat(),
             "system": chat.system,
@@ -224,7 +225,7 @@ def _generated(conversation: Conversation, turn: LiveTurn) -> Generated:
         prompt=reply.prompt,
         seed=reply.seed,
         reason=reason,
-        model=conversation.gpt.name or "",
+        model=whole_characters(conversation.gpt.name or ""),
         settings=settings,
         tokens=tokens,
     )
