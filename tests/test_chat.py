@@ -321,7 +321,7 @@ def test_in_a_pipe_each_line_is_a_message():
 
 
 def test_control_characters_never_reach_the_screen(monkeypatch):
-    from pellucid.cli.chat import answer_lines
+    from pellucid.cli.lines import answer_lines
 
     gpt = make()
     # One token after another, of those that would clear the screen.

@@ -181,6 +181,8 @@ class Desk:
             if name in INPUTS and not (self.folder / name).exists():
                 INPUTS[name](self.folder / name)
                 self.made.append(name)
+        if verb == "conversations" or (verb == "chat" and words):
+            _keep()
         if verb in ("train", "prefer") and "--resume" not in words and words != ["talk"]:
             own_shape = verb == "prefer" or {"--start", "--from"} & set(words)
             words += [*SHORT, *(() if own_shape else SHAPE)]
@@ -291,6 +293,21 @@ def _talked(path: Path) -> None:
     conversation = Conversation(pellucid.load("chat"), seed=1, max_tokens=4)
     assert conversation.say("Hello").text
     conversation.transcript().save(path)
+
+
+def _keep() -> None:
+    """A conversation in the store, under the id that pages name."""
+    import pellucid
+    from pellucid.conversations import Store
+
+    gpt, id = pellucid.load("chat"), "3f9a0c44d1e2b7aa"
+    with Store.open() as store:
+        if id in (head.id for head in store.list(None)):
+            return
+        tokenizer = gpt.tokenizer.fingerprint()
+        store.new(model="chat", tokenizer=tokenizer, template="roles", settings={}, id=id)
+        said = store.add_message(id, "My name is Anna.")
+        store.add_reply(id, "Hello, Anna!", parent=said.id)
 
 
 def _gpt2(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from . import looks
+from .branch import branch
 from .settings import change, listed
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ def _retry(exchange: Exchange, _: str) -> None:
     exchange.stream(messages[-1], reply)
 
 
+def _edit(exchange: Exchange, text: str) -> None:
+    if not text:
+        raise InputError("say what your last message is to be instead: /edit TEXT")
+    exchange.stream(text, exchange.conversation.edit(text))
+
+
 def _system(exchange: Exchange, text: str) -> None:
     exchange.conversation.system = text
     exchange.writer.note(
@@ -64,7 +71,7 @@ def _set(exchange: Exchange, argument: str) -> None:
 
 
 def _new(exchange: Exchange, _: str) -> None:
-    exchange.conversation.clear()
+    exchange.anew()
     kept = ["settings"]
     kept += ["system text"] if exchange.conversation.system else []
     kept += ["steering"] if exchange.conversation.tap else []
@@ -105,6 +112,16 @@ A message that begins with a slash: type two."""
 COMMANDS: dict[str, Command] = {
     "/undo": Command(summary="take back the last message and its reply", run=_undo),
     "/retry": Command(summary="another reply to the last message", run=_retry),
+    "/edit": Command(
+        argument="TEXT",
+        summary="say this in place of the last message, and get another reply",
+        run=_edit,
+    ),
+    "/branch": Command(
+        argument="N TOKEN",
+        summary="another way from the Nth token of the last reply (without TOKEN: drawn again)",
+        run=branch,
+    ),
     "/new": Command(summary="begin afresh", run=_new),
     "/save": Command(
         argument="FILE",

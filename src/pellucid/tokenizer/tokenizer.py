@@ -29,7 +29,7 @@ from .stream import StreamDecoder
 if TYPE_CHECKING:
     from .bulk import Bulk
 
-__all__ = ["END_OF_TEXT", "Piece", "Tokenizer"]
+__all__ = ["END_OF_TEXT", "Piece", "Tokenizer", "whole_characters"]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -83,7 +83,7 @@ class Tokenizer:
         for text, added in self._added.items():
             if not text:
                 raise TokenizerError("a special token is empty")
-            if text != _whole_characters(text):
+            if text != whole_characters(text):
                 raise TokenizerError(f"special token {text!r} is not Unicode text")
             if ids.setdefault(text, added.id) != added.id:
                 raise TokenizerError(f"special token {text!r} has two ids: {ids[text]}, {added.id}")
@@ -150,7 +150,7 @@ class Tokenizer:
             allowed_special = (allowed_special,)
         if unknown := sorted(set(allowed_special) - set(self.special_tokens)):
             raise TokenizerError(f"no such special token: {', '.join(unknown)}")
-        text = _whole_characters(text)
+        text = whole_characters(text)
         if on_special == "raise":
             for token in self.special_tokens:
                 if token not in allowed_special and token in text:
@@ -191,7 +191,7 @@ class Tokenizer:
         if threads == 1 and (self._found_anyway or self.rules.steps != (GPT2,)):
             return [self.encode(text) for text in texts]
         if threads == 1:
-            return [self.bulk.encode_all(_whole_characters(text)) for text in texts]
+            return [self.bulk.encode_all(whole_characters(text)) for text in texts]
         from concurrent.futures import ThreadPoolExecutor
 
         size = -(-len(texts) // (4 * threads)) or 1
@@ -233,7 +233,7 @@ class Tokenizer:
         try:
             return unspell(text)
         except UnicodeEncodeError:
-            return _whole_characters(text).encode()
+            return whole_characters(text).encode()
 
     # What there is to see
 
@@ -273,7 +273,7 @@ class Tokenizer:
         """The work behind `encode`: each word of the text with the merges that formed it.
 
         Raises InputError for a word of more than 1000 bytes."""
-        words = list(self._words(_whole_characters(text)))
+        words = list(self._words(whole_characters(text)))
         for word in words:
             if (n := len(word.encode())) > _MOST_SHOWN:
                 raise InputError(
@@ -353,7 +353,7 @@ class Tokenizer:
             raise InputError(f"special must be different tokens in a list, not {special!r}")
         from .learn import learn_merges
 
-        learned = learn_merges(map(_whole_characters, texts), n_vocab - 256 - len(special))
+        learned = learn_merges(map(whole_characters, texts), n_vocab - 256 - len(special))
         merges = [(spell(left), spell(right)) for left, right in learned]
         vocab = {symbol: token for token, symbol in enumerate(byte_symbols())}
         for left, right in merges:
@@ -374,7 +374,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _whole_characters(text: str) -> str:
+def whole_characters(text: str) -> str:
     """Surrogate pairs to the character they mean, single halves to U+FFFD."""
     try:
         text.encode()
