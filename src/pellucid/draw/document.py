@@ -24,13 +24,13 @@ FRAGMENT_BYTES = 4 << 20  # marimo shows outputs of up to 8 MB
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def document(sections: Sequence[Section], *, title: str = "Pellucid") -> str:
+def document(sections: Sequence[Section], *, title: str = "Pellucid", subtitle: str = "") -> str:
     """One HTML document that shows the sections, one after another, anywhere and offline.
 
     Of what is large it holds at most PAGE_BYTES of numbers; what was left out, and how to get it,
-    is said on the page.
+    is said on the page. subtitle: beside the title, such as the model that was asked.
     """
-    return _document(sections, title, PAGE_BYTES, embedded=False)
+    return _document(sections, title, PAGE_BYTES, subtitle=subtitle, embedded=False)
 
 
 def fragment(sections: Sequence[Section], *, title: str) -> str:
@@ -46,9 +46,12 @@ def fragment(sections: Sequence[Section], *, title: str) -> str:
     )
 
 
-def _document(sections: Sequence[Section], title: str, n_bytes: int, *, embedded: bool) -> str:
+def _document(
+    sections: Sequence[Section], title: str, n_bytes: int, *, subtitle: str = "", embedded: bool
+) -> str:
     content = {
         "title": title,
+        "subtitle": subtitle,
         "embedded": embedded,
         "glyphs": as_seen(),
         "sections": _packed(sections, n_bytes),
