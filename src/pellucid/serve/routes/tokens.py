@@ -9,8 +9,8 @@ from ..routing import failures, new_router
 from ..schema.tokens import (
     Detokenized,
     DetokenizeRequest,
-    Tokenized,
     TokenizeChat,
+    Tokenized,
     TokenizePrompt,
     TokenizerInfo,
 )

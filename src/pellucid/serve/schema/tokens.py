@@ -11,8 +11,8 @@ from .chat import Message
 from .fields import Body, ModelName, TokenId
 
 __all__ = [
-    "Detokenized",
     "DetokenizeRequest",
+    "Detokenized",
     "TokenizeChat",
     "TokenizePrompt",
     "Tokenized",
