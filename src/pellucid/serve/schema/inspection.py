@@ -365,5 +365,6 @@ class PictureData(TypedDict):
     character that could not be seen."""
 
     title: str
+    subtitle: str
     glyphs: dict[str, str]
     sections: list[dict[str, Any]]
