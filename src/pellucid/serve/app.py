@@ -28,7 +28,8 @@ __all__ = ["new_app"]
 
 _ABOUT = """OpenAI's API for one model that runs here: completions, chat, responses. Errors come
 as OpenAI's clients know them; a field that is not known, or that would have no effect on what is
-generated though it asks for one, is refused."""
+generated though it asks for one, is refused. The field "pellucid" of a completion, and /v1/inspect,
+show what the model computed, and change it."""
 
 
 def new_app(service: Service, access: Access) -> ASGIApp:
