@@ -11,6 +11,7 @@ from support.skips import needs
 
 needs("fastapi", "schemathesis")
 
+from pellucid.serve.events import EngineLimits  # noqa: E402
 from support.program import captured  # noqa: E402
 from support.server import serving, talker  # noqa: E402
 
@@ -21,7 +22,8 @@ HERE = Path(__file__).parent
 def test_it_does_what_its_document_says(examples, tmp_path) -> None:
     """All checks: no server error, answers as declared, what is valid accepted and all else
     refused. Nothing runs afterwards, and the engine is what it was."""
-    with serving(talker(2048)) as server:
+    limits = EngineLimits(max_running=16, max_waiting=1024)  # of 128 prompts, eight times each
+    with serving(talker(8192), engine_limits=limits) as server:
         done = captured(
             [
                 sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json",

@@ -73,6 +73,9 @@ NEEDS = {
     "openai": _package("openai", "the server, by the official client"),
     "schemathesis": _package("schemathesis", "the server against its own OpenAPI document"),
     "llm": _package("llm", "the server by simonw/llm"),
+    "lm_eval's API models": _package(
+        "tenacity", "lm_eval through the server", what="tenacity, for lm_eval's API models"
+    ),
     "IPython": _package("IPython", "what a notebook's cell makes of a finding"),
     "pexpect": _package("pexpect", "what a real terminal gets"),
     "selenium": _package("selenium", "the pages in a real browser"),
