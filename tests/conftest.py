@@ -27,6 +27,17 @@ SHA256 = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory):
+    """No test writes where a person's conversations are kept."""
+    before = os.environ.get("PELLUCID_HOME")
+    os.environ["PELLUCID_HOME"] = str(tmp_path_factory.mktemp("home"))
+    yield
+    os.environ.pop("PELLUCID_HOME")
+    if before is not None:
+        os.environ["PELLUCID_HOME"] = before
+
+
 @pytest.fixture(scope="session")
 def gpt2_files() -> tuple[Path, Path]:
     """GPT-2's encoder.json and vocab.bpe, from a package that ships them."""

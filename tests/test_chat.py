@@ -321,13 +321,13 @@ def test_in_a_pipe_each_line_is_a_message():
 
 
 def test_control_characters_never_reach_the_screen(monkeypatch):
-    from pellucid.cli.chat import answer_lines
+    from pellucid.cli.lines import answer_lines
 
     gpt = make()
     # One token after another, of those that would clear the screen.
     spell = list(b"\x1b[2J\x9b") * 4
     monkeypatch.setattr(
-        "pellucid.sampling.Sampling.choose", lambda *a: spell[(a[-1] - 1) % len(spell)]
+        "pellucid.sampling.Sampling.choose", lambda *a, **_: spell[(a[-1] - 1) % len(spell)]
     )
     conversation = Conversation(gpt, greedy=True, max_tokens=12)
     out = io.StringIO()

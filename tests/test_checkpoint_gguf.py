@@ -464,6 +464,29 @@ def test_vocabulary_of_another_model(tmp_path, tensors):
     refused(written(tmp_path / "other.gguf", tensors, change), "257 tokens")
 
 
+def test_a_file_without_a_tokenizer_serves_ids(tmp_path, tensors):
+    silent = [f"add_tokenizer_{part}" for part in ("model", "pre")]
+    silent += [f"add_{part}" for part in ("token_list", "token_types", "token_merges",
+                                          "bos_token_id", "eos_token_id")]  # fmt: skip
+    path = written(tmp_path / "bare.gguf", tensors, dict.fromkeys(silent, nothing))
+    assert reader.read(path).tokenizer is None
+    assert reader.read(path).hparams == TINY
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "match"),
+    [
+        ("general.type", "adapter", "holds 'adapter', no model"),
+        ("split.count", 3, "is one of 3 parts: .*llama-gguf-split --merge"),
+    ],
+)
+def test_a_part_of_a_model_is_named(tmp_path, tensors, key, value, match):
+    add = "add_string" if isinstance(value, str) else "add_uint16"
+    plain = gguf.GGUFWriter.add_layer_norm_eps
+    change = lambda self, x: (plain(self, x), getattr(self, add)(key, value))  # noqa: E731
+    refused(written(tmp_path / "part.gguf", tensors, {"add_layer_norm_eps": change}), match)
+
+
 def test_old_files_do_not_name_the_rule(tmp_path, tensors):
     path = written(tmp_path / "old.gguf", tensors, {"add_tokenizer_pre": nothing})
     assert reader.read(path).tokenizer.n_vocab == TINY.n_vocab

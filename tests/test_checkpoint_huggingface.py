@@ -462,7 +462,7 @@ def test_shards_and_index_must_agree(folder: Path) -> None:
 BAD_CONFIG = [
     ({"auto_map": {"AutoModel": "evil.Model"}}, "Python code"),
     ({"_attn_implementation_internal": "evil/kernel"}, "code to download"),
-    ({"_attn_implementation": "eager"}, "code to download"),
+    ({"_attn_implementation": "eager/x"}, "code to download"),
     ({"quantization_config": {}}, "quantised"),
     ({"trust_remote_code": True}, "Python code to be run"),
     ({"model_type": "llama"}, "must be gpt2"),
@@ -495,7 +495,7 @@ BAD_CONFIG = [
     ({"attn_pdrop": -1}, "between 0 and 1"),
     ({"resid_pdrop": 1e308}, "between 0 and 1"),
     ({"initializer_range": "x"}, "a number"),
-    ({"bos_token_id": -1}, "a token id"),
+    ({"bos_token_id": -2}, "a token id"),
     ({"use_cache": "yes"}, "true or false"),
     ({"n_layer": 1000, "n_embd": 12 * 4096}, "GiB of memory"),
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +82,53 @@ def test_all_that_transformers_4_writes_is_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "values",
+    [
+        {"pad_token_id": -1}, {"eos_token_id": -1}, {"eos_token_id": [198, -1]}, {"n_ctx": None},
+        {"architectures": []}, {"_attn_implementation": "sdpa"}, {"auto_map": None},
+        {"attn_implementation": None}, {"attn_implementation": "flash_attention_2"},
+        {"activation_function": "gelu_fast"}, {"activation_function": "gelu_accurate"},
+        {"activation_function": "gelu_python_tanh"}, {"quantization_config": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_changes_nothing_for_transformers_changes_nothing_here(
+    folder: Path, values: dict[str, Any]
+) -> None:
+    before = checkpoint.load(folder)
+    reconfigure(folder, **values)
+    loaded = checkpoint.load(folder)
+    np.testing.assert_array_equal(logits(loaded), logits(before))
+    roles = {role for role in values if role.endswith("_token_id")}
+    assert loaded.roles.eos == (before.roles.eos if not roles & {"eos_token_id"} else
+                                tuple(i for i in [*np.ravel(values["eos_token_id"])] if i >= 0)
+                                or before.roles.eos)  # fmt: skip
+    assert loaded.roles.pad == before.roles.pad
+
+
+def test_the_names_of_gelu_are_those_of_one_function(folder: Path) -> None:
+    """Held against each activation that transformers knows."""
+    torch = needs("torch")
+    needs("transformers")
+    from transformers.activations import ACT2FN
+
+    x = torch.linspace(-6, 6, 2001, dtype=torch.float64)
+    wanted = ACT2FN["gelu_new"](x)
+    accepted = set()
+    for name in ACT2FN:
+        reconfigure(folder, activation_function=name)
+        with suppress(CheckpointError):
+            checkpoint.load(folder)
+            accepted.add(name)
+    for name in accepted:
+        torch.testing.assert_close(ACT2FN[name](x), wanted, atol=1e-9, rtol=0)
+    assert {"gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh"} <= accepted
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"attn_implementation": "kernels-community/x"}, "names code to download"),
         ({"cross_attention_hidden_size": 32}, "cross_attention_hidden_size is 32; it must be null"),
         ({"tie_encoder_decoder": True}, "tie_encoder_decoder"),
         ({"eos_token_id": ["a"]}, "a token id, or a list of them"),
@@ -178,17 +225,35 @@ def test_tied_in_two_dtypes(folder: Path, coarse: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["_orig_mod.", "module.", "module._orig_mod.", "base_model.model.", "model."]
-)
+    "prefix",
+    [
+        "_orig_mod.", "module.", "module._orig_mod.", "base_model.model.", "model.", "gpt.",
+        "policy.net.", "_forward_module.", "_fsdp_wrapped_module.", "pretrained_model.",
+    ],
+)  # fmt: skip
 def test_a_common_prefix_is_taken_off_and_said(folder: Path, prefix: str) -> None:
     wanted = logits(checkpoint.load(folder))
     rewrite(folder, lambda t: {prefix + name: tensor for name, tensor in t.items()})
     loaded = checkpoint.load(folder)
     np.testing.assert_array_equal(logits(loaded), wanted)
     assert repr(prefix) in loaded.card["prefix"]
+    if prefix in ("_orig_mod.", "_fsdp_wrapped_module."):  # PyTorch's own, wherever they stand
+        return
     rewrite(folder, lambda t: t | {"ln_f.bias": t.pop(f"{prefix}transformer.ln_f.bias")})
     with pytest.raises(CheckpointError, match="missing tensors"):  # not all: not a wrapper's
         checkpoint.load(folder)
+
+
+@pytest.mark.parametrize(
+    "inner", ["_orig_mod.", "_fsdp_wrapped_module.", "_fsdp_wrapped_module._orig_mod."]
+)
+def test_wrapped_blocks_are_the_same_blocks(folder: Path, inner: str) -> None:
+    """torch.compile, FSDP and gradient checkpointing of single blocks."""
+    wanted = logits(checkpoint.load(folder))
+    rewrite(folder, lambda t: {re.sub(r"(h\.\d+\.)", rf"\1{inner}", n): x for n, x in t.items()})
+    loaded = checkpoint.load(folder)
+    np.testing.assert_array_equal(logits(loaded), wanted)
+    assert inner.split(".")[0] in loaded.card["prefix"]
 
 
 def test_an_adapter_that_was_not_merged(folder: Path) -> None:
@@ -235,6 +300,15 @@ def test_other_sizes_are_another_models(tmp_path: Path, tokenizer: Tokenizer, ro
         assert checkpoint.load(tmp_path / "model").hparams.n_vocab == 258
         return
     with pytest.raises(CheckpointError, match="do not belong together"):
+        checkpoint.load(tmp_path / "model")
+
+
+def test_a_token_that_came_later_is_named(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """[PAD] added to the tokenizer, and resize_token_embeddings forgotten."""
+    checkpoint.save(tmp_path / "model", HPARAMS, normal_tensors(HPARAMS), format="hf")
+    tokenizer.save(tmp_path / "model")
+    (tmp_path / "model" / "added_tokens.json").write_text('{"[PAD]": 258}')
+    with pytest.raises(CheckpointError, match=r"\[PAD\] came later.*resize_token_embeddings"):
         checkpoint.load(tmp_path / "model")
 
 
@@ -336,6 +410,36 @@ def test_adapters_and_variants_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"give the file: .*model\.fp16\.safetensors"):
         checkpoint.load(variant)
     assert checkpoint.load(variant / "model.fp16.safetensors").hparams == HPARAMS
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("tf_model.h5", r"its weights in tf_model\.h5, TensorFlow's format"),
+        ("flax_model.msgpack", "Flax's format; Pellucid reads safetensors and GGUF"),
+        ("model.onnx", "ONNX's format"),
+        ("model-00001-of-00002.safetensors", r"shards .*lacks model\.safetensors\.index\.json"),
+        ("checkpoint-1000/model.safetensors", "but .*checkpoint-1000 does: give that folder"),
+    ],
+)
+def test_weights_that_are_not_where_they_are_looked_for(
+    folder: Path, tokenizer: Tokenizer, file: str, message: str
+) -> None:
+    tokenizer.save(folder)
+    (folder / "model.safetensors").unlink()
+    for name in ("checkpoint-1000", "checkpoint-500") if "/" in file else ():
+        (folder / name).mkdir()
+        (folder / name / "model.safetensors").write_bytes(b"x")
+    (folder / file).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(folder)
+
+
+def test_a_web_page_in_the_weights_place(folder: Path) -> None:
+    for page in (b"<!DOCTYPE html><html>", b"<html lang=en>", b"\n<!doctype html>"):
+        (folder / "model.safetensors").write_bytes(page + bytes(100))
+        with pytest.raises(CheckpointError, match=r"model\.safetensors is a web page"):
+            checkpoint.load(folder)
 
 
 def test_files_of_other_programs_are_named(tmp_path: Path) -> None:

@@ -6,15 +6,17 @@ import json
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from pellucid import checkpoint
-from pellucid.cli import VERBS
+from pellucid.cli import VERBS, output
 from pellucid.cli.verbs import EXAMPLES
 from pellucid.gpt import GPT
 from pellucid.visible import harmless
 from support.program import PROGRAM, ended, interrupted, invoke, process, run, terminal
+from support.screen import bare
 from support.skips import needs, only_with
 
 HOSTILE = "\x1b]0;title\x07 \x9b31m \u202e red"  # what a terminal would obey
@@ -186,6 +188,71 @@ def test_a_card_is_shown_and_never_obeyed(tmp_path):
     assert json.loads(printed)["card"] == card
 
 
+@pytest.fixture
+def hostile(tmp_path):
+    """Files whose names and rows a terminal would obey, and a model of that name."""
+    folder = tmp_path / HOSTILE.replace("/", "")
+    folder.mkdir()
+    talk = checkpoint.load("talk")
+    checkpoint.save(folder / "m", talk.hparams, talk.tensors, talk.tokenizer)
+    blimp = {"sentence_good": "The power", "sentence_bad": "power The", "UID": HOSTILE}
+    files = {
+        "blimp.jsonl": json.dumps(blimp) + "\n" + json.dumps({**blimp, "sentence_bad": None}),
+        "rows.jsonl": json.dumps({HOSTILE: 1}) + "\n" + '{"text": "The power clapper"}\n' * 20,
+        "talk.jsonl": json.dumps({"messages": [{"role": HOSTILE, "content": "a"}]}),
+        "text.txt": "The power clapper went straight to jail",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("eval", "blimp.jsonl", "--model", "m", "--skip-bad"),
+        ("eval", "blimp.jsonl", "--model", "m", "--skip-bad", "--json"),
+        ("eval", "rows.jsonl", "--model", "m", "--skip-bad"),
+        ("eval", "text.txt", "--model", "m"),
+        ("eval", "talk.jsonl", "--model", "m"),
+        ("data", "rows.jsonl", "corpus", "--tokenizer", "m", "--skip-bad"),
+        ("convert", "m", "other", "--format", "hf"),
+        pytest.param(
+            ("train", "text.txt", "--start", "m", "--out", "run", "--steps", "1", "--batch", "1",
+             "--sample-every", "1", "--sample-prompt", HOSTILE, "--threads", "1"),
+            marks=only_with("torch"),
+        ),
+        pytest.param(
+            ("train", "text.txt", "--out", "run", "--dry-run"), marks=only_with("torch")
+        ),
+    ],
+    ids=lambda arguments: f"{arguments[0]} {arguments[1]}",
+)  # fmt: skip
+def test_names_and_rows_are_shown_and_never_obeyed(hostile, arguments):
+    """S1 in every verb that prints what stands in a file, or what it is called."""
+    names = {path.name for path in hostile.iterdir()} | {"other", "corpus", "run"}
+    asked = [str(hostile / each) if each in names else each for each in arguments]
+    done = invoke(*asked)
+    said = f"{done.output}{harmless(str(done.exception or ''))}"
+    assert harmless(said) == said
+    assert "title" in said
+
+
+def test_all_that_is_printed_passes_one_function():
+    """`say`, `note` and `console` of cli/output.py; what else prints is listed with its reason."""
+    known = {
+        "__init__.py": 2,  # harmless by hand, before anything is imported
+        "copies.py": 1,  # an export: the bytes that a pipe asks for
+        "lines.py": 2,  # a reply in a pipe: harmless, and the end of its line
+        "output.py": 1,  # `say` itself
+        "stream.py": 4,  # JSON that is escaped; the bytes that a pipe asks for
+        "walk.py": 2,  # a question of our own
+    }
+    folder = Path(output.__file__).parent
+    found = {path.name: path.read_text().count("click.echo(") for path in folder.glob("*.py")}
+    assert {name: n for name, n in found.items() if n} == known
+
+
 def test_a_card_is_no_python():
     printed = run("models", "chat")
     assert "{" not in printed
@@ -222,6 +289,17 @@ def test_a_terminal_shows_what_it_would_obey(arguments):
     text = child.before.replace("\r\n", "\n")
     assert "title" in text
     assert harmless(text) == text
+
+
+@only_with("POSIX", "pexpect")
+def test_a_terminal_breaks_no_word():
+    arguments = ("generate", "Once upon a time", "--max-tokens", "30", "--greedy")
+    whole = process(*arguments).stdout.split()
+    child = terminal(*arguments, NO_COLOR="1", dimensions=(40, 30), timeout=60)
+    ended(child)
+    lines = bare(child.before).split("[length")[0].replace("\r\n", "\n").splitlines()
+    assert all(len(line) <= 30 for line in lines)
+    assert " ".join(lines).split() == whole
 
 
 @only_with("POSIX")

@@ -25,6 +25,7 @@ from pellucid.data import tokens as encoding
 from pellucid.data.corpus import open_corpus
 from pellucid.data.documents import cut
 from pellucid.data.files import find_files
+from pellucid.data.pairs import read_pairs
 from pellucid.data.prepare import write_corpus
 from pellucid.data.sources import Sources
 from pellucid.errors import CheckpointError, InputError
@@ -619,3 +620,38 @@ def test_real_conversations(tmp_path):
     assert card["conversations"] == 8883
     corpus = open_corpus(tmp_path / "out")
     assert card["splits"]["train"]["learned"] == int(corpus.train.learn.sum())
+
+
+def test_what_a_tokenizer_begins_a_text_with_begins_every_document(tmp_path, tokenizer):
+    """As a prompt begins, or the model would be trained on other texts than it is asked with."""
+    made = tmp_path / "T"
+    made.mkdir()
+    tokenizer.save(made)
+    config = made / "tokenizer_config.json"
+    table = json.loads(config.read_text()) | {"add_bos_token": True, "add_eos_token": True}
+    config.write_text(json.dumps(table))
+    ruled = Tokenizer.from_folder(made)
+    end = tokenizer.special_tokens[END_OF_TEXT]
+    assert (ruled.rules.begin, ruled.rules.end) == ((end,), (end,))
+    texts = rows(tmp_path / "a.jsonl", [{"text": story(i)} for i in range(3)])
+    write_corpus([texts], tmp_path / "texts", tokenizer=ruled, validation=0)
+    corpus = open_corpus(tmp_path / "texts")
+    wanted = [i for n in range(3) for i in (*tokenizer.encode(story(n)), end)]
+    assert corpus.train.ids.tolist() == wanted  # one end before each is enough
+    user = tokenizer.special_tokens["<|user|>"]
+    config.write_text(json.dumps(table | {"bos_token": "<|user|>"}))
+    write_corpus([texts], tmp_path / "others", tokenizer=made, validation=0)
+    wanted = [i for n in range(3) for i in (user, *tokenizer.encode(story(n)), end)]
+    assert open_corpus(tmp_path / "others").train.ids.tolist() == wanted
+    turns = [{"role": "user", "content": "the"}, {"role": "assistant", "content": "power"}]
+    talk = rows(tmp_path / "b.jsonl", [{"messages": turns}])
+    write_corpus([talk], tmp_path / "talks", tokenizer=ruled, validation=0)
+    corpus = open_corpus(tmp_path / "talks")
+    assert corpus.train.ids[0] == end != corpus.train.ids[1]
+    assert not corpus.train.learn[0]
+    pairs = rows(tmp_path / "c.jsonl", [{"prompt": "the", "chosen": "power", "rejected": "jail"}])
+    template = TEMPLATES["roles"]
+    (pair,) = read_pairs(pairs, template, ruled).pairs
+    (plain,) = read_pairs(pairs, template, tokenizer).pairs
+    assert pair.prompt == (end, *plain.prompt)
+    assert pair.chosen[pair.n_prompt :] == plain.chosen[plain.n_prompt :]

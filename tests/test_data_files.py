@@ -141,6 +141,22 @@ def test_csv_rows_are_named_by_their_first_line(tmp_path):
         read(path)
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    """The last of them was taken."""
+    (tmp_path / "a.csv").write_text("id,text, text\n1,a,b\n")
+    with pytest.raises(InputError, match=r"a\.csv, line 1 names two columns 'text'"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    "text", ['[\n {"text": "a"}\n]\n', '{\n "text": "a"\n}', '[{"text": "a"},\n']
+)
+def test_json_on_several_lines_is_told_its_name(tmp_path, text):
+    (tmp_path / "a.jsonl").write_text(text)
+    with pytest.raises(InputError, match=r"line 1 is not JSON: .*on several is named \.json"):
+        read(tmp_path / "a.jsonl")
+
+
 # What a row means
 
 TALK = (("user", "hi"), ("assistant", "ho"))
@@ -189,8 +205,11 @@ def test_more_of_a_row():
     assert document_of(Row("there", fields)).turns == (
         ("system", "be kind"), *TALK, ("user", "sum up\n\na text"), ("assistant", "so"),
     )  # fmt: skip
+    del fields["system"], fields["history"]
+    fields |= {"system_prompt": "be kind", "history": '[["hi", "ho"]]'}  # as CSV has it
+    assert document_of(Row("there", fields)).turns[:3] == (("system", "be kind"), *TALK)
     turns = {
-        "messages": [{"role": "developer", "content": "be kind"}, {"role": "user", "content": "a"}]
+        "messages": [{"role": "developer", "content": "be kind"}, {"role": "User", "content": "a"}]
     }
     assert document_of(Row("there", turns)).turns == (("system", "be kind"), ("user", "a"))
 
@@ -233,6 +252,11 @@ def test_turns_of_weight_0_are_given_and_not_learned(tmp_path):
         ),
         ({"messages": [{"role": "user", "content": "a"}], "tools": [{"a": 1}]}, '"tools"'),
         ({"prompt": "a", "completion": "b", "label": False}, '"label"'),
+        ({"prompt": "a", "completion": "b", "label": "False"}, '"label"'),  # from a table
+        ({"prompt": "a", "completion": "b", "label": 0}, '"label"'),
+        ({"instruction": "a", "output": "b", "history": [["c", "d"], ["e"]]}, '"history"'),
+        ({"instruction": "a", "output": "b", "history": "c"}, '"history"'),
+        ({"instruction": "a", "output": "b", "images": ["x.png"]}, '"images"'),
         ({"prompt": "a", "chosen": "b", "rejected": "c"}, "pellucid prefer"),
         ({"prompt": "a"}, '"prompt" and "completion": it has prompt'),
     ],
@@ -290,6 +314,8 @@ RULE = {"role": "system", "content": "be kind"}
             "preferred_output": [GOOD],
             "non_preferred_output": [BAD],
         },
+        {"system_prompt": "be kind", "prompt": "why", "chosen": "so", "rejected": "no"},
+        {"system": "be kind", "input": "why", "chosen": "so", "rejected": "no"},
         {"system": "be kind", "prompt": "\n\nHuman: why\n\nAssistant:", "chosen": "so",
          "rejected": "no"},
     ],
@@ -297,6 +323,32 @@ RULE = {"role": "system", "content": "be kind"}
 def test_what_stands_beside_a_pair_is_not_lost(fields):
     asked = (Message("system", "be kind"), Message("user", "why"))
     assert preference_of(Row("there", fields)) == ("there", asked, "so", "no")
+
+
+def test_earlier_exchanges_beside_a_pair_are_not_lost():
+    fields = {"instruction": "why", "history": [["hi", "ho"]], "chosen": "so", "rejected": "no"}
+    asked = (*(Message(*turn) for turn in TALK), Message("user", "why"))
+    assert preference_of(Row("there", fields)) == ("there", asked, "so", "no")
+
+
+def test_a_prompt_that_is_not_the_replies_own_is_named():
+    """It was learned as two questions one after the other."""
+    fields = {"prompt": "why ", "chosen": [USER, GOOD], "rejected": [USER, BAD]}
+    with pytest.raises(InputError, match="there: the prompt is not the one in chosen and rejected"):
+        preference_of(Row("there", fields))
+
+
+def test_a_pair_with_an_empty_reply_is_no_pair(tmp_path):
+    """An end of turn and nothing else was learned as the better reply."""
+    tokenizer = Tokenizer.train(["a"], 261, ROLES)
+    path = tmp_path / "a.jsonl"
+    rows = [("", "no"), ("so", " "), ("so", "no")]
+    path.write_text("\n".join(json.dumps({"prompt": "a", "chosen": c, "rejected": r})
+                              for c, r in rows))  # fmt: skip
+    with pytest.raises(InputError, match=r"line 1: the prompt or a reply is empty; .*line 2"):
+        read_pairs(path, TEMPLATES["roles"], tokenizer)
+    found = read_pairs(path, TEMPLATES["roles"], tokenizer, skip_bad=True)
+    assert (len(found.pairs), found.n_bad) == (1, 2)
 
 
 def test_a_system_text_beside_a_prompt_and_its_completion():

@@ -54,6 +54,10 @@ ROW: dict[str, Callable[[str, str, str], dict[str, object]]] = {
     },
     "messages": lambda a, s, w: {"messages": turns(a, s)},
     "our turns": lambda a, s, w: {"turns": turns(a, s, text="text")},
+    "orca": lambda a, s, w: {"id": 1, "system_prompt": "", "question": a, "response": s},
+    "answers": lambda a, s, w: {"question": a, "answer": s},
+    "responses": lambda a, s, w: {"prompt": a, "response": s},
+    "input and output": lambda a, s, w: {"input": a, "output": s},
     "completion": lambda a, s, w: {"prompt": a, "completion": s},
     "completion in turns": lambda a, s, w: {
         "prompt": turns(a, s)[:1], "completion": reply(s)
@@ -64,6 +68,7 @@ ROW: dict[str, Callable[[str, str, str], dict[str, object]]] = {
     },
     "pairs of conversations": lambda a, s, w: {"chosen": turns(a, s), "rejected": turns(a, w)},
     "pairs of Orca's": lambda a, s, w: {"system": "", "question": a, "chosen": s, "rejected": w},
+    "pairs of Orca's, by argilla": lambda a, s, w: {"input": a, "chosen": s, "rejected": w},
     "pairs of hh": lambda a, s, w: {
         f"{side}": f"\n\nHuman: {a}\n\nAssistant: {text}"
         for side, text in (("chosen", s), ("rejected", w))
@@ -142,7 +147,7 @@ def test_every_cell_gives_the_same_rows(tmp_path, name):
 def test_nothing_is_left_out():
     assert {*FORMATS, ".parquet"} == set(ROWS)
     assert len(CELLS) == 100
-    assert len(ROW) * (len(CELLS) + 1) == 1414
+    assert len(ROW) * (len(CELLS) + 1) == 1919
     made = [set(row("a", "b", "c")) for row in ROW.values()]
     shown = {shape.keys for shape in SHAPES if any(set(shape.keys) <= keys for keys in made)}
     # One conversation, by a name that is not its plural, is the one that is not shown.

@@ -25,9 +25,14 @@ def test_a_page_is_what_its_generator_writes(name: str) -> None:
     assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == made
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/inspect.md", "docs/taps.md"])
-def test_python_examples_run_and_say_what_they_claim(page: str) -> None:
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/conversations.md", "docs/inspect.md", "docs/taps.md"]
+)
+def test_python_examples_run_and_say_what_they_claim(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert blocks(page)
+    monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
     for block in blocks(page):
         for line in re.finditer(r"^(?!\s)(.+?)\s+# => (.+)$", block, flags=re.MULTILINE):

@@ -290,10 +290,73 @@ def test_a_picture_is_checked_when_it_is_made(wrong):
 def test_numbers_in_words():
     assert " ".join(map(written, (0.0, -0.001, -2.5, np.nan, -np.inf))) == "0.00 0.00 −2.50 · −∞"
     assert [written(x, "signed", 1) for x in (3.0, -3.0, 0.0)] == ["+3.0", "−3.0", "0.0"]
-    assert " ".join(map(percent, (0, 1e-9, 0.5, 0.99999, 1, -0.2))) == (
-        "0.0% <0.1% 50.0% >99.9% 100.0% −20.0%"
-    )
     assert [written(n, "bytes") for n in (12, 1536)] == ["12 bytes", "1.5 KiB"]
+
+
+@pytest.mark.parametrize(
+    ("share", "text", "whole"),
+    [
+        (0, "0%", "0%"),
+        (1e-9, "<0.0001%", "<1%"),
+        (4.2e-6, "0.0004%", "<1%"),
+        (0.0003, "0.03%", "<1%"),
+        (0.00096, "0.1%", "<1%"),
+        (0.0051, "0.5%", "1%"),
+        (0.125, "12.5%", "13%"),
+        (0.0625, "6.3%", "6%"),
+        (0.5, "50.0%", "50%"),
+        (0.9951, "99.5%", ">99%"),
+        (0.9994, "99.94%", ">99%"),
+        (0.999989, "99.999%", ">99%"),
+        (1 - 1e-12, ">99.9999%", ">99%"),
+        (1, "100%", "100%"),
+        (-0.2, "−20.0%", "−20%"),
+        (-1e-9, "<0.0001%", "<1%"),
+        (2.5, "250.0%", "250%"),
+        (np.nan, "·", "·"),
+    ],
+)
+def test_percents(share, text, whole):
+    assert percent(share) == text
+    assert percent(share, whole=True) == whole
+
+
+SHARES = sorted(
+    {
+        0.0, 1.0, 0.125, 0.0625, 1.5, 12.25,
+        *(float(x) for x in 10.0 ** RNG.uniform(-9, 0, 400)),
+        *(float(1 - x) for x in 10.0 ** RNG.uniform(-9, 0, 400)),
+        *(float(np.float32(x)) for x in RNG.uniform(0, 3, 400)),
+        *(n / 1000 for n in range(1001)),
+        *(bound + step for bound in (0.00095, 0.000095, 0.0000095, 0.000001, 0.5, 0.999)
+          for step in (-1e-12, 0.0, 1e-12)),
+    }
+)  # fmt: skip
+
+
+def test_a_percent_is_near_what_it_says_and_never_all_or_nothing():
+    for share in SHARES:
+        text = percent(share)
+        bound, digits = text.lstrip("<>").rstrip("%"), text.partition(".")[2].rstrip("%")
+        assert "e" not in text
+        if text[0] == "<":
+            assert 0 < share < 1.0001e-6
+        elif text[0] == ">":
+            assert 1 - 1.0001e-6 < share < 1
+        else:
+            assert float(bound) == pytest.approx(100 * share, abs=0.51 * 10 ** -len(digits))
+            assert (float(bound) in (0, 100)) == (share in (0, 1)), text
+        assert percent(-share) == (text if share == 0 or text[0] == "<" else f"−{text}")
+    assert percent(1e30)[:2] == "10"  # of any size
+
+
+def test_a_page_writes_the_same_percents():
+    shares = [sign * share for share in SHARES for sign in (1, -1)]
+    script = web.joined("picture/notation.js") + (
+        '\nconst { written } = modules["picture/notation.js"];'
+        f"\nconsole.log(JSON.stringify({json.dumps(shares)}.map((x) => written(x, 'percent'))));"
+    )
+    assert json.loads(node(script)) == [percent(share) for share in shares]
 
 
 # Marks in a terminal
@@ -310,6 +373,36 @@ def test_bars_are_as_long_as_their_values():
     assert lines[2].rindex("█") == axis - 1  # negative ones end where the others begin
     assert printed(Bars(labels=(), values=np.zeros(0))) == ""
     assert "·" in printed(Bars(labels=("x",), values=np.array([np.nan])))
+
+
+def test_numbers_of_a_table_stand_to_the_right():
+    table = Table(
+        columns=("word", "n", "share"), rows=(("a", "1,024", "<0.0001%"), ("b", "8", "−3%"))
+    )
+    assert table.numbers == (False, True, True)
+    assert table.to_dict()["numbers"] == [False, True, True]
+    assert printed(table, 40).splitlines() == [
+        "word      n     share",
+        "a     1,024  <0.0001%",
+        "b         8       −3%",
+    ]
+    assert replace(table, rows=()).numbers == (False, False, False)
+    assert replace(table, rows=(("1", "#7", "-"),)).numbers == (True, False, False)
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 60])
+def test_a_table_too_wide_goes_on_below_itself(width):
+    """Nothing is cut as long as the numbers and headings leave some room."""
+    words = "once upon a time there was a 字 and a supercalifragilistic"
+    table = Table(columns=("text", "n", "what"), rows=((words, "99.9992%", "x y"), ("a", "8", "b")))
+    lines = printed(table, width).splitlines()
+    assert all(cell_len(line) <= width for line in lines)
+    assert "…" not in "".join(lines)
+    told = "".join("".join(lines).split())
+    assert all(character in told for character in words if character != " ")
+    assert "99.9992%" in told
+    if width >= 40:
+        assert {*words.split()[:9]} <= set(" ".join(lines).split())
 
 
 def test_heat_colours_follow_the_values():

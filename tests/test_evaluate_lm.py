@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pellucid.errors import InputError
 from pellucid.evaluate import lambada, perplexity
 from support.models import lively_gpt
 from support.skips import needs
@@ -198,6 +199,8 @@ def test_settings_of_sampling(both):
         ours.generate_until(asked((SHORT, {"max_tokens": 1, "num_beams": 4, "typical_p": 1})))
     with pytest.warns(UserWarning, match="temperature of 0"):
         ours.generate_until(asked((SHORT, {"max_tokens": 1, "do_sample": True, "temperature": 0})))
+    with pytest.raises(InputError, match="do_sample must be true or false, not 'False'"):
+        ours.generate_until(asked((SHORT, {"max_tokens": 1, "do_sample": "False"})))
     total = {"max_length": 5 + len(ours.gpt.encode(SHORT))}
     five = ours.gpt.generate(SHORT, max_tokens=5, greedy=True).text
     assert ours.generate_until(asked((SHORT, total))) == [five]

@@ -11,6 +11,7 @@ import pytest
 
 from pellucid.errors import InputError, PellucidError
 from pellucid.evaluate import blimp, hellaswag, lambada, perplexity
+from pellucid.evaluate.files import score_file
 from pellucid.sampling import log_softmax
 from support.models import lively_gpt
 from support.program import invoke
@@ -259,3 +260,20 @@ def test_mistakes_are_one_line(folder, name, content, arguments, said):
     done = run(*kind, path, *rest, "--model", folder / "model")
     assert isinstance(done.exception, PellucidError) or done.exit_code == 2
     assert re.search(said, f"{done.output} {done.exception}")
+
+
+def test_settings_without_effect_are_refused(tmp_path):
+    pair = {"sentence_good": "a b", "sentence_bad": "b a"}
+    (tmp_path / "blimp.jsonl").write_text(json.dumps(pair) + "\n")
+    (tmp_path / "lambada.txt").write_text("the cat\nthe mat\n")
+    gpt, _ = lively_gpt()
+    for kind, file, idle in (
+        ("blimp", "blimp.jsonl", {"text_field": "x"}),
+        ("blimp", "blimp.jsonl", {"split_at": "line"}),
+        ("lambada", "lambada.txt", {"split_at": "blank"}),
+        ("lambada", "lambada.txt", {"turns_field": "x"}),
+    ):
+        (name,) = idle
+        with pytest.raises(InputError, match=f"{name} has no effect on {kind}"):
+            score_file(gpt, tmp_path / file, kind, **idle)
+    assert score_file(gpt, tmp_path / "lambada.txt", "lambada", split_at="line")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ import pytest
 from pellucid import checkpoint, load
 from pellucid.data.corpus import open_corpus
 from pellucid.data.prepare import write_corpus
-from pellucid.errors import CheckpointError, InputError
+from pellucid.errors import CheckpointError, InputError, TokenizerError
 from pellucid.hparams import HParams
 from pellucid.sampling import log_softmax
-from pellucid.tokenizer import Tokenizer
+from pellucid.tokenizer import Added, IdsOnly, Rules, Tokenizer
 from pellucid.tokenizer.bpe import byte_symbols
+from pellucid.tokenizer.rules import DIGIT, DIGITS, GPT2, SPACE
 from pellucid.weights import initialise
 from support.program import invoke
 from support.skips import needs
@@ -82,6 +84,175 @@ def test_ids_and_the_order_of_merges_count():
     again = Tokenizer(dict(reversed(vocab.items())), [("a", "b"), ("b", "c")])
     assert again.fingerprint() == plain.fingerprint()
     assert len({t.fingerprint() for t in (plain, other, swapped, bytes_swapped)}) == 4
+
+
+# Rules: one that differs, and a text whose ids differ with it (None: only what ids mean)
+
+BYTES = {symbol: i for i, symbol in enumerate(byte_symbols())}
+MERGED = BYTES | {
+    "ab": 256,
+    "<s>": 257,
+    "</s>": 258,
+    "<mask>": 259,
+    "12": 260,
+    "bĠ": 261,
+    "ĠĠ": 262,
+}
+PLAIN_MASK = Added(id=259, special=False)
+DIFFERENT = {
+    "begin": (Rules(begin=(257,)), Rules(), "a"),
+    "another begin": (Rules(begin=(257,)), Rules(begin=(258,)), "a"),
+    "end": (Rules(end=(258,)), Rules(), "a"),
+    "begin for end": (Rules(begin=(258,)), Rules(end=(258,)), "a"),
+    "a space first": (Rules(steps=(SPACE, GPT2)), Rules(), "a"),
+    "digit by digit": (Rules(steps=(DIGIT, GPT2)), Rules(steps=(DIGITS, GPT2)), "a 12"),
+    "the order of steps": (
+        Rules(steps=(DIGITS, GPT2)),
+        Rules(steps=(GPT2, DIGITS)),
+        "a  1",
+    ),
+    "no split": (Rules(steps=()), Rules(), "b b"),
+    "added": (Rules(added={"<mask>": PLAIN_MASK}), Rules(), "<mask>"),
+    "added as another id": (
+        Rules(added={"<mask>": PLAIN_MASK}),
+        Rules(added={"<s>": Added(id=257, special=False)}),
+        "<mask>",
+    ),
+    **{
+        flag: (
+            Rules(added={"<mask>": replace(PLAIN_MASK, **{flag: True})}),
+            Rules(added={"<mask>": PLAIN_MASK}),
+            "a <mask> b x<mask>x",
+        )
+        for flag in ("lstrip", "rstrip", "single_word")
+    },
+    "special or not": (
+        Rules(added={"<mask>": Added(id=259, lstrip=True)}),
+        Rules(added={"<mask>": replace(PLAIN_MASK, lstrip=True)}),
+        "<mask>",
+    ),
+    "which of two is looked for first": (
+        Rules(added={"<mask>": PLAIN_MASK, "</s>": Added(id=258, special=False, rstrip=True)}),
+        Rules(
+            added={
+                "<mask>": replace(PLAIN_MASK, normalized=True),
+                "</s>": Added(id=258, special=False, rstrip=True),
+            }
+        ),
+        None,
+    ),
+}  # fmt: skip
+
+
+def ruled(rules: Rules, special: tuple[str, ...] = ()) -> Tokenizer:
+    return Tokenizer(
+        MERGED,
+        [("a", "b"), ("1", "2"), ("b", "Ġ"), ("Ġ", "Ġ")],
+        {text: MERGED[text] for text in special},
+        rules,
+    )
+
+
+@pytest.mark.parametrize("case", DIFFERENT)
+def test_one_rule_makes_another_tokenizer(case, tmp_path):
+    *sides, text = DIFFERENT[case]
+    one, other = map(ruled, sides)
+    if text is not None:
+        ids = [each.framed(each.encode(text)) for each in (one, other)]
+        assert ids[0] != ids[1]
+    assert one.fingerprint() != other.fingerprint()
+    for number, each in enumerate((one, other)):  # and both stay who they are through their files
+        if not each.rules.plain:
+            (tmp_path / str(number)).mkdir()
+            each.save(tmp_path / str(number))
+            assert Tokenizer.from_folder(tmp_path / str(number)).fingerprint() == each.fingerprint()
+
+
+@pytest.mark.parametrize("steps", [("words",), (SPACE, DIGITS), (SPACE, DIGIT, GPT2)])
+def test_steps_that_no_file_can_hold_are_refused(steps):
+    with pytest.raises(TokenizerError, match="step"):
+        Rules(steps=steps)
+
+
+SAME = {
+    "the order in which they are listed": (
+        Rules(added={"<mask>": PLAIN_MASK, "<s>": Added(id=257, lstrip=True)}),
+        Rules(added={"<s>": Added(id=257, lstrip=True), "<mask>": PLAIN_MASK}),
+    ),
+    "normalized, where nothing overlaps": (
+        Rules(added={"<mask>": replace(PLAIN_MASK, normalized=True)}),
+        Rules(added={"<mask>": PLAIN_MASK}),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_what_changes_no_ids_makes_no_other_tokenizer(case):
+    one, other = map(ruled, SAME[case])
+    text = "x <mask> <s> ab <mask><s>"
+    assert one.encode(text, ["<s>"][: len(one.special_tokens)]) == other.encode(
+        text, ["<s>"][: len(one.special_tokens)]
+    )
+    assert one.fingerprint() == other.fingerprint()
+
+
+def test_a_special_token_is_one_however_it_is_named():
+    by_rule = ruled(Rules(added={"<s>": Added(id=257)}))
+    by_name = ruled(Rules(), special=("<s>",))
+    assert by_rule.encode("a<s>", ["<s>"]) == by_name.encode("a<s>", ["<s>"])
+    assert by_rule.fingerprint() == by_name.fingerprint() != ruled(Rules()).fingerprint()
+
+
+def test_two_tokens_of_the_same_bytes():
+    """Which of them a text becomes is not to be seen in the bytes."""
+    made = "".join(byte_symbols()[byte] for byte in "日".encode()[:2])
+    whole = made + byte_symbols()["日".encode()[2]]
+    merges = [tuple(made), (made, whole[2])]
+    twins = [
+        Tokenizer(BYTES | {made: 256, whole: 257, "日": 258}, merges),
+        Tokenizer(BYTES | {made: 256, whole: 258, "日": 257}, merges),
+    ]
+    assert [each.encode("日") for each in twins] == [[257], [258]]
+    assert {each.decode([token]) for each in twins for token in (257, 258)} == {"日"}
+    assert twins[0].fingerprint() != twins[1].fingerprint()
+
+
+def test_ids_without_a_tokenizer_are_as_many_as_they_are():
+    assert IdsOnly(9, "a").fingerprint() == IdsOnly(9, "b").fingerprint()
+    assert IdsOnly(9, "a").fingerprint() != IdsOnly(10, "a").fingerprint()
+
+
+def test_a_fingerprint_of_before_rules_were_hashed_one_by_one(folder, tokenizer):
+    """What has no rules of its own keeps the one it had. A corpus is known by its files too."""
+    pinned = "9d9f5c0384924de407367b9e0a9b02067937b21b7a48e686f805d661c37af684"
+    assert Tokenizer.train(TEXTS * 3, 290, ROLES).fingerprint() == pinned
+    begin = Rules(begin=(tokenizer.end_of_text,))
+    vocab, merges, special = tables_of(tokenizer, folder / "T")
+    write_corpus(
+        [folder / "texts.jsonl"],
+        folder / "ruled",
+        tokenizer=Tokenizer(vocab, merges, special, begin),
+    )
+    corpus = open_corpus(folder / "ruled")
+    now = corpus.fingerprint()
+    corpus.card["tokenizer"]["fingerprint"] = "0" * 64
+    assert corpus.tokenizer().rules == begin
+    assert corpus.fingerprint() != now
+    path = folder / "ruled" / "tokenizer" / "tokenizer_config.json"
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(InputError, match="is not the tokenizer that made the ids"):
+        corpus.tokenizer()
+
+
+def tables_of(tokenizer: Tokenizer, folder):
+    folder.mkdir()
+    tokenizer.save(folder)
+    lines = (folder / "merges.txt").read_text("utf-8").splitlines()[1:]
+    return (
+        json.loads((folder / "vocab.json").read_text("utf-8")),
+        [tuple(line.split(" ")) for line in lines],
+        dict(tokenizer.special_tokens),
+    )
 
 
 # Corpora and models
@@ -210,6 +381,16 @@ def test_a_base_that_changed_is_said_and_the_run_goes_on_as_it_was(folder, token
     refused = invoke("merge", folder / "M", folder / "lora/straight/adapter", folder / "merged")
     assert isinstance(refused.exception, CheckpointError)
     assert "trained on other weights" in str(refused.exception)
+    # The command that it names merges what the run has kept of its base.
+    command = str(refused.exception).rpartition("Its run has kept it: ")[2]
+    assert command.startswith(f"pellucid merge {folder / 'lora/straight/checkpoints'}")
+    assert invoke(*command.split()[1:]).exit_code == 0
+    merged, made = (checkpoint.load(folder / name) for name in ("merged", "lora/straight/model"))
+    for name, values in made.tensors.items():
+        np.testing.assert_allclose(merged.tensors[name], values, atol=1e-6)
+    shutil.rmtree(folder / "lora/straight/checkpoints")
+    refused = invoke("merge", folder / "M", folder / "lora/straight/adapter", folder / "again")
+    assert str(refused.exception).endswith("give the checkpoint that its run started from")
 
 
 def test_an_adapter_is_not_merged_under_another_tokenizer(folder):

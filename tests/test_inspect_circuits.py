@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from pellucid.checkpoint import Roles
 from pellucid.errors import InputError
 from pellucid.inspect import (
     ablate,
@@ -17,7 +18,16 @@ from pellucid.inspect import (
     why,
 )
 from pellucid.visible import quoted
-from support.circuits import DUPLICATE, FIRST, IDLE, INDUCTION, PREVIOUS, SELF, induction_gpt
+from support.circuits import (
+    DUPLICATE,
+    FIRST,
+    IDLE,
+    INDUCTION,
+    PREVIOUS,
+    SELF,
+    induction_gpt,
+    random_gpt,
+)
 from support.skips import BACKENDS
 
 TEXT = "abcdefabc"  # → d
@@ -59,6 +69,22 @@ def test_every_planted_head_gets_its_label_and_no_other(gpt):
 
 def test_labels_do_not_hang_on_the_seed(gpt):
     assert {head_labels(gpt, seed=seed).of("induction") for seed in range(5)} == {(INDUCTION,)}
+
+
+@pytest.mark.parametrize("bos", [None, 3])
+def test_its_texts_begin_as_the_models_do(bos):
+    """Each with the model's bos; without one, and without an end of text, with anything."""
+    gpt = random_gpt()
+    gpt.roles = Roles(bos=bos)
+    plain, begun = gpt.forward, []
+    gpt.forward = lambda ids, *rest, **more: (
+        begun.append(np.asarray(ids)) or plain(ids, *rest, **more)
+    )
+    head_labels(gpt)
+    rows = np.concatenate([np.atleast_2d(ids) for ids in begun])
+    assert len(rows) >= 4
+    assert (rows[:, 0] == bos).all() == (bos is not None)
+    assert bos not in rows[:, 1:]
 
 
 @pytest.mark.parametrize("how", ["zero", "mean", "resample"])
@@ -122,7 +148,7 @@ def test_why(gpt):
     assert f"would have said {quoted(found.without_heads.after[0].text)}" in named
     lead = found.attribution
     assert (
-        f"leads {quoted(lead.versus)} by {lead.logit:.1f}; "
+        f"leads {quoted(lead.versus)} by {lead.logit:.2f}; "
         "most in its favour write head 2 of layer 1 (+" in parts
     )
     assert layers.endswith("“d” leads from layer 1 on.")

@@ -131,6 +131,7 @@ def test_every_verb_writes_one_page_that_fetches_nothing(arguments, tmp_path):
     assert whole.startswith("<!DOCTYPE html>")
     assert whole.rstrip().endswith("</html>")
     assert "default-src 'none'" in whole
+    assert '"subtitle":"model talk"' in whole
     assert "http" not in whole.replace('http-equiv="Content-Security-Policy"', "")
     assert not re.search(
         r"<(link|img|iframe|object|embed)\b|<script[^>]* src=|@import|url\(", whole
@@ -147,7 +148,7 @@ def test_a_page_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
         write(path, content[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(document, "document", lambda sections, title: "<!doctype html>")
+    monkeypatch.setattr(document, "document", lambda *_, **names: "<!doctype html>")
     monkeypatch.setattr(Path, "write_bytes", full)
     path = tmp_path / "page.html"
     path.write_text("what was there")

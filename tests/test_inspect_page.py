@@ -138,13 +138,39 @@ def test_lens_cells_are_the_probabilities(browser, found) -> None:
     finding = found["LogitLens"]
     driver = browser.show(page(finding))
     browser.wait("document.querySelectorAll('.lenscell').length > 0")
-    top = np.exp(finding.top_logprobs[::-1, :, 0]).T.ravel()  # column by column, output on top
+    top = np.exp(finding.top_logprobs[:, :, 0]).T.ravel()  # column by column, as in a terminal
     assert data_values(driver, ".lenscell") == pytest.approx(top.tolist(), abs=1e-6)
     last = np.exp(finding.top_logprobs[-1, -1])
     assert data_values(driver, ".detail li") == pytest.approx(last.tolist(), abs=1e-6)
     driver.execute_script("document.querySelectorAll('.choice button')[4].click()")
-    own = np.exp(finding.target_logprobs[::-1]).T.ravel()
+    own = np.exp(finding.target_logprobs).T.ravel()
     assert data_values(driver, ".lenscell") == pytest.approx(own.tolist(), abs=1e-6)
+    browser.check()
+
+
+def test_tables_on_a_phone_scroll_inside_themselves(browser, found) -> None:
+    """Numbers to the right, as in a terminal; nothing cut, and the followed row keeps its name."""
+    driver = browser.show(page(found["Walk"], subtitle="model talk"))
+    assert driver.execute_script("return document.querySelector('.subtitle').innerText") == (
+        "model talk"
+    )
+    size = {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    tables = driver.execute_script(
+        "return [...document.querySelectorAll('table.table')].map(t => { const s = t.parentElement;"
+        "s.scrollLeft = 1e6; const end = t.getBoundingClientRect().right; "
+        "const name = t.querySelector('tbody th'); return {"
+        "over: s.scrollWidth > s.clientWidth, scrolls: getComputedStyle(s).overflowX, "
+        "inside: s.getBoundingClientRect().right <= innerWidth && end <= innerWidth, "
+        "named: !name || name.getBoundingClientRect().left >= 0, "
+        "cells: [...t.querySelectorAll('td')].filter(c => /^[<>]?[−+]?[\\d,.]+%?$/.test("
+        "c.textContent)).map(c => getComputedStyle(c).textAlign)}; })"
+    )
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert any(table["over"] for table in tables)
+    for table in tables:
+        assert (table["scrolls"], table["inside"], table["named"]) == ("auto", True, True)
+        assert set(table["cells"]) <= {"right"}
     browser.check()
 
 
@@ -227,6 +253,13 @@ def test_trace_values_and_statistics(browser, found) -> None:
         low, mean, high, _ = map(float, text.split(","))
         expected = (finite.min(), finite.mean(dtype=np.float64), finite.max())
         assert (low, mean, high) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    # A pattern is on a scale from 0; what has signs, around it.
+    for name, low in (("blocks.0.attn.pattern", "0"), ("blocks.0.attn.q", "−")):
+        of = f"details[data-name='{name}']"
+        driver.execute_script(f'document.querySelector("{of}").open = true')
+        browser.wait(f'document.querySelector("{of} .legend span") !== null')
+        legend = driver.execute_script(f'return document.querySelector("{of} .legend").innerText')
+        assert legend.startswith(low)
     browser.check()
 
 

@@ -160,7 +160,7 @@ def test_lens_prints_tokens_with_their_probabilities(talk):
     for layer, line in enumerate(rows(printed(found), r"(embed|L\d)")):
         for at in range(2):
             assert found.top_tokens[layer][at][0].strip()[:5] in line
-            assert percent(math.exp(found.top_logprobs[layer, at, 0])) in line
+            assert percent(math.exp(found.top_logprobs[layer, at, 0]), whole=True) in line
 
 
 def test_why_begins_with_its_sentences(talk):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,8 +15,11 @@ import pytest
 from pellucid.backend import get_backend
 from pellucid.checkpoint import contents
 from pellucid.cli import memory
+from pellucid.cli.verbs import EXAMPLES, VERBS
 from pellucid.session import editor
-from support.program import process, python
+from support.docs_commands import NEEDS_TORCH, Command, Desk
+from support.program import ended, process, python, terminal
+from support.skips import NEEDS, only_with
 
 ENCODINGS = {
     "ascii": {"PYTHONIOENCODING": "ascii"},
@@ -24,56 +28,118 @@ ENCODINGS = {
 }
 TALK = ["--model", "talk"]
 TEXT = "The power clapper"
-COMMANDS = [
+ODD = "é 字"  # all that the window of `talk` has room for
+OF_A_TEXT = (
+    "attention", "attribute", "gradients", "lens", "sweep", "trace", "view", "walk", "why",
+)  # fmt: skip
+MORE = [
     ["--help"],
-    ["talk"],
-    ["walk", TEXT],
     ["models"],
     ["models", "talk"],
     ["tokens", "é → 🎉 \x1b[0m", *TALK, "--merges"],
-    ["generate", TEXT, *TALK],
-    ["view", TEXT, *TALK],
-    ["lens", TEXT, *TALK],
-    ["why", TEXT, *TALK],
-    ["attention", TEXT, *TALK],
-    ["attribute", TEXT, *TALK],
-    ["sweep", TEXT, *TALK],
+    ["generate", "é", *TALK, "--greedy"],
     ["neighbours", " power", *TALK],
+    ["patch", ODD, "è 字", *TALK],
+    ["steer", "é", "--towards", "ü", *TALK, "--max-tokens", "1"],
+    ["ablate", ODD, "--head", "1.0", *TALK],
+    *([verb, ODD, *TALK] for verb in OF_A_TEXT),
+    ["walk", ODD, *TALK, "--html", "é.html"],
+    ["why", "é", "--chat"],
 ]
-# All in one process: each prints its exit code to standard error, where a traceback would come too.
+PROMPT = r"\x1b\[\?2004h"  # the line editor takes a paste: it waits
+# All in one process, their words as a shell hands them over: each prints its exit code to
+# standard error, where a traceback would come too.
 DRIVER = """
-import json, sys
+import json, os, sys
 from pellucid.cli import main
-for arguments in json.loads(sys.argv[1]):
-    sys.argv = ["pellucid", *arguments]
+for arguments in json.loads(os.fsencode(sys.argv[1])):
+    sys.argv = ["pellucid", *(os.fsdecode(each.encode()) for each in arguments)]
     try:
         main()
         code = 0
     except SystemExit as end:
         code = end.code or 0
-    print("exit code", code, arguments[0], file=sys.stderr)
+    print("exit code", code, *arguments[:1], file=sys.stderr)
 """
 
 
+@pytest.fixture(scope="module")
+def every_verb(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
+    """A folder, and a command of each verb that runs in it: the example of its help."""
+    folder = tmp_path_factory.mktemp("verbs")
+    desk, before = Desk(folder=folder), Path.cwd()
+    os.chdir(folder)
+    try:
+        verbs = [verb for verb in VERBS if verb not in NEEDS_TORCH or NEEDS["torch"].here()]
+        examples = [desk.words(Command(page="", text=EXAMPLES[verb])) for verb in verbs]
+    finally:
+        os.chdir(before)
+    return folder, examples
+
+
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_an_output_without_our_glyphs(name: str, tmp_path: Path) -> None:
-    environment = os.environ | {"COLUMNS": "100"} | ENCODINGS[name]
-    commands = json.dumps(COMMANDS)
-    plain = python(DRIVER, commands, env=environment, text=False, cwd=tmp_path)
-    told = plain.stderr.decode("ascii", "replace").splitlines()
-    codes = [line for line in told if line.startswith("exit code")]
-    assert codes == [f"exit code 0 {command[0]}" for command in COMMANDS], told
-    shown = plain.stdout.decode("cp1252" if name == "cp1252" else "utf-8")
-    assert "The_" in shown or "_power" in shown  # ␣ elsewhere
-    # The columns stay where they are: each line is as long as where every glyph can be printed.
-    glyphs = python(
-        DRIVER, commands, env=environment | {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"},
-        encoding="utf-8", cwd=tmp_path,
+def test_no_verb_fails_where_an_encoding_lacks_our_glyphs(
+    name: str, every_verb: tuple[Path, list[list[str]]], tmp_path: Path
+) -> None:
+    folder, examples = every_verb
+    here = shutil.copytree(folder, tmp_path / "here")
+    commands = [*examples, *MORE]
+    done = python(
+        DRIVER, json.dumps(commands, ensure_ascii=False),
+        env=os.environ | {"COLUMNS": "100"} | ENCODINGS[name], text=False, cwd=here,
+        input="é 字\n".encode(),
     )  # fmt: skip
-    assert "␣" in glyphs.stdout
-    assert [len(line) for line in shown.splitlines()] == [
-        len(line) for line in glyphs.stdout.splitlines()
-    ]
+    told = done.stderr.decode("ascii" if name != "cp1252" else name).splitlines()
+    codes = [line for line in told if line.startswith("exit code")]
+    assert codes == [f"exit code 0 {command[0]}" for command in commands], told
+    assert not any("Traceback" in line for line in told)
+    # `generate` hands a pipe its text as it is, in UTF-8.
+    shown = done.stdout.decode("ascii" if name != "cp1252" else name, "replace")
+    assert "The_" in shown or "_power" in shown  # ␣ elsewhere
+    assert r"\u5b57" in shown
+    assert ("é" if name == "cp1252" else r"\xe9") in shown
+    assert r"|\x1b|" in shown
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_columns_stay_where_they_are(name: str, tmp_path: Path) -> None:
+    """Each line is as long as where every glyph can be printed, but for escapes and formulas."""
+    commands = [["talk"], *([verb, TEXT, *TALK] for verb in ("walk", "lens", "why", "sweep"))]
+    lines = []
+    for environment in (ENCODINGS[name], {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"}):
+        done = python(
+            DRIVER, json.dumps(commands), env=os.environ | {"COLUMNS": "100"} | environment,
+            text=False, cwd=tmp_path,
+        )  # fmt: skip
+        told = done.stdout.decode("cp1252" if environment is ENCODINGS["cp1252"] else "utf-8")
+        lines.append(told.splitlines())
+    assert any("␣" in line for line in lines[1])
+    for plain, glyphs in zip(*lines, strict=True):
+        assert len(plain) == len(glyphs) or set("√∞ᵀ") & set(glyphs), (plain, glyphs)
+
+
+@only_with("pexpect")
+@pytest.mark.parametrize("name", ["ascii", "no UTF-8 mode"])
+def test_a_terminal_without_our_glyphs(name: str, tmp_path: Path) -> None:
+    """The chat, its pictures and its walk."""
+    home = {"HOME": tmp_path, "XDG_CONFIG_HOME": tmp_path}
+    child = terminal("chat", *TALK, dimensions=(50, 100), **ENCODINGS[name], **home)
+    child.expect(PROMPT)
+    for typed, answer in (
+        ("The power clapper", "straight to jail"),
+        ("/tokens", "Tokens are shown"),
+        ("/walk", "12. Window full"),
+        ("/why", "Token 1 of"),
+        ("/set stop \u5b57", "stop"),
+        (f"/view {tmp_path}/\xe9.html", "html"),
+        ("/quit", None),
+    ):
+        child.send(typed + "\r")
+        if answer:
+            child.expect(answer)
+            child.expect(PROMPT)
+    assert ended(child) == 0
+    assert "Traceback" not in child.before
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
@@ -93,6 +159,21 @@ def test_a_text_of_the_shell_is_utf8_whatever_the_locale() -> None:
     done = process("tokens", text, *TALK, "--json", env=environment)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["text"] == text
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from pellucid.errors import InputError\n"
+        "from pellucid.files import new_file, new_folder\n"
+        "for name in (chr(0xe9), 'a' + chr(0)):\n"
+        "    for make in (new_file, lambda path: new_folder(Path(path), print)):\n"
+        "        try:\n"
+        "            with make(name): print('made')\n"
+        "        except InputError as error: print(str(error).count('its name'))\n"
+    )
+    done = python(code, env=os.environ | ENCODINGS["no UTF-8 mode"], cwd=tmp_path)
+    assert done.stdout.split() == ["1"] * 4, done.stderr
 
 
 def test_chat_reads_utf8_from_a_pipe() -> None:

@@ -8,6 +8,7 @@ from http.client import HTTPConnection
 
 import httpx
 import pytest
+
 from support.skips import needs
 
 needs("fastapi")

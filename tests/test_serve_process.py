@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from support.skips import needs
 
 needs("fastapi", "POSIX")
@@ -138,22 +139,24 @@ def test_it_drains_or_breaks_off(grace) -> None:
 
 
 def test_a_second_signal_does_not_wait() -> None:
-    with started("--grace", 3600) as program:
-        with httpx.stream("POST", f"{program.url}/v1/completions", json=LONG, timeout=60) as answer:
-            parts = answer.iter_text()
-            next(parts)
-            program.child.send_signal(signal.SIGTERM)
+    with (
+        started("--grace", 3600) as program,
+        httpx.stream("POST", f"{program.url}/v1/completions", json=LONG, timeout=60) as answer,
+    ):
+        parts = answer.iter_text()
+        next(parts)
+        program.child.send_signal(signal.SIGTERM)
 
-            def refused() -> bool:
-                try:
-                    return httpx.get(f"{program.url}/health").status_code == 503
-                except httpx.TransportError:
-                    return True
+        def refused() -> bool:
+            try:
+                return httpx.get(f"{program.url}/health").status_code == 503
+            except httpx.TransportError:
+                return True
 
-            eventually(refused)
-            program.child.send_signal(signal.SIGTERM)
-            assert program.child.wait(30) == 0
-            "".join(parts)
+        eventually(refused)
+        program.child.send_signal(signal.SIGTERM)
+        assert program.child.wait(30) == 0
+        "".join(parts)
 
 
 @pytest.mark.parametrize(

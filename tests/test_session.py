@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from pellucid.chat import Conversation
 from pellucid.errors import InputError
 from pellucid.session.commands import COMMANDS
+from pellucid.session.tokens import print_tokens
 from pellucid.session.writer import TAB, Writer
 from pellucid.visible import harmless
 from support.program import ended, terminal
@@ -80,11 +81,33 @@ def test_a_line_that_fits_is_left_as_it_is():
 # Commands
 
 
+def test_a_prompt_is_divided_between_its_tokens(talk):
+    narrow = screen(20)
+    reply = Conversation(talk, greedy=True).say("The power clapper went straight")
+    assert reply.text
+    print_tokens(narrow, talk.tokenizer, reply)
+    lines = text_of(narrow).splitlines()
+    assert all(len(line) <= 20 for line in lines)
+    lines = lines[: 1 + next(i for i, line in enumerate(lines) if "straight" in line)]
+    assert "".join(lines) == "prompt: The|␣power|␣clap|per|␣went|␣straight"
+    assert all(line.startswith("|") for line in lines[1:])
+
+
+def test_what_a_name_means_goes_on_below_itself():
+    console = screen(40)
+    Writer(console).entry("/set", "change a setting of the replies, such as temperature", 16)
+    assert text_of(console).splitlines() == [
+        "  /set             change a setting of",
+        "                   the replies, such as",
+        "                   temperature",
+    ]
+
+
 def test_help_is_the_table(talk):
     chat, printed = session(talk)
     chat.handle("/help")
     lines = printed().splitlines()
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 16
     for name, command in COMMANDS.items():
         usage = f"{name} {command.argument or ''}".strip()
         assert any(line.split("  ")[1] == usage and command.summary in line for line in lines)
@@ -439,6 +462,12 @@ def test_what_is_typed_while_a_reply_comes_is_neither_echoed_nor_taken(tmp_path)
     child.send("zzzz\r")
     child.expect(r"\(length\)")
     assert "zzzz" not in child.before
+    child.expect(r"\x1b\[0m>")
+    child.send("/why\r")  # nor while a command runs, which takes a second or more
+    child.expect("Token 1 of")
+    child.send("yyyy\r")
+    child.expect("On a page also")
+    assert "yyyy" not in child.before
     child.expect(r"\x1b\[0m>")
     child.send("/undo\r")
     child.expect("Taken back: Tell me a story")  # and not zzzz

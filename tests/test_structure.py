@@ -39,7 +39,10 @@ ROOMS: dict[str, set[str]] = {
         "sampling", "sequence", "taps", "tokenizer",
     },
     "transcript": {"errors", "files", "sequence", "tokenizer"},
-    "chat": {"errors", "generate", "gpt", "sequence", "taps", "template", "transcript"},
+    "chat": {
+        "errors", "generate", "gpt", "sequence", "taps", "template", "tokenizer", "transcript",
+    },
+    "conversations": {"chat", "errors", "files", "tokenizer", "transcript"},
     "inspect": {
         "backend", "draw", "errors", "generate", "gpt", "hparams", "model", "sampling", "sequence",
         "taps", "tokenizer", "visible",
@@ -50,17 +53,17 @@ ROOMS: dict[str, set[str]] = {
     },
     "evaluate": {"chat", "data", "errors", "gpt", "sampling", "template"},
     "session": {
-        "chat", "draw", "errors", "files", "generate", "gpt", "inspect", "sequence", "tokenizer",
-        "visible",
+        "chat", "conversations", "draw", "errors", "files", "generate", "gpt", "inspect",
+        "sequence", "tokenizer", "visible",
     },
     "serve": {
         "backend", "blocks", "chat", "checkpoint", "draw", "errors", "files", "generate", "gpt",
         "inspect", "model", "sampling", "sequence", "taps", "template", "tokenizer", "visible",
     },
     "cli": {
-        "chat", "checkpoint", "data", "draw", "embedded", "errors", "evaluate", "files", "generate",
-        "gpt", "hparams", "inspect", "sequence", "session", "tokenizer", "train", "transcript",
-        "visible",
+        "chat", "checkpoint", "conversations", "data", "draw", "embedded", "errors", "evaluate",
+        "files", "generate", "gpt", "hparams", "inspect", "sequence", "session", "tokenizer",
+        "train", "transcript", "visible",
     },
 }  # fmt: skip
 

@@ -297,6 +297,52 @@ def test_texts_begin_and_end_as_transformers_makes_them(
             assert again == theirs("the ab")["input_ids"]
 
 
+@pytest.mark.parametrize("said", [True, False, None])
+@pytest.mark.parametrize("level", [True, False])
+def test_a_space_before_a_text_is_as_the_library_has_it(
+    level: bool, said: bool | None, tmp_path: Path
+) -> None:
+    """A null beside tokenizer.json, or a class that does not look at add_prefix_space, took the
+    space away."""
+    transformers = needs("transformers")
+    theirs = base(pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=level))
+    theirs.save(str(tmp_path / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": said}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    loaded = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in ("the ab", " the", "12", ""):
+        ids = Tokenizer.from_folder(tmp_path).encode(text)
+        assert ids == theirs.encode(text).ids == loaded(text)["input_ids"]
+    config["tokenizer_class"] = "GPT2Tokenizer"  # which takes the configuration's word
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    ids = Tokenizer.from_folder(tmp_path).encode("the")
+    if said is None:  # transformers cannot load it
+        assert ids == theirs.encode("the").ids
+    else:
+        assert ids == transformers.AutoTokenizer.from_pretrained(tmp_path)("the")["input_ids"]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_the_file_whose_role_counts(listed: bool, tmp_path: Path) -> None:
+    """special_tokens_map.json and tokenizer_config.json name another bos."""
+    transformers = needs("transformers")
+    write_both(tmp_path, VOCAB, MERGES)
+    (tmp_path / "tokenizer.json").unlink()
+    config = {"tokenizer_class": "GPT2Tokenizer", "bos_token": "<s>", "unk_token": None,
+              "eos_token": "</s>", "add_bos_token": True}  # fmt: skip
+    if listed:
+        plain = dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word"), False)
+        config["added_tokens_decoder"] = {
+            str(VOCAB[t]): {"content": t, "special": True, **plain} for t in ("<s>", "</s>")
+        }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"bos_token": "</s>"}))
+    ours = Tokenizer.from_folder(tmp_path)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert ours.framed(ours.encode("the ab")) == theirs("the ab")["input_ids"]
+    assert ours.rules.begin == (BOS if listed else EOS,)
+
+
 def test_tokens_without_a_merge_only_decode(tmp_path: Path) -> None:
     vocab = VOCAB | {"Ġfoo": 265, "naïve!": 266, "not spelled": 267}
     theirs = base(model=BPE(vocab=vocab, merges=MERGES))

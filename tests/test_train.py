@@ -329,6 +329,24 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(corpus, tmp_p
     assert [report.step for report in trainer] == [5, 6]
 
 
+@pytest.mark.parametrize("gone", ["progress.json", "optimizer.safetensors", "model"])
+def test_a_checkpoint_without_one_of_its_files_is_written_again(corpus, tmp_path, gone):
+    """The run stopped each time it came to that step again."""
+    list(trainer_for(config(corpus, tmp_path)))
+    wanted = (tmp_path / "model" / "model.safetensors").read_bytes()
+    missing = tmp_path / "checkpoints" / "00000006" / gone
+    shutil.rmtree(missing) if missing.is_dir() else missing.unlink()
+    trainer = trainer_for(config(corpus, tmp_path))
+    assert [report.step for report in trainer] == [5, 6]
+    assert missing.exists()
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == wanted
+    (missing.parent / "notes.txt").write_text("mine")  # which no checkpoint of ours has
+    (missing.parent / "progress.json").unlink()
+    with pytest.raises(CheckpointError, match="is not a training checkpoint"):
+        list(trainer_for(config(corpus, tmp_path)))
+    assert (missing.parent / "notes.txt").exists()
+
+
 # B2: the disk is full
 
 

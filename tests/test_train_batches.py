@@ -125,8 +125,10 @@ def test_a_damaged_corpus_is_named(tmp_path, file, change, message):
         (corpus / file).unlink()
     else:
         (corpus / file).write_bytes(change)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         open_corpus(corpus)
+    assert str(corpus / (file if change is not None or file != "card.json" else "")) in str(error)
+    assert ("card.json is damaged" in str(error.value)) == (file == "card.json" and bool(change))
 
 
 # Rows that teach nothing

@@ -117,7 +117,7 @@ def test_texts_to_a_model_in_one_command(texts, tmp_path):
     assert "step 4 writes: The cat" in done.stderr
     assert "step 6 writes: The cat" in done.stderr
     assert f"pellucid chat --model {run / 'model'}" in done.stdout
-    assert f"pellucid eval TEXT --model {run / 'model'}" in done.stdout
+    assert f"pellucid eval text.txt --model {run / 'model'}" in done.stdout
     assert "held-out loss" in done.stdout
     assert "384" in done.stdout  # 6 steps of 4 rows of 16 tokens
     gpt = pellucid.load(run / "model")
@@ -141,6 +141,55 @@ def test_changed_texts_do_not_take_over_a_run(texts, tmp_path):
     refused = train(*asked, fails=True)
     assert isinstance(refused.exception, InputError)
     assert "other texts" in str(refused.exception)
+
+
+def test_a_corpus_is_not_taken_for_one_made_otherwise(texts, corpus, tmp_path):
+    """It was, and what was asked for now was passed over."""
+    talks = tmp_path / "talks.jsonl"
+    turns = [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "c d"}]
+    talks.write_text("".join(json.dumps({"messages": turns}) + "\n" for _ in range(40)))
+    runs = {"of texts": texts, "of talks": talks}
+    asked = ("--n-vocab", 300, "--seed", 1, *TINY, "--steps", 1)
+    for name, source in runs.items():
+        train(source, "--out", tmp_path / name, *asked)
+        shutil.rmtree(tmp_path / name / "checkpoints")
+        train(source, "--out", tmp_path / name, *TINY, "--steps", 1, "--seed", 1)  # nothing said
+
+    def refused(source, run, *more) -> str:
+        found = train(source, "--out", tmp_path / run, *TINY, "--steps", 1, *more, fails=True)
+        assert isinstance(found.exception, InputError)
+        return str(found.exception)
+
+    own = tmp_path / "of texts" / "corpus"
+    said = refused(texts, "of texts", "--n-vocab", 400, "--seed", 1)
+    assert said.startswith(f"{own} was made with --n-vocab 300, and 400 is asked for: ")
+    assert said.endswith(f"choose another --out, or remove {own} to have it made anew")
+    assert "--seed 1, and 0" in refused(texts, "of texts", "--n-vocab", 300)
+    said = refused(talks, "of talks", "--seed", 1, "--template", "plain")
+    assert "--template roles, and plain" in said
+    # A corpus of its own is told how to be made; its seed is none of the run's.
+    made = open_corpus(corpus).card["n_vocab"]
+    said = refused(corpus, "third", "--n-vocab", made + 1)
+    assert said.endswith(f"make another: pellucid data TEXTS OUT --n-vocab {made + 1}")
+    train(corpus, "--out", tmp_path / "third", *TINY, "--steps", 1, "--seed", 9)
+    said = refused(corpus, "fourth", "--n-vocab", made + 1, "--dry-run")
+    assert "was made with --n-vocab" in said
+    # A model that is started from has its own vocabulary, and its own shape.
+    model = tmp_path / "third" / "model"
+    more = ("--steps", 1, "--out", tmp_path / "fifth", "--start", model)
+    found = invoke("train", texts, *more, "--n-vocab", 300)
+    assert f"n_vocab is for a vocabulary to learn; {model} has its own" in str(found.exception)
+    found = invoke("train", corpus, *more, "--n-ctx", 8)
+    assert found.exit_code == 2
+    assert "--n-ctx is for fresh weights" in found.output
+    for task in ("talk", "--resume"):
+        found = invoke("train", task, *([tmp_path / "none"] * (task != "talk")), "--n-vocab", 300)
+        assert found.exit_code == 2
+
+
+def test_an_adapters_settings_need_an_adapter():
+    with pytest.raises(InputError, match="lora_alpha needs lora_rank"):
+        TrainConfig(corpus="a", out="b", start="c", lora_alpha=8.0)
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(corpus, tmp_path):
@@ -328,6 +377,16 @@ def test_a_log_that_is_damaged_ends_no_run(corpus, tmp_path, damage):
         (run / "log.jsonl").write_bytes(damage)
     assert "Goes on after step 3" in train("--resume", run).stderr
     assert [step["step"] for step in read_log(run)] == [4, 5, 6]
+
+
+def test_a_corpus_without_its_card_is_not_taken_for_texts(corpus, tmp_path):
+    run = tmp_path / "run"
+    own = shutil.copytree(corpus, tmp_path / "own")
+    train(own, "--out", run, *TINY, "--steps", 2, "--save-every", 2)
+    (own / "card.json").unlink()
+    for asked in (("--resume", run, "--steps", 4), (own, "--out", run, *TINY, "--steps", 4)):
+        refused = invoke("train", *asked)
+        assert f"{own} is no tokenised corpus (it has no card.json)" in str(refused.exception)
 
 
 def test_ctrl_c_in_a_terminal_and_a_narrow_one(corpus, tmp_path):

@@ -295,7 +295,8 @@ def test_a_stopped_run_goes_on_bitwise(started, tmp_path):
     again = trainer_for(config_of(started, tmp_path / "stopped"))
     assert again.step == 3
     assert first + [report.loss for report in again] == losses
-    for other in ({"lora_rank": 0}, {"lora_rank": 3}):
+    none = {"lora_rank": 0, "lora_alpha": 16.0, "lora_dropout": 0.0}
+    for other in (none, {"lora_rank": 3}):
         with pytest.raises(InputError, match="another lora_rank"):
             trainer_for(config_of(started, tmp_path / "stopped", **other))
     a, b = lora.matrices(straight.module), lora.matrices(again.module)

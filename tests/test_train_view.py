@@ -184,7 +184,7 @@ def test_a_terminal_gets_the_last_picture_and_its_notes():
             view.step(report(step))
         view.note("[bold]as it is[/bold]")
     printed = console.file.getvalue()
-    assert "5 of 5, 100 %" in printed
+    assert "5 of 5, 100%" in printed
     assert "[bold]as it is[/bold]" in printed
 
 

@@ -10,8 +10,11 @@ import pytest
 from rich.cells import cell_len
 
 from pellucid import inspect
+from pellucid.checkpoint import Roles
+from pellucid.draw.notation import percent
 from pellucid.draw.terminal import Drawing
 from pellucid.errors import InputError
+from pellucid.gpt import GPT
 from support import screen
 from support.program import process, run
 
@@ -129,7 +132,7 @@ def test_many_heads_and_a_long_text_fit_too(talk):
         for place in (0, 9, -1):
             text = printed(large, width, " power clap" * 15, layer=7, head=11, position=place)
             assert max(map(cell_len, text.splitlines())) <= width
-            assert len(text.splitlines()) < 600
+            assert len(text.splitlines()) < 700
 
 
 def test_ends_with_the_text_and_the_reason(talk):
@@ -186,7 +189,9 @@ def test_one_pass_and_one_generation(talk, monkeypatch):
 def test_html_is_the_walk_s_page(talk, tmp_path):
     path = tmp_path / "page.html"
     run("walk", TEXT, "--html", path, "--model", "talk")
-    assert path.read_text(encoding="utf-8") == inspect.page(inspect.walk(talk, TEXT), title=TEXT)
+    way = inspect.walk(talk, TEXT)
+    written = inspect.page(way, title=TEXT, subtitle="model talk")
+    assert path.read_text(encoding="utf-8") == written
 
 
 def test_mistakes_exit_2():
@@ -204,9 +209,22 @@ def test_probabilities_are_the_softmax_of_the_logits(talk):
     for token in np.argsort(-shares)[:8]:
         name = talk.tokenizer.decode([int(token)]).strip()
         row = next(line for line in lines if line[:1] == [f"␣{name}"] and "%" in line[1])
-        assert row[1] == f"{shares[token]:.4%}"
+        assert row[1] == percent(float(shares[token]))
 
 
 def test_says_which_positions_are_left_out(talk):
     assert "positions 1 to 3 of 4" in " ".join(printed(talk, 40).split())
     assert "positions 0" not in printed(talk, 100)
+
+
+def test_the_stop_tokens_are_those_that_end_a_text_of_the_model(talk):
+    """An ordinary token of its files ends it too, and then the special ones do not."""
+    roles = Roles(eos=(3, 70))
+    ended = GPT(talk.model, talk.tokenizer, template=talk.template, name="ended", roles=roles)
+    (words, _) = inspect.walk(ended, TEXT).steps[-1].words
+    names = [ended.tokenizer.piece(token).shown for token in (3, 70)]
+    assert words.endswith(f"its stop tokens are {', '.join(names)}.")
+    assert "<|endoftext|>" in inspect.walk(talk, TEXT).steps[-1].words[0]
+    many = Roles(eos=tuple(range(20)))
+    ended = GPT(talk.model, talk.tokenizer, name="many", roles=many)
+    assert inspect.walk(ended, TEXT).steps[-1].words[0].endswith(" and 8 more.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.draw.notation import head_name, percent
 from pellucid.draw.pictures import Distribution, Heads, Heat, Lens, Lines, Picture, Tabs
 from pellucid.draw.slides import Formula, Matrix, Table
 from pellucid.visible import visible
@@ -100,8 +101,11 @@ def _heads(picture: Heads) -> Iterator[str]:
         ["head", *(token(text) for text in picture.tokens[: here + 1])],
         [
             [
-                f"L{layer}H{head}",
-                *(f"{share:.0%}" for share in picture.pattern[i, j, here, : here + 1]),
+                head_name(layer, head),
+                *(
+                    percent(float(share), whole=True)
+                    for share in picture.pattern[i, j, here, : here + 1]
+                ),
             ]
             for i, layer in enumerate(picture.layers)
             for j, head in enumerate(picture.heads)
@@ -117,17 +121,13 @@ def _lens(picture: Lens) -> Iterator[str]:
         ["after", "would say", "probability"],
         [
             [
-                layer if layer == "embed" else f"layer {layer}",
+                layer if layer == "embed" else f"L{layer}",
                 token(picture.texts[int(picture.top[i, -1, 0])]),
                 percent(float(np.exp(picture.logprobs[i, -1, 0]))),
             ]
             for i, layer in enumerate(picture.layers)
         ],
     )
-
-
-def percent(probability: float) -> str:
-    return f"{probability:.1%}" if probability < 0.9995 else f"{probability:.4%}"
 
 
 def _tabs(picture: Tabs) -> Iterator[str]:

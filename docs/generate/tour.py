@@ -15,12 +15,13 @@ import numpy as np
 
 import pellucid
 from pellucid import inspect as ask
+from pellucid.draw.notation import percent
 from pellucid.inspect import Step
 from pellucid.sampling import softmax
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from markdown import code, drawn, number, percent, table, token
+from markdown import code, drawn, number, table, token
 
 PAGE = Path(__file__).parents[1] / "tour.md"
 TEXT = "The power clapper"
@@ -166,7 +167,7 @@ class Tour:
                      f"{self.h.n_layer}, each the next one's input",
                      self.link(8, "`resid_post`")],
                     ["output", "conscious thought", "predicted token",
-                     f"{token(best)}, {percent(self.shares[-1].max())}",
+                     f"{token(best)}, {percent(float(self.shares[-1].max()))}",
                      self.link(9, "`logits`")],
                 ],
             ),

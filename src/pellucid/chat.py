@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import InputError
 from .sequence import Settings
 from .template import Exchange, Fitted, Message, Template, fit, look_up, own_name
+from .tokenizer import whole_characters
 from .transcript import Reply, Transcript, Turn
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from .gpt import GPT
     from .taps import Tap
 
-__all__ = ["TINY_WINDOW", "Conversation", "choose_template"]
+__all__ = ["TINY_WINDOW", "Conversation", "LiveTurn", "choose_template"]
 
 TINY_WINDOW = 64  # tokens; below it the plain template has room for the newest message only
 
@@ -28,15 +29,17 @@ def choose_template(gpt: GPT, name: str | None = None) -> Template:
     return look_up(name or own_name(gpt.template, gpt.name, gpt.tokenizer), gpt.tokenizer)
 
 
-@dataclass(slots=True)
-class _Turn:
+@dataclass(slots=True, eq=False)
+class LiveTurn:
     """What a person said, and the reply to it as far as it was generated; one that comes from a
-    transcript is computed anew once somebody looks into it."""
+    transcript is computed anew once somebody looks into it. branched: the step at which it left
+    the reply that was there before, or None."""
 
     text: str
     generation: Generation | None = None
     frozen: Exchange | None = None  # once the next turn began
     kept: Reply | None = None  # as it stands in a transcript
+    branched: int | None = None
 
     @property
     def exchange(self) -> Exchange:
@@ -106,7 +109,7 @@ class Conversation:
         self.notice: str | None = None  # what the last prompt had to leave out, or None
         self.lost = 0  # how many of the oldest turns that was
         self._tap = tap
-        self._turns: list[_Turn] = []
+        self._turns: list[LiveTurn] = []
         self._system: str | None = None
         self._follows: Generation | None = None
         self._tries = 0
@@ -136,7 +139,7 @@ class Conversation:
             **changes,
         )
         conversation._turns = [
-            _Turn(turn.message, None, _exchange(gpt, conversation.settings, turn), turn.reply)
+            LiveTurn(turn.message, None, _exchange(gpt, conversation.settings, turn), turn.reply)
             for turn in transcript.turns
         ]
         return conversation
@@ -145,7 +148,7 @@ class Conversation:
         """All of it as it can be saved (`Transcript.save`) and gone on with (`Conversation.of`):
         what was said, the replies' very ids, template and settings. Taps are no part of it."""
         return Transcript(
-            model=self.gpt.name,
+            model=whole_characters(self.gpt.name),
             tokenizer=self.gpt.tokenizer.fingerprint(),
             template=self.template.name,
             settings=self._settings,
@@ -183,7 +186,7 @@ class Conversation:
     @system.setter
     def system(self, text: str | None) -> None:
         self._check_system(text, self.n_ctx)
-        self._system = text or None
+        self._system = whole_characters(text) if text else None
 
     @property
     def system_note(self) -> str | None:
@@ -221,6 +224,11 @@ class Conversation:
         self._follows = None  # what was computed without it, or with another, is no good now
 
     @property
+    def turns(self) -> tuple[LiveTurn, ...]:
+        """What was said, turn by turn; a turn that is changed is another one."""
+        return tuple(self._turns)
+
+    @property
     def messages(self) -> list[Message]:
         """Everything said, also what the window no longer holds."""
         messages = [Message("system", self._system)] if self._system else []
@@ -236,7 +244,7 @@ class Conversation:
         if not self._turns:
             return None
         turn = self._turns[-1]
-        if turn.generation is None and turn.kept is not None:
+        if turn.generation is None and turn.kept is not None and turn.kept.prompt:
             generation = self.gpt.generate(
                 turn.kept.prompt, self._settings, n_ctx=None, seed=turn.kept.seed
             )
@@ -283,18 +291,49 @@ class Conversation:
         tries = self._tries + 1
         if seed is None and (first := self._settings.seed) is not None:
             seed = first + tries
+        generation = self._instead(self._turns[-1].text, seed)
+        self._tries = tries
+        return generation
+
+    def edit(self, text: str) -> Generation:
+        """Say this in place of the newest message.
+
+        Raises InputError when nothing was said, and for an empty message.
+        """
+        if not self._turns:
+            raise InputError("there is nothing to edit: nothing was said yet")
+        self._tries = 0
+        return self._instead(text, self._settings.seed)
+
+    def branch(self, at: int, token: int | None = None) -> Generation:
+        """Another way from step `at` of the newest reply (0 is its first token); the steps before
+        it stay. token: is taken there; None draws again, with another seed.
+
+        Raises InputError for a step or a token that is not there.
+        """
+        if (last := self.last) is None:
+            raise InputError("there is no reply to branch from: nothing was said yet")
+        self._tries += 1
+        seed = last.seed + self._tries if token is None else None
+        generation = last.branch(at, token, seed=seed)
+        self.notice, self.lost = None, 0
+        self._turns[-1] = LiveTurn(self._turns[-1].text, generation, branched=at)
+        self._follows = generation
+        return generation
+
+    def _instead(self, text: str, seed: int | None) -> Generation:
+        """Said in place of the newest turn, which stays where that fails."""
         turn = self._turns.pop()
         try:
-            generation = self._say(turn.text, seed)
+            return self._say(text, seed)
         except BaseException:
             self._turns.append(turn)
             raise
-        self._tries = tries
-        return generation
 
     def _say(self, text: str, seed: int | None) -> Generation:
         if self._turns and self._turns[-1].frozen is None:
             self._turns[-1].frozen = self._turns[-1].exchange
+        text = whole_characters(text)  # as the model reads it: it can be saved, too
         generation = self.gpt.generate(
             self._fitted(text),
             replace(self._settings, seed=seed),
@@ -303,7 +342,7 @@ class Conversation:
             follows=self._follows,
         )
         self._follows = generation
-        self._turns.append(_Turn(text, generation))
+        self._turns.append(LiveTurn(text, generation))
         return generation
 
     def _fitted(self, text: str) -> list[int]:

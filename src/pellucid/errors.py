@@ -8,6 +8,7 @@ __all__ = [
     "ContextError",
     "InputError",
     "PellucidError",
+    "StoreError",
     "TokenizerError",
     "TrainingError",
 ]
@@ -35,6 +36,10 @@ class CheckpointError(PellucidError, ValueError):
 
 class CheckpointWarning(UserWarning):
     """A model file says something that Pellucid does not know and passes over."""
+
+
+class StoreError(PellucidError, RuntimeError):
+    """The store of conversations cannot be read or written: locked, full, damaged, too new."""
 
 
 class TrainingError(PellucidError, RuntimeError):

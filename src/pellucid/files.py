@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -225,6 +224,7 @@ def new_file(
     for a file inside `new_folder`, which names the folder that the person asked for.
     """
     try:
+        _check_name(path)
         target = Path(path).resolve()  # a link to a file stays a link
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder: name a file")
@@ -239,7 +239,7 @@ def new_file(
             yield partial
             if empty or partial.stat().st_size:
                 if target.exists():
-                    shutil.copymode(target, partial)
+                    partial.chmod(stat.S_IMODE(target.stat().st_mode))
                 _sync(partial)
                 partial.replace(target)
                 _sync(target.parent)
@@ -262,6 +262,7 @@ def new_folder(
     Raises `error` when the folder cannot be written (disk full, no permission).
     """
     try:
+        _check_name(target)
         target = target.resolve()  # a link to a folder stays a link
         partial = _partial(target)
         if target.exists():
@@ -282,9 +283,20 @@ def new_folder(
             _sync(target.parent)
         finally:
             # Holds the half-written new folder, or after the exchange the old one.
-            shutil.rmtree(partial, ignore_errors=True)
+            _remove_folder(partial)
     except OSError as problem:
         raise error(_unwritten(target, problem)) from problem
+
+
+def _check_name(path: str | os.PathLike[str]) -> None:
+    """Raises OSError for a name that no file can have here."""
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError as problem:
+        what = "its name has characters that the locale here cannot write"
+        raise OSError(errno.EILSEQ, what) from problem
+    if b"\0" in name:
+        raise OSError(errno.EINVAL, "its name holds a null character")
 
 
 def _unwritten(path: str | os.PathLike[str], problem: OSError) -> str:
@@ -352,9 +364,15 @@ def _sweep(target: Path) -> None:
         if not match or (int(match[1]) != os.getpid() and _runs(int(match[1]))):
             continue
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_folder(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _remove_folder(path: Path) -> None:
+    import shutil  # with three compressors: not for those who only read
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _runs(process: int) -> bool:

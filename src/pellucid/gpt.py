@@ -73,10 +73,10 @@ class GPT:
         return frozenset(self.roles.stops(self.tokenizer))
 
     def encode(self, text: str | Ids[int]) -> list[int]:
-        """A whole text to ids, with those that this model's texts begin with, such as <s>; ids
-        stay what they are."""
+        """A text that goes on to ids, with those that this model's texts begin with, such as <s>,
+        and without those that end one; ids stay what they are."""
         if isinstance(text, str):
-            return self.tokenizer.framed(self.tokenizer.encode(text))
+            return self.tokenizer.framed(self.tokenizer.encode(text), ends=False)
         return [int(token) for token in text]
 
     def forward(
@@ -104,7 +104,8 @@ class GPT:
         sampling: the fields of `Sampling`, such as temperature=0.8, top_k=40.
         """
         ids = self.encode(text)
-        return Settings.of(**sampling).sampling.stages(self.logits(ids)[-1], ids)
+        chosen = Settings.of(**sampling).sampling
+        return chosen.stages(self.logits(ids)[-1], ids, unused=self.tokenizer.unused)
 
     def generate(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ __all__ = [
     "nucleus",
     "recommended",
     "softmax",
+    "without",
 ]
 
 # Settings without a meaning where sampling is greedy.
@@ -78,13 +79,21 @@ class Sampling:
             raise InputError(f"top_k must be a whole number of at least 1, not {self.top_k!r}")
 
     def stages(
-        self, logits: np.ndarray, prompt: Sequence[int] = (), generated: Sequence[int] = ()
+        self,
+        logits: np.ndarray,
+        prompt: Sequence[int] = (),
+        generated: Sequence[int] = (),
+        unused: Collection[int] = (),
     ) -> list[Stage]:
         """logits [n_vocab] -> the distributions, the model's own first; what does nothing is
-        left out. prompt, generated: the token ids so far, for the penalties."""
+        left out. prompt, generated: the token ids so far, for the penalties. unused: ids that
+        stand for no token."""
         # float64: cumulative sums of 50,257 float32 probabilities would decide by rounding
         x = np.asarray(logits, np.float64)
         stages = [Stage("model", x)]
+        if unused:
+            x = without(x, unused)
+            stages.append(Stage("padding left out", x))
         if self.repetition_penalty != 1 and (len(prompt) or len(generated)):
             seen = np.unique(np.asarray([*prompt, *generated], np.int64))
             x = x.copy()
@@ -122,6 +131,7 @@ class Sampling:
         generated: Sequence[int],
         seed: int,
         position: int,
+        unused: Collection[int] = (),
     ) -> int:
         """The token for `position`. The same logits, seed and position give the same token,
         whatever else is generated beside it."""
@@ -130,8 +140,17 @@ class Sampling:
             and self.repetition_penalty == 1
             and not (self.presence_penalty or self.frequency_penalty)
         ):
-            return int(np.argmax(logits))
-        return draw(self.stages(logits, prompt, generated)[-1].logits, seed, position)
+            return int(np.argmax(without(logits, unused)))
+        return draw(self.stages(logits, prompt, generated, unused)[-1].logits, seed, position)
+
+
+def without(logits: np.ndarray, unused: Collection[int]) -> np.ndarray:
+    """logits [n_vocab] with -∞ for the ids that stand for no token."""
+    if not unused:
+        return logits
+    x = np.array(logits)
+    x[list(unused)] = -np.inf
+    return x
 
 
 def recommended(card: Mapping[str, Any], chosen: Container[str] = ()) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Settings:
         if "stop" in mine:
             stop = mine["stop"]
             texts = [stop] if isinstance(stop, str) else _several("stop", stop, str)
-            mine["stop"] = tuple(text for text in texts if text)
+            mine["stop"] = tuple(_characters(text) for text in texts if text)
         if mine.get("stop_tokens") is not None:
             tokens = _several("stop_tokens", mine["stop_tokens"], Integral)
             mine["stop_tokens"] = frozenset(map(int, tokens))
@@ -112,6 +112,15 @@ def _several(name: str, values: Any, kind: type) -> list[Any]:
             return listed
     what = "texts" if kind is str else "ids"
     raise InputError(f"{name} must be {what} in a list, not {values!r}")
+
+
+def _characters(text: str) -> str:
+    """A stop text as replies are decoded: where the locale is not UTF-8, Python hands on bytes of a
+    character as halves of surrogate pairs."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError as error:
+        raise InputError(f"a stop text holds half a character: {text!r}") from error
 
 
 class Alternative(NamedTuple):
@@ -202,7 +211,14 @@ class Sequence:
         if forced is None:
             generated = tokens[len(self.prompt) :]
             sampling = self.settings.sampling
-            token = sampling.choose(logits, self.prompt, generated, self.seed, len(tokens))
+            token = sampling.choose(
+                logits,
+                self.prompt,
+                generated,
+                self.seed,
+                len(tokens),
+                unused=self.tokenizer.unused,
+            )
         else:
             token = forced
         wide = np.asarray(logits, np.float64)

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
     from .tokenizer import Tokenizer
 
-__all__ = ["Reply", "Transcript", "Turn"]
+__all__ = ["FORMAT", "Reply", "Transcript", "Turn"]
 
-_FORMAT = "pellucid conversation 1"
+FORMAT = "pellucid conversation 1"
+_OLDER = (
+    "one saved before 2026-11-26 says so of the very model too, where its texts have rules of "
+    'their own: where you know that it is the same, write into it "tokenizer":'
+)
 _KEYS = {"format", "model", "tokenizer", "template", "settings", "messages"}
 _MOST_BYTES = 1 << 26
 _READER = Reader(error=InputError)
@@ -33,7 +37,7 @@ _READER = Reader(error=InputError)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What a model said. text: as it was shown. ids: as they were generated, the token that ended
-    it included. prompt: what it was generated from."""
+    it included. prompt: what it was generated from; empty where that is not known."""
 
     text: str
     ids: tuple[int, ...]
@@ -80,7 +84,7 @@ class Transcript:
                 )
         lines = ",\n".join(f"    {json.dumps(each, ensure_ascii=False)}" for each in messages)
         head = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "model": self.model,
             "tokenizer": self.tokenizer,
             "template": self.template,
@@ -99,8 +103,12 @@ class Transcript:
 
         Raises InputError for any other file, and for one whose ids another tokenizer made.
         """
-        table = _READER.read_object(Path(path), _MOST_BYTES)
-        if table.get("format") != _FORMAT or set(table) != _KEYS:
+        return cls.of(_READER.read_object(Path(path), _MOST_BYTES), str(path), tokenizer)
+
+    @classmethod
+    def of(cls, table: dict[str, Any], path: str, tokenizer: Tokenizer) -> Transcript:
+        """From the table that such a file holds. path: what an error calls it. Raises as `read`."""
+        if table.get("format") != FORMAT or set(table) != _KEYS:
             raise InputError(
                 f"{path} is not a conversation that Pellucid saved (/save FILE in the chat)"
             )
@@ -108,9 +116,11 @@ class Transcript:
             if not isinstance(table[key], str):
                 raise InputError(f"{path}: {key} must be a text, not {_short(table[key])}")
         if table["tokenizer"] != tokenizer.fingerprint():
+            before = "" if tokenizer.rules.plain else f" ({_OLDER} {tokenizer.fingerprint()})"
             raise InputError(
                 f"{path} was saved with {table['model']!r}, whose tokenizer is another than this "
                 "model's: its ids would be other words here. Name the model it was saved with"
+                + before
             )
         if not isinstance(table["settings"], dict):
             raise InputError(f"{path}: settings must be a table")
@@ -120,7 +130,7 @@ class Transcript:
             raise InputError(f"{path}: {error}") from error
         if not isinstance(table["messages"], list):
             raise InputError(f"{path}: messages must be a list")
-        system, turns = _turns(str(path), table["messages"], tokenizer)
+        system, turns = _turns(path, table["messages"], tokenizer)
         return cls(
             model=table["model"],
             tokenizer=table["tokenizer"],
@@ -157,7 +167,8 @@ def _turns(
 def _reply(place: str, entry: dict[str, Any], tokenizer: Tokenizer) -> Reply:
     if set(entry) != {"role", "content", "ids", "prompt", "seed"}:
         raise InputError(f"{place} must have ids, prompt and seed beside its content: no more")
-    ids, prompt = (_ids(f"{place}: {key}", entry[key], tokenizer) for key in ("ids", "prompt"))
+    ids = _ids(f"{place}: ids", entry["ids"], tokenizer)
+    prompt = () if entry["prompt"] == [] else _ids(f"{place}: prompt", entry["prompt"], tokenizer)
     if type(entry["seed"]) is not int or entry["seed"] < 0:
         raise InputError(f"{place}: seed must be a whole number, not {_short(entry['seed'])}")
     if not tokenizer.decode(ids).startswith(entry["content"]):

@@ -8,8 +8,7 @@ The torch modules that train have the same paths, so both trees fit the same mod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,41 +35,35 @@ __all__ = [
 Array = Any  # numpy.ndarray or torch.Tensor: whatever the backend computes with
 
 
-@dataclass(frozen=True, slots=True)
-class Embedding:
+class Embedding(NamedTuple):
     weight: Array  # [row, n_embd]
 
 
-@dataclass(frozen=True, slots=True)
-class Affine:
+class Affine(NamedTuple):
     """A layer norm's gain and bias, or a linear map stored as GPT-2 stores it: [in, out]."""
 
     weight: Array
     bias: Array
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionWeights:
+class AttentionWeights(NamedTuple):
     c_attn: Affine  # W_Query, W_Key, W_Value side by side: [n_embd, 3 * n_embd]
     c_proj: Affine  # W_Output: [n_embd, n_embd]
 
 
-@dataclass(frozen=True, slots=True)
-class MLPWeights:
+class MLPWeights(NamedTuple):
     c_fc: Affine  # [n_embd, 4 * n_embd]
     c_proj: Affine  # [4 * n_embd, n_embd]
 
 
-@dataclass(frozen=True, slots=True)
-class BlockWeights:
+class BlockWeights(NamedTuple):
     ln_1: Affine
     attn: AttentionWeights
     ln_2: Affine
     mlp: MLPWeights
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     wte: Embedding  # token embeddings, [n_vocab, n_embd]; also the output layer
     wpe: Embedding  # position embeddings, [n_ctx, n_embd]
     h: tuple[BlockWeights, ...]

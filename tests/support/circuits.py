@@ -21,8 +21,9 @@ class Letters:
     end_of_text = None
     special_tokens: dict[str, int] = {}  # noqa: RUF012
     n_vocab = len(LETTERS)
+    unused: frozenset[int] = frozenset()
 
-    def framed(self, ids) -> list[int]:
+    def framed(self, ids, *, ends: bool = True) -> list[int]:
         return list(ids)
 
     def encode(self, text: str) -> list[int]:

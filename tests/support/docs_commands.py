@@ -169,19 +169,26 @@ class Desk:
 
     def run(self, command: Command) -> str:
         """What it prints. The caller stands in the folder."""
+        typed = [line[2:] for line in command.shown if line.startswith("> ")]
+        return run(*self.words(command), text="\n".join(typed or ["Hello!"]) + "\n", width=80)
+
+    def words(self, command: Command) -> list[str]:
+        """The verb and what follows it, once what it reads is there. The caller stands in the
+        folder."""
         _, verb, *words = command.words
         words = [self.stand_in(verb, word) for word in words]
         for name in self.read_by(verb, words):
             if name in INPUTS and not (self.folder / name).exists():
                 INPUTS[name](self.folder / name)
                 self.made.append(name)
+        if verb == "conversations" or (verb == "chat" and words):
+            _keep()
         if verb in ("train", "prefer") and "--resume" not in words and words != ["talk"]:
             own_shape = verb == "prefer" or {"--start", "--from"} & set(words)
             words += [*SHORT, *(() if own_shape else SHAPE)]
         elif words == ["talk"]:
             words += ["--steps", "2"]
-        typed = [line[2:] for line in command.shown if line.startswith("> ")]
-        return run(verb, *words, text="\n".join(typed or ["Hello!"]) + "\n", width=80)
+        return [verb, *words]
 
     @staticmethod
     def stand_in(verb: str, word: str) -> str:
@@ -286,6 +293,21 @@ def _talked(path: Path) -> None:
     conversation = Conversation(pellucid.load("chat"), seed=1, max_tokens=4)
     assert conversation.say("Hello").text
     conversation.transcript().save(path)
+
+
+def _keep() -> None:
+    """A conversation in the store, under the id that pages name."""
+    import pellucid
+    from pellucid.conversations import Store
+
+    gpt, id = pellucid.load("chat"), "3f9a0c44d1e2b7aa"
+    with Store.open() as store:
+        if id in (head.id for head in store.list(None)):
+            return
+        tokenizer = gpt.tokenizer.fingerprint()
+        store.new(model="chat", tokenizer=tokenizer, template="roles", settings={}, id=id)
+        said = store.add_message(id, "My name is Anna.")
+        store.add_reply(id, "Hello, Anna!", parent=said.id)
 
 
 def _gpt2(folder: Path) -> None:

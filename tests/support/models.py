@@ -75,3 +75,13 @@ def lively_gpt(
     hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=n_ctx, n_embd=16, n_head=2, n_layer=2)
     tensors = lively(hparams)
     return GPT(model(hparams, tensors, backend, dtype), tokenizer, name="tiny"), tensors
+
+
+def log_likelihood(gpt: GPT, before: list[int], scored: list[int]) -> float:
+    """Of `scored` after `before`, token by token, each from all that stands before it, in nats."""
+    ids, total = list(before), 0.0
+    for token in scored:
+        row = gpt.logits(ids)[-1].astype(np.float64)
+        total += row[token] - row.max() - np.log(np.exp(row - row.max()).sum())
+        ids.append(token)
+    return float(total)

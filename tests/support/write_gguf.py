@@ -70,6 +70,9 @@ def write(
     marked = set(special)
     tokens = sorted(tokenizer_vocab, key=tokenizer_vocab.__getitem__)
     kinds = [gguf.TokenType.CONTROL if t in marked else gguf.TokenType.NORMAL for t in tokens]
+    for i, token in enumerate(tokens):
+        if token == f"[PAD{i}]":  # an id without a token
+            kinds[i] = gguf.TokenType.UNUSED
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -76,7 +75,7 @@ class TorchBackend:
     # Weights: tensors, or while training the parameters of a module
 
     def prepare(self, w: Any) -> Any:
-        return type(w)(*(self.asarray(getattr(w, field.name)) for field in fields(w)))
+        return type(w)(*map(self.asarray, w))
 
     def dense(self, w: Any) -> Tensor:
         return w.weight

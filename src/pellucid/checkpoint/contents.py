@@ -239,11 +239,21 @@ def inside(root: Path, name: str) -> Path:
 
 def check_tokenizer(tokenizer: Tokenizer, hparams: HParams, source: Path) -> None:
     """As many tokens as the model has embeddings: else ids would mean something else."""
-    if tokenizer.n_vocab != hparams.n_vocab:
-        raise CheckpointError(
-            f"{source}: the tokenizer has {tokenizer.n_vocab} tokens and the model "
-            f"{hparams.n_vocab} embeddings; they do not belong together"
+    if tokenizer.n_vocab == hparams.n_vocab:
+        return
+    what = (
+        f"{source}: the tokenizer has {tokenizer.n_vocab} tokens and the model "
+        f"{hparams.n_vocab} embeddings; they do not belong together"
+    )
+    added = tokenizer.special_tokens | {t: each.id for t, each in tokenizer.rules.added.items()}
+    beyond = [text for text, token in added.items() if token >= hparams.n_vocab]
+    if len(beyond) == tokenizer.n_vocab - hparams.n_vocab:
+        what += (
+            f": {_some(sorted(beyond))} came later, and the model never saw it. Take it out of the "
+            "tokenizer's files, or give the model an embedding for it (in transformers "
+            "resize_token_embeddings, then training)"
         )
+    raise CheckpointError(what)
 
 
 def padding_note(n_rows: int, n_vocab: int) -> str:

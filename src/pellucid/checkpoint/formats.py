@@ -39,6 +39,8 @@ _REFUSED = {
     **{bytes([0x80, protocol]): "a pickle" for protocol in range(1, 6)},
 }
 _GGML = {b"lmgg", b"tjgg", b"algg", b"fmgg"}  # llama.cpp's formats before GGUF: ggml, ggjt, ...
+# Weights as other frameworks keep them.
+_OTHER_WEIGHTS = {".h5": "TensorFlow's", ".msgpack": "Flax's", ".onnx": "ONNX's", ".ot": "Rust's"}
 _PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npz", ".npy", ".zip")
 
 
@@ -95,6 +97,11 @@ def _detect_folder(path: Path) -> str:
     if names & {"adapter_config.json", "adapter.json"}:
         raise CheckpointError(_ADAPTER.format(path))
     if others := sorted(name for name in names if name.endswith(".safetensors")):
+        if "-of-" in others[0]:
+            raise CheckpointError(
+                f"{path} has shards of a model, such as {others[0]}, and lacks "
+                "model.safetensors.index.json, which tells what is in them: download it as well"
+            )
         raise CheckpointError(
             f"{path} has no model.safetensors, but {', '.join(others[:3])}: if that is the whole "
             f"model, give the file: {path / others[0]}"
@@ -103,6 +110,16 @@ def _detect_folder(path: Path) -> str:
         raise CheckpointError(
             f"{path} has its weights in {pickles[0]}, a pickle. {_CONVERT}{_NANOGPT}"
         )
+    inner = [entry for entry in path.iterdir() if (entry / "model.safetensors").is_file()]
+    if inner:
+        newest = max(inner, key=lambda entry: (len(entry.name), entry.name))  # checkpoint-1000
+        raise CheckpointError(f"{path} holds no model itself, but {newest} does: give that folder")
+    for name in sorted(names):
+        if (whose := _OTHER_WEIGHTS.get(Path(name).suffix)) is not None:
+            raise CheckpointError(
+                f"{path} has its weights in {name}, {whose} format; Pellucid reads safetensors and "
+                "GGUF: take the model's model.safetensors, or write one where it was made"
+            )
     if has_tokenizer(path):
         raise CheckpointError(
             f"{path} holds a tokenizer and no weights: it needs model.safetensors and config.json"

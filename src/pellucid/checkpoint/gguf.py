@@ -109,6 +109,7 @@ class _Metadata:
 
 def _hparams(metadata: _Metadata, header: Header) -> HParams:
     source = metadata.source
+    _check_whole_model(metadata)
     architecture = metadata.string("general.architecture")
     if architecture != ARCHITECTURE:
         raise CheckpointError(
@@ -146,6 +147,21 @@ def _hparams(metadata: _Metadata, header: Header) -> HParams:
     return hparams
 
 
+def _check_whole_model(metadata: _Metadata) -> None:
+    """One file of several, or no model at all: named as what it is."""
+    source, kind = metadata.source, metadata.values.get("general.type", b"model")
+    if kind != b"model":
+        raise CheckpointError(
+            f"{source} holds {metadata.string('general.type')!r}, no model: give the model that it "
+            "belongs to (a LoRA adapter is merged by llama.cpp's llama-export-lora)"
+        )
+    if metadata.values.get("split.count", 0) not in (0, 1):
+        raise CheckpointError(
+            f"{source} is one of {metadata.integer('split.count')} parts: put them together with "
+            "llama.cpp's `llama-gguf-split --merge FIRST-PART whole.gguf`"
+        )
+
+
 def _id(metadata: _Metadata, role: str) -> int | None:
     """A token's id, checked, or None where the file names none."""
     key = f"tokenizer.ggml.{role}"
@@ -181,6 +197,7 @@ def _roles(metadata: _Metadata, n_vocab: int) -> Roles:
 
 def _tokenizer(metadata: _Metadata) -> Tokenizer:
     from ..tokenizer import Added, Rules, Tokenizer, byte_symbols
+    from ..tokenizer.rules import padding
 
     source = metadata.source
     if (model := metadata.string("tokenizer.ggml.model")) != "gpt2":
@@ -210,6 +227,8 @@ def _tokenizer(metadata: _Metadata) -> Tokenizer:
         for i in map(int, np.flatnonzero(np.isin(kinds, (_CONTROL, _USER_DEFINED, _UNUSED)))):
             if i >= len(tokens) - padded:
                 del vocab[tokens[i]]
+            elif kinds[i] != _CONTROL and tokens[i] == padding(i):
+                continue  # a row without a token between others
             elif kinds[i] == _USER_DEFINED and tokens[i] not in products:
                 found_anyway[tokens[i]] = Added(id=i, special=False)  # as llama.cpp finds them
             else:
@@ -320,6 +339,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _has_tokenizer(metadata: _Metadata) -> bool:
-    """llama.cpp writes the kind "none" for a model that came without one."""
+    """llama.cpp writes the kind "none" for a model that came without one; others write nothing."""
     key = "tokenizer.ggml.model"
+    if not any(name.startswith("tokenizer.ggml.") for name in metadata.values):
+        return False
     return metadata.values.get(key) != b"none"

@@ -28,7 +28,7 @@ from .contents import (
 )
 from .formats import TOKENIZERS
 from .huggingface_config import read_config
-from .names import LM_HEAD, PREFIX, common_prefix, our_names
+from .names import LM_HEAD, PREFIX, our_names, wrapping
 from .safetensors_file import DTYPES, SafetensorsFile, write
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def read(source: Path) -> Checkpoint:
     notes = next(iter(files.values())).metadata.get("pellucid")
     if notes is not None:
         template, card = _read_notes(notes, source)
-    if prefix := common_prefix(files):
-        card["prefix"] = f"{prefix!r} stands before every name in the file, and was taken off"
+    if note := wrapping(files):
+        card["prefix"] = note
     with checking_finite(tensors, source):
         tokenizer = _tokenizer(folder)
     if tokenizer is not None:

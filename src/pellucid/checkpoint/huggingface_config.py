@@ -43,11 +43,11 @@ def _count(value: Any) -> bool:
 
 
 def _id(value: Any) -> bool:
-    return value is None or _count(value)
+    return value is None or value == -1 or _count(value)  # -1, as null: none
 
 
 def _ids(value: Any) -> bool:
-    return _id(value) or (isinstance(value, list) and all(map(_count, value)))
+    return _id(value) or (isinstance(value, list) and all(map(_id, value)))
 
 
 def _flag(value: Any) -> bool:
@@ -78,14 +78,17 @@ _SIZES = {
 _BESIDE = {"n_ctx", "n_inner", "intermediate_size", "num_key_value_heads", "head_dim"}
 SIZE_KEYS = frozenset({*(name for names in _SIZES.values() for name in names), *_BESIDE})
 
+# transformers' names for GPT-2's GELU, the tanh form.
+_GELU = ("gelu_new", "gelu_accurate", "gelu_fast", "gelu_python_tanh", "gelu_pytorch_tanh")
+
 # key → the check on its value. What GPT-2, its larger sizes, DistilGPT2 and DialoGPT ship, and
 # what transformers 4 and 5 write (GPT2Config.to_dict, which holds PretrainedConfig's).
 KNOWN: dict[str, tuple[Check, str]] = {
     # These change the maths.
-    "activation_function": (_one_of("gelu_new", "gelu_pytorch_tanh"), "gelu_new"),
+    "activation_function": (_one_of(*_GELU), "gelu_new"),
     "add_cross_attention": (_one_of(False), "false"),
     "architectures": (
-        _one_of(None, ["GPT2LMHeadModel"], ["GPT2Model"]),
+        _one_of(None, [], ["GPT2LMHeadModel"], ["GPT2Model"]),
         "GPT2LMHeadModel: other heads have weights that Pellucid does not compute with",
     ),
     "is_decoder": (_flag, "true or false"),
@@ -192,7 +195,7 @@ _RELATIVES: dict[str, tuple[Check, str]] = {
     "embedding_multiplier": (_one_of(None, 1, 1.0), "1"),
     "embeddings_scale": (_one_of(None, 1, 1.0), "1"),
     "final_logit_softcapping": (_OFF, "null"),
-    "hidden_act": (_one_of(None, "gelu_new", "gelu_pytorch_tanh"), "gelu_new"),
+    "hidden_act": (_one_of(None, *_GELU), "gelu_new"),
     "layer_norm_eps": (_one_of(None, 1e-5), "1e-05"),
     "logit_scale": (_one_of(None, 1, 1.0), "1"),
     "multi_query": (_OFF, "false"),
@@ -218,11 +221,15 @@ _RELATIVES: dict[str, tuple[Check, str]] = {
     "window_size": (_OFF, "absent"),
 }
 
+_ATTENTION = "it names code to download and run"
+# Ways to compute attention that `transformers` brings along: all of them the same attention.
+_OWN_ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+
 _NEVER = {
-    "attn_implementation": "it names code to download and run",
+    "attn_implementation": _ATTENTION,
     "auto_map": "it names Python code to run",
-    "_attn_implementation_internal": "it names code to download and run",
-    "_attn_implementation": "it names code to download and run",
+    "_attn_implementation_internal": _ATTENTION,
+    "_attn_implementation": _ATTENTION,
     "custom_pipelines": "it names Python code to run",
     "trust_remote_code": "it asks for Python code to be run",
     "quantization_config": "quantised safetensors are not read; take the unquantised model or GGUF",
@@ -249,8 +256,10 @@ def read_config(path: Path) -> tuple[HParams, str | None]:
         )
     unknown: list[str] = []
     for key, value in config.items():
-        if key in _NEVER:
-            raise CheckpointError(f"{path}: {key} is refused: {_NEVER[key]}")
+        if (reason := _NEVER.get(key)) is not None:
+            if value is None or (reason is _ATTENTION and value in _OWN_ATTENTION):
+                continue
+            raise CheckpointError(f"{path}: {key} is refused: {reason}")
         if key in SIZE_KEYS:
             continue
         if key not in KNOWN and key not in _RELATIVES:
@@ -269,7 +278,7 @@ def read_config(path: Path) -> tuple[HParams, str | None]:
         if values:
             sizes[ours] = next(iter(values.values()))
     hparams = hparams_from(sizes, path)
-    if config.get("n_ctx", hparams.n_ctx) != hparams.n_ctx:
+    if config.get("n_ctx") not in (None, hparams.n_ctx):
         raise CheckpointError(
             f"{path}: n_ctx is {_short(config['n_ctx'])} and n_positions {hparams.n_ctx}; "
             "they must be equal"

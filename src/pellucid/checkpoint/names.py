@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import CheckpointError
 
-__all__ = ["LM_HEAD", "PREFIX", "common_prefix", "our_names"]
+__all__ = ["LM_HEAD", "PREFIX", "our_names", "unwrapped", "wrapping"]
 
 PREFIX = "transformer."  # GPT2LMHeadModel writes it, GPT2Model does not
 LM_HEAD = "lm_head.weight"  # the output layer, tied: must equal wte.weight
@@ -19,17 +19,36 @@ LM_HEAD = "lm_head.weight"  # the output layer, tied: must equal wte.weight
 _DROPPED = re.compile(r"h\.(0|[1-9][0-9]*)\.attn\.(bias|masked_bias)")
 
 
-# What wraps a model before it is saved puts its own name before all others.
-_WRAPPER = re.compile(r"(?:(?:_orig_mod|module|base_model\.model|model)\.)+")
+# What wraps a model before it is saved puts its own name before all others: a name before this.
+_ANCHOR = re.compile(r"((?:.+?\.)??)(?:transformer\.)?(?:wte|lm_head)\.weight")
+# torch.compile, FSDP and gradient checkpointing wrap single blocks too.
+_WITHIN = re.compile(
+    r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
 _ADAPTER = re.compile(r"\.(lora_|base_layer\.)")
 
 
-def common_prefix(names: Iterable[str]) -> str:
-    """What torch.compile, DataParallel or peft put before every name; "" where they did not."""
-    ordered = list(names)
-    match = _WRAPPER.match(ordered[0]) if ordered else None
-    prefix = match[0] if match else ""
-    return prefix if all(name.startswith(prefix) for name in ordered) else ""
+def unwrapped(names: Iterable[str]) -> dict[str, str]:
+    """The file's name → the same without what torch.compile, DataParallel, FSDP, peft or a class
+    of one's own put before every name, and into some."""
+    plain = {name: _WITHIN.sub("", name) for name in names}
+    anchors = map(_ANCHOR.fullmatch, plain.values())
+    prefix = next((match[1] for match in anchors if match), "")
+    if not all(text.startswith(prefix) for text in plain.values()):
+        return plain
+    return {name: text.removeprefix(prefix) for name, text in plain.items()}
+
+
+def wrapping(names: Iterable[str]) -> str | None:
+    """What a card says of names that `unwrapped` makes shorter."""
+    plain = unwrapped(names)
+    before = {name.removesuffix(text) for name, text in plain.items()}
+    if before == {""} or not before:
+        return None
+    if len(before) == 1:
+        return f"{before.pop()!r} stands before every name in the file, and was taken off"
+    wrappers = ", ".join(sorted({each for name in plain for each in _WITHIN.findall(name)}))
+    return f"{wrappers!r} stands in names of the file, and was taken out"
 
 
 def our_names(stored: Mapping[str, Any], source: Path) -> dict[str, str]:
@@ -41,9 +60,8 @@ def our_names(stored: Mapping[str, Any], source: Path) -> dict[str, str]:
     `check_shapes` names them.
     """
     table: dict[str, str] = {}
-    wrapper = common_prefix(stored)
-    for name in stored:
-        ours = name.removeprefix(wrapper).removeprefix(PREFIX)
+    for name, plain in unwrapped(stored).items():
+        ours = plain.removeprefix(PREFIX)
         if _ADAPTER.search(ours):
             raise CheckpointError(
                 f"{source}: {name} belongs to a LoRA adapter that is not merged into its model: "

@@ -106,6 +106,8 @@ class SafetensorsFile:
 
 
 def _check_header_size(n_header: int, size: int, path: Path) -> None:
+    if n_header.to_bytes(8, "little").lstrip().lower().startswith((b"<!doc", b"<html")):
+        raise CheckpointError(f"{path} is a web page: download the file itself")
     if n_header > FORMAT_LIMIT:
         raise CheckpointError(
             f"{path}: a header of {n_header} bytes is more than the format's {FORMAT_LIMIT}; "

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from .. import embedded
 from ..errors import CheckpointError
-from . import hub
 
 __all__ = ["find"]
 
@@ -43,6 +42,8 @@ def find(source: str | os.PathLike[str]) -> Path:
         raise CheckpointError(
             f"there is no file or folder {text[:200]!r}" + (f"; is {near} meant?" if near else "")
         )
+    from . import hub  # not for a model that is here
+
     if isinstance(source, str) and hub.is_hub_name(text):
         return hub.folder_of(text)
     raise CheckpointError(

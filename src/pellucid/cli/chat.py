@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from ..visible import harmless
+from .keeping import Keeping, with_keeping
+from .lines import answer_lines
 from .options import with_model
 from .output import console
 from .settings import with_settings
 
 if TYPE_CHECKING:
     from ..chat import Conversation
+    from ..conversations import Tree
+    from ..conversations.keeper import Keeper
     from ..gpt import GPT
 
-__all__ = ["answer_lines", "command", "converse"]
+__all__ = ["command", "converse"]
 
 NAMES = {"stop_tokens": "stop_token"}  # a setting's option, where it is called otherwise
 
@@ -29,49 +32,51 @@ NAMES = {"stop_tokens": "stop_token"}  # a setting's option, where it is called 
 @with_settings(max_tokens=256)
 @click.option("--system", metavar="TEXT", help="A text that stays at the beginning.")
 @click.option("--template", metavar="T", help="plain, dialogpt or roles (default: the model's).")
-@click.option(
-    "--continue",
-    "kept",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, exists=True),
-    help="Go on with a conversation that /save wrote, with its settings.",
-)
+@with_keeping
 def command(
-    gpt: GPT, settings: dict[str, Any], system: str | None, template: str | None, kept: str | None
+    gpt: GPT,
+    settings: dict[str, Any],
+    system: str | None,
+    template: str | None,
+    keeping: Keeping,
 ) -> None:
-    """Talk with a model. Without a terminal, each line of standard input is a message, and the
-    replies go to standard output; commands such as /undo are for the terminal.
+    """Talk with a model. What is said is kept as it is said, with every token and its
+    probability: `pellucid conversations` lists it, --continue goes on with it.
+
+    Without a terminal, each line of standard input is a message, and the replies go to standard
+    output; commands such as /undo are for the terminal. Nothing is kept then, unless --store,
+    --continue or --resume speaks of the store.
     """
-    conversation = _conversation(gpt, settings, system, template, kept)
+    conversation, tree = _conversation(gpt, settings, keeping, system, template)
     if sys.stdin.isatty() and sys.stdout.isatty():
-        _talk(conversation)
+        _talk(conversation, keeping.keeper(conversation, tree))
         return
     if isinstance(sys.stdin, io.TextIOWrapper):
         # A pipe or file is UTF-8, as for every verb; bytes that are no text are no traceback.
         encoding = None if sys.stdin.isatty() else "utf-8"
         sys.stdin.reconfigure(encoding=encoding, errors="replace")
-    answer_lines(conversation, sys.stdin)
+    make = keeping.keeper(conversation, tree) if keeping.asked else None
+    answer_lines(conversation, sys.stdin, None if make is None else make())
 
 
 def converse(gpt: GPT, settings: dict[str, Any]) -> None:
-    """The session in a terminal, until Ctrl-D or /quit."""
-    _talk(_conversation(gpt, settings))
+    """The session in a terminal, until Ctrl-D or /quit. Nothing of it is kept."""
+    _talk(_conversation(gpt, settings, Keeping(off=True))[0], None)
 
 
 def _conversation(
     gpt: GPT,
     settings: dict[str, Any],
+    keeping: Keeping,
     system: str | None = None,
     template: str | None = None,
-    kept: str | None = None,
-) -> Conversation:
-    """A new one, or what `kept`, a file, goes on with: what was said on the command line changes
-    its settings."""
+) -> tuple[Conversation, Tree | None]:
+    """A new one, or what goes on, and where that was read from: what was said on the command line
+    changes its settings."""
     from ..chat import Conversation
-    from ..transcript import Transcript
 
-    if kept is None:
-        return Conversation(gpt, template, system, **drawn(gpt, settings))
+    if keeping.file is None and keeping.resume is None:
+        return Conversation(gpt, template, system, **drawn(gpt, settings)), None
     if template is not None:
         raise click.UsageError("--template goes with a new conversation: the file has its own")
     context = click.get_current_context()
@@ -80,14 +85,14 @@ def _conversation(
         for name, value in settings.items()
         if context.get_parameter_source(NAMES.get(name, name)) is ParameterSource.COMMANDLINE
     }
-    return Conversation.of(gpt, Transcript.read(kept, gpt.tokenizer), system=system, **flags)
+    return keeping.conversation(gpt, system, flags)
 
 
-def _talk(conversation: Conversation) -> None:
+def _talk(conversation: Conversation, keeper: Callable[[], Keeper] | None) -> None:
     from ..session import Session
     from .walk import walk
 
-    Session(conversation.gpt, conversation, console(), walk=walk).run()
+    Session(conversation.gpt, conversation, console(), walk=walk, keeper=keeper).run()
 
 
 def drawn(gpt: GPT, settings: dict[str, Any]) -> dict[str, Any]:
@@ -99,18 +104,3 @@ def drawn(gpt: GPT, settings: dict[str, Any]) -> dict[str, Any]:
     if gpt.hparams.n_ctx < TINY_WINDOW and not settings.keys() & {"greedy", *DRAWING}:
         return {**settings, "greedy": True}
     return settings
-
-
-def answer_lines(conversation: Conversation, lines: Iterable[str]) -> None:
-    """One message a line, one reply after another; notices to standard error."""
-    if conversation.system_note:
-        click.echo(f"Note: {conversation.system_note}", err=True)
-    for line in lines:
-        if not (text := line.rstrip("\r\n")):
-            continue
-        reply = conversation.say(text)
-        if conversation.notice:
-            click.echo(f"Note: {conversation.notice}", err=True)
-        for step in reply:
-            click.echo(harmless(step.text), nl=False)
-        click.echo()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..visible import harmless
-from .output import console
+from .output import console, say
 
 __all__ = ["command"]
 
@@ -55,4 +55,4 @@ def command(source: str, target: Path, form: str, dtype: str, force: bool) -> No
             roles=model.roles,
         )
     n_params = model.hparams.n_params
-    click.echo(harmless(f"Wrote {target} ({form}, {dtype}, {n_params:,} parameters)."))
+    say(f"Wrote {target} ({form}, {dtype}, {n_params:,} parameters).")

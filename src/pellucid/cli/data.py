@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .options import console
+from .output import say
 from .progress import watching
 from .reading import with_reading
 
@@ -65,7 +66,7 @@ def command(
     .xz, .zst) and .parquet. A text file is one document; a row has "text", "messages",
     "conversations", "instruction" and "output", "prompt" and "completion": see docs/data.md.
     """
-    from ..data.prepare import write_corpus
+    from ..data.prepare import N_VOCAB, write_corpus
 
     if tokenizer is not None and n_vocab is not None:
         raise click.UsageError("--n-vocab is for a vocabulary to learn; --tokenizer has its own")
@@ -74,7 +75,7 @@ def command(
             texts,
             out,
             tokenizer=tokenizer,
-            n_vocab=n_vocab or 4096,
+            n_vocab=n_vocab or N_VOCAB,
             workers=workers or os.cpu_count() or 1,
             on_progress=watch,
             **settings,
@@ -94,12 +95,12 @@ def _print(card: dict[str, Any], out: Path) -> None:
         table.add_row(split, *(f"{counts[name]:,}" for name in columns), f"{per_token:.2f}")
     console().print(table)
     talks = f", {card['conversations']:,} conversations" if card["conversations"] else ""
-    click.echo(f"Wrote {out}: {card['n_vocab']:,} tokens in the vocabulary{talks}.")
+    say(f"Wrote {out}: {card['n_vocab']:,} tokens in the vocabulary{talks}.")
     skipped = card["skipped"]
     if skipped["bad"]:
-        click.echo(f"Left out: {skipped['bad']:,} that cannot be read, first {skipped['first']}")
+        say(f"Left out: {skipped['bad']:,} that cannot be read, first {skipped['first']}")
     if skipped["empty"]:
-        click.echo(f"Left out: {skipped['empty']:,} without a word.")
+        say(f"Left out: {skipped['empty']:,} without a word.")
     for note in card["notes"]:
-        click.echo(f"Note: {note}.")
-    click.echo(f"Train on it: pellucid train {shlex.quote(str(out))} --out RUN")
+        say(f"Note: {note}.")
+    say(f"Train on it: pellucid train {shlex.quote(str(out))} --out RUN")

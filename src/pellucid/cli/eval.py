@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import console, with_loader
+from .output import say, to_json
 from .reading import with_reading
 
 if TYPE_CHECKING:
@@ -70,18 +70,18 @@ def command(
         if not best:
             raise
         _print(best[0], path, as_json)
-        click.echo("Stopped: the score is of what was reached so far.", err=True)
+        say("Stopped: the score is of what was reached so far.", err=True)
         raise SystemExit(130) from None
     _print(score, path, as_json)
     for line in left_out:
-        click.echo(f"Left out: {line}", err=True)
+        say(f"Left out: {line}", err=True)
 
 
 def _print(score: Any, path: str, as_json: bool) -> None:
     from ..evaluate import ConversationPerplexity, Perplexity
 
     if as_json:
-        click.echo(json.dumps({"file": path, **score.to_dict()}, ensure_ascii=False))
+        say(to_json({"file": path, **score.to_dict()}))
     elif isinstance(score, ConversationPerplexity):
         _print_perplexity(score.replies, path, "the assistant's turns")
         _print_perplexity(score.everything, path, "all turns")
@@ -92,29 +92,29 @@ def _print(score: Any, path: str, as_json: bool) -> None:
 
 
 def _print_perplexity(score: Perplexity, path: str, part: str) -> None:
-    click.echo(f"{path}{', ' + part if part else ''}, model {score.model}")
-    click.echo(f"  bits per byte         {score.bits_per_byte:.4f}")
-    click.echo(f"  perplexity per token  {score.perplexity:.4f}")
-    click.echo(f"  nats per token        {score.nats_per_token:.4f}")
+    say(f"{path}{', ' + part if part else ''}, model {score.model}")
+    say(f"  bits per byte         {score.bits_per_byte:.4f}")
+    say(f"  perplexity per token  {score.perplexity:.4f}")
+    say(f"  nats per token        {score.nats_per_token:.4f}")
     if score.word_perplexity is not None:
-        click.echo(f"  perplexity per word   {score.word_perplexity:.4f}")
+        say(f"  perplexity per word   {score.word_perplexity:.4f}")
     words = "" if score.n_words is None else f", {score.n_words} words"
     documents = "1 document" if score.n_documents == 1 else f"{score.n_documents} documents"
-    click.echo(
+    say(
         f"  {documents}, {score.n_tokens} tokens scored, "
         f"{score.n_bytes} bytes{words}{'' if score.complete else ' (broken off)'}"
     )
-    click.echo(f"  protocol: {score.protocol}")
+    say(f"  protocol: {score.protocol}", words=True)
 
 
 def _print_task(score: TaskScore, path: str) -> None:
-    click.echo(f"{score.task}, {path}, model {score.model}")
+    say(f"{score.task}, {path}, model {score.model}")
     for name, value in score.metrics.items():
-        click.echo(f"  {name:20}  {value:.4f}")
+        say(f"  {name:20}  {value:.4f}")
     for name, value in score.groups.items():
-        click.echo(f"    {name:50}  {value:.3f}")
-    click.echo(
+        say(f"    {name:50}  {value:.3f}")
+    say(
         f"  {score.n_examples} examples, {score.n_tokens} tokens scored"
         f"{'' if score.complete else ' (broken off)'}"
     )
-    click.echo(f"  protocol: {score.protocol}")
+    say(f"  protocol: {score.protocol}", words=True)

@@ -79,7 +79,8 @@ def command(
             raise click.UsageError("--special goes with a text, not with --chat")
         if special:
             tokenizer = gpt.tokenizer
-            start = tokenizer.framed(tokenizer.encode(text, tokenizer.special_tokens))
+            start = tokenizer.encode(text, tokenizer.special_tokens)
+            start = tokenizer.framed(start, ends=False)
     shown = "" if chat and not as_json else text  # a reply stands alone
     settings["alternatives"] = alternatives
     if record is None:

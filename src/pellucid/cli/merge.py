@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .options import console
+from .output import say
 
 __all__ = ["command"]
 
@@ -38,6 +39,7 @@ def command(base: str, adapter: Path, target: Path, form: str, dtype: str, force
     Writes the folder TARGET. A finished run has its adapter in OUT/adapter.
     """
     from .. import checkpoint
+    from ..errors import CheckpointError
     from ..train import adapter as adapters
 
     if target.exists() and not force:
@@ -45,8 +47,14 @@ def command(base: str, adapter: Path, target: Path, form: str, dtype: str, force
     with console(stderr=True).status(f"reading {base}"):
         learned = adapters.load(adapter)
         model = checkpoint.load(base)
-        adapters.check_tokenizer(model.tokenizer, learned)
-        merged = adapters.merge(model.tensors, learned)
+        try:
+            adapters.check_tokenizer(model.tokenizer, learned)
+            merged = adapters.merge(model.tensors, learned)
+        except CheckpointError as error:
+            if (kept := adapters.kept_base(adapter, learned)) is None:
+                raise
+            command = f"pellucid merge {kept} {adapter} {target}"
+            raise CheckpointError(f"{error}. Its run has kept it: {command}") from error
     if form == "peft":
         adapters.save_peft(target, learned, base)
     else:
@@ -61,4 +69,4 @@ def command(base: str, adapter: Path, target: Path, form: str, dtype: str, force
             template=model.template,
             roles=model.roles,
         )
-    click.echo(f"Wrote {target} ({form}; rank {learned.rank}, alpha {learned.alpha:g}).")
+    say(f"Wrote {target} ({form}; rank {learned.rank}, alpha {learned.alpha:g}).")

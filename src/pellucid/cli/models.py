@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..visible import harmless
-from .output import console, to_json
+from .output import console, say, to_json
 
 __all__ = ["command"]
 
@@ -33,7 +33,7 @@ def print_models(*, as_json: bool) -> None:
     cached = hub.cached()
     if as_json:
         sizes = {size: {**h.to_dict(), "parameters": h.n_params} for size, h in SIZES.items()}
-        click.echo(
+        say(
             to_json(
                 {
                     "embedded": embedded.names(),
@@ -71,7 +71,7 @@ def print_card(name: str, *, as_json: bool) -> None:
         "template": model.template,
     }
     if as_json:
-        click.echo(to_json({**own, "card": model.card}))
+        say(to_json({**own, "card": model.card}))
         return
     screen = console()
     for depth, key, value in lines({**model.card, **own}):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -15,29 +16,33 @@ from .plain import ascii_only
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.segment import Segment
 
     from ..draw.pictures import Section
+    from ..gpt import GPT
     from ..inspect import Finding
 
-__all__ = ["Output", "console", "note", "to_json", "with_output", "write_page"]
+__all__ = ["Output", "console", "note", "say", "to_json", "with_output", "write_page"]
 
 Command = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """as_json: every number instead of a picture. html: also a page in this file, or None."""
+    """as_json: every number instead of a picture. html: also a page in this file, or None.
+    model: whose name the page says."""
 
     as_json: bool
     html: str | None
+    model: str
 
     def show(self, finding: Finding, title: str, sections: list[Section] | None = None) -> None:
         """sections: what is shown of it, where that is not what it shows by itself."""
         shown = finding.sections() if sections is None else sections
         if self.html is not None:
-            write_page(self.html, lambda: shown, title)
+            write_page(self.html, lambda: shown, title, self.model)
         if self.as_json:
-            click.echo(to_json(finding.to_dict()))
+            say(to_json(finding.to_dict()))
             return
         from ..draw.terminal import Drawing
 
@@ -50,8 +55,9 @@ def with_output(command: Command) -> Command:
     """--json and --html; hands on `output`."""
 
     @wraps(command)
-    def run(*, as_json: bool, html: str | None, **rest: Any) -> Any:
-        return command(output=Output(as_json=as_json, html=html), **rest)
+    def run(*, as_json: bool, html: str | None, gpt: GPT | None = None, **rest: Any) -> Any:
+        output = Output(as_json=as_json, html=html, model="" if gpt is None else gpt.name)
+        return command(output=output, **rest, **({} if gpt is None else {"gpt": gpt}))
 
     run = click.option(
         "--html", type=click.Path(dir_okay=False), help="Also one page for a browser."
@@ -59,13 +65,14 @@ def with_output(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Every number, as JSON.")(run)
 
 
-def write_page(path: str, find: Callable[[], list[Section]], title: str) -> None:
-    """One HTML page. `find` runs only once the file can be written."""
+def write_page(path: str, find: Callable[[], list[Section]], title: str, model: str) -> None:
+    """One HTML page about a model. `find` runs only once the file can be written."""
     from ..draw.document import document
     from ..files import new_file
 
     with new_file(path) as partial:
-        partial.write_bytes(document(find(), title=title).encode())
+        subtitle = f"model {model}" if model else ""
+        partial.write_bytes(document(find(), title=title, subtitle=subtitle).encode())
 
 
 def to_json(value: Any) -> str:
@@ -78,16 +85,33 @@ def to_json(value: Any) -> str:
     return line
 
 
+def say(text: str = "", *, err: bool = False, words: bool = False) -> None:
+    """A line. What a file, a model or a person wrote may stand in it: shown, not obeyed. words:
+    a terminal breaks it between them."""
+    stream = sys.stderr if err else sys.stdout
+    if words and stream.isatty():
+        console(stderr=err).print(text, markup=False, emoji=False)
+    else:
+        click.echo(harmless(text), err=err)
+
+
 def note(text: str) -> None:
     """To standard error, beside the output."""
-    console(stderr=True).print(harmless(text), style="dim", markup=False, soft_wrap=True)
+    screen = console(stderr=True)
+    whole = not screen.is_terminal  # which breaks lines between words, a pipe nowhere
+    screen.print(text, style="dim", markup=False, emoji=False, soft_wrap=whole)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Colour in a terminal, plain text in a pipe."""
+    """Colour in a terminal, plain text in a pipe; nothing in a text acts on either."""
     from rich.console import Console
 
     class Terminal(Console):
+        def render(self, *args: Any, **extra: Any) -> Iterator[Segment]:
+            for part in super().render(*args, **extra):
+                safe = part.text if part.control else harmless(part.text)
+                yield part if safe == part.text else part._replace(text=safe)
+
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # `main` ends the program well; rich would end it with 1
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from .output import say
+
 __all__ = ["command"]
 
 
@@ -14,4 +16,4 @@ def command(run: str) -> None:
     from ..train.plot import draw_losses
 
     for path in draw_losses(run):
-        click.echo(f"Wrote {path}")
+        say(f"Wrote {path}")

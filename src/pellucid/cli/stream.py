@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..visible import harmless
+from ..session.writer import Writer
 from .output import console, note, to_json
 
 if TYPE_CHECKING:
@@ -41,21 +41,25 @@ def print_generation(prompt: str, generation: Generation, *, as_json: bool) -> N
 
 
 def stream(prompt: str, generation: Generation) -> None:
-    """The text as it comes. In a terminal the prompt is set back, and nothing acts on it."""
-    screen = console()
+    """The text as it comes. In a terminal the prompt is set back, lines break between words, and
+    nothing acts on it."""
+    writer = Writer(console()) if sys.stdout.isatty() else None
 
     def write(text: str, style: str) -> None:
-        if sys.stdout.isatty():
-            screen.print(harmless(text), end="", style=style, markup=False, soft_wrap=True)
+        if writer is not None:
+            writer.write(text, style)
         else:
             click.echo(text.encode(), nl=False)
 
-    write(prompt, "dim")
     try:
+        write(prompt, "dim")
         for step in generation:
             write(step.text, "bold")
     finally:
-        click.echo()
+        if writer is not None:
+            writer.end()
+        else:
+            click.echo()
 
 
 def step_object(step: Step) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..visible import harmless, quoted, text_of, visible_bytes
-from .output import console, to_json
+from .output import console, say, to_json
 from .text import Prompt, with_text
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def command(prompt: Prompt, model: str | None, merges: bool, as_json: bool) -> N
         pieces = tokenizer.pieces(tokenizer.framed(tokenizer.encode(text)))
         words = tokenizer.merges(text) if merges else None
     if as_json:
-        click.echo(to_json(spelled(text, pieces, words)))
+        say(to_json(spelled(text, pieces, words)))
         return
     screen = console()
     screen.print(coloured(pieces), soft_wrap=True)

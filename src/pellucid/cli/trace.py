@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ def command(
         output.show(recorded, file)
         return
     gpt = load()
+    output = replace(output, model=gpt.name)
     ids = prompt.ids(gpt)
     chosen = {"layers": layers, "heads": heads, "positions": positions}
     if cost:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..train.config import PreferenceConfig, TalkConfig, TrainConfig, read_config
+from .output import say
 from .progress import watching
 from .training import finish, flags, show
 
@@ -23,7 +24,7 @@ __all__ = ["command"]
 )
 @click.option("--resume", metavar="RUN", help="Go on with the run in this folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--n-vocab", type=int, default=4096, show_default=True, help="Tokens of TEXTS.")
+@click.option("--n-vocab", type=int, help="Tokens of TEXTS, at most.  [default: 4096]")
 @flags(TrainConfig, without=("corpus", "out"))
 def command(
     texts: tuple[str, ...],
@@ -31,7 +32,7 @@ def command(
     config: Path | None,
     resume: str | None,
     dry_run: bool,
-    n_vocab: int,
+    n_vocab: int | None,
     **fields: Any,
 ) -> None:
     """Train a model on TEXTS (files and folders) or on a CORPUS of `pellucid data`.
@@ -42,8 +43,8 @@ def command(
     """
     changed = {name: value for name, value in fields.items() if value is not None}
     if texts == ("talk",):
-        if dry_run or resume or config:
-            raise click.UsageError("train talk takes no --dry-run, --resume or --config")
+        if dry_run or resume or config or n_vocab:
+            raise click.UsageError("train talk takes no --dry-run, --resume, --config or --n-vocab")
         _talk({**changed, **({} if out is None else {"out": out})})
         return
     if resume is not None:
@@ -58,6 +59,8 @@ def command(
         changed["corpus"] = texts[0]
     settings = _settings(config, changed, resume is not None)
     if isinstance(settings, PreferenceConfig | TalkConfig):
+        if dry_run or n_vocab:
+            raise click.UsageError(f"--dry-run and --n-vocab are not for a run of {settings.task}")
         finish(settings)
         return
     sources = texts or (settings.corpus,)
@@ -69,7 +72,7 @@ def command(
     with watching() as watch:
         settings, card = with_corpus(settings, sources, n_vocab, watch)
     if card is not None:
-        click.echo(
+        say(
             f"Corpus: {card['splits']['train']['tokens']:,} tokens to learn from, "
             f"{card['splits']['validation']['tokens']:,} held out, {card['n_vocab']:,} in the "
             "vocabulary.",
@@ -84,19 +87,23 @@ def _settings(config: Path | None, changed: dict[str, Any], any_task: bool) -> T
     for name, wanted in (("corpus", "texts, or a corpus,"), ("out", "--out RUN")):
         if name not in changed:
             raise click.UsageError(f"give {wanted}: pellucid train texts/ --out run")
+    for name in ("n_ctx", "n_embd", "n_head", "n_layer"):
+        if name in changed and "start" in changed:
+            flag = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{flag} is for fresh weights: the model of --start has its own")
     return TrainConfig.from_dict(changed)
 
 
-def _describe(settings: TrainConfig, sources: tuple[str, ...], n_vocab: int) -> None:
+def _describe(settings: TrainConfig, sources: tuple[str, ...], n_vocab: int | None) -> None:
     """The configuration, and what it amounts to."""
     from ..data.corpus import open_corpus
     from ..train.describe import outlook
     from ..train.run import corpus_folder
 
-    folder, there = corpus_folder(settings, sources)
+    folder, there = corpus_folder(settings, sources, n_vocab)
     if there:
         settings = replace(settings, corpus=str(folder))
-    click.echo(settings.to_toml())
+    say(settings.to_toml())
     show(outlook(settings, open_corpus(folder) if there else None, n_vocab))
 
 

@@ -9,6 +9,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Talk and generate": {
         "chat": "Talk with a model; see every token if you like.",
         "generate": "Go on from a text, token by token.",
+        "conversations": "What was said in the chat: list, show, search, export, delete.",
         "talk": "The chatbot, the model `chat`; the walk where there is no terminal.",
     },
     "See inside": {
@@ -52,6 +53,7 @@ _TALK = '"The power clapper went straight to"'
 EXAMPLES: dict[str, str] = {
     "chat": "pellucid chat --temperature 0.8",
     "generate": 'pellucid generate "Once upon a time" --max-tokens 40',
+    "conversations": "pellucid conversations list",
     "talk": "pellucid talk",
     "walk": 'pellucid walk "The power clapper" --model talk',
     "view": 'pellucid view "The power clapper" --model talk --html page.html',

@@ -40,5 +40,7 @@ def command(
     from ..inspect import view
 
     ids = prompt.ids(gpt)
-    write_page(html, lambda: view(gpt, ids, target, versus=versus).sections(), prompt.title)
+    write_page(
+        html, lambda: view(gpt, ids, target, versus=versus).sections(), prompt.title, gpt.name
+    )
     note(f"Wrote {html}: open it in a browser.")

@@ -7,15 +7,16 @@ there and one function.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from ..template import Message
 from .files import BadDocument
+from .learned import ABOUT_ROWS, check_row, is_learned
 from .preferences import BESIDE, Preference, preference
 from .rows import Row
-from .turns import listed, said, short, string, system_turn, turn
+from .turns import SYSTEM, exchanges, listed, said, string, system_turn, turn
 
 __all__ = [
     "SHAPES",
@@ -35,20 +36,21 @@ PIECE = 1 << 16  # characters of a text that are in memory at a time, or few mor
 _BORDER = re.compile(r"\S(?=[ \n])")
 
 # Keys that make a row mean something that no chat template here can write.
-_ROWS_REFUSED = ("tools", "functions")
+_ROWS_REFUSED = ("tools", "functions", "images", "audios", "videos")
 
 
 class Document(NamedTuple):
     """place: file and line. A text is `begin` and then the pieces of `rest`, each cut where no
     token lies across; `rest` must be read before the next document. Of a conversation, turns
     holds them and `begin` all of them in one; unlearned: the numbers of the assistant's turns
-    that are given, and not learned."""
+    that are given, and not learned; withheld: whether the file itself says so of one."""
 
     place: str
     begin: str
     rest: Iterator[str]
     turns: tuple[Message, ...] | None = None
     unlearned: frozenset[int] = frozenset()
+    withheld: bool = False
 
     def pieces(self) -> Iterator[str]:
         """A text piece by piece, once; or the text of each turn."""
@@ -108,11 +110,17 @@ def _text(row: Row, key: str) -> Document:
 # Conversations
 
 
-def _conversation(place: str, turns: Sequence[Message], unlearned: Iterable[int] = ()) -> Document:
+def _conversation(
+    place: str,
+    turns: Sequence[Message],
+    unlearned: Iterable[int] = (),
+    *,
+    withheld: bool = False,
+) -> Document:
     words = any(text.strip() for _, text in turns)
     whole = "".join(f"{role}\0{text}\0" for role, text in turns)
     begin = whole if words else ""
-    return Document(place, begin, iter(()), tuple(turns), frozenset(unlearned))
+    return Document(place, begin, iter(()), tuple(turns), frozenset(unlearned), withheld)
 
 
 def _turns(row: Row, key: str) -> Document:
@@ -121,31 +129,29 @@ def _turns(row: Row, key: str) -> Document:
     entries = listed(row.fields[key])
     entries = entries if isinstance(entries, list) else [entries]
     turns = (*system, *(turn(row, key, entry) for entry in entries))
-    unlearned = {
-        at for at, entry in enumerate(entries, len(system)) if not _is_learned(row, key, entry)
-    }
-    return _conversation(row.place, turns, unlearned)
+    unlearned = _given(row, key, entries, turns[len(system) :], len(system))
+    return _conversation(row.place, turns, unlearned, withheld=bool(unlearned))
 
 
-def _is_learned(row: Row, key: str, entry: Any) -> bool:
-    """OpenAI's "weight" of a turn: 0 is given, 1 is learned."""
-    weight = entry.get("weight") if isinstance(entry, Mapping) else None
-    if weight not in (None, 0, 1):
-        raise BadDocument(f'{row.place}: a "weight" in "{key}" must be 0 or 1, not {short(weight)}')
-    return weight != 0
+def _given(
+    row: Row, key: str, entries: Sequence[Any], turns: Sequence[Message], first: int
+) -> set[int]:
+    """The numbers, from `first`, of the turns of which the file says that they are not learned."""
+    check_row(row)
+    learned = (
+        is_learned(row, key, entry, assistant=role == "assistant")
+        for entry, (role, _) in zip(entries, turns, strict=True)
+    )
+    return {at for at, each in enumerate(learned, first) if each is False}
 
 
 def _asked(row: Row, question: str, answer: str) -> Document:
-    """Alpaca's and Dolly's: a task, perhaps a text that it is about, and the answer. "history"
-    holds earlier exchanges [question, answer], as LLaMA-Factory writes it."""
-    turns = system_turn(row)
-    for exchange in row.fields.get("history") or ():
-        if not isinstance(exchange, list) or not all(isinstance(text, str) for text in exchange):
-            raise BadDocument(f'{row.place}: "history" must hold pairs of texts')
-        turns += map(Message, ("user", "assistant"), exchange)  # type: ignore[arg-type]
+    """Alpaca's, Dolly's and Orca's: a task, perhaps a text that it is about, and the answer."""
+    check_row(row)
+    turns = [*system_turn(row), *exchanges(row)]
     task = string(row, question)
     for about in ("input", "context"):
-        if row.fields.get(about):
+        if about != question and row.fields.get(about):
             task = f"{task}\n\n{string(row, about)}"
     return _conversation(
         row.place, [*turns, Message("user", task), Message("assistant", string(row, answer))]
@@ -154,28 +160,37 @@ def _asked(row: Row, question: str, answer: str) -> Document:
 
 def _completed(row: Row, prompt: str, completion: str) -> Document:
     """A prompt and what follows it, as texts or as turns; only what follows is learned."""
-    if isinstance(row.fields.get("label"), bool):
+    if str(row.fields.get("label")).lower() in ("true", "false", "0", "1"):  # a table's too
         raise BadDocument(
             f'{row.place} has "label": whether a completion is good is not learned from here; '
             "keep the rows of good ones, without it"
         )
     before = [*system_turn(row), *said(row, prompt, "user")]
-    turns = [*before, *said(row, completion, "assistant")]
-    return _conversation(row.place, turns, range(len(before)))
+    after = said(row, completion, "assistant")
+    value = listed(row.fields[completion])
+    entries = value if isinstance(value, list) else [value]
+    given = _given(row, completion, entries, after, len(before))
+    return _conversation(
+        row.place, [*before, *after], {*range(len(before)), *given}, withheld=bool(given)
+    )
 
 
 # The table
 
 
 SHAPES: tuple[Shape, ...] = (
-    Shape(keys=("turns",), also=("system",), read=_turns),
-    Shape(keys=("messages",), also=("system",), read=_turns),
-    Shape(keys=("conversations",), also=("system",), read=_turns),
-    Shape(keys=("conversation",), also=("system",), read=_turns),
+    Shape(keys=("turns",), also=SYSTEM, read=_turns),
+    Shape(keys=("messages",), also=SYSTEM, read=_turns),
+    Shape(keys=("conversations",), also=SYSTEM, read=_turns),
+    Shape(keys=("conversation",), also=SYSTEM, read=_turns),
     Shape(keys=("text",), read=_text),
-    Shape(keys=("instruction", "output"), also=("input", "system", "history"), read=_asked),
-    Shape(keys=("instruction", "response"), also=("context", "system"), read=_asked),
-    Shape(keys=("prompt", "completion"), also=("label", "system"), read=_completed),
+    Shape(keys=("instruction", "output"), also=("input", "history", *SYSTEM), read=_asked),
+    Shape(keys=("instruction", "response"), also=("context", *SYSTEM), read=_asked),
+    Shape(keys=("question", "response"), also=("context", *SYSTEM), read=_asked),
+    Shape(keys=("question", "answer"), also=("context", *SYSTEM), read=_asked),
+    Shape(keys=("prompt", "response"), also=("context", *SYSTEM), read=_asked),
+    Shape(keys=("input", "output"), also=SYSTEM, read=_asked),
+    Shape(keys=("prompt", "completion"), also=("label", *SYSTEM), read=_completed),
     Shape(keys=("chosen", "rejected"), also=BESIDE, read=preference),
     Shape(keys=("preferred_output", "non_preferred_output"), also=BESIDE, read=preference),
 )
@@ -193,7 +208,7 @@ def shapes(text_field: str | None = None, turns_field: str | None = None) -> tup
 def columns(table: Sequence[Shape]) -> tuple[str, ...]:
     """Every key that a row may be read by."""
     names = (name for shape in table for name in (*shape.keys, *shape.also))
-    return tuple(dict.fromkeys([*names, *_ROWS_REFUSED]))
+    return tuple(dict.fromkeys([*names, *_ROWS_REFUSED, *ABOUT_ROWS]))
 
 
 def document_of(row: Row, table: Sequence[Shape] = SHAPES) -> Document:

@@ -74,12 +74,14 @@ def read_pairs(
 
 
 def _pair(preference: Preference, template: Template, tokenizer: Tokenizer) -> Pair:
-    prompt = template.render(tokenizer, preference.prompt)
+    prompt = [*tokenizer.rules.begin, *template.render(tokenizer, preference.prompt)]
     n_cue = len(template.cue(tokenizer))
     chosen, rejected = (
         template.turn(tokenizer, "assistant", text)[n_cue:]
         for text in (preference.chosen, preference.rejected)
     )
-    if not prompt or not chosen or not rejected:
+    n_begin = len(tokenizer.rules.begin)
+    replies = preference.chosen.strip(), preference.rejected.strip()
+    if len(prompt) == n_begin or not all(replies):
         raise BadDocument(f"{preference.place}: the prompt or a reply is empty")
     return Pair(n_prompt=len(prompt), chosen=(*prompt, *chosen), rejected=(*prompt, *rejected))

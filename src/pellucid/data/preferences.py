@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 from ..template import Message
 from .files import BadDocument
+from .learned import check_row, is_learned
 from .rows import Row
-from .turns import listed, said, string, system_turn, whole
+from .turns import SYSTEM, exchanges, listed, said, string, system_turn, whole
 
 __all__ = ["BESIDE", "Preference", "preference"]
 
 _HH = re.compile(r"\n\n(Human|Assistant): ?")  # the turns of Anthropic's hh-rlhf
 # Keys of what stands beside the replies
-BESIDE = ("prompt", "question", "conversations", "instruction", "input", "system")
+BESIDE = ("prompt", "question", "conversations", "instruction", "input", "history", *SYSTEM)
 
 
 class Preference(NamedTuple):
@@ -30,6 +31,7 @@ class Preference(NamedTuple):
 def preference(row: Row, better: str, worse: str) -> Preference:
     """ "chosen" and "rejected": replies, or conversations that differ in their last turn, if at
     all; the prompt may stand beside them or, in conversations, be what both begin with."""
+    check_row(row)
     prompt = _prompt(row)
     sides = [_reply(row, key, alone=not prompt) for key in (better, worse)]
     n = 0
@@ -44,6 +46,8 @@ def preference(row: Row, better: str, worse: str) -> Preference:
         both = len(prompt)
         while prompt[len(prompt) - both :] != shared[:both]:
             both -= 1
+        if both == 0 and prompt and shared and prompt[-1].role == shared[0].role == "user":
+            raise BadDocument(f"{row.place}: the prompt is not the one in {better} and {worse}")
         shared = [*prompt, *shared[both:]]
     if all(role == "system" for role, _ in shared):
         raise BadDocument(f'{row.place}: a pair needs a "prompt"')
@@ -51,10 +55,11 @@ def preference(row: Row, better: str, worse: str) -> Preference:
 
 
 def _prompt(row: Row) -> list[Message]:
-    """What stands beside the replies: "prompt" (TRL), "question" (Orca's), "conversations" or
-    "instruction" and "input" (LLaMA-Factory), OpenAI's "input"; a system text before them."""
+    """What stands beside the replies: "prompt" (TRL), "question" or "input" (Orca's),
+    "conversations" or "instruction" and "input" (LLaMA-Factory), OpenAI's "input"; a system text
+    and earlier exchanges before them."""
     fields = row.fields
-    system, asked = system_turn(row), listed(fields.get("input"))
+    system, asked = [*system_turn(row), *exchanges(row)], listed(fields.get("input"))
     if isinstance(asked, Mapping):
         if asked.get("tools"):
             raise BadDocument(f'{row.place} has "tools", which no chat template here can write')
@@ -68,7 +73,7 @@ def _prompt(row: Row) -> list[Message]:
     if fields.get("instruction"):
         about = f"\n\n{string(row, 'input')}" if asked else ""
         return [*system, Message("user", string(row, "instruction") + about)]
-    return system
+    return [*system, *([Message("user", string(row, "input"))] if asked else [])]
 
 
 def _reply(row: Row, key: str, alone: bool) -> list[Message]:
@@ -76,7 +81,11 @@ def _reply(row: Row, key: str, alone: bool) -> list[Message]:
     value = row.fields[key]
     if isinstance(value, str) and alone and _HH.match(value):
         return _spoken(whole(value, row.place))
-    return said(row, key, "assistant")
+    turns = said(row, key, "assistant")
+    last = value[-1] if isinstance(value := listed(value), list) else value
+    if is_learned(row, key, last, assistant=turns[-1].role == "assistant") is False:
+        raise BadDocument(f'{row.place}: the reply in "{key}" is said not to be learned')
+    return turns
 
 
 def _spoken(text: str) -> list[Message]:

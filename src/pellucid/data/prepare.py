@@ -22,8 +22,9 @@ from .sources import Sources
 from .split import Sample, survey
 from .tokens import segments, write
 
-__all__ = ["Progress", "write_corpus"]
+__all__ = ["N_VOCAB", "Progress", "write_corpus"]
 
+N_VOCAB = 4096  # tokens of a vocabulary to learn, where nobody says
 Progress = Callable[[str, int, int], None]  # what is done, bytes read, bytes in all (0: unknown)
 
 
@@ -32,7 +33,7 @@ def write_corpus(
     out: str | os.PathLike[str],
     *,
     tokenizer: str | os.PathLike[str] | Tokenizer | None = None,
-    n_vocab: int = 4096,
+    n_vocab: int = N_VOCAB,
     validation: float = 0.01,
     template: str = "roles",
     learn_all: bool = False,
@@ -69,7 +70,9 @@ def write_corpus(
         split_at=split_at,
         skip_bad=skip_bad,
         limit=limit,
+        learn_all=learn_all,
     )
+    learned = tokenizer is None
     known = None if tokenizer is None else _load_tokenizer(tokenizer)
     special = _special_tokens(chat)
     if known is not None and END_OF_TEXT not in known.special_tokens:
@@ -108,6 +111,7 @@ def write_corpus(
             "template": template if split.conversations else None,
             "tokenizer": {
                 "sample_bytes": sample_bytes,
+                "n_vocab": n_vocab if learned else None,  # asked for; there may be fewer
                 "fingerprint": known.fingerprint(),
                 "sha256": {
                     path.name: sha256(path) for path in sorted((partial / TOKENIZER).iterdir())

@@ -89,7 +89,9 @@ def _json_lines(of: _Reading) -> Iterator[Row]:
         except BadDocument as error:
             of.on_bad(error)
         except (ValueError, RecursionError) as error:
-            of.on_bad(BadDocument(f"{of.place(number)} is not JSON: {error}"))
+            several = number == 1 and line.strip()[-1:] in ("[", "{", ",")
+            hint = ". It stands on one line; JSON on several is named .json" if several else ""
+            of.on_bad(BadDocument(f"{of.place(number)} is not JSON: {error}{hint}"))
 
 
 def _object(value: Any, place: str) -> Row:
@@ -165,6 +167,8 @@ def _csv(of: _Reading) -> Iterator[Row]:
             yield Row(place, dict(zip(names, cells, strict=True)))
         else:
             names = [name.strip() for name in cells]
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise InputError(f"{place} names two columns {twice!r}: give each its own name")
 
 
 def _parquet(of: _Reading) -> Iterator[Row]:

@@ -31,7 +31,8 @@ class Sources:
     row is recognised by its keys (see `documents.SHAPES`). split_at: what ends a document in a
     text file: "blank" lines, each "line", or lines that say this; by default the file's end.
     skip_bad: rows, or whole text files, that cannot be read are counted, not an error. limit:
-    at most so many documents.
+    at most so many documents. learn_all: everybody's words are to be learned, so that a turn that
+    its file withholds makes the row bad.
     """
 
     files: list[File]
@@ -40,6 +41,7 @@ class Sources:
     split_at: str | None = None
     skip_bad: bool = False
     limit: int | None = None
+    learn_all: bool = False
     on_read: OnRead | None = None  # told the bytes read, on disk, of all files
     n_bad: int = field(default=0, init=False)
     n_empty: int = field(default=0, init=False)
@@ -111,7 +113,13 @@ class Sources:
         table = self.shapes
         for row in rows(file.path, columns=columns(table), on_bad=self.skip, on_read=on_read):
             try:
-                yield document_of(row, table)
+                document = document_of(row, table)
+                if document.withheld and self.learn_all:
+                    raise BadDocument(
+                        f"{row.place} says of a turn that it is not learned, and --learn-all "
+                        "learns all of them"
+                    )
+                yield document
             except BadDocument as error:
                 self.skip(error)
 

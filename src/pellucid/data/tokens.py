@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,9 +34,11 @@ class Segment(NamedTuple):
 def segments(
     sources: Sources, split: Split, template: Template, tokenizer: Tokenizer
 ) -> Iterator[Segment]:
-    """Every document's, with the end-of-text token that ends it."""
+    """Every document's, after what the tokenizer begins a text with (given, not learned, in a
+    conversation), with the end-of-text token that ends it."""
     train, validation = SPLITS
     end = [tokenizer.special_tokens[END_OF_TEXT]]
+    begin = list(tokenizer.rules.begin)
     copies = split.copied
     for document in sources.documents():
         side = validation if split.holds_out(split.hash(document)) else train
@@ -43,6 +46,8 @@ def segments(
             parts = _conversation(document, side, template, tokenizer, end)
         else:
             parts = _text(document, side, split.end, end)
+        if begin and (begin != end or document.turns is not None):  # a text follows an end
+            parts = chain([Segment(side, begin, document.turns is None)], parts)
         if copies:
             copies, parts = False, iter(kept := list(parts))
             yield from (part._replace(split=validation) for part in kept)
@@ -83,7 +88,7 @@ def write(
     """-> the counts of each split. bytes: of text, so that a loss can be had per byte."""
     kind = id_type(tokenizer.n_vocab)
     lengths = np.array([len(tokenizer.decode_bytes([i])) for i in range(tokenizer.n_vocab)])
-    lengths[list(tokenizer.special_tokens.values())] = 0
+    lengths[[*tokenizer.special_tokens.values(), *tokenizer.unused]] = 0
     n_bytes = {split: np.zeros(2, np.int64) for split in SPLITS}  # all, learned
     with ExitStack() as stack:
         writers = {

@@ -10,9 +10,10 @@ from ..template import Message, Role
 from .files import BadDocument
 from .rows import Row
 
-__all__ = ["listed", "said", "short", "string", "system_turn", "turn", "whole"]
+__all__ = ["ROLES", "SYSTEM", "exchanges", "listed", "said", "short", "string", "system_turn",
+           "turn", "whole"]  # fmt: skip
 
-_ROLES: dict[str, Role] = {
+ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",  # OpenAI's name for it since 2024
     "user": "user",
@@ -20,10 +21,12 @@ _ROLES: dict[str, Role] = {
     "prompter": "user",
     "assistant": "assistant",
     "gpt": "assistant",
+    "ai": "assistant",
     "chatgpt": "assistant",
     "bot": "assistant",
     "model": "assistant",
 }
+SYSTEM = ("system", "system_prompt")  # keys of a row
 # Keys that make a turn mean something that no chat template here can write.
 _TURNS_REFUSED = ("tool_calls", "function_call", "audio", "refusal")
 
@@ -49,12 +52,26 @@ def short(value: Any) -> str:
 
 def system_turn(row: Row) -> list[Message]:
     """A system text that stands beside the turns."""
-    return [Message("system", string(row, "system"))] if row.fields.get("system") else []
+    key = next((key for key in SYSTEM if row.fields.get(key)), None)
+    return [Message("system", string(row, key))] if key else []
+
+
+def exchanges(row: Row) -> list[Message]:
+    """ "history": earlier exchanges [question, answer], as LLaMA-Factory writes it."""
+    turns: list[Message] = []
+    earlier = listed(row.fields.get("history") or [])
+    for exchange in earlier if isinstance(earlier, list) else [earlier]:
+        texts = exchange if isinstance(exchange, list) else [exchange]
+        if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+            raise BadDocument(f'{row.place}: "history" must hold pairs of texts')
+        asked, answer = (whole(text, row.place) for text in texts)
+        turns += [Message("user", asked), Message("assistant", answer)]
+    return turns
 
 
 def listed(value: Any) -> Any:
     """Turns that a file without lists, such as CSV, holds as a text of JSON."""
-    if isinstance(value, str) and value.lstrip().startswith(("[{", '{"messages"')):
+    if isinstance(value, str) and value.lstrip().startswith(("[{", "[[", '{"messages"')):
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
@@ -71,7 +88,7 @@ def turn(row: Row, key: str, entry: Any) -> Message:
                 "can write: leave such turns or rows out"
             )
         name = entry.get("role", entry.get("from"))
-        role = _ROLES.get(name) if isinstance(name, str) else None
+        role = ROLES.get(name.lower()) if isinstance(name, str) else None
         texts = (entry.get(name) for name in ("text", "content", "value"))
         text = next((value for value in texts if value is not None), None)
         if isinstance(text, list):
@@ -89,7 +106,7 @@ def _wrong(entry: Any) -> str:
     if not isinstance(entry, Mapping):
         return f"is {short(entry)}"
     name = entry.get("role", entry.get("from"))
-    if not isinstance(name, str) or name not in _ROLES:
+    if not isinstance(name, str) or name.lower() not in ROLES:
         return f"the role is {short(name)}"
     keys = [key for key in ("text", "content", "value") if key in entry]
     return f'"{keys[0]}" is {short(entry[keys[0]])}' if keys else "is neither"

@@ -24,13 +24,13 @@ FRAGMENT_BYTES = 4 << 20  # marimo shows outputs of up to 8 MB
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def document(sections: Sequence[Section], *, title: str = "Pellucid") -> str:
+def document(sections: Sequence[Section], *, title: str = "Pellucid", subtitle: str = "") -> str:
     """One HTML document that shows the sections, one after another, anywhere and offline.
 
     Of what is large it holds at most PAGE_BYTES of numbers; what was left out, and how to get it,
-    is said on the page.
+    is said on the page. subtitle: beside the title, such as the model that was asked.
     """
-    return _document(sections, title, PAGE_BYTES, embedded=False)
+    return _document(sections, title, PAGE_BYTES, subtitle=subtitle, embedded=False)
 
 
 def fragment(sections: Sequence[Section], *, title: str) -> str:
@@ -47,15 +47,27 @@ def fragment(sections: Sequence[Section], *, title: str) -> str:
 
 
 def content(
-    sections: Sequence[Section], *, title: str = "Pellucid", n_bytes: int = PAGE_BYTES
+    sections: Sequence[Section],
+    *,
+    title: str = "Pellucid",
+    subtitle: str = "",
+    n_bytes: int = PAGE_BYTES,
 ) -> dict[str, Any]:
     """What a page draws, for JSON: the sections with their arrays as base64, at most n_bytes of
     numbers before that, and the glyphs that stand for characters which could not be seen."""
-    return {"title": title, "glyphs": as_seen(), "sections": _packed(sections, n_bytes)}
+    return {
+        "title": title,
+        "subtitle": subtitle,
+        "glyphs": as_seen(),
+        "sections": _packed(sections, n_bytes),
+    }
 
 
-def _document(sections: Sequence[Section], title: str, n_bytes: int, *, embedded: bool) -> str:
-    known = content(sections, title=title, n_bytes=n_bytes) | {"embedded": embedded}
+def _document(
+    sections: Sequence[Section], title: str, n_bytes: int, *, subtitle: str = "", embedded: bool
+) -> str:
+    known = content(sections, title=title, subtitle=subtitle, n_bytes=n_bytes)
+    known["embedded"] = embedded
     text = json.dumps(known, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     # A lone surrogate, from half a character, cannot be written as UTF-8.

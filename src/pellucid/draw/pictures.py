@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ..errors import InputError
-from .notation import Form
+from .notation import Form, percent
 from .packing import Pack, form, forms, plain
 
 __all__ = [
@@ -224,7 +224,7 @@ class Heads(Picture):
         kept = float(weights.sum(-1, dtype=np.float64).mean())
         packed["left_out"] = (
             f"{n} tokens in {n_layer * n_head} heads are too many weights for one page: of each "
-            f"query only its {k} largest are here ({kept:.0%} of all attention). {self.more}"
+            f"query only its {k} largest are here ({percent(kept)} of all attention). {self.more}"
         )
         return packed
 

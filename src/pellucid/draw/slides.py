@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from .packing import Pack, plain
 from .pictures import Picture
 
 __all__ = ["Formula", "Matrix", "Table"]
@@ -19,9 +22,13 @@ class Formula(Picture):
     caption: str = ""
 
 
+_NUMBER = re.compile(r"[<>]?[−+]?[\d,]*\.?\d+%?")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table(Picture):
-    """Texts in rows. columns: their headings. rows [row][column]; what does not fit is wrapped."""
+    """Texts in rows. columns: their headings. rows [row][column]; Columns of numbers stand to the
+    right; what does not fit is wrapped."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -31,6 +38,18 @@ class Table(Picture):
         n = len(self.columns)
         for row in self.rows:
             self._check(len(row) == n, f"{n} columns, but a row of {len(row)}")
+
+    @property
+    def numbers(self) -> tuple[bool, ...]:
+        """Which columns hold nothing but numbers."""
+        return tuple(
+            bool(self.rows) and all(_NUMBER.fullmatch(row[i]) for row in self.rows)
+            for i in range(len(self.columns))
+        )
+
+    def to_dict(self, pack: Pack = plain) -> dict[str, Any]:
+        """With `numbers`, as above."""
+        return super().to_dict(pack) | {"numbers": list(self.numbers)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -69,6 +69,15 @@ def score_file(
     skip_bad: rows that cannot be read or scored are left out. Raises InputError naming file and
     line of one otherwise.
     """
+    asked = {"text_field": text_field, "turns_field": turns_field, "split_at": split_at}
+    reads = {"perplexity": set(asked), "lambada": {"text_field"}}.get(kind, set())
+    if kind == "lambada" and split_at == "line":
+        del asked["split_at"]
+    if idle := [name for name, value in asked.items() if value is not None and name not in reads]:
+        raise InputError(
+            f"{idle[0]} has no effect on {kind}, whose files have a shape of their own: leave "
+            f"--{idle[0].replace('_', '-')} out"
+        )
     sources = Sources(
         files=find_files([path]),
         text_field=text_field,

@@ -12,7 +12,7 @@ import numpy as np
 from ..chat import choose_template
 from ..errors import InputError
 from ..template import Message
-from .scoring import Row, loglikelihoods
+from .scoring import Row, loglikelihoods, opening, opening_words
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -124,11 +124,13 @@ def perplexity(
     """
     documents = [text] if isinstance(text, str) else text
     window, stride = _check(gpt, window, stride)
-    begin = gpt.tokenizer.end_of_text
 
     def prepared() -> Iterator[_Document]:
         for document in documents:
-            ids = gpt.encode(document)
+            if isinstance(document, str):
+                ids = gpt.tokenizer.encode(document)
+            else:
+                ids = [int(token) for token in document]
             kinds = np.ones(len(ids), np.int8)
             n_words = 0
             if words is not None:
@@ -137,9 +139,9 @@ def perplexity(
                 n_words = len(document.split())
                 if words == "spaces and line ends":
                     n_words += document.count("\n")
-            yield _opened(ids, kinds, begin, n_words)
+            yield _opened(gpt, ids, kinds, n_words)
 
-    protocol = _protocol(window, stride, begin, "every token", words)
+    protocol = _protocol(gpt, window, stride, "every token", words)
     _, everything = _measure(
         gpt, prepared(), window, stride, protocol, protocol, batch, words is not None,
         None if on_progress is None else lambda _, all_, begun: on_progress(all_, begun),
@@ -165,7 +167,6 @@ def conversation_perplexity(
     """
     window, stride = _check(gpt, window, stride)
     chosen = choose_template(gpt, template)
-    begin = gpt.tokenizer.end_of_text
 
     def prepared() -> Iterator[_Document]:
         for number, turns in enumerate(conversations, 1):
@@ -187,13 +188,13 @@ def conversation_perplexity(
                 kinds += [0] * n_opening + [2 if role == "assistant" and weight != 0 else 1] * (
                     len(whole) - n_opening
                 )
-            yield _opened(ids, np.asarray(kinds, np.int8), begin, 0)
+            yield _opened(gpt, ids, np.asarray(kinds, np.int8), 0)
 
     scored = f"in the chat template {chosen.name!r}, the words and closing tokens of "
     replies, everything = _measure(
         gpt, prepared(), window, stride,
-        _protocol(window, stride, begin, scored + "the assistant's turns"),
-        _protocol(window, stride, begin, scored + "all turns"),
+        _protocol(gpt, window, stride, scored + "the assistant's turns"),
+        _protocol(gpt, window, stride, scored + "all turns"),
         batch, False,
         None if on_progress is None
         else lambda own, all_, begun: on_progress(ConversationPerplexity(own, all_), begun),
@@ -217,12 +218,17 @@ def windows(n_ids: int, window: int, stride: int) -> Iterator[tuple[int, int, in
         done = end
 
 
-def _opened(ids: list[int], kinds: np.ndarray, begin: int | None, n_words: int) -> _Document:
-    if begin is None:
-        kinds = kinds.copy()
-        kinds[:1] = 0
-        return _Document(ids, kinds, n_words)
-    return _Document([begin, *ids], np.concatenate([np.zeros(1, np.int8), kinds]), n_words)
+def _opened(gpt: GPT, ids: list[int], kinds: np.ndarray, n_words: int) -> _Document:
+    """With what stands before it; the first token is given in any case."""
+    begin = opening(gpt)
+    if gpt.tokenizer.rules.begin and ids[: len(begin)] == begin:  # ids that have it already
+        begin, n_given = [], len(begin)
+    else:
+        n_given = 0 if begin else 1
+    kinds = kinds.copy()
+    kinds[:n_given] = 0
+    zeros = np.zeros(len(begin), np.int8)
+    return _Document([*begin, *ids], np.concatenate([zeros, kinds]), n_words)
 
 
 def _measure(
@@ -240,7 +246,7 @@ def _measure(
     waiting: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # row -> kinds, bytes of its scored
     begun = n_words = rows_made = 0
     nats, tokens, n_bytes = [0.0, 0.0], [0, 0], [0, 0]
-    special = set(gpt.tokenizer.special_tokens.values())
+    special = {*gpt.tokenizer.special_tokens.values(), *gpt.tokenizer.unused}
 
     def rows() -> Iterator[Row]:
         nonlocal begun, n_words, rows_made
@@ -301,18 +307,11 @@ def _check(gpt: GPT, window: int | None, stride: int | None) -> tuple[int, int]:
     return window, stride
 
 
-def _protocol(
-    window: int, stride: int, begin: int | None, scored: str, words: str | None = None
-) -> str:
-    opening = (
-        "its first token given, as there is no end-of-text token"
-        if begin is None
-        else "which begins with the end-of-text token, not scored"
-    )
+def _protocol(gpt: GPT, window: int, stride: int, scored: str, words: str | None = None) -> str:
     last = "" if words is None else f"; words are counted by {words}"
     return (
         f"windows of {window} tokens, each scoring its last {stride} (the first all); "
-        f"scored: {scored} of each document, {opening}{last}"
+        f"scored: {scored} of each document, {opening_words(gpt)}{last}"
     )
 
 

@@ -25,6 +25,7 @@ except ImportError as error:
 from ..gpt import GPT, load
 from ..sampling import Sampling
 from .likelihood import perplexity
+from .lm_chat import Chat
 from .scoring import loglikelihoods, pair
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class PellucidLM(LM):  # type: ignore[misc, unused-ignore]
     """gpt: a GPT; or model: what `pellucid.load` takes, with its backend, device and dtype.
 
     An empty context is the end-of-text token; a context too long loses its beginning.
+    template: how a chat is written (lm_eval's `apply_chat_template`); None: the model's own.
     """
 
     def __init__(
@@ -53,15 +55,44 @@ class PellucidLM(LM):  # type: ignore[misc, unused-ignore]
         dtype: str | None = None,
         batch_size: int | str | None = None,
         max_batch_size: int | None = None,
+        template: str | None = None,
     ) -> None:
         super().__init__()
         self.gpt = gpt or load(model, backend=backend, device=device, dtype=dtype)
         # lm_eval's command line says 1 when nobody says anything; None packs by length.
         size = str(batch_size)
         self.batch = int(size) if size.isdigit() and int(size) > 1 else None
+        self._chat = Chat(self.gpt, template)
+
+    # Chats, as `--apply_chat_template` and `--fewshot_as_multiturn` ask for them
+
+    def apply_chat_template(
+        self, chat_history: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True
+    ) -> str:
+        """Messages of role and content -> a text that the requests then begin with. Without the
+        generation prompt the last message is the beginning of the reply."""
+        return self._chat.write(chat_history, goes_on=not add_generation_prompt)
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The template's name, which may be given. Raises InputError for one that is unknown."""
+        if not chat_template:
+            return None
+        if isinstance(chat_template, str):
+            self._chat = Chat(self.gpt, chat_template)
+        return self._chat.template.name
+
+    @property
+    def tokenizer_name(self) -> str:
+        """What tells lm_eval's caches apart."""
+        own = self.gpt.tokenizer.fingerprint()[:16]
+        return f"pellucid-{own}-{self._chat.template.name}"
+
+    # Requests
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        rows = (pair(self.gpt, *request.args) for request in requests)
+        special = self._chat.special
+        pairs = (self._chat.checked(*request.args) for request in requests)
+        rows = (pair(self.gpt, before, after, special) for before, after in pairs)
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         for scored in loglikelihoods(self.gpt, rows, batch=self.batch):
             answers[scored.row] = float(scored.logprobs.sum()), bool(scored.greedy.all())
@@ -83,7 +114,9 @@ class PellucidLM(LM):  # type: ignore[misc, unused-ignore]
         """As lm_eval's own models: a context that leaves no room for what is to be generated
         loses its beginning, and no more than that."""
         window = self.gpt.hparams.n_ctx
-        ids = self.gpt.encode(context)
+        self._chat.checked(context)
+        tokenizer = self.gpt.tokenizer
+        ids = tokenizer.framed(tokenizer.encode(context, self._chat.special), ends=False)
         asked = _Asked.of(settings, len(ids))
         longest = asked.max_tokens
         if longest >= window:
@@ -97,7 +130,12 @@ class PellucidLM(LM):  # type: ignore[misc, unused-ignore]
             _warn(f"contexts lose their beginning: {longest} tokens are to follow in {window}")
         ids = ids[-room:]
         return self.gpt.generate(
-            ids, max_tokens=longest, stop=asked.until, seed=asked.seed, **asked.sampling
+            ids,
+            max_tokens=longest,
+            stop=asked.until,
+            stop_tokens=self.gpt.stop_tokens | self._chat.stops,
+            seed=asked.seed,
+            **asked.sampling,
         ).text
 
 
@@ -122,6 +160,8 @@ class _Asked:
             most = [max(0, int(whole) - n_context)]
         until = rest.pop("until", ())
         sample = rest.pop("do_sample", None)
+        if not isinstance(sample, bool | None):
+            raise InputError(f"do_sample must be true or false, not {sample!r}")
         temperature = float(rest.pop("temperature", 1.0 if sample else 0.0))
         drawn = random.getrandbits(32) if "seed" not in rest else int(rest.pop("seed"))
         known = set(Sampling.__dataclass_fields__) - {"greedy", "temperature"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +13,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["Row", "Scored", "check_batch", "loglikelihoods", "pair"]
+__all__ = ["Row", "Scored", "check_batch", "loglikelihoods", "opening", "opening_words", "pair"]
 
 _LOGITS = 1 << 26  # logits of a batch held at a time, unless the caller chooses the batch
 _POOL = 16  # batches within which rows are sorted by length, so that little is padding
@@ -105,21 +105,46 @@ def _of_targets(gpt: GPT, logits: object, targets: np.ndarray) -> tuple[np.ndarr
     return logprobs, greedy
 
 
-def pair(gpt: GPT, context: str, continuation: str) -> Row:
+def opening(gpt: GPT) -> list[int]:
+    """The ids that a text begins with, given and not scored: what its tokenizer puts there, else
+    the model's bos, else the end-of-text token; [] where it has none of them."""
+    if gpt.tokenizer.rules.begin:
+        return list(gpt.tokenizer.rules.begin)
+    first = gpt.roles.bos if gpt.roles.bos is not None else gpt.tokenizer.end_of_text
+    return [] if first is None else [first]
+
+
+def opening_words(gpt: GPT) -> str:
+    """The same for a protocol."""
+    begin = opening(gpt)
+    if not begin:
+        return "its first token given, as there is no end-of-text token"
+    if begin == [gpt.tokenizer.end_of_text]:
+        return "after the end-of-text token, not scored"
+    return f"after {gpt.tokenizer.decode(begin)}, not scored"
+
+
+def pair(gpt: GPT, context: str, continuation: str, allowed_special: Collection[str] = ()) -> Row:
     """Context and continuation -> a row that scores the continuation.
 
     As lm_eval does: both are encoded as one text and split where the context alone ends; spaces
-    at the context's end go to the continuation. An empty context is the end-of-text token.
-    A context too long for the window loses its beginning.
+    at the context's end go to the continuation. An empty context is the `opening`. What ends a
+    text is not scored: the continuation may go on. A context too long for the window loses its
+    beginning. allowed_special: tokens that the context is written with, as `Tokenizer.encode`
+    takes them.
     """
+
+    def begun(text: str) -> list[int]:
+        return gpt.tokenizer.framed(gpt.tokenizer.encode(text, allowed_special), ends=False)
+
     kept = context.rstrip()
     if kept:
-        whole = gpt.encode(context + continuation)
-        before = len(gpt.encode(kept))
+        whole = begun(context + continuation)
+        before = len(begun(kept))
     else:
-        end = gpt.tokenizer.end_of_text
-        ids = gpt.encode(context + continuation)
-        whole, before = (ids, 1) if end is None else ([end, *ids], 1)
+        begin = opening(gpt)
+        whole = [*begin, *gpt.tokenizer.encode(context + continuation)]
+        before = max(1, len(begin))
     n_scored = len(whole) - before
     if n_scored < 1:
         raise InputError(f"nothing is left to score after the context: {continuation[:40]!r}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..errors import InputError
-from .scoring import Row, loglikelihoods, pair
+from .scoring import Row, loglikelihoods, opening_words, pair
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -171,14 +171,9 @@ def blimp(
     def groups() -> dict[str, float]:
         return {uid: float(np.mean(right[uid])) for uid in sorted(right)}
 
-    opening = (
-        "its first token given, as there is no end-of-text token"
-        if gpt.tokenizer.end_of_text is None
-        else "after the end-of-text token"
-    )
     protocol = (
-        f"each sentence {opening}; right if the good one's summed log-probability is higher; "
-        "accuracy over all pairs"
+        f"each sentence, {opening_words(gpt)}; right if the good one's summed log-probability is "
+        "higher; accuracy over all pairs"
     )
     return _run(
         "BLiMP", gpt, protocol, _groups(examples, rows, on_bad), take, metrics, groups, batch,

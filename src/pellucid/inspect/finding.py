@@ -92,14 +92,17 @@ class Finding:
         return "text/html", self._repr_html_()
 
 
-def page(findings: Sequence[Finding] | Finding, *, title: str = "Pellucid") -> str:
+def page(
+    findings: Sequence[Finding] | Finding, *, title: str = "Pellucid", subtitle: str = ""
+) -> str:
     """One HTML document that shows the findings, one after another, anywhere and offline.
 
     Of patterns and traces it holds at most draw.document.PAGE_BYTES of numbers; what was left
-    out, and how to get it, is said on the page.
+    out, and how to get it, is said on the page. subtitle: beside the title, such as the model.
     """
     several = [findings] if isinstance(findings, Finding) else findings
-    return document([part for each in several for part in each.sections()], title=title)
+    sections = [part for each in several for part in each.sections()]
+    return document(sections, title=title, subtitle=subtitle)
 
 
 def fragment(finding: Finding) -> str:

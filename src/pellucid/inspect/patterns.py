@@ -146,7 +146,8 @@ class HeadLabels(Finding):
         _, n_layer, n_head = stacked.shape
         highest = stacked.max(0)
         cells = tuple(
-            f"{kinds[kind][0].upper() if score >= self.threshold else '·'} {score * 100:3.0f}"
+            f"{kinds[kind][0].upper() if score >= self.threshold else '·'} "
+            f"{percent(float(score), whole=True):>4}"
             for kind, score in zip(stacked.argmax(0).ravel(), highest.ravel(), strict=True)
         )
         letters = ", ".join(f"{kind[0].upper()} {kind}" for kind in kinds)
@@ -166,8 +167,7 @@ class HeadLabels(Finding):
         pictures = {
             "highest": table(
                 highest,
-                f"The highest score of each head, in percent; · below {percent(self.threshold)}. "
-                f"{letters}.",
+                f"The highest score of each head; · below {percent(self.threshold)}. {letters}.",
                 cells,
             )
         }
@@ -300,7 +300,7 @@ def head_labels(
     Raises InputError when the window cannot hold a repetition.
     """
     hparams = gpt.hparams
-    start = gpt.tokenizer.end_of_text
+    start = gpt.tokenizer.end_of_text if gpt.roles.bos is None else gpt.roles.bos
     first = 0 if start is None else 1  # documents begin with it
     usual = np.setdiff1d(np.arange(hparams.n_vocab), [] if start is None else [start])
     most = min((hparams.n_ctx - first) // 2, len(usual))

@@ -289,10 +289,10 @@ def _parts(attribution: Attribution) -> str:
         if share >= least
     ]
     lead = attribution.logit
-    how = f"{'leads' if lead >= 0 else 'trails'} {quoted(attribution.versus)} by {abs(lead):.1f}"
-    return (
-        f"In logits {quoted(attribution.target)} {how}; most in its favour write {_listed(named)}."
-    )
+    by = written(abs(lead)) if abs(lead) >= 0.005 else "less than 0.01"
+    how = f"{'leads' if lead >= 0 else 'trails'} {quoted(attribution.versus)} by {by}"
+    most = f"most in its favour write {_listed(named)}" if named else "nothing writes in its favour"
+    return f"In logits {quoted(attribution.target)} {how}; {most}."
 
 
 def _layers(lens: LogitLens, target_id: int, target: str) -> str:

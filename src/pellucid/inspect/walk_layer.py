@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..draw.notation import written
+from ..draw.notation import percent, written
 from .lens import read_out
 from .patterns import summary
 from .step import Seen, Step, pictures_of
@@ -36,7 +36,7 @@ def self_attention(seen: Seen) -> Step:
             "array adjusted as a result.",
             f"Each token asks (query), offers (key) and gives (value), {d_k} numbers each; "
             "every query is held against every key, and softmax makes shares of each row.",
-            f"“{seen.name}” looks most at “{other}” ({pattern[here, most]:.0%}).",
+            f"“{seen.name}” looks most at “{other}” ({percent(float(pattern[here, most]))}).",
             "The slide leaves out that GPT-2 norms the arrays first, adds a bias to each "
             "product, and lets no token see a later one.",
             "Layers, heads and positions count from 0.",

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..draw.notation import percent, written
 from ..draw.pictures import Distribution, Lines, Section
 from ..draw.slides import Matrix, Table
 from ..errors import InputError
 from ..hparams import SIZES, HParams
-from ..sampling import softmax
+from ..sampling import softmax, without
 from ..visible import visible, visible_bytes
 from .finding import Finding, highest, read, token_names, whole
 from .step import Seen, Step
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["Step", "Walk", "walk"]
 
 _LIKELIEST = 8
+_MOST_STOPS = 12  # stop tokens named
 _LARGE_WINDOW = 64  # beyond, _FEW tokens are enough to see the loop
 _FEW = 8
+_FED_IN = 40  # characters: of a longer text the end
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -201,7 +204,11 @@ def tokenization(seen: Seen) -> Step:
         values={"ids": np.asarray(seen.ids)},
         pictures=(
             Table(columns=("position", "token", "id"), rows=rows),
-            Table(columns=("rank", "merged", "parts"), rows=merges, caption="the merges"),
+            *(
+                [Table(columns=("rank", "merged", "parts"), rows=merges, caption="the merges")]
+                if merges
+                else []
+            ),
         ),
     )
 
@@ -281,7 +288,8 @@ def output(seen: Seen) -> Step:
     shares = softmax(np.asarray(logits, np.float64))
     top = [int(i) for i in highest(shares, _LIKELIEST)]
     rows = tuple(
-        (seen.gpt.tokenizer.piece(i).shown, f"{shares[i]:.4%}", f"{logits[i]:.2f}") for i in top
+        (seen.gpt.tokenizer.piece(i).shown, percent(float(shares[i])), written(float(logits[i])))
+        for i in top
     )
     return Step(
         number=9,
@@ -310,7 +318,7 @@ def output(seen: Seen) -> Step:
 
 def predicted(seen: Seen) -> Step:
     logits = seen.values["logits"][seen.position]
-    token = int(logits.argmax())
+    token = int(without(logits, seen.gpt.tokenizer.unused).argmax())
     share = softmax(np.asarray(logits, np.float64))[token]
     name = seen.gpt.tokenizer.piece(token).shown
     read = whole(seen.gpt, seen.ids[: seen.position + 1])
@@ -320,7 +328,7 @@ def predicted(seen: Seen) -> Step:
         talk="We get a 1 token output.",
         words=(
             f"After “{read}” the most likely token is “{name}”, number {token}, with a "
-            f"probability of {share:.4%}.",
+            f"probability of {percent(float(share))}.",
         ),
         formula="token = argmax(logits)",
         values={"token": np.asarray(token)},
@@ -335,10 +343,10 @@ def loop(seen: Seen, generation: Generation) -> Step:
         others = [other for other in step.alternatives if other.token != step.token][:2]
         rows.append(
             (
-                text,
+                text if len(text) <= _FED_IN else f"…{text[1 - _FED_IN :]}",
                 piece.shown,
-                f"{math.exp(step.logprob):.4%}",
-                ", ".join(f"{visible(o.text)} {math.exp(o.logprob):.4%}" for o in others),
+                percent(math.exp(step.logprob)),
+                ", ".join(f"{visible(o.text)} {percent(math.exp(o.logprob))}" for o in others),
             )
         )
         text += step.text
@@ -356,7 +364,9 @@ def loop(seen: Seen, generation: Generation) -> Step:
 
 def ending(seen: Seen, generation: Generation) -> Step:
     used = f"{len(generation.tokens)} of {generation.window} tokens"
-    stops = ", ".join(seen.gpt.tokenizer.special_tokens)
+    ids = sorted(generation.stop_tokens)
+    stops = ", ".join(seen.gpt.tokenizer.piece(token).shown for token in ids[:_MOST_STOPS])
+    more = f" and {len(ids) - _MOST_STOPS:,} more" if len(ids) > _MOST_STOPS else ""
     return Step(
         number=12,
         title="Window full, or a stop token",
@@ -364,7 +374,7 @@ def ending(seen: Seen, generation: Generation) -> Step:
         "stop token, which in gpt 2 is 1024 tokens, but for our purposes we'll use 8.",
         words=(
             f"The context window of this model holds {seen.gpt.hparams.n_ctx:,} tokens; "
-            f"its stop tokens are {stops or 'none'}.",
+            f"its stop tokens are {stops or 'none'}{more}.",
             f"It ends: {generation.reason} ({used}).",
         ),
         formula="",

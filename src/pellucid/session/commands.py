@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..sampling import DRAWING
 from . import looks
+from .branch import branch
 from .settings import change, listed
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ def _retry(exchange: Exchange, _: str) -> None:
     exchange.stream(messages[-1], reply)
 
 
+def _edit(exchange: Exchange, text: str) -> None:
+    if not text:
+        raise InputError("say what your last message is to be instead: /edit TEXT")
+    exchange.stream(text, exchange.conversation.edit(text))
+
+
 def _system(exchange: Exchange, text: str) -> None:
     exchange.conversation.system = text
     exchange.writer.note(
@@ -59,11 +66,11 @@ def _set(exchange: Exchange, argument: str) -> None:
         if exchange.conversation.settings.sampling.greedy and name in DRAWING:
             exchange.writer.note("greedy is on, so this changes nothing: /set greedy no")
     for each, shown in listed(exchange.conversation, name).items():
-        exchange.writer.line(f"  {each:<18} {shown}")
+        exchange.writer.entry(each, shown, 18)
 
 
 def _new(exchange: Exchange, _: str) -> None:
-    exchange.conversation.clear()
+    exchange.anew()
     kept = ["settings"]
     kept += ["system text"] if exchange.conversation.system else []
     kept += ["steering"] if exchange.conversation.tap else []
@@ -85,8 +92,7 @@ def _save(exchange: Exchange, path: str) -> None:
 
 def _help(exchange: Exchange, _: str) -> None:
     for name, command in COMMANDS.items():
-        usage = f"{name} {command.argument or ''}"
-        exchange.writer.line(f"  {usage:<16} {command.summary}")
+        exchange.writer.entry(f"{name} {command.argument or ''}", command.summary, 16)
     exchange.writer.line(END_OF_HELP)
 
 
@@ -105,6 +111,16 @@ A message that begins with a slash: type two."""
 COMMANDS: dict[str, Command] = {
     "/undo": Command(summary="take back the last message and its reply", run=_undo),
     "/retry": Command(summary="another reply to the last message", run=_retry),
+    "/edit": Command(
+        argument="TEXT",
+        summary="say this in place of the last message, and get another reply",
+        run=_edit,
+    ),
+    "/branch": Command(
+        argument="N TOKEN",
+        summary="another way from the Nth token of the last reply (without TOKEN: drawn again)",
+        run=branch,
+    ),
     "/new": Command(summary="begin afresh", run=_new),
     "/save": Command(
         argument="FILE",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from .editor import silent_keyboard
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..chat import Conversation
+    from ..conversations.keeper import Keeper
     from ..generate import Generation
     from ..gpt import GPT
 
@@ -30,12 +31,19 @@ class Walk(Protocol):
 class Exchange:
     """What the commands of a session change: the conversation, and what is shown and kept of it.
 
-    walk: what /walk prints. show_tokens: after each reply. record_to: the file that each reply's
+    walk: what /walk prints. keeper: makes what keeps the conversation, once something was said;
+    None keeps nothing. show_tokens: after each reply. record_to: the file that each reply's
     values go to, or None.
     """
 
     def __init__(
-        self, gpt: GPT, conversation: Conversation, screen: Console, *, walk: Walk
+        self,
+        gpt: GPT,
+        conversation: Conversation,
+        screen: Console,
+        *,
+        walk: Walk,
+        keeper: Callable[[], Keeper] | None = None,
     ) -> None:
         self.gpt = gpt
         self.conversation = conversation
@@ -44,6 +52,9 @@ class Exchange:
         self.walk = walk
         self.show_tokens = False
         self.record_to: str | None = None
+        self._make_keeper = keeper
+        self._keeper = keeper() if keeper is not None and conversation.turns else None
+        self._problem: str | None = None  # of keeping, as it was said last
         self._lost = 0  # turns that the model did not see the last time
 
     @property
@@ -51,6 +62,43 @@ class Exchange:
         """Whether every reply takes the likeliest token."""
         sampling = self.conversation.settings.sampling
         return sampling.greedy or sampling.temperature == 0
+
+    @property
+    def is_kept(self) -> bool:
+        return self._make_keeper is not None
+
+    @property
+    def kept_as(self) -> str | None:
+        """The id of the conversation in the store, once something of it is kept."""
+        return None if self._keeper is None or self._keeper.problem else self._keeper.id
+
+    def keep(self) -> None:
+        """What was said since the last time; that it cannot be kept is said once."""
+        if self._make_keeper is None or (self._keeper is None and not self.conversation.turns):
+            return
+        if self._keeper is None:
+            self._keeper = self._make_keeper()
+        self._keeper.keep()
+        problem = self._keeper.problem
+        if problem and problem != self._problem:
+            self.writer.note(
+                f"Note: this conversation is not kept: {problem}. It goes on, and is tried again "
+                "with whatever you say next; /save FILE keeps it elsewhere."
+            )
+        elif self._problem and not problem:
+            self.writer.note("Note: all of this conversation is kept now.")
+        self._problem = problem
+
+    def anew(self) -> None:
+        """What is said from now on is another conversation."""
+        self.conversation.clear()
+        if self._keeper is not None:
+            self._keeper.anew()
+
+    def close(self) -> None:
+        self.keep()
+        if self._keeper is not None:
+            self._keeper.close()
 
     def write(self, reply: Generation, begin: str = "") -> bool:
         """A reply as it comes, behind what it begins with. False where it was broken off."""
@@ -74,7 +122,12 @@ class Exchange:
             writer.note(f"Note: {notice}" + (", and so on from here" if lost else ""))
         self._lost = lost
         plain = self.conversation.template.name == "plain"
-        if not self.write(reply, message.rpartition("\n")[2] if plain else ""):
+        self.keep()  # the message, whatever becomes of the reply
+        try:
+            whole = self.write(reply, message.rpartition("\n")[2] if plain else "")
+        finally:
+            self.keep()
+        if not whole:
             writer.note("Stopped; what was said so far stays. /undo takes it back.")
             return
         if not reply.so_far.strip():

@@ -43,4 +43,5 @@ def greet(exchange: Exchange) -> None:
         said = on_one_line(conversation.messages[-1].text)
         last = said if len(said) <= 200 else f"…{said[-199:]}"
         writer.line(f"It goes on after {n} turn{'s' * (n != 1)}: {last}")
-    writer.note("/help lists the commands, Ctrl-D leaves.\n")
+    kept = " What is said is kept on this machine." if exchange.is_kept else ""
+    writer.note(f"/help lists the commands, Ctrl-D leaves.{kept}\n")

@@ -56,7 +56,8 @@ def view(exchange: Exchange, path: str) -> None:
         raise InputError("name a file for the page: /view talk.html")
     with new_file(path) as partial:
         whole = look(exchange.gpt, reply.prompt, reply.steps_so_far[0].token, labels=False)
-        partial.write_bytes(page(whole, title=exchange.gpt.name or "Pellucid").encode())
+        model = f"model {exchange.gpt.name}" if exchange.gpt.name else ""
+        partial.write_bytes(page(whole, title="The last reply", subtitle=model).encode())
     exchange.writer.note(f"Wrote {path}: what the last reply began from. Open it in a browser.")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ..errors import PellucidError
 from .commands import ALIASES, COMMANDS
-from .editor import editor, unquoted
+from .editor import editor, silent_keyboard, unquoted
 from .exchange import Exchange, Walk
 from .greeting import greet
 
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..chat import Conversation
+    from ..conversations.keeper import Keeper
     from ..gpt import GPT
 
 __all__ = ["Session"]
 
 
 class Session:
-    """walk: what /walk prints.
+    """walk: what /walk prints. keeper: makes what keeps the conversation, once something was said;
+    None keeps nothing.
 
     `exchange` is what the commands work on: the conversation, the screen and the writer.
     """
@@ -33,24 +36,30 @@ class Session:
         screen: Console,
         *,
         walk: Walk,
+        keeper: Callable[[], Keeper] | None = None,
     ) -> None:
         self.conversation = conversation
-        self.exchange = Exchange(gpt, conversation, screen, walk=walk)
+        self.exchange = Exchange(gpt, conversation, screen, walk=walk, keeper=keeper)
         self._writer = self.exchange.writer
 
     def run(self) -> None:
         """The greeting, and then one line after another, until Ctrl-D or /quit."""
         greet(self.exchange)
         lines = editor()
-        while True:
-            try:
-                self.handle(unquoted(lines.prompt("> ")))
-            except EOFError:
-                return
-            except KeyboardInterrupt:
-                self._writer.note("Stopped. Ctrl-D leaves.")
-            except PellucidError as error:
-                self._writer.line(f"Error: {error}", style="red")
+        try:
+            while True:
+                try:
+                    self.handle(unquoted(lines.prompt("> ")))
+                except EOFError:
+                    break
+                except KeyboardInterrupt:
+                    self._writer.note("Stopped. Ctrl-D leaves.")
+                except PellucidError as error:
+                    self._writer.line(f"Error: {error}", style="red")
+        finally:
+            self.exchange.close()
+        if kept := self.exchange.kept_as:
+            self._writer.note(f"Kept: `pellucid chat --resume {kept[:8]}` goes on from here.")
 
     def handle(self, text: str) -> None:
         """One message or command. Raises EOFError where it ends the session."""
@@ -71,4 +80,6 @@ class Session:
         elif argument and command.argument is None:
             self._writer.note(f"{name} stands alone; to say this to the model, type /{bare}")
         else:
-            command.run(self.exchange, argument)
+            with silent_keyboard():
+                command.run(self.exchange, argument)
+            self.exchange.keep()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..draw.notation import percent
@@ -36,12 +37,13 @@ def print_tokens(screen: Console, tokenizer: Tokenizer, reply: Generation) -> No
             for other in others[:RIVALS_SHOWN]
         )
 
-    prompt = "|".join(shown(token) for token in reply.prompt[-PROMPT_SHOWN:])
-    left_out = "… " if len(reply.prompt) > PROMPT_SHOWN else ""
-    screen.print(f"prompt: {left_out}{prompt}", style="dim", markup=False)
+    first = "prompt: … " if len(reply.prompt) > PROMPT_SHOWN else "prompt: "
+    prompt = [shown(token) for token in reply.prompt[-PROMPT_SHOWN:]]
+    for line in _divided(first, prompt, screen.width):
+        screen.print(line, style="dim", markup=False, emoji=False)
     table = Table(box=None, header_style="bold")
     for name in ("N", "position", "id", "token", "probability", "instead of"):
-        table.add_column(name, justify="right" if name in ("N", "position", "id") else "left")
+        table.add_column(name, justify="left" if name in ("token", "instead of") else "right")
     for number, step in enumerate(reply.steps_so_far, start=1):
         table.add_row(
             str(number),  # as /why N counts
@@ -52,3 +54,17 @@ def print_tokens(screen: Console, tokenizer: Tokenizer, reply: Generation) -> No
             Text(rivals(step)),
         )
     screen.print(table)
+
+
+def _divided(first: str, tokens: list[str], width: int) -> Iterator[str]:
+    """The tokens with | between them, in lines that end between two where one has the room."""
+    from rich.cells import cell_len
+
+    line = first
+    for number, token in enumerate(tokens):
+        part = "|" * (number > 0) + token
+        if line and cell_len(line) + cell_len(part) > width:
+            yield line
+            line = ""
+        line += part
+    yield line

@@ -59,6 +59,14 @@ class Writer:
         """A whole line of text, with nothing in it obeyed."""
         self.screen.print(harmless(text), style=style, markup=False, emoji=False)
 
+    def entry(self, name: str, text: str, room: int) -> None:
+        """A name of at most so many cells, and what it is, which goes on below itself."""
+        from ..draw.terminal.canvas import folded
+
+        for line in folded(harmless(text), max(12, self.screen.width - room - 3)):
+            self.line(f"  {name:<{room}} {line}")
+            name = ""
+
     def _end_word(self) -> None:
         if not self._word:
             return

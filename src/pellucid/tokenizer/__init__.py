@@ -12,7 +12,7 @@ from .files import named_roles
 from .ids_only import IdsOnly
 from .rules import Added, Rules
 from .stream import StreamDecoder
-from .tokenizer import END_OF_TEXT, Piece, Tokenizer
+from .tokenizer import END_OF_TEXT, Piece, Tokenizer, whole_characters
 
 __all__ = [
     "END_OF_TEXT",
@@ -28,4 +28,5 @@ __all__ = [
     "byte_symbols",
     "named_roles",
     "split",
+    "whole_characters",
 ]

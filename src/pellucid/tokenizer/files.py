@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import TokenizerError
 from ..files import Reader, write_file
 from .bpe import byte_symbols
-from .rules import GPT2, SPACE, Added, Rules, in_one_pass
+from .rules import GPT2, SPACE, Added, Rules, in_one_pass, padding
 from .tokenizer_json import WAY_ON, Parsed, added_token, build, flags, parse
 
 __all__ = ["Tables", "named_roles", "read_folder", "read_vocabulary", "write_folder"]
@@ -28,7 +28,8 @@ _ROLES = {
     *(f"{role}_token" for role in ("bos", "cls", "eos", "mask", "pad", "sep", "unk")),
     *("additional_special_tokens", "extra_special_tokens"),
 }
-_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
+_GPT2 = ("GPT2Tokenizer", "GPT2TokenizerFast")
+_CLASSES = (*_GPT2, "PreTrainedTokenizerFast", "TokenizersBackend")
 _NO_SEPARATOR = bytes(byte for byte in range(256) if byte not in b" \r\n")
 _MOST_BYTES = 64 << 20  # of a tokenizer file; GPT-2's have 1 MB
 
@@ -91,16 +92,20 @@ def read_folder(folder: Path) -> Tables:
     by_looks = parsed is None and not (folder / "special_tokens.json").is_file()
     named = {text for texts in roles.values() for text in texts}
     tables = _tables(vocab, merges, added, named, by_looks=by_looks)
-    rules = _settings(folder, parsed, {**vocab, **tables.special}, roles)
+    rules = _settings(folder, parsed, tables, roles)
     return replace(tables, rules=replace(rules, added=tables.rules.added))
 
 
 def named_roles(folder: Path) -> dict[str, list[str]]:
     """Role (bos, eos, pad, unk, additional ...) → the texts that special_tokens_map.json or
-    tokenizer_config.json gives it: `transformers` looks those up in the vocabulary."""
+    tokenizer_config.json gives it: `transformers` looks those up in the vocabulary. Where both
+    name one it takes the first file's, unless the second lists its added tokens too."""
     roles: dict[str, list[str]] = {}
-    for path in (folder / "special_tokens_map.json", folder / "tokenizer_config.json"):
-        table = _read_json(path) if path.is_file() else {}
+    paths = [folder / "special_tokens_map.json", folder / "tokenizer_config.json"]
+    tables = [(path, _read_json(path) if path.is_file() else {}) for path in paths]
+    if "added_tokens_decoder" not in tables[1][1]:
+        tables.reverse()
+    for path, table in tables:
         for key in _ROLES & table.keys():
             entry = table[key]
             if isinstance(entry, dict) and "content" not in entry:  # role → token, in newer files
@@ -151,11 +156,13 @@ def _tables(
 ) -> Tables:
     """Which tokens are special: those that are `added` as such, and those that no merge makes and
     that are `named` or, `by_looks`, written as special tokens are."""
-    products = {left + right for left, right in merges}.union(byte_symbols())
+    vocab = vocab | _holes(vocab, added)
+    if by_looks:
+        named = {*named, *filter(_MARKED.fullmatch, vocab)}
+    ends = {text[-1:] for text in (*named, *added)}  # only those merges need be put together
+    products = {left + right for left, right in merges if right[-1:] in ends}.union(byte_symbols())
     special = {
-        text: token
-        for text, token in vocab.items()
-        if text not in products and (text in named or (by_looks and _MARKED.fullmatch(text)))
+        text: token for text, token in vocab.items() if text in named and text not in products
     }
     flagged = {}
     for text, token in in_one_pass(added).items():
@@ -167,6 +174,19 @@ def _tables(
             special.pop(text, None)
             flagged[text] = token
     return Tables(vocab=vocab, merges=merges, special=special, rules=Rules(added=flagged))
+
+
+def _holes(vocab: Mapping[str, Any], added: Mapping[str, Added]) -> dict[str, int]:
+    """The ids below the vocabulary's highest that no file gives a token, by the name of padding;
+    {} where so many are missing that it is damaged. `tokenizers` reads such files too."""
+    ids = [*vocab.values(), *(token.id for token in added.values())]
+    if not all(type(token) is int for token in ids):
+        return {}  # which is refused where it is checked
+    taken = set(ids)
+    n_ids = max(vocab.values(), default=-1) + 1
+    if n_ids <= len(vocab) or n_ids > 2 * len(vocab):
+        return {}
+    return {padding(i): i for i in range(n_ids) if i not in taken and padding(i) not in vocab}
 
 
 def _listed(folder: Path, parsed: Parsed | None) -> dict[str, Added]:
@@ -202,7 +222,7 @@ def _listed(folder: Path, parsed: Parsed | None) -> dict[str, Added]:
 def _settings(
     folder: Path,
     parsed: Parsed | None,
-    ids: Mapping[str, int],
+    tables: Tables,
     roles: Mapping[str, list[str]],
 ) -> Rules:
     """What tokenizer.json and tokenizer_config.json say of how texts are cut and framed. Chat
@@ -218,21 +238,24 @@ def _settings(
     for name in ("add_prefix_space", "add_bos_token", "add_eos_token"):
         if not isinstance(config.get(name), bool | None):
             raise TokenizerError(f"{path}: {name} must be true or false")
-    if "add_prefix_space" in config and rules.steps in ((GPT2,), (SPACE, GPT2)):
-        rules = replace(rules, steps=(SPACE, GPT2) if config["add_prefix_space"] else (GPT2,))
+    said = config.get("add_prefix_space")
+    own = kind in _GPT2  # of another class tokenizer.json decides, as for `transformers`
+    if said is not None and own and rules.steps in ((GPT2,), (SPACE, GPT2)):
+        rules = replace(rules, steps=(SPACE, GPT2) if said else (GPT2,))
     if parsed is None:  # else its post_processor decides, as for `transformers`
         sides = [
-            (_framing(path, role, ids, roles),) if config.get(f"add_{role}_token") else ()
+            (_framing(path, role, tables, roles),) if config.get(f"add_{role}_token") else ()
             for role in ("bos", "eos")
         ]
         rules = replace(rules, begin=sides[0], end=sides[1])
     return rules
 
 
-def _framing(path: Path, role: str, ids: Mapping[str, int], roles: Mapping[str, list[str]]) -> int:
+def _framing(path: Path, role: str, tables: Tables, roles: Mapping[str, list[str]]) -> int:
     """The token that every text begins (bos) or ends with; `transformers` takes <|endoftext|>
     where none is named."""
     (text,) = roles.get(role) or ["<|endoftext|>"]
+    ids = {**tables.vocab, **tables.special}
     if text not in ids:
         raise TokenizerError(
             f"{path}: add_{role}_token is true and the {role}_token {text!r} is not in the "

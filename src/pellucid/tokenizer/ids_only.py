@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from os import PathLike
 from typing import Literal
@@ -23,6 +24,7 @@ class IdsOnly(Tokenizer):
     def __init__(self, n_vocab: int, name: str) -> None:
         self.n_vocab = n_vocab
         self.special_tokens = {}
+        self.unused = frozenset()
         self.rules = Rules()
         self._bytes: list[bytes | None] = [b" #%d" % token for token in range(n_vocab)]
         self._name = name
@@ -40,6 +42,10 @@ class IdsOnly(Tokenizer):
     def encode_many(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Raises TokenizerError: there is no tokenizer."""
         raise self._missing()
+
+    def fingerprint(self) -> str:
+        """Of how many ids there are: it is all that is known of what they mean."""
+        return hashlib.sha256(f"{self.n_vocab} ids".encode()).hexdigest()
 
     def merges(self, text: str) -> list[MergedWord]:
         """Raises TokenizerError: there is no tokenizer."""

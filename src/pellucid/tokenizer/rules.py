@@ -12,9 +12,21 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..errors import TokenizerError
 from .bpe import compiled, split
 
-__all__ = ["DIGIT", "DIGITS", "GPT2", "SPACE", "Added", "Rules", "cut", "extract", "in_one_pass"]
+__all__ = [
+    "DIGIT",
+    "DIGITS",
+    "GPT2",
+    "SPACE",
+    "Added",
+    "Rules",
+    "cut",
+    "extract",
+    "in_one_pass",
+    "padding",
+]
 
 GPT2 = "gpt2"  # GPT-2's pattern (`bpe.SPLIT`)
 DIGIT = "digit"  # every numeral a word of its own
@@ -44,6 +56,7 @@ class Added:
 class Rules:
     """begin, end: ids that a whole text begins and ends with. steps: how a text becomes words, one
     after the other. added: text → token, beside the special tokens that need no more than a name.
+    Raises TokenizerError for a step that is unknown, or that no file can hold at its place.
     """
 
     begin: tuple[int, ...] = ()
@@ -51,10 +64,26 @@ class Rules:
     steps: tuple[str, ...] = (GPT2,)
     added: Mapping[str, Added] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        known = (GPT2, SPACE, *_NUMERALS)
+        if unknown := [step for step in self.steps if step not in known]:
+            raise TokenizerError(f"no such step: {unknown[0]!r}; there are {', '.join(known)}")
+        before = self.steps[:-1] if self.steps[-1:] == (GPT2,) else self.steps
+        if SPACE in before[:-1]:
+            raise TokenizerError(
+                f"the step {SPACE!r} comes last, or before a last {GPT2!r}: no tokenizer.json can "
+                "say otherwise"
+            )
+
     @property
     def plain(self) -> bool:
         """Whether vocab.json, merges.txt and a list of special tokens say it all."""
         return self == Rules()
+
+
+def padding(token: int) -> str:
+    """The name of an id that stands for no token between others, as llama.cpp writes it."""
+    return f"[PAD{token}]"
 
 
 def in_one_pass(added: Mapping[str, Added]) -> dict[str, Added]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import InputError, TokenizerError
 from ..visible import visible_bytes
@@ -21,14 +21,15 @@ from .bpe import (
     unspell,
     unspell_all,
 )
-from .bulk import Bulk
 from .check import check_vocabulary
 from .files import Tables, read_folder, read_vocabulary, write_folder
-from .learn import learn_merges
-from .rules import GPT2, Added, Rules, cut, extract
+from .rules import GPT2, Added, Rules, cut, extract, padding
 from .stream import StreamDecoder
 
-__all__ = ["END_OF_TEXT", "Piece", "Tokenizer"]
+if TYPE_CHECKING:
+    from .bulk import Bulk
+
+__all__ = ["END_OF_TEXT", "Piece", "Tokenizer", "whole_characters"]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -60,7 +61,7 @@ class Tokenizer:
 
     What it knows is to be read and not written: `ids`, the bytes of each token that text becomes
     by merging → its id; `ranks`, each merge → how early it was learned; `bulk`, the fast paths
-    over both.
+    over both; `unused`, the ids that stand for no token (`rules.padding`), never to be generated.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Tokenizer:
         for text, added in self._added.items():
             if not text:
                 raise TokenizerError("a special token is empty")
-            if text != _whole_characters(text):
+            if text != whole_characters(text):
                 raise TokenizerError(f"special token {text!r} is not Unicode text")
             if ids.setdefault(text, added.id) != added.id:
                 raise TokenizerError(f"special token {text!r} has two ids: {ids[text]}, {added.id}")
@@ -92,6 +93,8 @@ class Tokenizer:
                 raise TokenizerError(f"texts would begin or end with {token!r}, which is no token")
         self._unmade = check_vocabulary(ids, merges, self.special_tokens)
         self._vocab, self._merges = ids, list(merges)
+        names = [text for text in self._unmade if text == padding(ids[text])]
+        self.unused = frozenset(ids[text] for text in names if text not in self._added)
         self._bytes: list[bytes | None] = [None] * self.n_vocab
 
     # The tables, made of the files' when a text is first read
@@ -111,6 +114,8 @@ class Tokenizer:
 
     @cached_property
     def bulk(self) -> Bulk:
+        from .bulk import Bulk
+
         return Bulk(self.ids, self.ranks)
 
     @cached_property
@@ -145,7 +150,7 @@ class Tokenizer:
             allowed_special = (allowed_special,)
         if unknown := sorted(set(allowed_special) - set(self.special_tokens)):
             raise TokenizerError(f"no such special token: {', '.join(unknown)}")
-        text = _whole_characters(text)
+        text = whole_characters(text)
         if on_special == "raise":
             for token in self.special_tokens:
                 if token not in allowed_special and token in text:
@@ -171,10 +176,10 @@ class Tokenizer:
             self.ids[part] for word in cut(text, steps) for part in self.bulk.parts(word.encode())
         ]
 
-    def framed(self, ids: Sequence[int]) -> list[int]:
+    def framed(self, ids: Sequence[int], *, ends: bool = True) -> list[int]:
         """The ids of a whole text with those that this tokenizer puts before and after one, such
-        as <s>; one that it begins with already is not doubled."""
-        begin, end = self.rules.begin, self.rules.end
+        as <s>; one that it begins with already is not doubled. ends: False where it goes on."""
+        begin, end = self.rules.begin, self.rules.end if ends else ()
         begins = bool(begin) and tuple(ids[: len(begin)]) == begin
         return [*(() if begins else begin), *ids, *end]
 
@@ -186,7 +191,7 @@ class Tokenizer:
         if threads == 1 and (self._found_anyway or self.rules.steps != (GPT2,)):
             return [self.encode(text) for text in texts]
         if threads == 1:
-            return [self.bulk.encode_all(_whole_characters(text)) for text in texts]
+            return [self.bulk.encode_all(whole_characters(text)) for text in texts]
         from concurrent.futures import ThreadPoolExecutor
 
         size = -(-len(texts) // (4 * threads)) or 1
@@ -228,7 +233,7 @@ class Tokenizer:
         try:
             return unspell(text)
         except UnicodeEncodeError:
-            return _whole_characters(text).encode()
+            return whole_characters(text).encode()
 
     # What there is to see
 
@@ -238,22 +243,19 @@ class Tokenizer:
         return self.special_tokens.get(END_OF_TEXT)
 
     def fingerprint(self) -> str:
-        """sha256 of what it does, however its files are written: the bytes of each id, which ids
-        are special, and the merges in their order. Equal for two that give the same ids."""
-        import hashlib
+        """sha256 of what it does, however its files are written: the bytes of each id and how text
+        becomes it, the merges in their order, and the rules where they are not GPT-2's. Equal for
+        two that give the same ids to the same texts."""
+        from .identity import fingerprint
 
-        special = set(self.special_tokens.values())
-        parts = [
-            b"%d %d %b\n" % (token in special, len(value), value)
-            for token, value in enumerate(map(self.bytes_of, range(self.n_vocab)))
-        ]
-        parts += [
-            b"%d %d %b%b\n" % (len(left), len(right), left, right)
-            for left, right in sorted(self.ranks, key=self.ranks.__getitem__)
-        ]
-        if not self.rules.plain:
-            parts.append(repr(self.rules).encode())
-        return hashlib.sha256(b"".join(parts)).hexdigest()
+        return fingerprint(
+            [self.bytes_of(token) for token in range(self.n_vocab)],
+            self.ranks,
+            special=set(self.special_tokens.values()),
+            unmade={self._vocab[text] for text in self._unmade},
+            added=self._added,
+            rules=self.rules,
+        )
 
     def pieces(self, text: str | Sequence[int]) -> list[Piece]:
         """Each token of a text (or of ids) with its text and its bytes."""
@@ -271,7 +273,7 @@ class Tokenizer:
         """The work behind `encode`: each word of the text with the merges that formed it.
 
         Raises InputError for a word of more than 1000 bytes."""
-        words = list(self._words(_whole_characters(text)))
+        words = list(self._words(whole_characters(text)))
         for word in words:
             if (n := len(word.encode())) > _MOST_SHOWN:
                 raise InputError(
@@ -349,7 +351,9 @@ class Tokenizer:
             )
         if isinstance(special, str) or len(set(special)) != len(special):
             raise InputError(f"special must be different tokens in a list, not {special!r}")
-        learned = learn_merges(map(_whole_characters, texts), n_vocab - 256 - len(special))
+        from .learn import learn_merges
+
+        learned = learn_merges(map(whole_characters, texts), n_vocab - 256 - len(special))
         merges = [(spell(left), spell(right)) for left, right in learned]
         vocab = {symbol: token for token, symbol in enumerate(byte_symbols())}
         for left, right in merges:
@@ -370,7 +374,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _whole_characters(text: str) -> str:
+def whole_characters(text: str) -> str:
     """Surrogate pairs to the character they mean, single halves to U+FFFD."""
     try:
         text.encode()

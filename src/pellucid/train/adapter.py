@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import checkpoint
 from ..checkpoint.safetensors_file import SafetensorsFile, write
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError, InputError, PellucidError
 from ..files import Reader, new_folder
 from ..tokenizer import Tokenizer
 
@@ -31,6 +32,7 @@ __all__ = [
     "check_base",
     "check_tokenizer",
     "fingerprint",
+    "kept_base",
     "load",
     "merge",
     "save",
@@ -119,12 +121,29 @@ def check_base(tensors: Mapping[str, np.ndarray], adapter: Adapter) -> None:
         )
 
 
+def kept_base(folder: Path, adapter: Adapter) -> Path | None:
+    """folder: an adapter's, in the folder of its run. -> the base as the run's own checkpoints keep
+    it, whatever has become of what it was started from; None where there is none."""
+    for path in sorted((folder.absolute().parent / "checkpoints").glob("*/model"), reverse=True):
+        try:
+            if fingerprint(checkpoint.load(path).tensors) == adapter.base:
+                return path
+        except PellucidError:  # damaged: an earlier one may do
+            continue
+    return None
+
+
 def check_tokenizer(tokenizer: Tokenizer | None, adapter: Adapter) -> None:
     """Raises CheckpointError when texts would have other ids than those it was trained on."""
     if tokenizer is not None and adapter.tokenizer not in (None, tokenizer.fingerprint()):
+        before = (
+            f" (one of before 2026-11-26 says so here; where you know that it is the same, write "
+            f'"tokenizer": "{tokenizer.fingerprint()}" into its {CONFIG})'
+        )
         raise CheckpointError(
             "the adapter was trained with another tokenizer than this checkpoint's, though its "
             "weights are the same: give the checkpoint that its run started from"
+            + ("" if tokenizer.rules.plain else before)
         )
 
 

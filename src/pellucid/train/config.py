@@ -119,6 +119,10 @@ class TrainConfig:
             raise InputError(f"final_rate is a fraction of learning_rate, not {self.final_rate}")
         if self.lora_rank and self.start is None:
             raise InputError("lora_rank needs start: the checkpoint that the adapter belongs to")
+        for each in fields(self):
+            changed = getattr(self, each.name) != each.default
+            if changed and each.name.startswith("lora_") and not self.lora_rank:
+                raise InputError(f"{each.name} needs lora_rank: there is no adapter without it")
         if self.micro_batch is not None and self.batch % self.micro_batch:
             raise InputError(
                 f"batch ({self.batch}) must be a multiple of micro_batch ({self.micro_batch})"

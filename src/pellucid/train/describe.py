@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import checkpoint
 from ..data.corpus import Corpus
+from ..data.prepare import N_VOCAB
 from ..errors import InputError
 from ..hparams import HParams
 from .config import TrainConfig
@@ -21,10 +22,12 @@ __all__ = ["outlook", "results"]
 _SHOWN = 32  # the newest steps, whose mean loss is told
 
 
-def outlook(config: TrainConfig, corpus: Corpus | None, n_vocab: int) -> list[tuple[str, str]]:
-    """What the configuration amounts to. n_vocab: where there is no corpus yet."""
-    if corpus is not None:
-        n_vocab = int(corpus.card["n_vocab"])
+def outlook(
+    config: TrainConfig, corpus: Corpus | None, n_vocab: int | None
+) -> list[tuple[str, str]]:
+    """What the configuration amounts to. n_vocab: what is asked for, where
+    there is no corpus yet."""
+    n_vocab = int(corpus.card["n_vocab"]) if corpus is not None else n_vocab or N_VOCAB
     if config.start is not None:
         hparams = checkpoint.load(config.start).hparams
     else:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..checkpoint import Checkpoint
 from ..data.corpus import CARD, open_corpus
 from ..data.files import find_files, sha256
-from ..data.prepare import Progress, write_corpus
+from ..data.prepare import N_VOCAB, Progress, write_corpus
 from ..errors import CheckpointError, InputError, TrainingError
 from .config import PreferenceConfig, TalkConfig, TrainConfig, read_config
 from .log import reports
@@ -67,11 +67,51 @@ def talk_again(config: TalkConfig) -> None:
 # What it learns from
 
 
-def corpus_folder(config: TrainConfig, texts: Sequence[str]) -> tuple[Path, bool]:
-    """-> (the tokenised corpus, whether it is there). Texts are tokenised into the run."""
+def corpus_folder(
+    config: TrainConfig, texts: Sequence[str], n_vocab: int | None = None
+) -> tuple[Path, bool]:
+    """-> (the tokenised corpus, whether it is there). Texts are tokenised into the run.
+
+    n_vocab: where somebody asks for so many tokens. Raises InputError for a corpus that was made
+    from other texts, or otherwise than it is asked for.
+    """
+    folder, there = _corpus_folder(config, texts)
+    if n_vocab is not None and config.start is not None:
+        raise InputError(f"n_vocab is for a vocabulary to learn; {config.start} has its own")
+    if there:
+        _check_as_asked(folder, config, n_vocab)
+    return folder, there
+
+
+def _check_as_asked(folder: Path, config: TrainConfig, n_vocab: int | None) -> None:
+    """A corpus that is there is as it was made, whatever is asked for now."""
+    card = open_corpus(folder).card
+    own = folder == Path(config.out) / "corpus"
+    made_by = card.get("tokenizer") or {}
+    # By cards of before 2026-11-26, as many were asked for as there came to be.
+    made = {"n_vocab": made_by.get("n_vocab", card["n_vocab"]), "template": card.get("template")}
+    asked = {"n_vocab": n_vocab, "template": made["template"] and config.template}
+    if own:  # else the seed of `pellucid data` is its own
+        made["seed"], asked["seed"] = card.get("seed"), config.seed
+    for name, value in asked.items():
+        if None not in (value, made[name]) and value != made[name]:
+            flag = f"--{name.replace('_', '-')}"
+            way_on = (
+                f"choose another --out, or remove {folder} to have it made anew"
+                if own
+                else f"make another: pellucid data TEXTS OUT {flag} {value}"
+            )
+            raise InputError(
+                f"{folder} was made with {flag} {made[name]}, and {value} is asked for: {way_on}"
+            )
+
+
+def _corpus_folder(config: TrainConfig, texts: Sequence[str]) -> tuple[Path, bool]:
     first, own = Path(texts[0]), Path(config.out) / "corpus"
     if len(texts) == 1 and (first / CARD).is_file():
         return first, True
+    if len(texts) == 1 and (first / "train.ids").is_file():
+        open_corpus(first)  # raises: its card is lost
     moved = len(texts) == 1 and first.name == "corpus" and not first.exists()
     if not (own / CARD).is_file():
         return own, False
@@ -92,13 +132,13 @@ def _same_texts(corpus: Path, texts: Sequence[str]) -> bool:
 
 
 def with_corpus(
-    config: TrainConfig, texts: Sequence[str], n_vocab: int, on_progress: Progress
+    config: TrainConfig, texts: Sequence[str], n_vocab: int | None, on_progress: Progress
 ) -> tuple[TrainConfig, dict[str, Any] | None]:
     """Tokenise texts where that has not been done; a chat template is the corpus's.
 
     -> (the configuration with its corpus, the card of one that was made now).
     """
-    folder, there = corpus_folder(config, texts)
+    folder, there = corpus_folder(config, texts, n_vocab)
     card = None
     if not there:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -110,7 +150,7 @@ def with_corpus(
             texts,
             folder,
             tokenizer=config.start,
-            n_vocab=n_vocab,
+            n_vocab=n_vocab or N_VOCAB,
             template=config.template or "roles",
             seed=config.seed,
             on_progress=on_progress,

@@ -29,6 +29,7 @@ from ..files import new_folder
 __all__ = ["Saved", "newest", "prune", "save", "sweep"]
 
 FOLDER = "checkpoints"
+MODEL = "model"
 OPTIMIZER = "optimizer.safetensors"
 PROGRESS = "progress.json"
 _NAME = re.compile(r"[0-9]{8}")
@@ -63,7 +64,7 @@ def save(
     target = out / FOLDER / f"{progress['step']:08d}"
     with new_folder(target, _only_checkpoints, error=CheckpointError) as partial:
         checkpoint.save(
-            partial / "model",
+            partial / MODEL,
             model.hparams,
             model.tensors,
             model.tokenizer,
@@ -139,7 +140,7 @@ def _read(path: Path) -> Saved:
     }
     return Saved(
         path=path,
-        model=checkpoint.load(path / "model"),
+        model=checkpoint.load(path / MODEL),
         optimizer=tensors,
         progress=progress,
         kept=kept,
@@ -147,5 +148,7 @@ def _read(path: Path) -> Saved:
 
 
 def _only_checkpoints(folder: Path) -> None:
-    if not (folder / PROGRESS).is_file():
+    """A damaged one too, in which a file is missing: the run has come to its step again."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if not names <= {MODEL, OPTIMIZER, PROGRESS}:
         raise CheckpointError(f"{folder} is not a training checkpoint: choose another --out")

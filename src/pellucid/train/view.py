@@ -217,7 +217,7 @@ class View:
         head.add_column(justify="right", no_wrap=True)
         head.add_row(
             Text(self.title, style="bold"),
-            f" step {step:,} of {self.steps:,}, {100 * step // self.steps} %",
+            f" step {step:,} of {self.steps:,}, {100 * step // self.steps}%",
         )
         bar = Table.grid()  # which ends the bar's line
         bar.add_row(ProgressBar(self.steps, step, width=width))

@@ -68,17 +68,18 @@ def _compared(picture: Bars, labels: list[str], after: np.ndarray, canvas: Canva
     columns = [np.asarray(picture.values, float), np.asarray(after, float)]
     n_label = min(max(map(cell_len, labels)), max(8, canvas.width // 4), 16)
     room = max(8, (canvas.width - n_label) // 2 - 1)
-    n_bar = min(30, room - 7)
+    shown = [[written(float(value), picture.form) for value in column] for column in columns]
+    n_number = max(cell_len(text) for column in shown for text in column)
+    n_bar = min(30, room - n_number - 1)
     high = picture.high or max(float(np.abs(column).max()) for column in columns) or 1.0
     header = "".join(" " + fitted(name, room) for name in picture.names).rstrip()
     yield Text(" " * n_label + header, style="dim")
     for i, label in enumerate(labels):
         line = Text(fitted(label, n_label))
-        for column in columns:
-            value = float(column[i])
-            line.append(" " + fitted(written(value, picture.form), 6, right=True) + " ")
-            line.append(bar(value / high * n_bar, 0, n_bar)[1], style=palette.MORE)
-            line.append(" " * (room - 7 - n_bar))
+        for column, texts in zip(columns, shown, strict=True):
+            line.append(" " + fitted(texts[i], n_number, right=True) + " ")
+            line.append(bar(float(column[i]) / high * n_bar, 0, n_bar)[1], style=palette.MORE)
+            line.append(" " * (room - n_number - 1 - n_bar))
         line.rstrip()
         yield line
 

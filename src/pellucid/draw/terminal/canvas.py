@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ...visible import harmless
 
-__all__ = ["Canvas", "Drawn", "digits_for", "fitted", "largest", "prose", "strongest"]
+__all__ = ["Canvas", "Drawn", "digits_for", "fitted", "folded", "largest", "prose", "strongest"]
 
 Drawn = Iterator[Text]
 
@@ -35,6 +35,25 @@ def fitted(text: str, width: int, *, right: bool = False) -> str:
     if n <= width:
         return " " * (width - n) + text if right else text + " " * (width - n)
     return set_cell_size(text, width - 1) + "…" if width > 1 else set_cell_size(text, width)
+
+
+def folded(text: str, width: int) -> list[str]:
+    """In lines of at most so many cells, which end between words where one has the room."""
+    lines, line = [], ""
+    for word in text.split(" "):
+        part = f"{line} {word}" if line else word
+        while cell_len(part) > width:
+            if line and cell_len(word) <= width:
+                lines.append(line)
+                part = word
+            else:
+                fits = (n for n in range(len(part), 0, -1) if cell_len(part[:n]) <= width)
+                cut = next(fits, 1)
+                lines.append(part[:cut])
+                word = part = part[cut:]
+            line = ""
+        line = part
+    return [*lines, line]
 
 
 def largest(values: np.ndarray) -> float:

@@ -49,7 +49,9 @@ def _table(picture: Lens, names: Sequence[str], canvas: Canvas) -> Drawn:
         for i in some:
             share = math.exp(picture.logprobs[layer, i, 0])
             token = visible(picture.texts[int(picture.top[layer, i, 0])])
-            text = token if canvas.colour else fitted(token, cell - 6) + f"{percent(share):>6}"
+            text = token
+            if not canvas.colour:
+                text = fitted(token, cell - 5) + f"{percent(share, whole=True):>5}"
             line.append(fitted(text, cell), style=ground(share, 1.0, False, canvas))
             line.append(" ")
         line.rstrip()

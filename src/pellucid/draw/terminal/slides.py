@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import numpy as np
 from rich.cells import cell_len
 from rich.text import Text
@@ -9,7 +11,7 @@ from rich.text import Text
 from ...visible import on_one_line
 from ..notation import written
 from ..slides import Formula, Matrix, Table
-from .canvas import Canvas, Drawn, fitted, prose
+from .canvas import Canvas, Drawn, fitted, folded, prose
 from .heat import ground
 
 __all__ = ["formula", "matrix", "table"]
@@ -23,16 +25,30 @@ def formula(picture: Formula, canvas: Canvas) -> Drawn:
 
 
 def table(picture: Table, canvas: Canvas) -> Drawn:
-    """Columns as wide as their texts; the widest are cut, the last one goes on below itself."""
+    """Columns as wide as their texts; where they do not fit, the widest go on below themselves."""
     lines = [picture.columns, *picture.rows]
     texts = [[on_one_line(text) for text in line] for line in lines]
-    widths = [max(map(cell_len, column)) for column in zip(*texts, strict=True)]
+    columns = list(zip(*texts, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    # Numbers and headings stay whole as long as something else can be narrower.
+    least = [
+        width if number else max(map(cell_len, (column[0], " " * 6)))
+        for column, width, number in zip(columns, widths, picture.numbers, strict=True)
+    ]
     room = canvas.width - 2 * (len(widths) - 1)
-    while sum(widths) > room and max(widths) > 6:
-        widths[widths.index(max(widths))] -= 1
+    narrow = [w if number else 3 for w, number in zip(widths, picture.numbers, strict=True)]
+    for bounds in (least, narrow, [1] * len(widths)):
+        while sum(widths) > room and any(w > b for w, b in zip(widths, bounds, strict=True)):
+            spare = [w if w > b else 0 for w, b in zip(widths, bounds, strict=True)]
+            widths[spare.index(max(spare))] -= 1
     for i, line in enumerate(texts):
-        cells = (fitted(text, width) for text, width in zip(line, widths, strict=True))
-        yield Text("  ".join(cells).rstrip(), style="" if i else "dim")
+        cells = [folded(text, width) for text, width in zip(line, widths, strict=True)]
+        for row in zip_longest(*cells, fillvalue=""):
+            parts = (
+                fitted(text, width, right=right)
+                for text, width, right in zip(row, widths, picture.numbers, strict=True)
+            )
+            yield Text("  ".join(parts).rstrip(), style="" if i else "dim")
 
 
 def matrix(picture: Matrix, canvas: Canvas) -> Drawn:

@@ -71,7 +71,8 @@ if (content.embedded) {
   fitFrame();
 } else {
   const toggle = choice("Theme", ["auto", "light", "dark"], (i) => setTheme(["", "light", "dark"][i]));
-  const bar = make("header", {}, make("h1", { textContent: content.title }), toggle);
+  const about = content.subtitle ? make("p", { className: "subtitle", textContent: onOneLine(content.subtitle) }) : null;
+  const bar = make("header", {}, make("div", {}, make("h1", { textContent: content.title }), about), toggle);
   if (content.sections.length > 1) {
     const links = content.sections.map((spec, i) => make("a", { href: `#section-${i}`, textContent: spec.title }));
     bar.append(make("nav", { "aria-label": "On this page" }, ...links));

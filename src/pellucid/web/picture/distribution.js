@@ -13,6 +13,7 @@ export function distribution(spec) {
   const order = likeliest(logits);
   const model = probabilities(logits, {}, order);
   const n = logits.length;
+  const listed = new Set(spec.ids.slice(0, ROWS));
   const mostK = Math.min(100, n);
   const chosen = { temperature: 1, topK: null, topP: null };
   const line = readout();
@@ -48,15 +49,15 @@ export function distribution(spec) {
     });
     let left = 0;
     let entropy = 0;
-    let rest = 1;
+    let rest = 0;
     for (let i = 0; i < n; i++) {
+      if (!listed.has(i)) rest += now[i];
       if (now[i] > 0) {
         left += 1;
         entropy -= now[i] * Math.log(now[i]);
       }
     }
-    for (let i = 0; i < rows.length; i++) rest -= now[spec.ids[i]];
-    line.textContent = `${left} of ${n} tokens can be drawn; entropy ${written(entropy)} nats; not listed: ${written(Math.max(0, rest), "percent")}.`;
+    line.textContent = `${left} of ${n} tokens can be drawn; entropy ${written(entropy)} nats; not listed: ${written(rest, "percent")}.`;
     line.dataset.left = left;
     line.dataset.entropy = entropy;
   }

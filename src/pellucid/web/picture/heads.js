@@ -181,7 +181,7 @@ function oneHead(spec, pattern, about) {
     Object.assign(mark.style, { left: 0, width: `${(100 * (query + 1)) / n}%`, top: `${(100 * query) / n}%`, height: `${100 / n}%` });
     Object.assign(spot.style, { left: `${(100 * key) / n}%`, width: `${100 / n}%`, top: `${(100 * query) / n}%`, height: `${100 / n}%` });
     const weight = row[key];
-    const known = pattern.whole || weight > 0 ? written(weight) : "not among the largest";
+    const known = pattern.whole || weight > 0 ? written(weight, "percent") : "not among the largest";
     say(line, `${quoted(spec.tokens[query])} at ${query} looks at ${quoted(spec.tokens[key])} at ${key}: ${known}`, weight, query, key);
     heading.textContent = `${quoted(spec.tokens[query])} at ${query} looks most at`;
     const top = [...row.keys()].filter((i) => i <= query && row[i] > 0).sort((a, b) => row[b] - row[a]).slice(0, 8);
@@ -192,7 +192,7 @@ function oneHead(spec, pattern, about) {
           { "data-key": i, "data-value": row[i] },
           make("span", { className: "label" }, make("span", { className: "token plain", textContent: visible(spec.tokens[i]) }), make("small", { textContent: ` ${i}` })),
           make("span", { className: "track" }, bar(row[i], 1, false, "bar")),
-          make("span", { className: "number", textContent: written(row[i]) }),
+          make("span", { className: "number", textContent: written(row[i], "percent") }),
         ),
       ),
     );
@@ -224,7 +224,7 @@ function oneHead(spec, pattern, about) {
     make(
       "div",
       { className: "beside" },
-      make("div", {}, plot, make("div", { className: "foot" }, legend("sequential", 1, "number", true), line)),
+      make("div", {}, plot, make("div", { className: "foot" }, legend("sequential", 1, "percent", true), line)),
       make("div", {}, strip, heading, list),
     ),
   );

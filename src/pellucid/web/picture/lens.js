@@ -15,7 +15,7 @@ export function lens(spec) {
   const entropy = numbers(spec.entropy);
   const divergence = numbers(spec.divergence);
   const [nLayer, n, k] = top.shape;
-  const order = [...Array(nLayer).keys()].reverse();
+  const order = [...Array(nLayer).keys()];
   let measure = 0;
   let here = [nLayer - 1, n - 1];
   const cells = new Map();
@@ -41,7 +41,7 @@ export function lens(spec) {
         make("span", { className: "number", textContent: written(value, "percent") }),
       );
     });
-    const where = spec.layers[l] === "embed" ? "the embeddings" : `layer ${spec.layers[l]}`;
+    const where = spec.layers[l] === "embed" ? "the embeddings" : layerName(spec.layers[l]);
     const facts =
       `${spec.watched ? "Watched" : "What follows"}, ${quoted(spec.targets[p])}: ${written(Math.exp(own.target.at(l, p)), "percent")}, ` +
       `rank ${rank + 1}. Entropy ${written(entropy.at(l, p))} nats, KL from the output ${written(divergence.at(l, p))} nats.`;
@@ -91,8 +91,7 @@ export function lens(spec) {
     return place;
   }
   for (let start = 0; start < n; start += BLOCK) table.append(block(start));
-  arrows(table, () => [nLayer, n], () => [nLayer - 1 - here[0], here[1]], (row, p) => {
-    const l = nLayer - 1 - row;
+  arrows(table, () => [nLayer, n], () => here, (l, p) => {
     show(l, p);
     cells.get(`${here}`)?.focus();
   });

@@ -47,23 +47,27 @@ export function layerName(layer) {
 export function written(value, form = "number") {
   if (value === null || value === undefined || Number.isNaN(value)) return "none";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : `${MINUS}∞`;
-  if (form === "percent") return percent(value * 100);
+  if (form === "percent") return percent(value);
   if (form === "bytes") return bytes(value);
   const size = Math.abs(value);
+  if (size === 0) return "0";
   let text;
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) text = size.toExponential(2);
+  if (size < 1e-3 || size >= 1e6) text = size.toExponential(2);
   else text = size.toFixed(size >= 1000 ? 1 : size >= 100 ? 2 : size >= 10 ? 3 : 4);
   text = text.replace("e-", `e${MINUS}`).replace("e+", "e");
   const sign = value < 0 ? MINUS : form === "signed" && value > 0 ? "+" : "";
   return sign + text;
 }
 
-function percent(value) {
-  const size = Math.abs(value);
-  if (value === 0 || size === 100) return `${value < 0 ? MINUS : ""}${size}%`;
-  if (value > 99.995 && value < 100) return ">99.99%";
-  if (value > 0 && value < 0.01) return `${value.toExponential(1).replace("-", MINUS)}%`;
-  return `${value < 0 ? MINUS : ""}${size.toFixed(size >= 99.95 || size < 10 ? 2 : 1)}%`;
+/* Near 0 and 100 as many decimals, up to four, as it takes to tell it from them. */
+function percent(share) {
+  const size = Math.abs(share);
+  const sign = share < 0 ? MINUS : "";
+  if (size === 0 || size === 1) return `${sign}${100 * size}%`;
+  const left = size < 1 ? 100 * Math.min(size, 1 - size) : 100;
+  if (left < 0.0001) return size < 0.5 ? "<0.0001%" : `${sign}>99.9999%`;
+  const digits = 1 + [0.095, 0.0095, 0.00095].filter((bound) => left < bound).length;
+  return `${sign}${(100 * size).toFixed(digits)}%`;
 }
 
 function bytes(value) {

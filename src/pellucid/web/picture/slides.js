@@ -10,7 +10,9 @@ export function formula(spec) {
 }
 
 export function table(spec) {
-  return [scrolled("table", spec.columns, spec.rows.map((row) => row.map((text) => make("td", { textContent: onOneLine(text) }))))];
+  const kind = (j) => (spec.numbers[j] ? "number" : "");
+  const rows = spec.rows.map((row) => row.map((text, j) => make("td", { className: kind(j), textContent: onOneLine(text) })));
+  return [scrolled("table", spec.columns, rows, -1, kind)];
 }
 
 const NUMBERS = 24; /* of an array that are written */
@@ -37,10 +39,10 @@ function cell(value, ground) {
   return element;
 }
 
-function scrolled(className, head, rows, followed = -1) {
+function scrolled(className, head, rows, followed = -1, kind = () => "") {
   const table = make("table", { className });
-  if (head.length) table.append(make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col", textContent: onOneLine(text) })))));
+  if (head.length) table.append(make("thead", {}, make("tr", {}, ...head.map((text, j) => make("th", { scope: "col", className: kind(j), textContent: onOneLine(text) })))));
   const body = rows.map((cells, i) => make("tr", { className: i === followed ? "followed" : "" }, ...cells));
   table.append(make("tbody", {}, ...body));
-  return make("div", { className: "scroll" }, table);
+  return make("div", { className: "scroll shaded" }, table);
 }

@@ -74,7 +74,7 @@ function slice(spec, row) {
         rows: axes[0] ? names(axes[0], shape[0]) : ["value"],
         columns: names(axes[1], shape[1]),
         tokens: axes[1] === "key",
-        scale: "diverging",
+        scale: part.flat.some((value) => value < 0) ? "diverging" : "sequential",
         form: "number",
       }),
     );
