@@ -53,7 +53,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "walk": {"max_tokens": 4},
     "heads": {},
     "neighbours": {"vector": 262},
-    "steer": {"towards": [262, 11], "max_tokens": 8},
+    "steer": {"towards": "the sea", "max_tokens": 8},
     "ablate": {"heads": [(0, 1), (3, 2)], "how": "mean"},
     "sweep": {"over": "heads"},
     "patch": {},
@@ -173,27 +173,27 @@ def main() -> None:
     while any(len(stream.times) < 8 for stream in streams):
         time.sleep(0.1)
     ids = [int(i) for i in np.random.default_rng(1).integers(0, 50_000, options.tokens)]
+    print(f"{options.streams} streams, {options.size}, a text of {options.tokens} tokens beside")
+    print(f"{'beside':12} {'ITL p50':>8} {'p99':>8} {'alone':>8} {'ratio':>6} {'s each':>7}")
     alone = [measured(streams, options.seconds, None)]
     results = {}
     for kind in options.questions:
-        results[kind] = measured(streams, options.seconds, question(inspection, kind, ids))
+        row = measured(streams, options.seconds, question(inspection, kind, ids))
         alone.append(measured(streams, options.seconds, None))
         # A machine that others use too is faster at one time than at another.
-        before, after = (row["p99"] for row in alone[-2:])
-        results[kind] |= {"alone": (before + after) / 2, "alone_each": (before, after)}
+        before, after = (each["p99"] for each in alone[-2:])
+        results[kind] = row | {"alone": (before + after) / 2, "alone_each": (before, after)}
+        print(
+            f"{kind:12} {row['p50']:8.1f} {row['p99']:8.1f} {results[kind]['alone']:8.1f} "
+            f"{row['p99'] / results[kind]['alone']:6.2f} {row['seconds'] / row['done']:7.2f}",
+            flush=True,
+        )
     for stream in streams:
         stream.stopping = True
     inspection.stop(30)
     engine.stop(30)
     if engine.failure is not None:
         raise engine.failure
-    print(f"{options.streams} streams, {options.size}, a text of {options.tokens} tokens beside")
-    print(f"{'beside':12} {'ITL p50':>8} {'p99':>8} {'alone':>8} {'ratio':>6} {'s each':>7}")
-    for kind, row in results.items():
-        print(
-            f"{kind:12} {row['p50']:8.1f} {row['p99']:8.1f} {row['alone']:8.1f} "
-            f"{row['p99'] / row['alone']:6.2f} {row['seconds'] / row['done']:7.2f}"
-        )
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
 

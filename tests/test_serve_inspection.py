@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,7 +61,7 @@ def client(served: Served) -> Iterator[Any]:
         yield client
 
 
-def chat(served: Served, **more: Any) -> dict[str, Any]:
+def chatted(served: Served, **more: Any) -> dict[str, Any]:
     answer = served.post("/v1/chat/completions", **(GREEDY | more))
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -73,8 +76,6 @@ def trace_of(served: Served, name: str, /, **params: Any) -> Trace:
     params |= {"format": "safetensors"}
     answer = served.client.get(f"/v1/inspect/traces/{name}/values", params=params)
     assert answer.status_code == 200, answer.text
-    import tempfile
-
     with tempfile.NamedTemporaryFile() as file:
         file.write(answer.content)
         file.flush()
@@ -99,7 +100,7 @@ def test_what_a_chat_computed_is_what_python_records(served, interventions) -> N
     """With interventions the values really are other ones, and the very same as in Python."""
     names = ["embed", "attn.*", "resid_post", "mlp.post", "ln_final.*", "logits"]
     asked = {"trace": {"names": names, "positions": "all"}, "interventions": interventions}
-    (choice,) = chat(served, pellucid=asked)["choices"]
+    (choice,) = chatted(served, pellucid=asked)["choices"]
     assert choice["pellucid"]["interventions"] == len(interventions or ())
     recorder = Recorder(GPT, names)
     tap = intervene(GPT, SAME if interventions else [])
@@ -120,11 +121,11 @@ def test_what_a_chat_computed_is_what_python_records(served, interventions) -> N
 
 
 def test_the_next_request_is_clean(served) -> None:
-    before = chat(served, logprobs=True)["choices"]
-    changed = chat(served, logprobs=True, pellucid={"interventions": DECLARED})["choices"]
+    before = chatted(served, logprobs=True)["choices"]
+    changed = chatted(served, logprobs=True, pellucid={"interventions": DECLARED})["choices"]
     assert changed[0]["logprobs"] != before[0]["logprobs"]
-    assert chat(served, logprobs=True)["choices"] == before
-    watched_only = chat(served, logprobs=True, pellucid={"trace": {"names": "embed"}})["choices"]
+    assert chatted(served, logprobs=True)["choices"] == before
+    watched_only = chatted(served, logprobs=True, pellucid={"trace": {"names": "embed"}})["choices"]
     assert watched_only[0].pop("pellucid")
     assert watched_only[0]["message"] == before[0]["message"]
     logprobs = [
@@ -132,7 +133,7 @@ def test_the_next_request_is_clean(served) -> None:
         for choices in (before, watched_only)
     ]
     assert logprobs[0] == pytest.approx(logprobs[1], abs=1e-5)
-    assert chat(served, logprobs=True)["choices"] == before
+    assert chatted(served, logprobs=True)["choices"] == before
 
 
 def test_a_stream_has_a_record_with_each_token(served) -> None:
@@ -167,7 +168,7 @@ def test_a_stream_has_a_record_with_each_token(served) -> None:
             "indices": order.tolist(),
             "values": exact[order].tolist(),
         }
-    whole_answer = chat(served, pellucid={"trace": trace})["choices"][0]
+    whole_answer = chatted(served, pellucid={"trace": trace})["choices"][0]
     assert whole_answer["pellucid"]["trace"]["records"] == records
 
 
@@ -181,9 +182,9 @@ def test_what_has_no_room_beside_a_token_is_named(served) -> None:
     n = GPT.hparams.n_vocab + 2 * GPT.hparams.n_embd
     assert all("left_out" not in record for record in records[: 65536 // n])
     trace = {"names": "*"}
-    record = chat(served, pellucid={"trace": trace})["choices"][0]["pellucid"]["trace"]["records"][
-        0
-    ]
+    record = chatted(served, pellucid={"trace": trace})["choices"][0]["pellucid"]["trace"][
+        "records"
+    ][0]
     numbers = sum(int(np.prod(each["shape"])) for each in record["values"].values())
     assert numbers <= 1024
     assert not set(record["left_out"]) & set(record["values"])
@@ -234,7 +235,7 @@ def test_a_value_is_patched_from_a_conversation(served) -> None:
     declared = [{"name": "resid_pre", "layer": 1, "op": "patch", "position": [0, 1, 2]}]
     declared[0]["source"] = {"messages": other}
     asked = {"trace": {"names": "resid_pre", "positions": "all"}, "interventions": declared}
-    name = chat(served, pellucid=asked)["choices"][0]["pellucid"]["trace"]["id"]
+    name = chatted(served, pellucid=asked)["choices"][0]["pellucid"]["trace"]["id"]
     found = trace_of(served, name)["blocks.1.resid_pre"]
     exact = inspect.trace(GPT, source, "resid_pre")["blocks.1.resid_pre"]
     np.testing.assert_array_equal(found[:3], exact[:3])
@@ -722,8 +723,53 @@ def test_answers_are_json_that_everyone_reads(served) -> None:
         raise AssertionError(name)
 
     trace = {"names": ["attn.scores", "attn.qk"], "positions": "all"}
-    name = chat(served, pellucid={"trace": trace})["choices"][0]["pellucid"]["trace"]["id"]
+    name = chatted(served, pellucid={"trace": trace})["choices"][0]["pellucid"]["trace"]["id"]
     query = {"name": "blocks.0.attn.scores"}
     page = served.client.get(f"/v1/inspect/traces/{name}/values", params=query)
     values = json.load(io.BytesIO(page.content), parse_constant=no)["values"]
     assert values[0][0][-1] is None
+
+
+# The page
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "inspect_http.md").read_text(encoding="utf-8")
+
+
+def test_every_request_of_the_page_is_answered(chat) -> None:
+    requests = re.findall(r"```http\n(\w+) (\S+)\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(requests) == PAGE.count("```http") > 8
+    seen = {"JOB": "", "TRACE": ""}
+    with serving(chat) as server:
+        for method, path, body in requests:
+            for name, known in seen.items():
+                path = path.replace(name, known)
+            content = {"json": json.loads(body)} if body.strip() else {}
+            answer = server.client.request(method, path, **content)
+            assert answer.status_code in (200, 202), (path, answer.text)
+            if answer.headers["content-type"] != "application/json":
+                continue
+            found = answer.json()
+            if found.get("object") == "inspect.job":
+                seen["JOB"] = found["id"]
+            for choice in found.get("choices", ()):
+                seen["TRACE"] = choice["pellucid"]["trace"]["id"]
+        (block,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+        block = block.replace("http://127.0.0.1:8000", server.url)
+        scope: dict[str, Any] = {}
+        exec(compile(block, "inspect_http.md", "exec"), scope)
+        indices = scope["seen"]["records"][0]["values"]["blocks.5.attn.pattern"]["indices"]
+        assert [len(row) for row in indices] == [3] * chat.hparams.n_head
+        scope["client"].close()
+
+
+def test_the_page_names_every_question_and_what_it_takes() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| [^|]* \| ([^|]*)\|$", PAGE, flags=re.MULTILINE)
+    said = {kind: set(re.findall(r"`(\w+)`", takes)) for kind, takes in rows if kind in REQUESTS}
+    assert set(said) == set(REQUESTS)
+    for kind, form in REQUESTS.items():
+        fields = set(form.model_fields) - {"text", "messages", "source", "base"}
+        known = said[kind] - {"ablate"}
+        if kind == "sweep":
+            known |= said["ablate"] - {"heads", "mlps", "positions"}
+        assert known == fields, kind

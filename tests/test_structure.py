@@ -54,7 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "evaluate": {"chat", "data", "errors", "gpt", "sampling", "template"},
     "session": {
         "chat", "conversations", "draw", "errors", "files", "generate", "gpt", "inspect",
-        "sequence", "tokenizer", "visible",
+        "sampling", "sequence", "tokenizer", "visible",
     },
     "serve": {
         "backend", "blocks", "chat", "checkpoint", "draw", "errors", "files", "generate", "gpt",
@@ -62,8 +62,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "cli": {
         "chat", "checkpoint", "conversations", "data", "draw", "embedded", "errors", "evaluate",
-        "files", "generate", "gpt", "hparams", "inspect", "sequence", "session", "tokenizer",
-        "train", "transcript", "visible",
+        "files", "generate", "gpt", "hparams", "inspect", "sampling", "sequence", "serve",
+        "session", "tokenizer", "train", "transcript", "visible",
     },
 }  # fmt: skip
 

@@ -72,7 +72,7 @@ NEEDS = {
     "fastapi": _package("fastapi", "the HTTP server"),
     "openai": _package("openai", "the server, by the official client"),
     "schemathesis": _package("schemathesis", "the server against its own OpenAPI document"),
-    "llm": _package("llm", "the server by simonw/llm"),
+    "llm": _package("llm", "the server by simonw/llm", what="simonw/llm"),
     "lm_eval's API models": _package(
         "tenacity", "lm_eval through the server", what="tenacity, for lm_eval's API models"
     ),
