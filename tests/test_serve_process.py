@@ -22,7 +22,7 @@ needs("fastapi", "POSIX")
 
 from pellucid.serve.main import KEY  # noqa: E402
 from support.program import PROGRAM, captured, process, python  # noqa: E402
-from support.server import eventually  # noqa: E402
+from support.server import asked_by_curl, eventually  # noqa: E402
 
 LONG = {"prompt": "Once upon a time", "max_tokens": 480, "stream": True, "temperature": 0}
 
@@ -77,18 +77,9 @@ def started(*arguments: object, code: str | None = None, **environment: str) -> 
         child.stderr.close()
 
 
-def asked(line: str) -> httpx.Response:
-    """What curl would send."""
-    words = shlex.split(line)
-    assert words[0] == "curl"
-    headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
-    body = words[words.index("-d") + 1]
-    return httpx.post(words[1], content=body, headers=headers, timeout=60)
-
-
 def test_it_says_where_it_is_and_what_it_says_works() -> None:
     with started() as program:
-        answer = asked(program.curl)
+        answer = asked_by_curl(program.curl)
         assert answer.status_code == 200, answer.text
         assert answer.json()["model"] == "chat"
         assert answer.json()["choices"][0]["message"]["content"]
@@ -117,7 +108,10 @@ def test_a_key_from_the_environment() -> None:
     with started("--model", "talk", "--host", "0.0.0.0", **{KEY: "a-long-enough-key"}) as program:
         assert f'"Authorization: Bearer ${KEY}"' in program.curl
         line = program.curl.replace(f"${KEY}", "a-long-enough-key")
-        assert asked(line).status_code in (200, 400)  # the model's window is of eight tokens
+        assert asked_by_curl(line).status_code in (
+            200,
+            400,
+        )  # the model's window is of eight tokens
         assert program.end() == 0
 
 
@@ -139,24 +133,23 @@ def test_it_drains_or_breaks_off(grace) -> None:
 
 
 def test_a_second_signal_does_not_wait() -> None:
-    with (
-        started("--grace", 3600) as program,
-        httpx.stream("POST", f"{program.url}/v1/completions", json=LONG, timeout=60) as answer,
-    ):
-        parts = answer.iter_text()
-        next(parts)
-        program.child.send_signal(signal.SIGTERM)
+    with started("--grace", 3600) as program:
+        stream = httpx.stream("POST", f"{program.url}/v1/completions", json=LONG, timeout=60)
+        with stream as answer:
+            parts = answer.iter_text()
+            next(parts)
+            program.child.send_signal(signal.SIGTERM)
 
-        def refused() -> bool:
-            try:
-                return httpx.get(f"{program.url}/health").status_code == 503
-            except httpx.TransportError:
-                return True
+            def refused() -> bool:
+                try:
+                    return httpx.get(f"{program.url}/health").status_code == 503
+                except httpx.TransportError:
+                    return True
 
-        eventually(refused)
-        program.child.send_signal(signal.SIGTERM)
-        assert program.child.wait(30) == 0
-        "".join(parts)
+            eventually(refused)
+            program.child.send_signal(signal.SIGTERM)
+            assert program.child.wait(30) == 0
+            "".join(parts)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +220,7 @@ from pellucid.cli import main
 main()
 """
     with started(code=code, HF_HUB_OFFLINE="0", PYTHONDONTWRITEBYTECODE="1") as program:
-        assert asked(program.curl).status_code == 200
+        assert asked_by_curl(program.curl).status_code == 200
         for path in ("/v1/models", "/metrics", "/openapi.json", "/health", "/nothing"):
             httpx.get(program.url + path)
         for body in (LONG, {"prompt": "http://192.0.2.1/file:///etc/passwd"}, {"prompt": 5}):

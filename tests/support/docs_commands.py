@@ -57,6 +57,7 @@ NOT_RUN = {
     "make format": "rewrites sources",
     "make talk": "makes an environment from the network; `pellucid talk` is run here",
     "make test": "is what runs this test",
+    "pellucid serve": "serves until it is stopped; tests/test_serve_process.py does",
     "pip install": "needs the network; that the extras exist is tested here",
     "python -m venv LENS": "makes an environment from the network",
     "python benchmarks/": "minutes of timing, beside what others wrote",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import socket
 import threading
 import time
@@ -26,7 +27,7 @@ from pellucid.serve.service import Service
 from pellucid.tokenizer import Tokenizer
 from support.models import lively, model
 
-__all__ = ["WORDS", "Served", "babbler", "eventually", "serving", "talker"]
+__all__ = ["WORDS", "Served", "asked_by_curl", "babbler", "eventually", "serving", "talker"]
 
 WORDS = "the cat sat on a mat and the king went home to dinner"
 
@@ -48,6 +49,15 @@ def _random(n_ctx: int, special: tuple[str, ...], name: str, template: str | Non
     tokenizer = Tokenizer.train([WORDS] * 3, 300, special=special)
     hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=n_ctx, n_embd=16, n_head=2, n_layer=2)
     return GPT(model(hparams, lively(hparams)), tokenizer, name=name, template=template)
+
+
+def asked_by_curl(line: str) -> httpx.Response:
+    """What curl would send, and gets."""
+    words = shlex.split(line)
+    assert words[0] == "curl"
+    headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
+    body = words[words.index("-d") + 1]
+    return httpx.post(words[1], content=body, headers=headers, timeout=60)
 
 
 def eventually(condition: Callable[[], object], seconds: float = 20) -> None:

@@ -72,9 +72,14 @@ NEEDS = {
     "fastapi": _package("fastapi", "the HTTP server"),
     "openai": _package("openai", "the server, by the official client"),
     "schemathesis": _package("schemathesis", "the server against its own OpenAPI document"),
-    "llm": _package("llm", "the server by simonw/llm", what="simonw/llm"),
+    "llm": _package("llm", "the server by the command `llm`", what="simonw/llm"),
     "lm_eval's API models": _package(
         "tenacity", "lm_eval through the server", what="tenacity, for lm_eval's API models"
+    ),
+    "langchain_openai": _package(
+        "langchain_openai",
+        "the server by LangChain, as docs/serve.md has it",
+        "pip install langchain-openai: beside the one class it brings much that nothing else needs",
     ),
     "IPython": _package("IPython", "what a notebook's cell makes of a finding"),
     "pexpect": _package("pexpect", "what a real terminal gets"),
