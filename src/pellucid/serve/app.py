@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from ..errors import PellucidError
 from .access import Access, Gate
@@ -40,8 +41,13 @@ def new_app(service: Service, access: Access) -> ASGIApp:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for group in (models, completions, chat, responses, tokens, inspection):
-        api.include_router(group.router(service))
+    routers = [
+        group.router(service)
+        for group in (models, completions, chat, responses, tokens, inspection)
+    ]
+    for router in routers:
+        api.include_router(router)
+    api.state.routes = [route for router in routers for route in router.routes]
     for kind, answer in _ANSWERS.items():
         api.add_exception_handler(kind, answer)
     _tell_the_truth(api, service)
@@ -67,7 +73,16 @@ async def _routeless(request: Request, error: Exception) -> Response:
         405: (f"{what}: this path takes another method", "method_not_allowed"),
     }.get(error.status_code, (str(error.detail), "invalid_value"))
     headers = error.headers
+    if error.status_code == 405:  # several routes may share a path, each with a method of its own
+        headers = {"allow": ", ".join(_methods(request))}
     return await _failed(request, ApiError(error.status_code, message, code=code, headers=headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """That the request's path takes."""
+    routes: list[Route] = request.app.state.routes
+    fitting = (route for route in routes if route.matches(request.scope)[0] != Match.NONE)
+    return sorted({method for route in fitting for method in route.methods or ()})
 
 
 _ANSWERS: dict[type[Exception], Any] = {
