@@ -15,8 +15,9 @@ from .access import Access, Gate
 from .answers import Json
 from .bodies import Bodies
 from .errors import ApiError, invalid_body, of
-from .observe import Observe
+from .observe import LEFT, Observe
 from .routes import chat, completions, models, responses, tokens
+from .runs import Gone
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -70,7 +71,13 @@ async def _routeless(request: Request, error: Exception) -> Response:
     return await _failed(request, ApiError(error.status_code, message, code=code, headers=headers))
 
 
+async def _left(request: Request, error: Exception) -> Response:
+    """Nobody reads it; the log and the counts do."""
+    return Response(status_code=LEFT)
+
+
 _ANSWERS: dict[type[Exception], Any] = {
+    Gone: _left,
     PellucidError: _failed,
     RequestValidationError: _invalid,
     HTTPException: _routeless,
