@@ -112,7 +112,10 @@ def training(checkout: Path, texts: Path, steps: int = 25) -> dict[str, float]:
 
 
 def environment(checkout: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(checkout / "src"), "HF_HUB_OFFLINE": "1"}
+    """Of a process that runs a checkout, from compiled modules as an installed package has them."""
+    table = {**os.environ, "PYTHONPATH": str(checkout / "src"), "HF_HUB_OFFLINE": "1"}
+    table.pop("PYTHONDONTWRITEBYTECODE", None)
+    return table
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from support.circuits import random_gpt
 from support.skips import BACKENDS, NEEDS
 
 
-@pytest.mark.parametrize("n_row", [1, 5, 64])
+@pytest.mark.parametrize("n_row", [1, 5, 128, 129])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_products_divided(n_row: int, transposed: bool, threads: int) -> None:

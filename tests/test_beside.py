@@ -211,3 +211,29 @@ def test_streams_take_turns_with_work_beside_them() -> None:
     thread.join()
     per_step = (counts[-1] - counts[0]) / 9
     assert 1 <= per_step <= 8  # 5 ms of each 10: four or five slices, less on a busy machine
+
+
+def test_a_slice_that_took_too_long_is_paid_for() -> None:
+    """A slice cannot be cut short: the next come later, and the share holds on the whole."""
+    turns = Turns(share=0.2)
+    stop = threading.Event()
+    steps = [0]
+    sliced_at: list[int] = []
+
+    def beside() -> None:
+        with turns.job():
+            while not stop.is_set():
+                with turns.slice():
+                    time.sleep(0.01)  # of 0.002 that a step gives
+                    sliced_at.append(steps[0])
+
+    thread = threading.Thread(target=beside)
+    thread.start()
+    for _ in range(40):
+        with turns.stream():
+            time.sleep(0.01)
+        steps[0] += 1
+    stop.set()
+    thread.join()
+    between = [at for at in sliced_at if 0 < at < 40]
+    assert 2 <= len(between) <= 13  # one in five steps; without the debt, one in each

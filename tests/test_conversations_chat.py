@@ -328,8 +328,8 @@ def test_half_a_character_is_kept_as_the_model_reads_it(gpt, tmp_path):
     assert Transcript.read(tmp_path / "talk.json", gpt.tokenizer).turns[0].message == "the \ufffd"
 
 
-    """A stop text where the locale is not UTF-8, a folder whose name is no text."""
-    """A stop text where the locale is not UTF-8, a model whose folder has a name that is no text."""
+def test_nothing_that_a_chat_is_told_ends_it(gpt, tmp_path):
+    """A stop text where the locale is not UTF-8; a name of a folder that is no text."""
     told = GPT(gpt.model, gpt.tokenizer, name="m\udcff")
     chat, _ = kept(told, tmp_path / "a.db")
     chat.handle("the")

@@ -22,6 +22,7 @@ from pellucid.inspect import (
     steer,
     steered,
     trace,
+    why,
 )
 from pellucid.weights import flatten
 from support.circuits import build, random_gpt
@@ -431,3 +432,44 @@ def test_torch_gives_the_same_answers(gpt):
     expected = gpt.forward(gpt.encode(TEXT), tap=steer(gpt, direction(gpt, TEXT, OTHER, 1), 1))
     found = other.model.backend.to_numpy(other.forward(other.encode(TEXT), tap=tap))
     np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+# Progress
+
+
+@pytest.mark.parametrize("over", ["heads", "mlps", "positions"])
+def test_a_sweep_tells_how_far_it_is(gpt, over, monkeypatch):
+    monkeypatch.setattr("pellucid.inspect.edits.TOKENS_AT_ONCE", 2 * N)
+    told = []
+    swept = ablate_each(gpt, TEXT, over, progress=lambda *counts: told.append(counts))
+    total = swept.divergence.size
+    assert told[-1] == (total, total)
+    done = [each for each, _ in told]
+    assert done == sorted(set(done))
+    assert max(np.diff([0, *done])) <= 2
+    again = ablate_each(gpt, TEXT, over)
+    np.testing.assert_array_equal(again.divergence, swept.divergence)
+
+
+@pytest.mark.parametrize("over", ["heads", "positions"])
+def test_patching_tells_how_far_it_is(gpt, over):
+    told = []
+    patched = patch_each(gpt, TEXT, OTHER, over, progress=lambda *counts: told.append(counts))
+    n_layer, n = patched.metric.shape
+    assert told == [(n * layer, n * n_layer) for layer in range(1, n_layer + 1)]
+
+
+def test_why_counts_all_its_sweeps_as_one(gpt):
+    told = []
+    why(gpt, TEXT, labels=False, progress=lambda *counts: told.append(counts))
+    total = N + 3 * 3 + 3  # tokens, heads, MLPs
+    assert told[-1] == (total, total)
+    assert [each for each, _ in told] == sorted({each for each, _ in told})
+
+
+def test_what_progress_raises_ends_the_sweep(gpt):
+    def enough(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ablate_each(gpt, TEXT, progress=enough)

@@ -359,3 +359,55 @@ def test_the_values_are_those_of_transformer_lens(tmp_path):
         torch.testing.assert_close(cache[name][seen], value[seen], atol=1e-4, rtol=1e-4, msg=name)
     stacked = cache.accumulated_resid()
     torch.testing.assert_close(stacked, theirs.accumulated_resid()[:, 0], atol=1e-4, rtol=1e-4)
+
+
+# What is read of a recording
+
+
+@pytest.mark.parametrize("positions", [None, -1, [0, 1, 4]])
+def test_the_newest_row_is_the_last_of_the_trace(positions):
+    gpt = random_gpt("float64")
+    recorder = Recorder(gpt, ["attn.pattern", "attn.q", "pos_embed", "logits"], positions=positions)
+    generation = gpt.generate("abca", greedy=True, max_tokens=3, record=recorder)
+    rows = [recorder.newest() for _ in generation]
+    found = recorder.trace(generation)
+    kept = [at for at in (3, 4, 5) if at in found.positions]
+    assert [bool(row) for row in rows] == [at in kept for at in (3, 4, 5)]
+    for name, array in found.items():
+        axis = found.axes(name).index("query" if "pattern" in name else "position")
+        by_row = np.moveaxis(array, axis, 0)[-len(kept) :]
+        for own, whole in zip([row for row in rows if row], by_row, strict=True):
+            n = own[name].shape[-1]
+            np.testing.assert_array_equal(own[name], whole[..., :n])
+
+
+def test_some_positions_of_a_trace():
+    gpt = random_gpt("float64")
+    recorder = Recorder(gpt, ["attn.pattern", "mlp_out", "logits"])
+    generation = gpt.generate("abca", greedy=True, max_tokens=4, record=recorder)
+    assert generation.steps
+    found = recorder.trace(generation)
+    some = found.narrowed("*", positions=[5, 1, -4])
+    assert some.positions == (5, 1, 4)
+    np.testing.assert_array_equal(
+        some["blocks.1.attn.pattern"], found["blocks.1.attn.pattern"][:, [5, 1, 4]]
+    )
+    np.testing.assert_array_equal(some["blocks.0.mlp_out"], found["blocks.0.mlp_out"][[5, 1, 4]])
+    # A generation's logits are those that a token was chosen from: of positions 3 to 6.
+    np.testing.assert_array_equal(some["logits"], found["logits"][[2, 1]])
+    with pytest.raises(InputError, match="position 1 was not recorded"):
+        found.narrowed(positions=[2]).narrowed(positions=[1])
+    with pytest.raises(InputError, match="no position 9"):
+        found.narrowed(positions=[9])
+
+
+def test_a_traces_bytes_are_its_file(tmp_path):
+    found = trace(random_gpt("float64"), "abca", "attn.q")
+    found.save(tmp_path / "one.safetensors")
+    (tmp_path / "two.safetensors").write_bytes(found.to_bytes())
+    one, two = (Trace.load(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    assert list(one) == list(two) == list(found)
+    assert (one.ids, one.positions, one.text) == (two.ids, two.positions, two.text)
+    for name, array in found.items():
+        np.testing.assert_array_equal(one[name], array)
+        np.testing.assert_array_equal(two[name], array)

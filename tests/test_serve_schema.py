@@ -19,8 +19,19 @@ from support.server import serving, talker  # noqa: E402
 HERE = Path(__file__).parent
 
 
+INSPECT = "^/v1/inspect/"
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("--exclude-path-regex", INSPECT),
+        # Which layers, heads, positions and vectors there are, no document can say.
+        ("--include-path-regex", INSPECT, "--exclude-checks", "positive_data_acceptance"),
+    ],
+)
 @pytest.mark.parametrize("examples", [15, pytest.param(1000, marks=pytest.mark.slow)])
-def test_it_does_what_its_document_says(examples, tmp_path) -> None:
+def test_it_does_what_its_document_says(examples, paths, tmp_path) -> None:
     """All checks: no server error, answers as declared, what is valid accepted and all else
     refused. Nothing runs afterwards, and the engine is what it was."""
     limits = EngineLimits(max_running=16, max_waiting=1024)  # of 128 prompts, eight times each
@@ -30,6 +41,7 @@ def test_it_does_what_its_document_says(examples, tmp_path) -> None:
                 sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json",
                 "--checks", "all", "--phases", "examples,coverage,fuzzing",
                 "--max-examples", examples, "--generation-deterministic", "--no-color",
+                *paths,
             ],
             cwd=tmp_path,
             env={

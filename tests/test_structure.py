@@ -57,8 +57,8 @@ ROOMS: dict[str, set[str]] = {
         "sampling", "sequence", "tokenizer", "visible",
     },
     "serve": {
-        "backend", "blocks", "chat", "checkpoint", "errors", "files", "gpt", "model", "sampling",
-        "sequence", "template", "tokenizer", "visible",
+        "backend", "blocks", "chat", "checkpoint", "draw", "errors", "files", "generate", "gpt",
+        "inspect", "model", "sampling", "sequence", "taps", "template", "tokenizer", "visible",
     },
     "cli": {
         "chat", "checkpoint", "conversations", "data", "draw", "embedded", "errors", "evaluate",

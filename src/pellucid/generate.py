@@ -7,7 +7,7 @@ from collections.abc import Sequence as Ids
 from typing import TYPE_CHECKING, Protocol
 
 from .sequence import Reason, Sequence, Settings, Step
-from .taps import wants
+from .taps import begins, wants
 
 if TYPE_CHECKING:
     from .backend import Array
@@ -41,6 +41,11 @@ class _Recorded:
 
     def wants(self, name: str) -> bool:
         return wants(self.record, name) or (self.tap is not None and wants(self.tap, name))
+
+    def begins(self, positions: Array) -> None:
+        for each in (self.tap, self.record):
+            if each is not None:
+                begins(each, positions)
 
     def __call__(self, name: str, value: Array) -> Array:
         return self.record(name, value if self.tap is None else self.tap(name, value))

@@ -18,6 +18,7 @@ __all__ = [
     "Tap",
     "TapInfo",
     "axes",
+    "begins",
     "canonical_name",
     "compose",
     "last_names",
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 # It may carry `wants(name) -> bool`: what it does not want and the model does not need
-# (`attn.result`, or the pattern where attention can be fused) is then not made.
+# (`attn.result`, or the pattern where attention can be fused) is then not made. And
+# `begins(positions)`: it is told where in their texts the tokens of the next pass stand.
 Tap = Callable[[str, Array], Array]
 
 
@@ -47,6 +49,13 @@ def wants(tap: Tap, name: str) -> bool:
     return True if asked is None else bool(asked(name))
 
 
+def begins(tap: Tap, positions: Array) -> None:
+    """A pass begins; positions: where in their texts its tokens stand, [batch or 1, new]."""
+    told = getattr(tap, "begins", None)
+    if told is not None:
+        told(positions)
+
+
 class compose:
     """Several taps as one: each sees what the one before it returned."""
 
@@ -55,6 +64,10 @@ class compose:
 
     def wants(self, name: str) -> bool:
         return any(wants(tap, name) for tap in self.taps)
+
+    def begins(self, positions: Array) -> None:
+        for tap in self.taps:
+            begins(tap, positions)
 
     def __call__(self, name: str, value: Array) -> Array:
         for tap in self.taps:

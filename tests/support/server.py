@@ -111,10 +111,10 @@ def serving(
 ) -> Iterator[Served]:
     """key: what its `client` shows."""
     engine = Engine(gpt, engine_limits or EngineLimits(max_running=8, max_waiting=32))
-    engine.start()
     service = Service(gpt, engine, choose_template(gpt, None), Metrics(engine), model=gpt.name)
+    service.start()
     app = new_app(service, access or Access(keys=(key,) if key else ()))
-    server = HttpServer(app, engine, server_limits or ServerLimits(grace=5))
+    server = HttpServer(app, service, server_limits or ServerLimits(grace=5))
     listening = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))

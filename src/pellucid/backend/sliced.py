@@ -33,13 +33,13 @@ class SlicedBackend(NumpyBackend):
         n_row, (n_in, n_out) = x.shape[0], weight.shape
         each = max(64, _SLICE // (n_row * n_in))
         if n_row == 1 or each >= n_out:
-            with self._turn():
+            with self.turn():
                 return super()._matmul(x, weight, bias)
         out = np.empty((n_row, n_out), np.result_type(x, weight))
         for low in range(0, n_out, each):
             columns = slice(low, low + each)
             added = bias if np.ndim(bias) == 0 else np.asarray(bias)[columns]
-            with self._turn():
+            with self.turn():
                 out[:, columns] = super()._matmul(x, weight[:, columns], added)
         return out
 
@@ -49,7 +49,7 @@ class SlicedBackend(NumpyBackend):
             return
         each = max(1, _SLICE // max(1, cost))
         for low in range(0, n, each):
-            with self._turn():
+            with self.turn():
                 super()._divide(
                     lambda start, stop, low=low: part(low + start, low + stop),  # type: ignore[misc]
                     min(each, n - low),
@@ -57,7 +57,11 @@ class SlicedBackend(NumpyBackend):
                 )
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
+        """Held around a slice; within it, of no effect."""
+        if self._has_turn:
+            yield
+            return
         with self._wait_for_turn():
             self._has_turn = True
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -33,6 +33,7 @@ def command(prompt: Prompt, model: str | None, merges: bool, as_json: bool) -> N
     """
     from ..checkpoint import load_tokenizer
     from ..gpt import DEFAULT, load
+    from ..tokenizer.spelled import spelled
 
     text = prompt.text
     if prompt.chat:
@@ -46,7 +47,7 @@ def command(prompt: Prompt, model: str | None, merges: bool, as_json: bool) -> N
         pieces = tokenizer.pieces(tokenizer.framed(tokenizer.encode(text)))
         words = tokenizer.merges(text) if merges else None
     if as_json:
-        say(to_json(as_object(text, pieces, words)))
+        say(to_json(spelled(text, pieces, words)))
         return
     screen = console()
     screen.print(coloured(pieces), soft_wrap=True)
@@ -70,27 +71,6 @@ def print_merges(word: MergedWord) -> None:
         parts = "·".join(map(visible_bytes, merge.parts))
         pair = " + ".join(map(visible_bytes, merge.pair))
         screen.print(f"{merge.rank:>7}  {parts}   ({pair})", markup=False, soft_wrap=True)
-
-
-def as_object(text: str, pieces: list[Piece], words: list[MergedWord] | None) -> dict[str, Any]:
-    tokens = [{"id": piece.id, "text": piece.text, "bytes": list(piece.bytes)} for piece in pieces]
-    if words is None:
-        return {"text": text, "tokens": tokens}
-    merged = [
-        {
-            "text": word.text,
-            "merges": [
-                {
-                    "rank": merge.rank,
-                    "pair": [visible_bytes(part) for part in merge.pair],
-                    "parts": [visible_bytes(part) for part in merge.parts],
-                }
-                for merge in word.merges
-            ],
-        }
-        for word in words
-    ]
-    return {"text": text, "tokens": tokens, "words": merged}
 
 
 def coloured(pieces: list[Piece]) -> Text:

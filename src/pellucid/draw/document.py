@@ -17,7 +17,7 @@ from ..visible import as_seen
 from .packing import Budget
 from .pictures import Section
 
-__all__ = ["FRAGMENT_BYTES", "PAGE_BYTES", "document", "fragment"]
+__all__ = ["FRAGMENT_BYTES", "PAGE_BYTES", "content", "document", "fragment"]
 
 PAGE_BYTES = 8 << 20  # of numbers, before base64
 FRAGMENT_BYTES = 4 << 20  # marimo shows outputs of up to 8 MB
@@ -46,17 +46,29 @@ def fragment(sections: Sequence[Section], *, title: str) -> str:
     )
 
 
-def _document(
-    sections: Sequence[Section], title: str, n_bytes: int, *, subtitle: str = "", embedded: bool
-) -> str:
-    content = {
+def content(
+    sections: Sequence[Section],
+    *,
+    title: str = "Pellucid",
+    subtitle: str = "",
+    n_bytes: int = PAGE_BYTES,
+) -> dict[str, Any]:
+    """What a page draws, for JSON: the sections with their arrays as base64, at most n_bytes of
+    numbers before that, and the glyphs that stand for characters which could not be seen."""
+    return {
         "title": title,
         "subtitle": subtitle,
-        "embedded": embedded,
         "glyphs": as_seen(),
         "sections": _packed(sections, n_bytes),
     }
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _document(
+    sections: Sequence[Section], title: str, n_bytes: int, *, subtitle: str = "", embedded: bool
+) -> str:
+    known = content(sections, title=title, subtitle=subtitle, n_bytes=n_bytes)
+    known["embedded"] = embedded
+    text = json.dumps(known, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     # A lone surrogate, from half a character, cannot be written as UTF-8.
     text = text.encode("utf-8", "replace").decode()

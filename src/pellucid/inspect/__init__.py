@@ -8,10 +8,11 @@ gradients need torch.
 from ..taps import canonical_name, compose, transformer_lens_name
 from .ablations import Ablation, Sweep, ablate, ablate_each, ablation
 from .attribution import Attribution, attribute
-from .cost import BUDGET, Cost, estimate, select
+from .cost import BUDGET, Cost, OverBudget, estimate, select
 from .edits import Edits
 from .finding import Finding, fragment, page
 from .gradients import TokenGradients, gradient_times_input, integrated_gradients
+from .interventions import OPS, Direction, Intervention, intervene
 from .lens import LogitLens, logit_lens
 from .nearest import Neighbours, neighbours
 from .patching import Patching, patch, patch_each
@@ -40,17 +41,21 @@ from .walks import Step, Walk, walk
 __all__ = [
     "BUDGET",
     "HEAD_KINDS",
+    "OPS",
     "STRENGTH",
     "Ablation",
     "AttentionSummary",
     "Attribution",
     "Cost",
+    "Direction",
     "Edits",
     "Finding",
     "HeadLabel",
     "HeadLabels",
+    "Intervention",
     "LogitLens",
     "Neighbours",
+    "OverBudget",
     "Patching",
     "Prediction",
     "Recorder",
@@ -76,6 +81,7 @@ __all__ = [
     "gradient_times_input",
     "head_labels",
     "integrated_gradients",
+    "intervene",
     "logit_lens",
     "neighbours",
     "page",

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..sampling import log_softmax
 from ..sequence import Alternative
 from ..visible import quoted
-from .edits import Edits, edited_copies
+from .edits import Counter, Edits, Progress, edited_copies
 from .finding import (
     Finding,
     chosen,
@@ -237,11 +237,12 @@ def ablate_each(
     target: str | int | None = None,
     position: int = -1,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Sweep:
     """Ablate every head, MLP or position of the text, each alone, in batches.
 
     The arguments are those of `ablate`. Positions after `position` are not tried: they cannot
-    matter.
+    matter. progress: told (done, of how many) after each batch; what it raises ends the sweep.
     """
     if over not in ("heads", "mlps", "positions"):
         raise InputError(f"over must be heads, mlps or positions, not {over!r}")
@@ -263,11 +264,12 @@ def ablate_each(
             value[rows, places] = replaced[places]
 
         first = "blocks.0.resid_pre"
-        after = edited_copies(model, stream[first], 0, first, n, replace)
+        after = edited_copies(model, stream[first], 0, first, n, replace, Counter(progress, n))
     else:
         what, count = ("attn.z", hparams.n_head) if over == "heads" else ("mlp_out", 1)
         names = [f"blocks.{layer}.{what}" for layer in range(hparams.n_layer)]
         pools = _pools(gpt, names, how, known)
+        counter = Counter(progress, len(names) * count)
         logits = []
         for layer, name in enumerate(names):
             pool = _rows(gpt, pools[name], n)
@@ -279,7 +281,7 @@ def ablate_each(
                     value[:] = pool
 
             x = stream[f"blocks.{layer}.resid_pre"]
-            logits.append(edited_copies(model, x, layer, name, count, change))
+            logits.append(edited_copies(model, x, layer, name, count, change, counter))
         after = np.stack(logits) if over == "heads" else np.concatenate(logits)
 
     target_id = int(before.argmax()) if target is None else token_id(gpt, target)

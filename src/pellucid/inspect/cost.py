@@ -19,13 +19,22 @@ from .finding import Finding, chosen
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["BUDGET", "Cost", "Indices", "Names", "cost_of", "estimate", "select"]
+__all__ = ["BUDGET", "Cost", "Indices", "Names", "OverBudget", "cost_of", "estimate", "select"]
 
 BUDGET = 1 << 30  # bytes that a trace may take unless another budget is given
 _ON_REQUEST = ("attn.result",)  # large, and not needed by the model: only when asked for by name
 
 Names = str | Iterable[str]
 Indices = int | Iterable[int] | None
+
+
+class OverBudget(InputError):
+    """More would be recorded than may be. what: the same without how to raise the budget, for
+    whoever cannot."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}, or raise the budget (budget_bytes)")
+        self.what = what
 
 
 def select(hparams: HParams, names: Names = "*", layers: Indices = None) -> list[str]:
@@ -85,14 +94,14 @@ class Cost(Finding):
         ]
 
     def check(self, budget_bytes: int) -> None:
-        """Raises InputError when it is over the budget."""
+        """Raises OverBudget when it is over the budget."""
         if self.n_bytes <= budget_bytes:
             return
         largest = ", ".join(f"{k} {size(v)}" for k, v in list(self.by_value.items())[:3])
-        raise InputError(
+        raise OverBudget(
             f"recording {self.n_values} values takes {size(self.n_bytes)}, more than the budget "
             f"of {size(budget_bytes)} (largest: {largest}): choose fewer with names, layers, "
-            f"heads or positions, or raise the budget (budget_bytes)"
+            f"heads or positions"
         )
 
 

@@ -15,9 +15,33 @@ from ..taps import canonical_name, tap_names
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["Edits", "edited_copies"]
+__all__ = ["Counter", "Edits", "Progress", "edited_copies"]
 
 TOKENS_AT_ONCE = 2048  # of all copies together: keeps the memory of a sweep small
+
+
+# Told (how many edited passes are done, of how many). What it raises ends the work.
+Progress = Callable[[int, int], object]
+
+
+class Counter:
+    """Counts towards a total, and says so."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._done, self._total = 0, total
+
+    def add(self, n: int) -> None:
+        self._done += n
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+    def part(self, done: int, total: int) -> None:
+        """As a `Progress` of one part, whose counts begin at 0: the next part's begin anew."""
+        if self._progress is not None:
+            self._progress(self._done + done, self._total)
+        if done == total:
+            self._done += total
 
 
 class Edits:
@@ -51,12 +75,13 @@ def edited_copies(
     name: str,
     n: int,
     edit: Callable[[Array, Array, Array], None],
+    counter: Counter,
 ) -> np.ndarray:
     """n copies of one pass, in batches, each with another edit -> logits [n, n_vocab].
 
     x [1, position, n_embd]: as it enters `layer`. name: the value that is edited there or later.
     edit(value, rows, edits): changes `value` [batch, …], a copy, in place: in row rows[j] it
-    makes the edit number edits[j].
+    makes the edit number edits[j]. counter: is told of each batch.
     """
     backend = model.backend
     at_once = max(1, TOKENS_AT_ONCE // x.shape[1])
@@ -73,4 +98,5 @@ def edited_copies(
 
         same = x[backend.ids([0] * count)]
         logits.append(backend.to_numpy(model.resume(same, layer, Edits(model, {name: change}))))
+        counter.add(count)
     return np.concatenate(logits)

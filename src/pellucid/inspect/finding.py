@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,6 +72,10 @@ class Finding:
         JSON lacks (infinite, not a number) become None."""
         known = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {"kind": type(self).__name__, **_plain(known)}
+
+    def each_array(self) -> Iterator[np.ndarray]:
+        """All that it holds, those of findings within it too."""
+        return _arrays(self)
 
     def __rich__(self) -> Drawing:
         """In a terminal: `rich.print(finding)`."""
@@ -245,6 +249,21 @@ def effect(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarra
     p, q = log_softmax(before), log_softmax(after)
     divergence = (np.exp(p) * (p - q)).sum(-1)
     return np.maximum(divergence, 0.0), after - before, q - p
+
+
+def _arrays(value: Any) -> Iterator[np.ndarray]:
+    if isinstance(value, np.ndarray):
+        yield value
+        return
+    inside: Iterable[Any] = ()
+    if is_dataclass(value):
+        inside = (getattr(value, each.name) for each in fields(value))
+    elif isinstance(value, Mapping):
+        inside = value.values()
+    elif isinstance(value, tuple | list):
+        inside = value
+    for each in inside:
+        yield from _arrays(each)
 
 
 def _plain(value: Any) -> Any:

@@ -176,7 +176,7 @@ def read_out(
                 _expected(model, model_total, model - here) - (model_total - total)[:, 0]
             )
 
-        side_by_side(measure, len(positions), _ROWS)
+        side_by_side(measure, len(positions), _ROWS, backend)
 
     text_of = {int(i): token_name(gpt, int(i)) for i in np.unique(top_ids)}
     return LogitLens(

@@ -10,11 +10,14 @@ import numpy as np
 from ..draw.pictures import Bars, Section
 from ..errors import InputError
 from .finding import Finding, highest, token_id, token_names
+from .threads import side_by_side
 
 if TYPE_CHECKING:
     from ..gpt import GPT
 
 __all__ = ["Neighbours", "neighbours"]
+
+_ROWS = 2048  # of the table that are looked at together
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,10 +71,17 @@ def neighbours(
             f"the vector must have n_embd = {gpt.hparams.n_embd} numbers, "
             f"not the shape {list(array.shape)}"
         )
-    similarity = table @ array
-    if by == "cosine":
-        lengths = np.linalg.norm(table, axis=1) * np.linalg.norm(array)
-        similarity = similarity / np.maximum(lengths, np.finfo(table.dtype).tiny)
+    similarity = np.empty(len(table), table.dtype)
+    length = np.linalg.norm(array) if by == "cosine" else 1.0
+
+    def measure(some: slice) -> None:
+        rows = table[some]
+        similarity[some] = rows @ array
+        if by == "cosine":
+            lengths = np.linalg.norm(rows, axis=1) * length
+            similarity[some] /= np.maximum(lengths, np.finfo(table.dtype).tiny)
+
+    side_by_side(measure, len(table), _ROWS, gpt.model.backend)
     nearest = highest(similarity, k)
     return Neighbours(
         ids=tuple(int(i) for i in nearest),

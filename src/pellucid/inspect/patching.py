@@ -17,7 +17,7 @@ from ..draw.pictures import Bars, Heat, Picture, Section, Tabs
 from ..errors import InputError
 from ..visible import quoted, visible
 from .cost import select
-from .edits import Edits, edited_copies
+from .edits import Counter, Edits, Progress, edited_copies
 from .finding import (
     Finding,
     chosen,
@@ -195,11 +195,13 @@ def patch_each(
     *,
     target: str | int | None = None,
     versus: str | int | None = None,
+    progress: Progress | None = None,
 ) -> Patching:
     """Patch every layer × position, or every layer × head, each alone, in batches.
 
     target: default the source's likeliest next token; versus: default the base's, where that
-    is another. Raises InputError when the two differ in length.
+    is another. progress: told (done, of how many) after each batch; what it raises ends the
+    sweep. Raises InputError when the two differ in length.
     """
     if over not in ("positions", "heads"):
         raise InputError(f"over must be positions or heads, not {over!r}")
@@ -222,6 +224,8 @@ def patch_each(
         other = 0.0 if versus_id is None else exact[..., versus_id]
         return np.asarray(exact[..., target_id] - other)
 
+    n = len(base_ids) if over == "positions" else hparams.n_head
+    counter = Counter(progress, hparams.n_layer * n)
     metrics = []
     for layer in range(hparams.n_layer):
         name = f"blocks.{layer}.{what}"
@@ -233,9 +237,8 @@ def patch_each(
             else:
                 value[rows, :, places] = values[:, places].swapaxes(0, 1)
 
-        n = len(base_ids) if over == "positions" else hparams.n_head
         x = streams.passes[0][f"blocks.{layer}.resid_pre"]
-        metrics.append(metric(edited_copies(gpt.model, x, layer, name, n, put)))
+        metrics.append(metric(edited_copies(gpt.model, x, layer, name, n, put, counter)))
     return Patching(
         source_ids=source_ids,
         source_tokens=token_names(gpt, source_ids),

@@ -17,7 +17,7 @@ from .recorder import trace
 from .threads import side_by_side
 
 if TYPE_CHECKING:
-    from ..backend import Array
+    from ..backend import Array, Backend
     from ..gpt import GPT
 
 __all__ = [
@@ -241,7 +241,7 @@ def summary(
             entropy[at][some] = -np.einsum("qk,qk->q", seen, log)
             distance[at][some] = np.einsum("qk,qk->q", seen, back[some, : some.stop])
 
-    side_by_side(measure, n, _QUERIES)
+    side_by_side(measure, n, _QUERIES, gpt.model.backend)
     return AttentionSummary(
         ids=ids,
         tokens=token_names(gpt, ids),
@@ -271,17 +271,17 @@ def patterns_of(gpt: GPT, values: Mapping[str, Array]) -> np.ndarray:
             pattern = model.backend.to_numpy(model.pattern(q[:, :, some], k[:, :, some]))[0]
             if out is None:
                 out = np.empty((n_layer, n_head, *pattern.shape[1:]), pattern.dtype)
-            _copy(pattern, out[layer, some])
+            _copy(pattern, out[layer, some], model.backend)
     assert out is not None
     return out
 
 
-def _copy(pattern: np.ndarray, out: np.ndarray) -> None:
+def _copy(pattern: np.ndarray, out: np.ndarray, backend: Backend) -> None:
     def one(heads: slice) -> None:
         out[heads] = pattern[heads]
 
     # The first touch of so much memory takes longer than the copy: by several cores.
-    side_by_side(one, len(out), 1)
+    side_by_side(one, len(out), 1, backend)
 
 
 def head_labels(

@@ -17,6 +17,7 @@ from ..sequence import Alternative
 from ..visible import on_one_line, quoted
 from .ablations import Ablation, Sweep, ablate, ablate_each
 from .attribution import Attribution, attribute
+from .edits import Counter, Progress
 from .finding import Finding, chosen, likeliest, read, shortened, token_name, whole
 from .lens import LogitLens, logit_lens
 from .patterns import HeadLabels, head_labels
@@ -122,13 +123,15 @@ def why(
     *,
     token: int = 1,
     labels: bool = True,
+    progress: Progress | None = None,
 ) -> Why:
     """Which tokens and heads made the model say a token of `continuation` after `prompt`, and
     what it would have said without them.
 
     continuation: default the likeliest token. token: which of its tokens is explained, the first
     is 1; those before it then belong to the prompt. labels: also measure what the heads do in
-    general. Raises InputError where the continuation has no such token.
+    general. progress: told (done, of how many) as the sweeps go on; what it raises ends it all.
+    Raises InputError where the continuation has no such token.
     """
     if isinstance(continuation, str):
         following: list[int] | None = gpt.tokenizer.encode(continuation)
@@ -151,9 +154,13 @@ def why(
     other = next((each.token for each in ranked if each.token != target_id), None)
     attribution = attribute(gpt, ids, target_id, versus=other)
     lens = logit_lens(gpt, ids, target_id, positions=-1)
-    by_token = ablate_each(gpt, ids, "positions", how="mean", target=target_id)
-    by_head = ablate_each(gpt, ids, "heads", how="mean", target=target_id)
-    by_mlp = ablate_each(gpt, ids, "mlps", how="mean", target=target_id)
+    h = gpt.hparams
+    counter = Counter(progress, len(ids) + h.n_layer * (h.n_head + 1))
+    by_token = ablate_each(
+        gpt, ids, "positions", how="mean", target=target_id, progress=counter.part
+    )
+    by_head = ablate_each(gpt, ids, "heads", how="mean", target=target_id, progress=counter.part)
+    by_mlp = ablate_each(gpt, ids, "mlps", how="mean", target=target_id, progress=counter.part)
     positions = tuple(at[0] for at, change in by_token.strongest(_MOST) if change < -_MATTERS)
     heads = tuple((at[0], at[1]) for at, change in by_head.strongest(_MOST) if change < -_MATTERS)
     without_tokens = without_heads = None

@@ -58,6 +58,7 @@ class Recorder:
         self.positions = None
         if positions is not None:
             self.positions = (positions,) if isinstance(positions, int) else tuple(positions)
+        self._places = frozenset(self.positions or ())
         self.budget_bytes = budget_bytes
         self.clear()
 
@@ -106,6 +107,8 @@ class Recorder:
         only the last one's logits are computed."""
         if self.positions is None:
             return list(range(n if size is None else size))
+        if n == 1:  # of each generated token: many passes, and maybe many positions
+            return [0] if start in self._places or -1 in self._places else []
         asked = [i + n if i < 0 else i - start for i in self.positions]
         rows = list(dict.fromkeys(i for i in asked if 0 <= i < n))
         if size is None or size == n:
@@ -145,6 +148,21 @@ class Recorder:
             here = self._rows(self._starts[-1], self._n_tokens[-1], value.shape[axis])
             value = value[(slice(None),) * axis + (ids(here),)]
         return value
+
+    def newest(self) -> dict[str, np.ndarray]:
+        """Of the newest pass the last position's row of each value, without the batch and position
+        axes; nothing where that position is not kept. "logits" is what follows it."""
+        n, rows = self._n_tokens[-1], self._rows(self._starts[-1], self._n_tokens[-1])
+        if n - 1 not in rows:
+            return {}
+        row, to_numpy = rows.index(n - 1), self.gpt.model.backend.to_numpy
+        newest = {}
+        for name, value in self.passes[-1].items():
+            own = axes(name)
+            axis = _position_axis(own)
+            at = row if value.shape[axis] == len(rows) else 0  # 0: one row is computed
+            newest[name] = np.asarray(to_numpy(value).take(at, axis)[0])
+        return newest
 
     def trace(self, generation: Generation) -> Trace:
         """What was recorded of one generation, its passes put together along the positions.

@@ -116,10 +116,11 @@ class Trace(Finding, Mapping[str, np.ndarray]):
         *,
         layers: Indices = None,
         heads: Indices = None,
+        positions: Indices = None,
     ) -> Trace:
-        """The same with fewer values: those named (see `select`), of these heads.
+        """The same with fewer values: those named (see `select`), of these heads and positions.
 
-        Raises InputError when none is left, or for a head that was not recorded.
+        Raises InputError when none is left, or for a head or position that was not recorded.
         """
         patterns = [names] if isinstance(names, str) else list(names)
         named = set(
@@ -129,19 +130,44 @@ class Trace(Finding, Mapping[str, np.ndarray]):
         if missing := [head for head in wanted if head not in self.heads]:
             raise InputError(f"head {missing[0]} was not recorded; there are {list(self.heads)}")
         rows = [self.heads.index(head) for head in wanted]
+        places = self.positions
+        if positions is not None:
+            places = chosen(positions, len(self.ids), "position")
+            if missing := [place for place in places if place not in self.positions]:
+                raise InputError(f"position {missing[0]} was not recorded")
         kept = {}
         for name, value in self.arrays.items():
             if name in named:
                 own = self.axes(name)
                 kept[name] = value.take(rows, own.index("head")) if "head" in own else value
+                if positions is not None:
+                    kept[name] = self._at(places, kept[name], own)
         if not kept:
             raise InputError(f"none of these values was recorded; there are {', '.join(self)}")
-        return replace(self, arrays=kept, heads=tuple(wanted))
+        return replace(self, arrays=kept, heads=tuple(wanted), positions=tuple(places))
+
+    def _at(self, places: tuple[int, ...], value: np.ndarray, own: tuple[str, ...]) -> np.ndarray:
+        axis = own.index("query" if "query" in own else "position")
+        # Of a generation's logits there is a row for each step: the last positions'.
+        rows = self.positions[len(self.positions) - value.shape[axis] :]
+        return value.take([rows.index(place) for place in places if place in rows], axis)
 
     def save(self, path: str | Path) -> None:
         """To one safetensors file, names and tokens included."""
         from safetensors.numpy import save_file
 
+        arrays, about = self._safetensors()
+        save_file(arrays, str(path), metadata=about)
+
+    def to_bytes(self) -> bytes:
+        """What `save` writes to a file."""
+        from safetensors.numpy import save
+
+        arrays, about = self._safetensors()
+        return bytes(save(arrays, metadata=about))
+
+    def _safetensors(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """(the arrays, what belongs to them)"""
         about = {
             "format": _FORMAT,
             "ids": json.dumps(self.ids),
@@ -152,7 +178,7 @@ class Trace(Finding, Mapping[str, np.ndarray]):
             "hparams": json.dumps(self.hparams.to_dict()),
         }
         arrays = {name: np.ascontiguousarray(value) for name, value in self.arrays.items()}
-        save_file(arrays, str(path), metadata=about)
+        return arrays, about
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:

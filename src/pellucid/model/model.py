@@ -12,7 +12,7 @@ from ..backend import Array, Backend, KeyValues
 from ..cache import Cache
 from ..errors import InputError
 from ..hparams import HParams
-from ..taps import Tap, untouched
+from ..taps import Tap, begins, untouched
 from ..weights import flatten, prepared, unflatten
 from .attend import attention_pattern
 from .gpt2 import block, forward, layer_norm, unembed
@@ -78,6 +78,8 @@ class Model:
                 last_only=last_only,
                 only=only,
             )
+            if run.tap is not untouched:
+                begins(run.tap, run.positions(batch.shape[1]))
             logits = forward(backend.ids(batch), self.weights, run)
         return logits if ids.ndim == 2 else logits[0]
 
@@ -94,6 +96,7 @@ class Model:
         """
         with self.backend.computing():
             run = Pass(self.hparams, self.backend, tap=tap or untouched, last_only=True)
+            begins(run.tap, run.positions(x.shape[1]))
             for i in range(layer, self.hparams.n_layer):
                 x = block(x, self.weights.h[i], i, run)
             x = layer_norm(x[:, -1:], self.weights.ln_f, "ln_final", run)

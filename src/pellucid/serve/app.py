@@ -16,7 +16,7 @@ from .answers import Json
 from .bodies import Bodies
 from .errors import ApiError, invalid_body, of
 from .observe import LEFT, Observe
-from .routes import chat, completions, models, responses, tokens
+from .routes import chat, completions, inspection, models, responses, tokens
 from .runs import Gone
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def new_app(service: Service, access: Access) -> ASGIApp:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for group in (models, completions, chat, responses, tokens):
+    for group in (models, completions, chat, responses, tokens, inspection):
         api.include_router(group.router(service))
     for kind, answer in _ANSWERS.items():
         api.add_exception_handler(kind, answer)

@@ -63,7 +63,7 @@ class Beside:
         self._model = self._sliced(gpt.model)
         self._lock = threading.Condition()
         self._waiting: deque[Job] = deque()
-        self._stopping = False
+        self._draining = self._stopping = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -90,7 +90,7 @@ class Beside:
         )
         job = Job(gpt, work, ended)
         with self._lock:
-            if self._stopping or self._thread is None:
+            if self._draining or self._stopping or self._thread is None:
                 raise Stopped("no more is taken")
             if len(self._waiting) >= self.max_waiting:
                 raise Busy(len(self._waiting), 5.0)
@@ -106,6 +106,10 @@ class Beside:
                 return
             self._waiting.remove(job)
         job.ended(Cancelled())
+
+    def drain(self) -> None:
+        """Take no more; what is under way goes on to its end."""
+        self._draining = True
 
     def stop(self, timeout: float | None = None) -> bool:
         """Cancel everything and end the thread; whether it ended in so many seconds."""

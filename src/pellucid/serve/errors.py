@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ContextError, InputError, PellucidError, TokenizerError
+from ..inspect import OverBudget
 from ..visible import on_one_line
 from .events import Busy, Stopped
+from .kept import Missing
 from .schema.errors import ErrorBody
 
 __all__ = ["ApiError", "invalid_body", "of"]
@@ -61,6 +63,10 @@ def of(error: Exception, param: str | None = None) -> ApiError:
         return ApiError(429, str(error), code="overloaded", headers=headers)
     if isinstance(error, Stopped):
         return ApiError(503, str(error), code="unavailable")
+    if isinstance(error, Missing):
+        return ApiError(404, str(error), code="not_found")
+    if isinstance(error, OverBudget):
+        return ApiError(413, error.what, code="over_budget", param=param)
     if isinstance(error, ContextError):
         return ApiError(400, str(error), code="context_length_exceeded", param=param)
     if isinstance(error, InputError | TokenizerError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import InputError, PellucidError
 from ..sequence import Alternative, Reason, Sequence, Settings, Step
@@ -19,6 +20,7 @@ __all__ = [
     "Scored",
     "Stats",
     "Stopped",
+    "WatchedStep",
 ]
 
 
@@ -70,10 +72,19 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Began:
-    """It joined. cached_tokens: of the prompt, computed for an earlier text already."""
+    """It joined. cached_tokens: of the prompt, computed for an earlier text already. trace: by
+    which its values can be asked for once it has ended, where they are kept."""
 
     sequence: Sequence
     cached_tokens: int
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedStep(Step):
+    """A step of a text that is watched. seen: its record, plain values for JSON."""
+
+    seen: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

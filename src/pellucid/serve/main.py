@@ -82,9 +82,9 @@ def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object])
             any_address=public,
             origins=frozenset(origin.rstrip("/") for origin in options.allow_origin),
         )
-        server = HttpServer(new_app(service, access), engine, ServerLimits(grace=options.grace))
+        server = HttpServer(new_app(service, access), service, ServerLimits(grace=options.grace))
         _log_to_stderr()
-        engine.start()
+        service.start()
         say(_greeting(name, listening, options))
         asyncio.run(server.serve(sockets=[listening]))
     if engine.failure is not None:

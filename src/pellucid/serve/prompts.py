@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import InputError
 from ..template import Message
-from .schema import chat as schema
+from .schema import messages as schema
 
 if TYPE_CHECKING:
     from ..gpt import GPT

@@ -7,17 +7,26 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .events import Ask, Began, Ended, Event, Scored, Stopped
 
 if TYPE_CHECKING:
     from ..sequence import Reason, Step
-    from .engine import Engine, Ticket
+    from .events import Deliver
+    from .watched import Watch
 
-__all__ = ["Gone", "Piece", "Run", "unless_gone"]
+__all__ = ["Gone", "Piece", "Run", "Runner", "unless_gone"]
 
 T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """The engine, or what runs beside it (`watched.Watched`)."""
+
+    def submit(self, ask: Ask, deliver: Deliver) -> Any: ...
+
+    def cancel(self, ticket: Any) -> None: ...
 
 
 class Gone(Exception):
@@ -27,11 +36,13 @@ class Gone(Exception):
 @dataclass(slots=True, kw_only=True)
 class Piece:
     """One text of a run, as far as it is generated. cached_tokens: of its prompt, found computed.
-    scored: what the model thought of the prompt, where that was asked for."""
+    trace: by which its values can be asked for, once it has ended. scored: what the model thought
+    of the prompt, where that was asked for."""
 
     ask: Ask
     prompt: tuple[int, ...] = ()
     cached_tokens: int = 0
+    trace: str | None = None
     scored: Scored | None = None
     steps: list[Step] = field(default_factory=list)
     reason: Reason | None = None
@@ -45,18 +56,21 @@ class Piece:
 class Run:
     """Several asks at once. Iterate for (which of `pieces`, event), `Ended` last for each.
 
-    on_first: called with the seconds until the first token of each. Close it, whatever happens:
+    on_first: called with the seconds until the first token of each. watch: what is seen and changed
+    of them, where anything is. Close it, whatever happens:
     what is not finished is then given up.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Runner,
         asks: Sequence[Ask],
         on_first: Callable[[float], object] = lambda seconds: None,
+        watch: Watch | None = None,
     ) -> None:
         """Raises what `Engine.submit` raises; then none of them is under way."""
         self.pieces = [Piece(ask=ask) for ask in asks]
+        self.watch = watch
         self._engine = engine
         self._on_first = on_first
         self._begin = time.perf_counter()
@@ -64,7 +78,7 @@ class Run:
         self._arrived: deque[tuple[int, Event]] = deque()
         self._ready = asyncio.Event()
         self._waking = False
-        self._tickets: list[Ticket] = []
+        self._tickets: list[Any] = []
         try:
             for index, ask in enumerate(asks):
                 self._tickets.append(engine.submit(ask, self._deliverer(index)))
@@ -99,6 +113,7 @@ class Run:
             if isinstance(event, Began):
                 piece.prompt = event.sequence.prompt
                 piece.cached_tokens = event.cached_tokens
+                piece.trace = event.trace
             elif isinstance(event, Scored):
                 piece.scored = event
             elif isinstance(event, Ended):

@@ -21,7 +21,7 @@ from .protocol import Phase, protocol_with
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from .engine import Engine
+    from .service import Service
 
 __all__ = ["HttpServer", "ServerLimits", "bind", "is_public"]
 
@@ -41,8 +41,8 @@ class HttpServer(uvicorn.Server):
     """The first SIGTERM or SIGINT drains: no new requests, those under way go on for `grace`
     seconds. Then, or at a second signal, they are broken off. Either way the exit code is 0."""
 
-    def __init__(self, app: ASGIApp, engine: Engine, limits: ServerLimits | None = None) -> None:
-        self.engine = engine
+    def __init__(self, app: ASGIApp, service: Service, limits: ServerLimits | None = None) -> None:
+        self.service = service
         self.limits = limits or ServerLimits()
         self._hurry = False
         self._failure_told = False
@@ -67,20 +67,20 @@ class HttpServer(uvicorn.Server):
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        failure = self.engine.failure
+        failure = self.service.engine.failure
         if failure is not None and not self._failure_told:
             self._failure_told = True
             LOG.error("the engine failed:\n%s", told(failure))
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.engine.drain()
+        self.service.drain()
         breaking_off = asyncio.create_task(self._break_off())
         try:
             await super().shutdown(sockets)
         finally:
             breaking_off.cancel()
-            await asyncio.to_thread(self.engine.stop, 5)
+            await asyncio.to_thread(self.service.stop, 5)
 
     async def _break_off(self) -> None:
         """Once the grace is over: every text ends, its client is told, the connections close."""
@@ -88,7 +88,7 @@ class HttpServer(uvicorn.Server):
             async with asyncio.timeout(self.limits.grace):
                 while not self._hurry:
                     await asyncio.sleep(0.05)
-        await asyncio.to_thread(self.engine.stop, 2)
+        await asyncio.to_thread(self.service.stop, 2)
         await asyncio.sleep(0.2)
         for connection in list(self.server_state.connections):
             connection.transport.abort()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -12,8 +13,9 @@ from ..sampling import recommended
 from ..sequence import Settings
 from .errors import ApiError
 from .events import Ask
+from .inspection import Inspection
 from .prompts import Prompts
-from .runs import Piece, Run
+from .runs import Piece, Run, Runner
 from .schema.completions import FinishReason, Usage
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .metrics import Metrics
     from .schema.fields import Sampled
+    from .watched import Watch
 
 __all__ = ["Service", "finish_reason", "new_id", "usage"]
 
@@ -46,10 +49,33 @@ class Service:
     ) -> None:
         self.gpt = gpt
         self.engine = engine
+        self.inspection = Inspection(gpt, engine.turns, new_id)
         self.model = model
         self.prompts = Prompts(gpt, template)
         self.metrics = metrics
         self.began = int(time.time())
+
+    def start(self) -> None:
+        self.engine.start()
+        self.inspection.start()
+
+    def drain(self) -> None:
+        """Take no more; what is under way goes on to its end."""
+        self.engine.drain()
+        self.inspection.drain()
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Cancel everything; whether all threads ended in so many seconds."""
+        both = [self.engine.stop(timeout), self.inspection.stop(timeout)]
+        return all(both)
+
+    @staticmethod
+    def owner(request: Request) -> str:
+        """Whose is what a request leaves here: its key's, else its address's."""
+        key = request.headers.get("authorization")
+        if key is not None:
+            return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+        return request.client.host if request.client else ""
 
     @property
     def state(self) -> Literal["ok", "draining", "failed"]:
@@ -105,8 +131,10 @@ class Service:
         *,
         n: int = 1,
         score_prompt: bool = False,
+        watch: Watch | None = None,
     ) -> Run:
-        """n texts for each prompt, side by side. Each of the n has a seed of its own."""
+        """n texts for each prompt, side by side. Each of the n has a seed of its own. watch: what
+        is to be seen and changed of them; then they run beside the others."""
         limits = self.engine.limits
         most = limits.max_running + limits.max_waiting
         if len(prompts) * n > most:
@@ -122,7 +150,8 @@ class Service:
             for prompt in prompts
             for choice in range(n)
         ]
-        return Run(self.engine, asks, on_first=self.metrics.first_token)
+        engine: Runner = self.engine if watch is None else self.inspection.watched(watch)
+        return Run(engine, asks, on_first=self.metrics.first_token, watch=watch)
 
 
 def _another(settings: Settings, choice: int) -> Settings:

@@ -46,7 +46,9 @@ class Turns:
             with self._lock:
                 self._computing = False
                 self._last_step = now
-                self._credit = self.share * (now - begin) if self._jobs else 0.0
+                # A slice that took longer than it had is paid for in the next turns.
+                owed = min(0.0, self._credit)
+                self._credit = owed + self.share * (now - begin) if self._jobs else 0.0
                 self._lock.notify_all()
 
     @contextmanager

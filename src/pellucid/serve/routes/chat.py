@@ -10,7 +10,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...sequence import Step
 from ..answers import DONE, EventStream, Json, data
+from ..declared import watch_of
 from ..errors import ApiError, of
 from ..events import Began, Ended, Scored
 from ..logprobs import chat_tokens
@@ -18,6 +20,7 @@ from ..routing import STREAM, failures, new_router
 from ..runs import Piece, Run
 from ..schema.chat import ChatCompletion, ChatLogprobs, ChatRequest, Delta
 from ..schema.completions import FinishReason
+from ..seen import seen
 from ..service import Service, finish_reason, new_id, usage
 
 __all__ = ["router"]
@@ -52,9 +55,10 @@ def router(service: Service) -> APIRouter:
             stop_tokens=service.prompts.stops,
         )
         n = body.n or 1
+        watch = await watch_of(service.prompts, body.pellucid, service.owner(request))
         try:
             prompt = await service.prompts.of_messages(body.messages, body.truncation, longest)
-            run = service.run(request, [prompt], settings, n=n)
+            run = service.run(request, [prompt], settings, n=n, watch=watch)
         except Exception as error:
             raise of(error, "messages") from error
         answer = _Answer(service, body, run)
@@ -98,6 +102,7 @@ class _Answer:
                     "message": {"role": "assistant", "content": piece.text, "refusal": None},
                     "logprobs": self._scored(piece.steps),
                     "finish_reason": finish_reason(piece),
+                    **seen(self._run, piece, whole=True),
                 }
                 for index, piece in enumerate(pieces)
             ],
@@ -116,8 +121,10 @@ class _Answer:
                 yield self._part(index, {"role": "assistant", "content": ""})
             elif isinstance(event, Ended):
                 yield self._part(index, {}, end=finish_reason(piece))
-            elif not isinstance(event, Scored) and (event.text or self._logprobs):
-                yield self._part(index, {"content": event.text}, self._scored([event]))
+            elif not isinstance(event, Scored) and (
+                event.text or self._logprobs or piece.trace is not None
+            ):
+                yield self._part(index, {"content": event.text}, self._scored([event]), step=event)
         if self._with_usage:
             n = len(self._run.pieces)
             yield data(self._chunk([]) | {"usage": usage(self._run.pieces, n)})
@@ -129,8 +136,15 @@ class _Answer:
         delta: Delta,
         logprobs: ChatLogprobs | None = None,
         end: FinishReason | None = None,
+        step: Step | None = None,
     ) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": end}
+        choice = {
+            "index": index,
+            "delta": delta,
+            "logprobs": logprobs,
+            "finish_reason": end,
+            **seen(self._run, self._run.pieces[index], step),
+        }
         return data(self._chunk([choice]))
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:

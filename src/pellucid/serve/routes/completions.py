@@ -10,13 +10,16 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...sequence import Step
 from ..answers import DONE, EventStream, Json, data
+from ..declared import watch_of
 from ..errors import ApiError, of
 from ..events import Began, Ended, Scored
 from ..logprobs import TextLogprobs, joined
 from ..routing import STREAM, failures, new_router
 from ..runs import Piece, Run
 from ..schema.completions import Choice, Completion, CompletionRequest, Logprobs
+from ..seen import seen
 from ..service import Service, finish_reason, new_id, usage
 
 __all__ = ["router"]
@@ -52,10 +55,11 @@ def router(service: Service) -> APIRouter:
             alternatives=body.logprobs or 0,
             stop_tokens=service.gpt.stop_tokens,
         )
+        watch = await watch_of(service.prompts, body.pellucid, service.owner(request))
         try:
             prompts = await service.prompts.of_completion(body.prompt)
             score = bool(body.echo) and body.logprobs is not None
-            run = service.run(request, prompts, settings, n=n, score_prompt=score)
+            run = service.run(request, prompts, settings, n=n, score_prompt=score, watch=watch)
         except Exception as error:
             raise of(error, "prompt") from error
         answer = _Answer(service, body, run, n)
@@ -93,6 +97,7 @@ class _Answer:
             "text": self._echoed(piece) + piece.text,
             "logprobs": logprobs,
             "finish_reason": finish_reason(piece),
+            **seen(self._run, piece, whole=True),
         }
 
     def _echoed(self, piece: Piece) -> str:
@@ -101,12 +106,13 @@ class _Answer:
     async def stream(self) -> AsyncIterator[bytes]:
         logprobs = [TextLogprobs(self._tokenizer) for _ in self._run.pieces]
 
-        def part(index: int, text: str, scored: Logprobs | None) -> bytes:
+        def part(index: int, text: str, scored: Logprobs | None, step: Step | None = None) -> bytes:
             choice: Choice = {
                 "index": index,
                 "text": text,
                 "logprobs": scored,
                 "finish_reason": None,
+                **seen(self._run, self._run.pieces[index], step),
             }
             return data(self._chunk([choice]))
 
@@ -125,12 +131,12 @@ class _Answer:
                     "text": "",
                     "logprobs": None,
                     "finish_reason": finish_reason(piece),
+                    **seen(self._run, piece),
                 }
                 yield data(self._chunk([end]))
-            elif event.text or self._scored:
-                yield part(
-                    index, event.text, logprobs[index].of_steps([event]) if self._scored else None
-                )
+            elif event.text or self._scored or piece.trace is not None:
+                scored = logprobs[index].of_steps([event]) if self._scored else None
+                yield part(index, event.text, scored, event)
         if self._with_usage:
             yield data({**self._part([]), "usage": usage(self._run.pieces, self._n)})
         yield DONE

@@ -15,8 +15,8 @@ from ..answers import EventStream, Json, event
 from ..events import Began, Ended, Scored
 from ..routing import STREAM, failures, new_router
 from ..runs import Piece, Run
-from ..schema.chat import Message, TextPart
 from ..schema.fields import Sampled
+from ..schema.messages import Message, TextPart
 from ..schema.responses import Content, Item, Response, ResponseRequest
 from ..service import Service, finish_reason, new_id
 

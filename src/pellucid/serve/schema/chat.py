@@ -19,6 +19,8 @@ from .fields import (
     StreamOptions,
     rule,
 )
+from .inspection import Inspection, WithWatched
+from .messages import Message
 
 __all__ = [
     "ChatChoice",
@@ -30,34 +32,13 @@ __all__ = [
     "ChatToken",
     "Delta",
     "LikelyToken",
-    "Message",
     "Reply",
-    "Role",
     "TextFormat",
     "Truncation",
 ]
 
-Role = Literal["system", "developer", "user", "assistant"]
 Truncation = Literal["auto", "disabled"]
 _Length = Annotated[int, Field(ge=1, le=2**31 - 1)]
-
-
-class TextPart(Body):
-    type: Literal["text"]
-    text: str
-
-
-class Message(Body):
-    """What a reply held when this server gave it may come back as it was."""
-
-    role: Role
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
-    name: str | None = None
-    refusal: str | None = None
-    annotations: Annotated[None, NO_TOOLS] = None
-    audio: Annotated[None, NO_IMAGES] = None
-    function_call: Annotated[None, NO_TOOLS] = None
-    tool_calls: Annotated[None, NO_TOOLS] = None
 
 
 class TextFormat(Body):
@@ -89,6 +70,7 @@ class ChatRequest(Sampled):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     stream_options: StreamOptions | None = None
     truncation: Truncation | None = None
+    pellucid: Inspection | None = None
     response_format: TextFormat | Annotated[None, NO_SCHEMA] = None
     modalities: list[Literal["text"]] | None = None
     parallel_tool_calls: bool | None = None  # without effect
@@ -123,7 +105,7 @@ class Reply(TypedDict):
     refusal: None
 
 
-class ChatChoice(TypedDict):
+class ChatChoice(WithWatched):
     index: int
     message: Reply
     logprobs: ChatLogprobs | None
@@ -144,7 +126,7 @@ class Delta(TypedDict):
     content: NotRequired[str]
 
 
-class ChatChunkChoice(TypedDict):
+class ChatChunkChoice(WithWatched):
     index: int
     delta: Delta
     logprobs: ChatLogprobs | None

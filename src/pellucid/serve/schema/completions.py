@@ -18,6 +18,7 @@ from .fields import (
     Tokens,
     rule,
 )
+from .inspection import Inspection, WithWatched
 
 __all__ = [
     "Choice",
@@ -60,6 +61,7 @@ class CompletionRequest(Sampled):
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     stream_options: StreamOptions | None = None
+    pellucid: Inspection | None = None
     suffix: Annotated[
         None, Refused("this model cannot fill in: it reads only what stands before")
     ] = None
@@ -76,7 +78,7 @@ class Logprobs(TypedDict):
     text_offset: list[int]
 
 
-class Choice(TypedDict):
+class Choice(WithWatched):
     index: int
     text: str
     logprobs: Logprobs | None

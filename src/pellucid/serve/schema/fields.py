@@ -68,7 +68,7 @@ NO_TOOLS = Refused("this model calls no tools")
 NO_SCHEMA = Refused("the form of a reply cannot be prescribed here; only text is generated")
 NO_IMAGES = Refused("this model reads and writes text only")
 NOT_BUILT = Refused("this server does not have it")
-NoInspection = Annotated[None, Refused("inspection over HTTP is not built yet")]
+NoInspection = Annotated[None, Refused("ask /v1/chat/completions or /v1/completions for that")]
 
 TokenId = Annotated[int, Field(ge=0, json_schema_extra={"x-token": True})]
 Ids = Annotated[list[TokenId], Field(fail_fast=True, min_length=1)]
@@ -118,7 +118,6 @@ class Sampled(Body):
     stop: Stop | None = None
     stop_token_ids: Annotated[list[TokenId], Field(fail_fast=True, max_length=64)] | None = None
     stream: bool | None = None
-    pellucid: NoInspection = None
     # Without effect here.
     user: str | None = None
     metadata: Metadata | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from .chat import Role, TextFormat, Truncation
+from .chat import TextFormat, Truncation
 from .fields import (
     NO_TOOLS,
     NOT_BUILT,
@@ -18,6 +18,7 @@ from .fields import (
     Refused,
     Share,
 )
+from .messages import Role
 
 __all__ = ["Content", "InputItem", "Item", "Response", "ResponseRequest", "ResponseUsage"]
 

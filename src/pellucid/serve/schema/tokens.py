@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from .chat import Message
 from .fields import Body, ModelName, TokenId
+from .messages import Message
 
 __all__ = [
     "DetokenizeRequest",

@@ -1,0 +1,118 @@
+"""From what a client declares to what is run: the field "pellucid", and the questions' texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..inspect import Direction, Intervention
+from ..inspect.finding import read
+from ..inspect.interventions import check
+from .errors import of
+from .schema.inspection import DirectionRequest, JobRequest, MessagesText, Range
+from .watched import BUDGET, TraceAsk, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..inspect.cost import Indices
+    from .prompts import Prompts
+    from .schema.inspection import Inspection, InterventionRequest, TextRequest, TraceRequest
+    from .schema.messages import Message
+
+__all__ = ["arguments", "ids_of", "text_of", "watch_of"]
+
+
+async def watch_of(prompts: Prompts, asked: Inspection | None, owner: str) -> Watch | None:
+    """None where nothing is to be seen or changed. Raises ApiError for what this model does not
+    have, before anything runs."""
+    if asked is None or (asked.trace is None and not asked.interventions):
+        return None
+    try:
+        declared = [await _intervention(prompts, each) for each in asked.interventions or ()]
+        trace = None if asked.trace is None else _trace(asked.trace)
+        if trace is not None:
+            trace.recorder(prompts.gpt)
+        check(prompts.gpt, declared, budget_bytes=BUDGET)
+    except Exception as error:
+        raise of(error, "pellucid") from error
+    return Watch(owner=owner, trace=trace, interventions=tuple(declared))
+
+
+def _trace(asked: TraceRequest) -> TraceAsk:
+    positions: Any = asked.positions
+    if not isinstance(positions, str):
+        positions = _places(positions)
+    elif positions == "all":
+        positions = None
+    return TraceAsk(
+        names=asked.names,
+        layers=_places(asked.layers),
+        heads=_places(asked.heads),
+        positions=positions,
+        top_k=asked.top_k,
+    )
+
+
+async def _intervention(prompts: Prompts, asked: InterventionRequest) -> Intervention:
+    value: Any = asked.value
+    if isinstance(value, DirectionRequest):
+        strength = {} if value.strength is None else {"strength": value.strength}
+        value = Direction(towards=value.towards, away=value.away, **strength)
+    return Intervention(
+        name=asked.name,
+        op=asked.op,
+        layer=_places(asked.layer),
+        head=_places(asked.head),
+        position=_places(asked.position),
+        value=value,
+        source=None if asked.source is None else await _read(prompts, asked.source),
+    )
+
+
+def _places(asked: int | list[int] | Range | None) -> Indices:
+    if not isinstance(asked, Range):
+        return asked
+    if asked.stop <= asked.start:
+        raise InputError(f"the range from {asked.start} to {asked.stop} is empty")
+    return range(asked.start, asked.stop)
+
+
+async def text_of(prompts: Prompts, asked: TextRequest) -> tuple[int, ...]:
+    """The ids of what is asked about. Raises ApiError where there is none, or more than one."""
+    try:
+        if (asked.text is None) == (asked.messages is None):
+            raise InputError("give text or messages, one of them")
+        return await ids_of(prompts, asked.text, asked.messages)
+    except Exception as error:
+        raise of(error, "text" if asked.messages is None else "messages") from error
+
+
+async def ids_of(
+    prompts: Prompts, text: str | list[int] | None, messages: Sequence[Message] | None = None
+) -> tuple[int, ...]:
+    """Raises InputError and ContextError for what the model cannot read."""
+    said = text if messages is None else MessagesText(messages=list(messages))
+    assert said is not None
+    return read(prompts.gpt, await _read(prompts, said))[0]
+
+
+async def _read(prompts: Prompts, text: str | list[int] | MessagesText) -> list[int]:
+    if isinstance(text, MessagesText):
+        return await prompts.of_messages(text.messages, None, None)
+    if isinstance(text, str):
+        return await prompts.of_text(text, framed=True)
+    return text
+
+
+def arguments(asked: JobRequest, but: frozenset[str]) -> dict[str, Any]:
+    """Those that were said, by name. but: the texts, which are read apart."""
+    said = {name: getattr(asked, name) for name in asked.model_fields_set - but}
+    try:
+        return {
+            name: _places(value) if isinstance(value, Range) else value
+            for name, value in said.items()
+            if value is not None
+        }
+    except InputError as error:
+        raise of(error) from error
