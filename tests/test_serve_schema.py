@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from support.server import serving, talker  # noqa: E402
 HERE = Path(__file__).parent
 
 
+# With 413: what is too long for its field may be too long for a body.
+CONFIGURATION = """
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 413, 415, 429]
+"""
 INSPECT = "^/v1/inspect/"
 
 
@@ -34,6 +40,7 @@ INSPECT = "^/v1/inspect/"
 def test_it_does_what_its_document_says(examples, paths, tmp_path) -> None:
     """All checks: no server error, answers as declared, what is valid accepted and all else
     refused. Nothing runs afterwards, and the engine is what it was."""
+    (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, "utf-8")
     limits = EngineLimits(max_running=16, max_waiting=1024)  # of 128 prompts, eight times each
     with serving(talker(8192), engine_limits=limits) as server:
         done = captured(
@@ -52,7 +59,7 @@ def test_it_does_what_its_document_says(examples, paths, tmp_path) -> None:
             timeout=3600,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "No issues found" in done.stdout, done.stdout
+        assert re.search(r"\b(\d+) generated, \1 passed", done.stdout), done.stdout
         assert server.service.engine.alive
         assert server.idle
         assert server.client.get("/health").status_code == 200

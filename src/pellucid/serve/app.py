@@ -41,8 +41,11 @@ def new_app(service: Service, access: Access) -> ASGIApp:
         redoc_url=None,
         redirect_slashes=False,
     )
+    api.state.declared = []
     for group in (models, completions, chat, responses, tokens, inspection):
-        api.include_router(group.router(service))
+        router = group.router(service)
+        api.state.declared += router.routes
+        api.include_router(router)
     for kind, answer in _ANSWERS.items():
         api.add_exception_handler(kind, answer)
     _tell_the_truth(api, service)
@@ -67,8 +70,17 @@ async def _routeless(request: Request, error: Exception) -> Response:
         404: (f"there is nothing at {what}; /openapi.json lists what there is", "unknown_url"),
         405: (f"{what}: this path takes another method", "method_not_allowed"),
     }.get(error.status_code, (str(error.detail), "invalid_value"))
-    headers = error.headers
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # Starlette names those of the first route only
+        headers["allow"] = ", ".join(_methods(request)) or headers.get("allow", "GET")
     return await _failed(request, ApiError(error.status_code, message, code=code, headers=headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """Which a path takes."""
+    path, declared = request.url.path, request.app.state.declared
+    fitting = [route.methods for route in declared if route.path_regex.match(path)]
+    return sorted(set().union(*fitting))
 
 
 async def _left(request: Request, error: Exception) -> Response:
