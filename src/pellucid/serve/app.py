@@ -70,7 +70,7 @@ async def _routeless(request: Request, error: Exception) -> Response:
         404: (f"there is nothing at {what}; /openapi.json lists what there is", "unknown_url"),
         405: (f"{what}: this path takes another method", "method_not_allowed"),
     }.get(error.status_code, (str(error.detail), "invalid_value"))
-    headers = dict(error.headers or {})
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if error.status_code == 405:  # Starlette names those of the first route only
         headers["allow"] = ", ".join(_methods(request)) or headers.get("allow", "GET")
     return await _failed(request, ApiError(error.status_code, message, code=code, headers=headers))
