@@ -359,6 +359,7 @@ def test_no_size_is_a_mistake(size):
 # Examples
 
 NEEDS_FILES = {"data", "eval", "merge", "plot", "prefer", "train"}
+SERVES = {"serve"}  # until it is stopped: tests/test_serve_process.py runs it
 
 
 def test_every_verb_has_an_example():
@@ -368,7 +369,7 @@ def test_every_verb_has_an_example():
         assert example in run(verb, "--help")
 
 
-@pytest.mark.parametrize("verb", [v for v in VERBS if v not in {*NEEDS_FILES, "serve"}])
+@pytest.mark.parametrize("verb", [v for v in VERBS if v not in NEEDS_FILES | SERVES])
 def test_every_example_runs(verb, tmp_path, monkeypatch):
     """But `serve`, which goes on until it is stopped: tests/test_serve_process.py does that."""
     if verb == "gradients":

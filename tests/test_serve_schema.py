@@ -20,27 +20,10 @@ from support.server import serving, talker  # noqa: E402
 HERE = Path(__file__).parent
 
 
-# With 413: what is too long for its field may be too long for a body.
-CONFIGURATION = """
-[checks.negative_data_rejection]
-expected-statuses = [400, 401, 403, 404, 405, 413, 415, 429]
-"""
-INSPECT = "^/v1/inspect/"
-
-
-@pytest.mark.parametrize(
-    "paths",
-    [
-        ("--exclude-path-regex", INSPECT),
-        # Which layers, heads, positions and vectors there are, no document can say.
-        ("--include-path-regex", INSPECT, "--exclude-checks", "positive_data_acceptance"),
-    ],
-)
 @pytest.mark.parametrize("examples", [15, pytest.param(1000, marks=pytest.mark.slow)])
-def test_it_does_what_its_document_says(examples, paths, tmp_path) -> None:
+def test_it_does_what_its_document_says(examples, tmp_path) -> None:
     """All checks: no server error, answers as declared, what is valid accepted and all else
     refused. Nothing runs afterwards, and the engine is what it was."""
-    (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, "utf-8")
     limits = EngineLimits(max_running=16, max_waiting=1024)  # of 128 prompts, eight times each
     with serving(talker(8192), engine_limits=limits) as server:
         done = captured(
@@ -48,7 +31,6 @@ def test_it_does_what_its_document_says(examples, paths, tmp_path) -> None:
                 sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json",
                 "--checks", "all", "--phases", "examples,coverage,fuzzing",
                 "--max-examples", examples, "--generation-deterministic", "--no-color",
-                *paths,
             ],
             cwd=tmp_path,
             env={
@@ -59,7 +41,7 @@ def test_it_does_what_its_document_says(examples, paths, tmp_path) -> None:
             timeout=3600,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        assert re.search(r"\b(\d+) generated, \1 passed", done.stdout), done.stdout
+        assert re.search(r"\b(\d+) generated, \1 passed\b", done.stdout), done.stdout
         assert server.service.engine.alive
         assert server.idle
         assert server.client.get("/health").status_code == 200

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import schemathesis
-from schemathesis import GenerationMode
+from pydantic import ValidationError
+
+from pellucid.serve.schema.inspection import Inspection
 
 # Path -> what makes a reply, and the fields that can say how long it may be.
 LENGTHS = {
@@ -20,17 +22,41 @@ SHORT = 2  # tokens
 def before_call(context: Any, case: Any, options: Any) -> None:
     """What is right stays right, and what is wrong stays wrong."""
     body = case.body
-    if case.operation.path not in LENGTHS or not isinstance(body, dict):
+    if not isinstance(body, dict):
         return
-    said, lengths = LENGTHS[case.operation.path]
-    if said not in body:
+    if "pellucid" in body:
+        body = case.body = {**body, "pellucid": _possible(body["pellucid"])}
+    said, lengths = LENGTHS.get(case.operation.path, ("", ()))
+    if not said or said not in body:
         return
     given = {name: body[name] for name in lengths if body.get(name) is not None}
     short = {name: SHORT for name, n in given.items() if _is_length(n)}
     case.body = {**body, **(short if given else {lengths[0]: SHORT})}
-    if case.meta.generation.mode == GenerationMode.POSITIVE:
-        # Which layers, heads and positions there are, no document can say.
-        case.body.pop("pellucid", None)
+
+
+def _possible(asked: Any) -> Any:
+    """What may be asked of inspection, though not of this model (a value's name, a layer, how long
+    a vector is), as something that may be asked of it."""
+    try:
+        found = Inspection.model_validate(_whole(asked))
+    except ValidationError:
+        return asked
+    possible: dict[str, Any] = {}
+    if found.trace is not None:
+        possible["trace"] = {"names": "embed", "top_k": found.trace.top_k}
+    if found.interventions is not None:
+        change = {"name": "embed", "op": "scale", "value": 0.5}
+        possible["interventions"] = [change] * len(found.interventions)
+    return possible
+
+
+def _whole(value: Any) -> Any:
+    """With numbers as the server reads them: 5.0 is 5."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    return [_whole(each) for each in value] if isinstance(value, list) else value
 
 
 def _is_length(n: Any) -> bool:

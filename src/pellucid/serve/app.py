@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from ..errors import PellucidError
 from .access import Access, Gate
@@ -28,7 +29,8 @@ __all__ = ["new_app"]
 
 _ABOUT = """OpenAI's API for one model that runs here: completions, chat, responses. Errors come
 as OpenAI's clients know them; a field that is not known, or that would have no effect on what is
-generated though it asks for one, is refused."""
+generated though it asks for one, is refused. The field "pellucid" of a completion, and /v1/inspect,
+show what the model computed, and change it."""
 
 
 def new_app(service: Service, access: Access) -> ASGIApp:
@@ -41,11 +43,13 @@ def new_app(service: Service, access: Access) -> ASGIApp:
         redoc_url=None,
         redirect_slashes=False,
     )
-    api.state.declared = []
-    for group in (models, completions, chat, responses, tokens, inspection):
-        router = group.router(service)
-        api.state.declared += router.routes
+    routers = [
+        group.router(service)
+        for group in (models, completions, chat, responses, tokens, inspection)
+    ]
+    for router in routers:
         api.include_router(router)
+    api.state.routes = [route for router in routers for route in router.routes]
     for kind, answer in _ANSWERS.items():
         api.add_exception_handler(kind, answer)
     _tell_the_truth(api, service)
@@ -70,17 +74,17 @@ async def _routeless(request: Request, error: Exception) -> Response:
         404: (f"there is nothing at {what}; /openapi.json lists what there is", "unknown_url"),
         405: (f"{what}: this path takes another method", "method_not_allowed"),
     }.get(error.status_code, (str(error.detail), "invalid_value"))
-    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    if error.status_code == 405:  # Starlette names those of the first route only
-        headers["allow"] = ", ".join(_methods(request)) or headers.get("allow", "GET")
+    headers = error.headers
+    if error.status_code == 405:  # several routes may share a path, each with a method of its own
+        headers = {"allow": ", ".join(_methods(request))}
     return await _failed(request, ApiError(error.status_code, message, code=code, headers=headers))
 
 
 def _methods(request: Request) -> list[str]:
-    """Which a path takes."""
-    path, declared = request.url.path, request.app.state.declared
-    fitting = [route.methods for route in declared if route.path_regex.match(path)]
-    return sorted(set().union(*fitting))
+    """That the request's path takes."""
+    routes: list[Route] = request.app.state.routes
+    fitting = (route for route in routes if route.matches(request.scope)[0] != Match.NONE)
+    return sorted({method for route in fitting for method in route.methods or ()})
 
 
 async def _left(request: Request, error: Exception) -> Response:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..inspect import Direction, Intervention
-from ..inspect.finding import read
+from ..inspect import Direction, Intervention, finding
 from ..inspect.interventions import check
 from .errors import of
 from .schema.inspection import DirectionRequest, JobRequest, MessagesText, Range
@@ -15,12 +14,13 @@ from .watched import BUDGET, TraceAsk, Watch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..gpt import GPT
     from ..inspect.cost import Indices
     from .prompts import Prompts
     from .schema.inspection import Inspection, InterventionRequest, TextRequest, TraceRequest
     from .schema.messages import Message
 
-__all__ = ["arguments", "ids_of", "text_of", "watch_of"]
+__all__ = ["arguments", "ids_of", "read", "text_of", "watch_of"]
 
 
 async def watch_of(prompts: Prompts, asked: Inspection | None, owner: str) -> Watch | None:
@@ -66,7 +66,7 @@ async def _intervention(prompts: Prompts, asked: InterventionRequest) -> Interve
         head=_places(asked.head),
         position=_places(asked.position),
         value=value,
-        source=None if asked.source is None else await _read(prompts, asked.source),
+        source=None if asked.source is None else await read(prompts, asked.source),
     )
 
 
@@ -81,8 +81,11 @@ def _places(asked: int | list[int] | Range | None) -> Indices:
 async def text_of(prompts: Prompts, asked: TextRequest) -> tuple[int, ...]:
     """The ids of what is asked about. Raises ApiError where there is none, or more than one."""
     try:
-        if (asked.text is None) == (asked.messages is None):
+        # One that is null has been said, and is no text.
+        if len(asked.model_fields_set & {"text", "messages"}) != 1:
             raise InputError("give text or messages, one of them")
+        if asked.text is None and asked.messages is None:
+            raise InputError("text and messages are not null: give one of them")
         return await ids_of(prompts, asked.text, asked.messages)
     except Exception as error:
         raise of(error, "text" if asked.messages is None else "messages") from error
@@ -94,10 +97,11 @@ async def ids_of(
     """Raises InputError and ContextError for what the model cannot read."""
     said = text if messages is None else MessagesText(messages=list(messages))
     assert said is not None
-    return read(prompts.gpt, await _read(prompts, said))[0]
+    return finding.read(prompts.gpt, await read(prompts, said))[0]
 
 
-async def _read(prompts: Prompts, text: str | list[int] | MessagesText) -> list[int]:
+async def read(prompts: Prompts, text: str | list[int] | MessagesText) -> list[int]:
+    """The ids, however many."""
     if isinstance(text, MessagesText):
         return await prompts.of_messages(text.messages, None, None)
     if isinstance(text, str):
@@ -105,14 +109,15 @@ async def _read(prompts: Prompts, text: str | list[int] | MessagesText) -> list[
     return text
 
 
-def arguments(asked: JobRequest, but: frozenset[str]) -> dict[str, Any]:
-    """Those that were said, by name. but: the texts, which are read apart."""
+def arguments(gpt: GPT, asked: JobRequest, but: frozenset[str]) -> dict[str, Any]:
+    """Those that were said, by name. but: the texts, which are read apart. Raises InputError for
+    ids that are none."""
     said = {name: getattr(asked, name) for name in asked.model_fields_set - but}
-    try:
-        return {
-            name: _places(value) if isinstance(value, Range) else value
-            for name, value in said.items()
-            if value is not None
-        }
-    except InputError as error:
-        raise of(error) from error
+    for name in ("continuation", "reference"):
+        if isinstance(said.get(name), list):
+            finding.read(gpt, said[name][: gpt.hparams.n_ctx])
+    return {
+        name: range(value.start, value.stop) if isinstance(value, Range) else value
+        for name, value in said.items()
+        if value is not None
+    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import inspect
+from ..errors import InputError
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -37,6 +38,9 @@ class Question:
         budget_bytes: int,
     ) -> Finding:
         known = dict(arguments)
+        for name, value in known.items():
+            if isinstance(value, range) and not value:
+                raise InputError(f"{name}: the range from {value.start} to {value.stop} is empty")
         if self.counts:
             known["progress"] = progress
         if self.budget:

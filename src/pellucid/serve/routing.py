@@ -35,7 +35,7 @@ _WHY = {
     401: "The API key is missing or wrong.",
     403: "The host or origin is not one that this server answers to.",
     404: "There is no such model, or no such thing here.",
-    409: "The job was cancelled.",
+    409: "The job was cancelled, or has failed for what it was asked.",
     413: "The body, or what is asked for, is too large.",
     415: "The body is not JSON.",
     429: "Too many requests wait; Retry-After says for how many seconds to stay away.",

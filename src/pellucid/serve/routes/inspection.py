@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..answers import EventStream, Json, event
-from ..declared import arguments, ids_of, text_of
+from ..declared import arguments, ids_of, read, text_of
 from ..errors import ApiError, of
 from ..forms import page_of, picture_data, result, tokens, trace_bytes, trace_info
 from ..inquiries import Inquiry
@@ -27,7 +27,8 @@ from ..schema.inspection import (
     PictureData,
     TextRequest,
     Tokens,
-    TokensRequest,
+    TokensOfIds,
+    TokensOfText,
     TraceInfo,
     ValuesPage,
 )
@@ -59,7 +60,9 @@ def router(service: Service) -> APIRouter:
                 texts = (await _end(body, "source"), await _end(body, "base"))
             elif isinstance(body, TextRequest):
                 texts = (await text_of(prompts, body),)
-            inquiry = inspection.ask(service.owner(request), kind, texts, arguments(body, _TEXTS))
+            inquiry = inspection.ask(
+                service.owner(request), kind, texts, arguments(service.gpt, body, _TEXTS)
+            )
             return Json(_job(inquiry), status_code=202)
 
         ask.__annotations__["body"] = form
@@ -87,12 +90,16 @@ def router(service: Service) -> APIRouter:
         )
 
     @routes.post("/v1/inspect/tokens", responses=failures(400, 401, 403, 413, 415))
-    async def show_tokens(body: TokensRequest) -> Tokens:
+    async def show_tokens(body: TokensOfText | TokensOfIds | MessagesText) -> Tokens:
         """The pieces of a text, and each merge that formed them."""
-        if body.merges and not isinstance(body.text, str):
-            raise ApiError(400, "merges are of a text", code="invalid_value", param="merges")
-        ids = await text_of(prompts, body)
-        merged = body.text if body.merges and isinstance(body.text, str) else None
+        text = body if isinstance(body, MessagesText) else body.text
+        merged: str | None = None
+        if isinstance(body, TokensOfText):
+            merged = body.text if body.merges else None
+        try:
+            ids = await read(prompts, text)
+        except Exception as error:
+            raise of(error, "text") from error
         return await asyncio.to_thread(tokens, service.gpt.tokenizer, ids, merged)
 
     # Jobs
@@ -243,7 +250,11 @@ async def _ended(inquiry: Inquiry) -> Inquiry:
     async for _ in _changes(inquiry):
         pass
     if inquiry.error is not None:
-        raise inquiry.error
+        known = of(inquiry.error)
+        if known.status != 400:
+            raise inquiry.error
+        # This request is right; the one that began the job was not.
+        raise ApiError(409, str(known), code=known.code, param=known.param)
     if inquiry.finding is None:
         raise ApiError(409, "the job was cancelled", code="cancelled")
     return inquiry

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import TypedDict
 
 from .fields import Body, Ids
@@ -27,7 +28,8 @@ __all__ = [
     "SeenTrace",
     "TextRequest",
     "Tokens",
-    "TokensRequest",
+    "TokensOfIds",
+    "TokensOfText",
     "TraceInfo",
     "TraceRequest",
     "ValueInfo",
@@ -37,13 +39,13 @@ __all__ = [
 ]
 
 _MOST_PLACES = 4096
-_Place = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+_Place = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 _Names = _Name | Annotated[list[_Name], Field(min_length=1, max_length=64)]
-_Numbers = Annotated[list[float], Field(fail_fast=True, min_length=1, max_length=1 << 18)]
-_Seed = Annotated[int, Field(ge=0, lt=2**63)]
+_Numbers = Annotated[list[float], Field(fail_fast=True, min_length=1)]
+_Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 _TokenName = Annotated[str, StringConstraints(min_length=1, max_length=200)] | _Place
-_Text = Annotated[str, StringConstraints(max_length=1 << 18)]
+_Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Range(Body):
@@ -56,10 +58,13 @@ class Range(Body):
 Places = _Place | Annotated[list[_Place], Field(min_length=1, max_length=_MOST_PLACES)] | Range
 
 
+_Messages = Annotated[list[Message], Field(min_length=1)]
+
+
 class MessagesText(Body):
     """A conversation, as it stands before the model where the reply begins."""
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=4096)]
+    messages: _Messages
 
 
 # The field "pellucid"
@@ -146,8 +151,12 @@ class JobRequest(Body):
 class TextRequest(JobRequest):
     """Of these one: text, as a text or as ids, or messages, as they stand where a reply begins."""
 
-    text: _Text | Ids | None = None
-    messages: Annotated[list[Message], Field(min_length=1, max_length=4096)] | None = None
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["text"]}, {"required": ["messages"]}]}
+    )
+
+    text: _Text | Ids | SkipJsonSchema[None] = None
+    messages: _Messages | SkipJsonSchema[None] = None
 
 
 class _Lens(TextRequest):
@@ -283,10 +292,15 @@ REQUESTS: dict[str, type[JobRequest]] = {
 }
 
 
-class TokensRequest(TextRequest):
-    """merges: also each merge that formed the pieces; of a text only."""
+class TokensOfText(Body):
+    """merges: also each merge that formed the pieces."""
 
+    text: Annotated[str, StringConstraints(min_length=1, max_length=1 << 14)]
     merges: bool | None = None
+
+
+class TokensOfIds(Body):
+    text: Ids
 
 
 class Tokens(TypedDict):
@@ -351,5 +365,6 @@ class PictureData(TypedDict):
     character that could not be seen."""
 
     title: str
+    subtitle: str
     glyphs: dict[str, str]
     sections: list[dict[str, Any]]
