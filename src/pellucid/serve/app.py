@@ -18,6 +18,7 @@ from .bodies import Bodies
 from .errors import ApiError, invalid_body, of
 from .observe import LEFT, Observe
 from .routes import chat, completions, inspection, models, responses, tokens
+from .routing import failures
 from .runs import Gone
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def new_app(service: Service, access: Access) -> ASGIApp:
         docs_url=None,  # its pages would be fetched from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        responses=failures(431),
     )
     routers = [
         group.router(service)

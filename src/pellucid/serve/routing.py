@@ -38,6 +38,7 @@ _WHY = {
     409: "The job was cancelled, or has failed for what it was asked.",
     413: "The body, or what is asked for, is too large.",
     415: "The body is not JSON.",
+    431: "The request's line and headers are too long.",
     429: "Too many requests wait; Retry-After says for how many seconds to stay away.",
     500: "The server failed.",
     503: "The server takes no more requests.",
