@@ -371,6 +371,7 @@ def test_every_verb_has_an_example():
 
 @pytest.mark.parametrize("verb", [v for v in VERBS if v not in NEEDS_FILES | SERVES])
 def test_every_example_runs(verb, tmp_path, monkeypatch):
+    """But `serve`, which goes on until it is stopped: tests/test_serve_process.py does that."""
     if verb == "gradients":
         needs("torch")
     monkeypatch.chdir(tmp_path)

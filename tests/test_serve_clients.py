@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -90,11 +92,16 @@ def test_a_body_of_the_longest_length_is_read(served) -> None:
 
 def test_a_refused_request_gets_its_answer_though_it_still_sends(served) -> None:
     """Its body is read on for a moment: closed at once, the client's writing would fail first."""
-    body = b"{" + b" " * 500_000
-    answer = httpx.post(f"{served.url}/v1/nothing", content=body, headers=JSON)
-    assert answer.status_code == 404
-    answer = httpx.post(f"{served.url}/v1/models", content=body, headers={"host": "evil.com"})
-    assert answer.status_code == 403
+    for path, status in (("/v1/nothing", b"404"), ("/v1/models", b"405")):
+        with served.connect() as client:
+            client.sendall(head("Content-Length: 500000", path=path))
+            begin = client.recv(12)
+            for _ in range(10):
+                client.sendall(b" " * 50_000)
+                time.sleep(0.01)
+            answer = begin + until_closed(client)
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert answer.endswith(b"}}")
 
 
 JSON = {"content-type": "application/json"}
@@ -178,6 +185,9 @@ def test_who_leaves_frees_his_place_at_once(served, stream) -> None:
         client.close()
     eventually(lambda: served.idle)
     assert served.post("/v1/completions", **SHORT).status_code == 200
+    left = f'status="{200 if stream else 499}"}}'
+    assert f'pellucid_http_requests_total{{route="/v1/completions",{left} ' in served.metrics()
+    assert 'status="500"' not in served.metrics()
 
 
 def test_many_who_give_up_leave_nothing_behind(served) -> None:
@@ -186,14 +196,17 @@ def test_many_who_give_up_leave_nothing_behind(served) -> None:
             if number % 2:
                 with pytest.raises(httpx.TimeoutException):
                     client.post("/v1/completions", json=LONG)
-            else:
-                streamed = {**LONG, "stream": True}
-                with client.stream("POST", "/v1/completions", json=streamed) as answer:
-                    next(answer.iter_raw())
+                continue
+            streamed = {**LONG, "stream": True}
+            with (
+                suppress(httpx.TimeoutException),
+                client.stream("POST", "/v1/completions", json=streamed) as answer,
+            ):
+                next(answer.iter_raw())
     eventually(lambda: served.idle)
     answer = served.post("/v1/completions", **SHORT)
     assert answer.json()["usage"]["completion_tokens"] == 2
-    text = served.client.get("/metrics").text
+    text = served.metrics()
     for gauge in ("running", "waiting", "blocks_used"):
         assert f"\npellucid_{gauge} 0.0\n" in text
     assert "\npellucid_http_requests_in_flight 1.0\n" in text  # this one
@@ -249,6 +262,28 @@ def test_more_than_there_is_room_for_are_told_to_come_back(served) -> None:
     eventually(lambda: served.idle)
 
 
+def test_who_leaves_while_sending_is_no_failure(served, caplog) -> None:
+    caplog.set_level("INFO", "pellucid.serve")
+    client = served.connect()
+    client.sendall(head("Content-Length: 50") + b'{"prompt"')
+    client.close()
+    eventually(lambda: " 499 " in caplog.text)
+    assert "Traceback" not in caplog.text
+
+
+def test_who_waits_hears_that_the_stream_lives(served, monkeypatch) -> None:
+    monkeypatch.setattr("pellucid.serve.answers.KEEP_ALIVE", 0.02)
+    clients = [leaving(served, LONG) for _ in range(2)]
+    eventually(lambda: served.service.engine.stats().running == 2)
+    body = {**SHORT, "stream": True}
+    with served.client.stream("POST", "/v1/completions", json=body) as answer:
+        parts = answer.iter_text()
+        assert next(parts) == ": still at work\n\n"
+        for client in clients:
+            client.close()
+        assert "".join(parts).endswith("data: [DONE]\n\n")
+
+
 def test_everyone_who_is_accepted_is_answered(served) -> None:
     answers: list[int] = []
 
@@ -272,7 +307,7 @@ def test_more_at_once_than_ever_fit_is_no_reason_to_come_back(served) -> None:
     assert "at most 4" in answer.json()["error"]["message"]
 
 
-def test_a_dead_engine_is_told(monkeypatch) -> None:
+def test_a_dead_engine_is_told(monkeypatch, caplog) -> None:
     """E10: an error, and no hang; /health says so."""
     with serving(talker()) as server:
         engine = server.service.engine
@@ -285,10 +320,11 @@ def test_a_dead_engine_is_told(monkeypatch) -> None:
         answer = server.post("/v1/chat/completions", **asked)
         assert answer.status_code == 503
         assert isinstance(engine.failure, MemoryError)
+        eventually(lambda: "as a machine may say" in caplog.text)
         health = server.client.get("/health")
         assert (health.status_code, health.json()) == (503, {"status": "failed"})
         assert server.post("/v1/chat/completions", **asked).status_code == 503
-        assert "\npellucid_engine_alive 0.0\n" in server.client.get("/metrics").text
+        assert "\npellucid_engine_alive 0.0\n" in server.metrics()
 
 
 def test_a_stream_that_fails_says_so() -> None:

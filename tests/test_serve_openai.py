@@ -167,6 +167,16 @@ def test_a_stream_ends_as_it_should(served) -> None:
     assert '"usage"' not in text
 
 
+def test_a_prompt_is_counted_once(client) -> None:
+    asked = {"model": "talker", "max_tokens": 3, "seed": 7}
+    one, many = (client.completions.create(prompt=["the cat", "a"], **asked, n=n) for n in (1, 4))
+    assert many.usage.prompt_tokens == one.usage.prompt_tokens == 3
+    assert many.usage.completion_tokens > one.usage.completion_tokens
+    assert len(many.choices) == 8
+    one, many = (client.chat.completions.create(messages=HELLO, **asked, n=n) for n in (1, 4))
+    assert many.usage.prompt_tokens == one.usage.prompt_tokens
+
+
 def test_a_seed_repeats_and_others_differ(client) -> None:
     def say(**more: Any) -> list[str]:
         answer = client.chat.completions.create(

@@ -134,7 +134,8 @@ def test_it_drains_or_breaks_off(grace) -> None:
 
 def test_a_second_signal_does_not_wait() -> None:
     with started("--grace", 3600) as program:
-        stream = httpx.stream("POST", f"{program.url}/v1/completions", json=LONG, timeout=60)
+        body = {**LONG, "prompt": ["Once upon a time"] * 8, "n": 4}
+        stream = httpx.stream("POST", f"{program.url}/v1/completions", json=body, timeout=60)
         with stream as answer:
             parts = answer.iter_text()
             next(parts)
@@ -148,8 +149,10 @@ def test_a_second_signal_does_not_wait() -> None:
 
             eventually(refused)
             program.child.send_signal(signal.SIGTERM)
-            assert program.child.wait(30) == 0
-            "".join(parts)
+            rest = "".join(parts)
+        assert program.child.wait(30) == 0
+    assert '"code":"unavailable"' in rest
+    assert "[DONE]" not in rest
 
 
 @pytest.mark.parametrize(

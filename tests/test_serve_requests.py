@@ -143,13 +143,13 @@ def test_an_unknown_model_is_not_found(served) -> None:
         ("GET", "/", 404), ("GET", "/v1", 404), ("POST", "/v1/nothing", 404),
         ("GET", "/v1/completions", 405), ("PUT", "/v1/completions", 405),
         ("DELETE", "/v1/models", 405), ("OPTIONS", "/v1/completions", 405),
-        ("GET", "/docs", 404), ("GET", "/v1/models/", 404),
+        ("PUT", "/v1/inspect/traces/a", 405), ("GET", "/docs", 404), ("GET", "/v1/models/", 404),
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_said_in_the_same_form(served, method, path, status) -> None:
     answer = served.client.request(method, path, **({"json": {}} if method == "POST" else {}))
     error = refused(answer, status)
-    assert status == 404 or answer.headers["allow"]
+    assert status == 404 or answer.headers["allow"] in ("POST", "GET", "DELETE, GET")
     assert error["type"] == "invalid_request_error"
 
 

@@ -96,6 +96,16 @@ def test_no_circle_between_files() -> None:
         pytest.fail(" → ".join(str(path.relative_to(SOURCE)) for path in error.args[1]))
 
 
+def test_http_touches_no_arrays() -> None:
+    """What speaks HTTP knows texts and ids; arrays are the engine's."""
+    for path in FILES:
+        if path.parent.name in ("routes", "schema") and room(path) == "serve":
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                assert not {m.split(".")[0] for m in modules} & {"numpy", "torch"}, path
+
+
 def test_no_file_is_long_without_a_reason() -> None:
     long = {
         str(path.relative_to(SOURCE)): n

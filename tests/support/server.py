@@ -93,6 +93,9 @@ class Served:
         """A client without manners."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
+    def metrics(self) -> str:
+        return self.client.get("/metrics").text
+
     def post(self, path: str, **body: Any) -> httpx.Response:
         return self.client.post(path, json=body)
 

@@ -68,6 +68,8 @@ class EventStream(Response):
         try:
             await send(begin)
             await unless_gone(receive, self._send(send))
+        except Gone:
+            pass
         finally:
             self._close()
 
@@ -80,8 +82,6 @@ class EventStream(Response):
         try:
             async for part in self._parts:
                 await push(part)
-        except (Gone, asyncio.CancelledError):
-            raise
         except Exception as error:
             await push(self._failed(errors.of(error)))
             if errors.of(error).status == 500:

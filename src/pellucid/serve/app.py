@@ -16,8 +16,10 @@ from .access import Access, Gate
 from .answers import Json
 from .bodies import Bodies
 from .errors import ApiError, invalid_body, of
-from .observe import Observe
+from .observe import LEFT, Observe
 from .routes import chat, completions, inspection, models, responses, tokens
+from .routing import failures
+from .runs import Gone
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -41,6 +43,7 @@ def new_app(service: Service, access: Access) -> ASGIApp:
         docs_url=None,  # its pages would be fetched from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        responses=failures(431),
     )
     routers = [
         group.router(service)
@@ -86,7 +89,13 @@ def _methods(request: Request) -> list[str]:
     return sorted({method for route in fitting for method in route.methods or ()})
 
 
+async def _left(request: Request, error: Exception) -> Response:
+    """Nobody reads it; the log and the counts do."""
+    return Response(status_code=LEFT)
+
+
 _ANSWERS: dict[type[Exception], Any] = {
+    Gone: _left,
     PellucidError: _failed,
     RequestValidationError: _invalid,
     HTTPException: _routeless,

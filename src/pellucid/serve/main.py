@@ -18,7 +18,7 @@ from ..files import Reader
 from .access import LOOPBACK, Access
 from .app import new_app
 from .engine import Engine
-from .events import EngineLimits
+from .events import EngineLimits, Stopped
 from .metrics import Metrics
 from .observe import LOG
 from .server import HttpServer, ServerLimits, bind, is_public
@@ -88,7 +88,7 @@ def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object])
         say(_greeting(name, listening, options))
         asyncio.run(server.serve(sockets=[listening]))
     if engine.failure is not None:
-        raise engine.failure
+        raise Stopped(f"the engine had failed: {engine.failure}")
 
 
 def _keys(file: str | None) -> tuple[str, ...]:

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 from ..visible import harmless, on_one_line
 from .answers import Json
 from .errors import of
-from .runs import Gone
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from .metrics import Metrics
 
-__all__ = ["LOG", "Observe"]
+__all__ = ["LEFT", "LOG", "Observe", "told"]
 
 LOG = logging.getLogger("pellucid.serve")
-_LEFT = 499  # in logs and counts: the client left before its answer began (nginx's number)
+LEFT = 499  # in logs and counts: the client left before its answer began (nginx's number)
 
 
 class Observe:
@@ -45,24 +44,22 @@ class Observe:
         self._metrics.in_flight.inc()
         try:
             await self._app(scope, receive, watched)
-        except Gone:
-            status = status or _LEFT
         except Exception as error:
-            LOG.error("%s", harmless(_told(error)))
+            LOG.error("%s", told(error))
             if not status:
                 failure = of(error)
                 await Json(failure.body, status_code=failure.status)(scope, receive, watched)
         finally:
             self._metrics.in_flight.dec()
             seconds = time.perf_counter() - begin
-            self._metrics.answered(_route(scope), status or _LEFT, seconds)
+            self._metrics.answered(_route(scope), status or LEFT, seconds)
             client = scope["client"][0] if scope.get("client") else "-"
             LOG.info(
                 "%s %s %s %d %.3fs",
                 client,
                 scope["method"],
                 on_one_line(scope["path"])[:200],
-                status or _LEFT,
+                status or LEFT,
                 seconds,
             )
 
@@ -73,7 +70,8 @@ def _route(scope: Scope) -> str:
     return str(getattr(route, "path", "none"))
 
 
-def _told(error: Exception) -> str:
+def told(error: BaseException) -> str:
+    """For the log, which obeys nothing that stands in it."""
     import traceback
 
-    return "".join(traceback.format_exception(error)).rstrip()
+    return harmless("".join(traceback.format_exception(error)).rstrip())

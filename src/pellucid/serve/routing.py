@@ -9,12 +9,12 @@ from typing import Any, NoReturn
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from .answers import to_json
 from .errors import ApiError
-from .runs import unless_gone
+from .runs import Gone, unless_gone
 from .schema.errors import ErrorBody
 
 __all__ = ["STREAM", "Route", "failures", "new_router"]
@@ -38,6 +38,7 @@ _WHY = {
     409: "The job was cancelled, or has failed for what it was asked.",
     413: "The body, or what is asked for, is too large.",
     415: "The body is not JSON.",
+    431: "The request's line and headers are too long.",
     429: "Too many requests wait; Retry-After says for how many seconds to stay away.",
     500: "The server failed.",
     503: "The server takes no more requests.",
@@ -66,7 +67,11 @@ class Route(APIRoute):
             request = _Read(request.scope, request.receive)
             if self.body_field is not None:
                 _check_type(request.headers.get("content-type", ""))
-            if (body := await request.body()) and self.body_field is not None:
+            try:
+                body = await request.body()
+            except ClientDisconnect as error:
+                raise Gone from error
+            if body and self.body_field is not None:
                 request.parsed = _strict_json(body)
             return await unless_gone(request.receive, handler(request))
 

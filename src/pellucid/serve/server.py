@@ -15,6 +15,7 @@ import uvicorn
 
 from ..errors import InputError
 from .access import MOST_HEAD
+from .observe import LOG, told
 from .protocol import Phase, protocol_with
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class HttpServer(uvicorn.Server):
         self.service = service
         self.limits = limits or ServerLimits()
         self._hurry = False
+        self._failure_told = False
         super().__init__(
             uvicorn.Config(
                 app,
@@ -63,6 +65,13 @@ class HttpServer(uvicorn.Server):
         """A signal; nothing here waits for a lock that the interrupted code may hold."""
         self._hurry = self.should_exit
         self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        failure = self.service.engine.failure
+        if failure is not None and not self._failure_told:
+            self._failure_told = True
+            LOG.error("the engine failed:\n%s", told(failure))
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.service.drain()
