@@ -168,7 +168,8 @@ def draw(logits: np.ndarray, seed: int, position: int) -> int:
     possible = np.flatnonzero(np.isfinite(logits))
     if not possible.size:
         raise InputError("no token is left to draw: every logit is -∞ or not a number")
-    cumulative = np.cumsum(softmax(logits[possible]))
+    some = logits if possible.size == logits.size else logits[possible]
+    cumulative = np.cumsum(softmax(some))
     uniform = np.random.default_rng([seed, position]).random() * cumulative[-1]
     index = min(int(np.searchsorted(cumulative, uniform, side="right")), possible.size - 1)
     return int(possible[index])
@@ -192,11 +193,6 @@ def log_probability(logits: np.ndarray, token: int) -> float:
     return float(shifted[token] - np.log(np.exp(shifted).sum()))
 
 
-def _likeliest(x: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """These ids, in ascending order, likeliest first; ties by id."""
-    return np.asarray(ids[np.argsort(-x[ids], kind="stable")])
-
-
 def _likeliest_set(x: np.ndarray, n: int) -> np.ndarray:
     """Ids of the n likeliest tokens still possible, in ascending order; ties by id. Sorts nothing:
     a vocabulary takes milliseconds to sort, and this runs for every token."""
@@ -207,15 +203,16 @@ def _likeliest_set(x: np.ndarray, n: int) -> np.ndarray:
 
 
 def nucleus(x: np.ndarray, p: float, at_first: int = 1024) -> np.ndarray:
-    """logits [n_vocab] -> ids of the fewest likeliest tokens that together reach p, likeliest
-    first. at_first: so many are tried before the whole vocabulary is sorted."""
+    """logits [n_vocab] -> ids of the fewest likeliest tokens that together reach p, in ascending
+    order. at_first: so many are tried before the whole vocabulary is sorted. Only numbers are
+    sorted, never ids: numpy sorts those fifty times as fast."""
     probabilities = softmax(x)
     n = min(x.size, at_first)
     while True:
-        order = _likeliest(x, _likeliest_set(x, n))
-        before = np.cumsum(probabilities[order])
+        likeliest = np.sort(np.partition(probabilities, -n)[-n:])[::-1]
+        before = np.cumsum(likeliest)
         if n == x.size or before[-1] >= p:
-            return np.asarray(order[: 1 + int(np.count_nonzero(before < p))])
+            return _likeliest_set(x, min(n, 1 + int(np.count_nonzero(before < p))))
         n = x.size
 
 

