@@ -73,7 +73,9 @@ async def serve(options: argparse.Namespace) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             writer.close()
             return
-        length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+        length = [
+            line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
+        ]
         body = json.loads(await reader.readexactly(int(length[0].partition(b":")[2])))
         tokens: asyncio.Queue[int | None] = asyncio.Queue()
         waiting.put((body, tokens))

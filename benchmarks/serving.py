@@ -260,7 +260,9 @@ def same(rounds: list[dict[str, Any]], name: str, n: str) -> str:
         (mine["text"], theirs["text"])
         for each in rounds
         if n in each[name] and n in each.get("pellucid", {})
-        for mine, theirs in zip(each["pellucid"][n]["answers"], each[name][n]["answers"], strict=True)
+        for mine, theirs in zip(
+            each["pellucid"][n]["answers"], each[name][n]["answers"], strict=True
+        )
     ]
     return f"{sum(a == b for a, b in pairs) / len(pairs):.2f}" if pairs else ""
 

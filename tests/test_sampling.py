@@ -70,6 +70,25 @@ def test_nothing_need_be_sorted(values, k, p):
         assert sorted(nucleus(x, p, first).tolist()) == sorted(fewest.tolist())
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.5, 4.0])
+def test_a_large_vocabulary_gives_what_the_plain_way_gives(spread):
+    """Top-p by sorted numbers, drawing by sums of blocks: the same tokens as by whole sums."""
+    rng = np.random.default_rng(3)
+    x = np.round(spread * rng.standard_normal(5_000), 2)  # with ties
+    x[rng.integers(0, x.size, 100)] = -np.inf
+    order = np.argsort(-x, kind="stable")
+    before = np.cumsum(softmax(x)[order])
+    for p in (0.1, 0.5, 0.95, 0.999):
+        fewest = order[: 1 + np.count_nonzero(before < p - 1e-12)]
+        assert nucleus(x, p - 1e-12).tolist() == sorted(fewest.tolist())
+    possible = np.flatnonzero(np.isfinite(x))
+    cumulative = np.cumsum(softmax(x[possible]))
+    for position in range(60):
+        uniform = np.random.default_rng([7, position]).random() * cumulative[-1]
+        expected = possible[np.searchsorted(cumulative, uniform, side="right")]
+        assert draw(x, 7, position) == expected
+
+
 @given(logits, st.floats(0.01, 1))
 def test_min_p_is_measured_against_the_likeliest(x, p):
     probabilities = softmax(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,8 @@ __all__ = [
 
 # Settings without a meaning where sampling is greedy.
 DRAWING = ("temperature", "top_k", "top_p", "min_p")
+
+_BLOCK = 256  # numbers summed at a time
 
 
 class Stage(NamedTuple):
@@ -168,11 +170,9 @@ def draw(logits: np.ndarray, seed: int, position: int) -> int:
     possible = np.flatnonzero(np.isfinite(logits))
     if not possible.size:
         raise InputError("no token is left to draw: every logit is -∞ or not a number")
-    some = logits if possible.size == logits.size else logits[possible]
-    cumulative = np.cumsum(softmax(some))
-    uniform = np.random.default_rng([seed, position]).random() * cumulative[-1]
-    index = min(int(np.searchsorted(cumulative, uniform, side="right")), possible.size - 1)
-    return int(possible[index])
+    weights = softmax(logits if possible.size == logits.size else logits[possible])
+    uniform = np.random.default_rng([seed, position]).random() * weights.sum()
+    return int(possible[min(_reaching(weights, uniform, "right"), possible.size - 1)])
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -196,10 +196,15 @@ def log_probability(logits: np.ndarray, token: int) -> float:
 def _likeliest_set(x: np.ndarray, n: int) -> np.ndarray:
     """Ids of the n likeliest tokens still possible, in ascending order; ties by id. Sorts nothing:
     a vocabulary takes milliseconds to sort, and this runs for every token."""
-    least = np.partition(x, -n)[-n]
-    above, equal = np.flatnonzero(x > least), np.flatnonzero(x == least)
-    ids = np.sort(np.concatenate([above, equal[: n - above.size]]))
-    return np.asarray(ids[np.isfinite(x[ids])])
+    return _highest(x, float(np.partition(x, -n)[-n]), n, x)
+
+
+def _highest(x: np.ndarray, least: float, n: int, logits: np.ndarray) -> np.ndarray:
+    """Ids of the n highest of x, of which `least` is the lowest, without impossible ones."""
+    chosen = x > least
+    if missing := n - np.count_nonzero(chosen):
+        chosen[np.flatnonzero(x == least)[:missing]] = True
+    return np.flatnonzero(chosen & np.isfinite(logits))
 
 
 def nucleus(x: np.ndarray, p: float, at_first: int = 1024) -> np.ndarray:
@@ -209,11 +214,24 @@ def nucleus(x: np.ndarray, p: float, at_first: int = 1024) -> np.ndarray:
     probabilities = softmax(x)
     n = min(x.size, at_first)
     while True:
-        likeliest = np.sort(np.partition(probabilities, -n)[-n:])[::-1]
-        before = np.cumsum(likeliest)
-        if n == x.size or before[-1] >= p:
-            return _likeliest_set(x, min(n, 1 + int(np.count_nonzero(before < p))))
+        some = probabilities if n == x.size else np.partition(probabilities, -n)[-n:]
+        falling = np.sort(some)[::-1]
+        count = 1 + _reaching(falling, p, "left")
+        if n == x.size or count <= n:
+            count = min(n, count)
+            return _highest(probabilities, float(falling[count - 1]), count, x)
         n = x.size
+
+
+def _reaching(weights: np.ndarray, target: float, side: Literal["left", "right"]) -> int:
+    """np.searchsorted(np.cumsum(weights), target, side) up to rounding, by sums of blocks first:
+    in one long cumulative sum each addition waits for the one before."""
+    starts = np.arange(0, weights.size, _BLOCK)
+    sums = np.cumsum(np.add.reduceat(weights, starts))
+    block = min(int(np.searchsorted(sums, target, side)), sums.size - 1)
+    before = sums[block - 1] if block else 0.0
+    within = before + np.cumsum(weights[starts[block] : starts[block] + _BLOCK])
+    return int(starts[block] + np.searchsorted(within, target, side))
 
 
 def _only(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
