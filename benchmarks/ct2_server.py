@@ -1,7 +1,8 @@
-"""The thinnest HTTP server around CTranslate2, which has none of its own: POST /v1/completions with a
-prompt as ids, answered as server-sent events. Only for benchmarks/serving.py.
+"""The thinnest HTTP server around CTranslate2, which has none of its own, for benchmarks/serving.py:
+POST /v1/completions with a prompt as ids, answered as server-sent events.
 
-    python benchmarks/ct2_server.py MODEL --port 8000 [--compute-type int8] [--threads 2] [--most 32]
+    python benchmarks/ct2_server.py MODEL --port 8000 [--compute-type int8] [--threads 2]
+        [--most 32]
 
 CTranslate2 has no continuous batching: a batch is fixed when it begins. Requests that wait are
 put together, up to `most` of them; who comes while a batch runs waits for its end. Within a batch,

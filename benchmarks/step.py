@@ -49,11 +49,11 @@ from pellucid.serve.server import HttpServer, bind
 from pellucid.serve.service import Service
 from pellucid.tokenizer import Tokenizer
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.random_checkpoint import random_tensors, vocabulary_files
 
+HERE = Path(__file__).parent
 KINDS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0},
     "temperature": {"temperature": 0.8},
