@@ -1,5 +1,5 @@
-"""The thinnest HTTP server around CTranslate2, which has none of its own, for benchmarks/serving.py:
-POST /v1/completions with a prompt as ids, answered as server-sent events.
+"""The thinnest HTTP server around CTranslate2, which has none of its own, for `serving.py`: POST
+/v1/completions with a prompt as ids, answered as server-sent events.
 
     python benchmarks/ct2_server.py MODEL --port 8000 [--compute-type int8] [--threads 2]
         [--most 32]

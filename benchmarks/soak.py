@@ -2,11 +2,11 @@
 
     python benchmarks/soak.py [--minutes 30] [--model chat] [--every 10] [--clients 6] [--json FILE]
 
-Faults, drawn at random: a client that leaves before its answer, in the middle of a stream, while it
-waits, or having sent half a request; a request that is huge, malformed, or asks for the impossible; a
-stream that is read slowly; a sweep or a trace that is given up. Beside them chats, whole and
-streamed, that must be answered in full. Every so many seconds: memory, open files and threads of
-the server, and what /metrics says of its blocks and requests.
+Faults, drawn at random: a client that leaves before its answer, in the middle of a stream, while
+it waits, or having sent half a request; a request that is huge, malformed, or asks for the
+impossible; a stream that is read slowly; a sweep or a trace that is given up. Beside them chats,
+whole and streamed, that must be answered in full. Every so many seconds: memory, open files and
+threads of the server, and what /metrics says of its blocks and requests.
 
 At the end nothing runs, and every block is free or remembered. Exit code 1 where memory grew by
 more than 1 MB a minute (least squares, without the first fifth), files or threads grew, blocks are
@@ -38,7 +38,7 @@ import psutil
 
 MOST_GROWTH = 1.0  # MB a minute
 LEAST_FAULTS = 1000
-WORDS = "why is the sky blue and what does a cat think of when it sleeps by the sea".split()
+WORDS = ("why is the sky blue and what does a cat think of when it sleeps by the sea").split()
 
 
 class Failed(Exception):

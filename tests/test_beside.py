@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from pellucid.backend.sliced import SlicedBackend
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
 from pellucid.sequence import Settings
+from pellucid.serve import turns as turns_module
 from pellucid.serve.beside import Beside, Cancelled, Job
 from pellucid.serve.engine import Engine
 from pellucid.serve.events import Ask, Busy, Ended, Event, Stopped
@@ -237,3 +239,51 @@ def test_a_slice_that_took_too_long_is_paid_for() -> None:
     thread.join()
     between = [at for at in sliced_at if 0 < at < 40]
     assert 2 <= len(between) <= 13  # one in five steps; without the debt, one in each
+
+
+def test_what_streams_wait_for_is_their_share_or_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the share and a slice on top: one that would not fit waits for the next gap. By a clock
+    that only the test moves."""
+    now = [0.0]
+    monkeypatch.setattr(turns_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    turns = Turns(share=0.25)
+    begun: list[str] = []
+
+    def slice(name: str, seconds: float) -> None:
+        with turns.slice():
+            begun.append(name)
+            now[0] += seconds
+
+    def step() -> None:
+        with turns.stream():
+            begun.append("step")
+            now[0] += 0.04
+
+    with turns.job():
+        step()  # 0.01 seconds for slices
+        slice("a", 0.006)
+        late = threading.Thread(target=slice, args=("b", 0.002))  # one of 0.006 would not fit
+        late.start()
+        step()  # which waits for nothing
+        late.join()
+        slice("c", 0.002)  # fits beside b
+        step()
+    assert begun == ["step", "a", "step", "b", "c", "step"]
+
+
+def test_one_row_of_a_large_vocabulary_is_sliced_too() -> None:
+    """It reads as many weights as many rows do: 10 milliseconds of the 124M shape's head."""
+    slices = []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        slices.append(1)
+        yield
+
+    plain = get_backend("numpy", dtype="float32", threads=1)
+    assert isinstance(plain, NumpyBackend)
+    table = Embedding(np.random.default_rng(0).random((50_000, 400), np.float32))
+    x = np.random.default_rng(1).random((1, 1, 400), np.float32)
+    got = SlicedBackend(plain, turn).unembed(x, table)
+    np.testing.assert_allclose(got, plain.unembed(x, table), rtol=1e-5)
+    assert len(slices) == 3

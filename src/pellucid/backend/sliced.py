@@ -14,6 +14,7 @@ from .numpy import NumpyBackend
 __all__ = ["SlicedBackend"]
 
 _SLICE = 1 << 27  # multiplications, two or three milliseconds of two cores
+_FEWEST = 16  # rows: reading a weight takes as long as multiplying it with so many
 
 
 class SlicedBackend(NumpyBackend):
@@ -31,8 +32,8 @@ class SlicedBackend(NumpyBackend):
         self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | float = 0.0
     ) -> np.ndarray:
         n_row, (n_in, n_out) = x.shape[0], weight.shape
-        each = max(64, _SLICE // (n_row * n_in))
-        if n_row == 1 or each >= n_out:
+        each = max(64, _SLICE // (max(n_row, _FEWEST) * n_in))
+        if each >= n_out:
             with self.turn():
                 return super()._matmul(x, weight, bias)
         out = np.empty((n_row, n_out), np.result_type(x, weight))

@@ -18,7 +18,12 @@ _REST = 0.05  # seconds without a step after which there are no streams
 
 
 class Turns:
-    """share: of the streams' time, which work beside them may add."""
+    """share: of the streams' time, which work beside them may add.
+
+    Between two steps of the streams it adds this share of the last one, or one slice where that is
+    longer: another slice begins only if as long a one as of late still fits. What a slice took
+    beyond its time is paid for in the next turns.
+    """
 
     def __init__(self, share: float = 0.25) -> None:
         self.share = share
@@ -26,6 +31,8 @@ class Turns:
         self._computing = False
         self._wanted = False  # a step waits
         self._credit = 0.0  # seconds that slices may still take
+        self._first = True  # no slice has run since the last step
+        self._usual = 0.0  # seconds of a long slice, of late
         self._last_step = -_REST
         self._jobs = 0
 
@@ -34,7 +41,7 @@ class Turns:
         """Held around a step of the streams."""
         with self._lock:
             # First what work beside has coming to it since the last step.
-            self._lock.wait_for(lambda: not self._jobs or self._credit <= 0, self._credit)
+            self._lock.wait_for(lambda: not self._jobs or not self._fits(), self._credit)
             self._wanted = True
             self._lock.wait_for(lambda: not self._computing)
             self._computing, self._wanted = True, False
@@ -46,7 +53,7 @@ class Turns:
             with self._lock:
                 self._computing = False
                 self._last_step = now
-                # A slice that took longer than it had is paid for in the next turns.
+                self._first = True
                 owed = min(0.0, self._credit)
                 self._credit = owed + self.share * (now - begin) if self._jobs else 0.0
                 self._lock.notify_all()
@@ -76,8 +83,14 @@ class Turns:
         finally:
             with self._lock:
                 self._computing = False
-                self._credit -= time.perf_counter() - begin
+                took = time.perf_counter() - begin
+                self._credit -= took
+                self._usual = max(took, 0.9 * self._usual)
+                self._first = False
                 self._lock.notify_all()
 
     def _may(self) -> bool:
-        return self._credit > 0 or time.perf_counter() - self._last_step > _REST
+        return self._fits() or time.perf_counter() - self._last_step > _REST
+
+    def _fits(self) -> bool:
+        return self._credit > 0 and (self._first or self._usual <= self._credit)
