@@ -38,7 +38,7 @@ import psutil
 
 MOST_GROWTH = 1.0  # MB a minute
 LEAST_FAULTS = 1000
-WORDS = ("why is the sky blue and what does a cat think of when it sleeps by the sea").split()
+TEXT = "why is the sky blue and what does a cat think of when it sleeps by the sea"
 
 
 class Failed(Exception):
@@ -86,7 +86,7 @@ class Client:
     # Requests
 
     def _text(self, n: int = 12) -> str:
-        return " ".join(self._random.choices(WORDS, k=n))
+        return " ".join(self._random.choices(TEXT.split(), k=n))
 
     def _chat(self, **more: Any) -> dict[str, Any]:
         messages = [{"role": "user", "content": self._text()}]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pellucid.errors import ContextError, InputError
 from pellucid.gpt import GPT
+from pellucid.hparams import HParams
 from pellucid.sampling import log_softmax
 from pellucid.sequence import Settings, Step
 from pellucid.serve.engine import Engine, Ticket
@@ -24,7 +26,7 @@ from pellucid.serve.events import (
     Scored,
     Stopped,
 )
-from support.models import lively_gpt
+from support.models import lively_gpt, model, parameters
 from support.work import until
 
 GPT_TINY, _ = lively_gpt(n_ctx=48)
@@ -303,3 +305,42 @@ def test_nothing_is_left_over_after_much(client: Client) -> None:
     assert (stats.running, stats.waiting, stats.blocks_used) == (0, 0, 0)
     assert stats.generated_tokens == sum(len(client.steps(i)) for i in range(60))
     assert set(stats.seconds) == {"plan", "model", "choose", "deliver"}
+
+
+def test_strict_gives_the_same_bits_in_any_company() -> None:
+    """Alone, among others that come and go, read in pieces or from the cache: one list of
+    log-probabilities, to the last bit, and rounding apart those of an engine that is not strict."""
+    hparams = HParams(n_vocab=GPT_TINY.hparams.n_vocab, n_ctx=64, n_embd=96, n_head=3, n_layer=2)
+    gpt = GPT(
+        model(hparams, parameters(hparams), dtype="float32"), GPT_TINY.tokenizer, name="wider"
+    )
+    rng = np.random.default_rng(0)
+    ids = [int(i) for i in rng.integers(0, 200, 30)]
+    found = []
+    for strict in (True, False):
+        engine = Engine(gpt, EngineLimits(max_running=20, chunk=8, block_size=4), strict=strict)
+        engine.start()
+        client = Client(engine)
+        mine = []
+        for company in (0, 1, 3, 19, 0, 12):
+            if company in (3, 19):
+                client.wait()
+                engine.pool.forget()
+            for i in range(company):
+                begin = ids[: 2 + i] if i % 2 else [i, 2, 3]
+                client.ask(begin, max_tokens=3 + i, seed=i)
+            mine.append(client.ask(ids, greedy=True, max_tokens=20, alternatives=0))
+            client.wait()
+        found.append([[step.logprob for step in client.steps(index)] for index in mine])
+        assert engine.stop(10)
+    assert len(set(map(tuple, found[0]))) == 1
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+
+
+def test_strict_is_refused_where_it_is_not_to_be_had() -> None:
+    class Other:
+        name = "other"
+
+    gpt = GPT(replace(GPT_TINY.model, backend=Other()), GPT_TINY.tokenizer, name="other")
+    with pytest.raises(InputError, match="runs on other"):
+        Engine(gpt, strict=True)

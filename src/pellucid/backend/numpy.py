@@ -20,7 +20,7 @@ from .protocol import KeyValues, Segment
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["NumpyBackend"]
+__all__ = ["NumpyBackend", "one_query"]
 
 _SMALL = 1 << 20  # multiplications below which handing work to a thread costs more than it saves
 _CHUNK = 1 << 15  # numbers worked on at a time, so that they stay in a core's cache
@@ -155,14 +155,10 @@ class NumpyBackend:
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
-        if cache is None:
-            n = k.shape[2]
-            segments = [Segment(row, 0, n, [(k[row], v[row])]) for row in range(n_batch)]
-        else:
-            segments = cache.extend(layer, k, v)
+        segments = self._segments(k, v, cache, layer)
         q = q * (1 / math.sqrt(d_k))
         if n_query == 1 and len(segments) == 1:
-            return _one_query(q[0], segments[0])[None]
+            return one_query(q[0], segments[0])[None]
         # Written as [batch, position, head, d_k], so that the heads lie side by side.
         out = np.empty((n_batch, n_query, n_head, d_k), q.dtype).swapaxes(1, 2)
         queries = [(each, each.begin, min(each.begin + each.n, n_query)) for each in segments]
@@ -177,7 +173,7 @@ class NumpyBackend:
             for segment, heads, low, high in work[start:stop]:
                 new, target = q[segment.row, heads, low:high], out[segment.row, heads, low:high]
                 if isinstance(heads, slice):
-                    target[:] = _one_query(new, segment)
+                    target[:] = one_query(new, segment)
                 else:
                     _queries(new, segment, heads, target)
 
@@ -185,6 +181,15 @@ class NumpyBackend:
         n_each = n_head * sum(high - low for _, low, high in queries) // len(work)
         self._divide(part, len(work), cost=n_each * n_key * d_k)
         return out
+
+    def _segments(
+        self, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
+    ) -> list[Segment]:
+        """Where each text's keys and values lie, the new ones k, v included."""
+        if cache is not None:
+            return cache.extend(layer, k, v)
+        n_batch, _, n, _ = k.shape
+        return [Segment(row, 0, n, [(k[row], v[row])]) for row in range(n_batch)]
 
     def dropout(self, x: np.ndarray) -> np.ndarray:
         return x
@@ -288,7 +293,7 @@ class NumpyBackend:
         return self._pool
 
 
-def _one_query(q: np.ndarray, segment: Segment) -> np.ndarray:
+def one_query(q: np.ndarray, segment: Segment) -> np.ndarray:
     """q [head, 1, d_k], scaled, the segment's last -> [head, 1, d_k]: it sees every key."""
     scores = [q @ keys.swapaxes(-1, -2) for keys, _ in segment.stretches]
     pattern = scores[0] if len(scores) == 1 else np.concatenate(scores, -1)

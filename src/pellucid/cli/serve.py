@@ -59,6 +59,9 @@ __all__ = ["command"]
 )
 @click.option("--cache", type=BYTES, help="Memory for keys and values (default: what they need).")
 @click.option(
+    "--strict", is_flag=True, help="No number depends on the texts beside it, to the bit; slower."
+)
+@click.option(
     "--grace",
     type=click.FloatRange(0, 3600),
     default=30,

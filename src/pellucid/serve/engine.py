@@ -13,11 +13,13 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..backend.numpy import NumpyBackend
+from ..backend.strict import StrictBackend
 from ..blocks import BlockPool, BlockStore, Packed
 from ..checkpoint.contents import available_memory
 from ..errors import InputError, PellucidError
@@ -40,6 +42,7 @@ from .turns import Turns
 
 if TYPE_CHECKING:
     from ..gpt import GPT
+    from ..model import Model
 
 __all__ = ["Engine", "Ticket"]
 
@@ -60,13 +63,21 @@ class Ticket:
 
 class Engine:
     """gpt: its model is this thread's alone, from `start` to `stop`. turns: when its passes may
-    run, where other work shares the processor."""
+    run, where other work shares the processor. strict: a text's numbers do not depend, to the last
+    bit, on those beside it (`backend.strict`)."""
 
     def __init__(
-        self, gpt: GPT, limits: EngineLimits | None = None, turns: Turns | None = None
+        self,
+        gpt: GPT,
+        limits: EngineLimits | None = None,
+        turns: Turns | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
-        """Raises InputError where the keys and values of one whole window have no room."""
+        """Raises InputError where the keys and values of one whole window have no room, and for
+        strict where the backend has no such mode."""
         self.gpt = gpt
+        self._model = _strict(gpt.model) if strict else gpt.model
         self.limits = limits or EngineLimits()
         self.turns = turns or Turns()
         hparams, backend, size = gpt.hparams, gpt.model.backend, self.limits.block_size
@@ -260,7 +271,7 @@ class Engine:
             counts.append(n - first)
             tokens += ids
         texts = [(request.blocks, request.computed, n) for request, n in turns]
-        model = self.gpt.model
+        model = self._model
         logits = model.forward(tokens, Packed(self._store, texts), only=only)
         return np.split(model.backend.to_numpy(logits), np.cumsum(counts)[:-1])
 
@@ -343,6 +354,13 @@ class Engine:
             yield
         finally:
             self._seconds[part] += time.perf_counter() - begin
+
+
+def _strict(model: Model) -> Model:
+    backend: Any = model.backend
+    if not isinstance(backend, NumpyBackend):
+        raise InputError(f"strict is of the numpy backend; this model runs on {backend.name}")
+    return replace(model, backend=StrictBackend(backend))
 
 
 @contextmanager

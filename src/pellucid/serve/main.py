@@ -47,6 +47,7 @@ class Options:
     max_running: int
     max_waiting: int
     cache: int | None
+    strict: bool
     grace: float
 
 
@@ -72,6 +73,7 @@ def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object])
                 max_waiting=options.max_waiting,
                 cache_bytes=options.cache,
             ),
+            strict=options.strict,
         )
         template = choose_template(gpt, options.template)
         service = Service(gpt, engine, template, Metrics(engine), model=name)
