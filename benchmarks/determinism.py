@@ -6,8 +6,8 @@
 Each run puts the prompt beside 0 to `most` - 1 others, of random lengths and settings, which join
 and leave as they like; every second run begins without what earlier ones left in the cache of
 prefixes. Printed: the number of unique answers as ids, the number of unique lists of the
-log-probabilities of their tokens (1 with --strict), and how far these lie apart at most. Exit code 1 where
-there is more than one answer, with --strict more than one list.
+log-probabilities of their tokens (1 with --strict), and how far these lie apart at most. Exit code
+1 where there is more than one answer, with --strict more than one list.
 
 --size takes random weights of that shape instead of a model. Of random weights the two likeliest
 tokens are often as good as equally likely: the worst case.

