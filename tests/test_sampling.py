@@ -89,6 +89,27 @@ def test_a_large_vocabulary_gives_what_the_plain_way_gives(spread):
         assert draw(x, 7, position) == expected
 
 
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([0.3, 1.0, 4.0]),
+    st.sampled_from([0.0, 0.01, 0.7, 1.0, 1.5]),
+    st.sampled_from([None, 1, 2, 40, 1500, 5000]),
+    st.sampled_from([None, 0.0, 0.2, 0.9, 0.999, 1.0]),
+    st.sampled_from([None, 0.1, 0.9]),
+)
+def test_choosing_takes_what_the_stages_say(seed, spread, temperature, k, p, min_p):
+    """The short way over the likeliest only, and the whole way with every distribution."""
+    rng = np.random.default_rng(seed)
+    x = (spread * rng.standard_normal(2_000)).astype(np.float32)
+    x[rng.integers(0, x.size, 50)] = -np.inf
+    x[rng.integers(0, x.size, 50)] = x[0]  # ties
+    sampling = Sampling(temperature=temperature, top_k=k, top_p=p, min_p=min_p)
+    stages = sampling.stages(x, unused=(3, 4))
+    for position in range(4):
+        chosen = sampling.choose(x, (), (), seed, position, unused=(3, 4))
+        assert chosen == draw(stages[-1].logits, seed, position)
+
+
 @given(logits, st.floats(0.01, 1))
 def test_min_p_is_measured_against_the_likeliest(x, p):
     probabilities = softmax(x)

@@ -143,7 +143,55 @@ class Sampling:
             and not (self.presence_penalty or self.frequency_penalty)
         ):
             return int(np.argmax(without(logits, unused)))
+        if (few := self._few(without(logits, unused))) is not None:
+            ids, left = few
+            return int(ids[draw(left, seed, position)])
         return draw(self.stages(logits, prompt, generated, unused)[-1].logits, seed, position)
+
+    def _few(
+        self, logits: np.ndarray, at_first: int = 1024
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """logits [n_vocab] -> (ids in ascending order, their logits): what the last of `stages`
+        leaves, found without walking the whole vocabulary at every one of them. None where these
+        may be more than at_first, or penalties change the order."""
+        same_order = self.repetition_penalty == 1 and not (
+            self.presence_penalty or self.frequency_penalty
+        )
+        n = at_first if self.top_k is None else self.top_k
+        narrowed = self.top_k is not None or self.top_p is not None
+        if not (same_order and narrowed and n <= at_first and n < logits.size):
+            return None
+        if self.greedy or self.temperature == 0:
+            return None
+        ids = _likeliest_set(logits, n)
+        if not ids.size:
+            return None
+        x = np.asarray(logits[ids], np.float64)
+        highest = x.max()
+        total = None
+        if self.temperature != 1:
+            with np.errstate(over="ignore"):
+                x = (x - highest) / self.temperature
+        if self.top_p is not None and self.top_p < 1:
+            if self.top_k is None:  # of the whole vocabulary's probability
+                with np.errstate(over="ignore"):
+                    others = np.subtract(logits, highest, dtype=np.float64) / self.temperature
+                total = float(np.exp(others, out=others).sum())
+            weights = np.exp(x - x.max())
+            weights /= weights.sum() if total is None else total
+            falling = np.sort(weights)[::-1]
+            count = 1 + _reaching(falling, self.top_p, "left")
+            if count > weights.size and total is not None:
+                return None  # the fewest that reach p are more
+            count = min(count, weights.size)
+            kept = _highest(weights, float(falling[count - 1]), count, x)
+            ids, x = ids[kept], x[kept]
+        elif self.top_k is None:
+            return None
+        if self.min_p:
+            kept = np.flatnonzero(x >= x.max() + math.log(self.min_p))
+            ids, x = ids[kept], x[kept]
+        return ids, x
 
 
 def without(logits: np.ndarray, unused: Collection[int]) -> np.ndarray:
@@ -190,7 +238,8 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 def log_probability(logits: np.ndarray, token: int) -> float:
     """`log_softmax(logits)[token]`, of a row [n_vocab], without the others."""
     shifted = logits - logits.max()
-    return float(shifted[token] - np.log(np.exp(shifted).sum()))
+    own = shifted[token]
+    return float(own - np.log(np.exp(shifted, out=shifted).sum()))
 
 
 def _likeliest_set(x: np.ndarray, n: int) -> np.ndarray:
