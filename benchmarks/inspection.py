@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.backend import get_backend
+from pellucid.cli.memory import keep_freed_memory
 from pellucid.gpt import GPT
 from pellucid.hparams import SIZES
 from pellucid.inspect import Intervention
@@ -159,6 +160,7 @@ def main() -> None:
     parser.add_argument("--questions", nargs="*", default=[*QUESTIONS, "watched", "json"])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    keep_freed_memory()  # as `pellucid serve` does
     hparams = SIZES[options.size]
     backend = get_backend("numpy", threads=options.threads)
     model = Model.of(hparams, initialise(hparams, seed=0), backend)
