@@ -5,9 +5,9 @@
 
 FOLDER: what `python benchmarks/peers.py FOLDER` made. Each round starts every server afresh, in an
 order that turns from round to round; each server is asked by the same client (`load.py`) with so
-many streams at once, `requests` of them from each stream, every prompt distinct, greedy, and as
-many tokens out for everybody. Medians of the rounds, and Pellucid's ratio to each; the names and
-bounds of the columns stand in `load.py`.
+many streams at once, `requests` of them from each stream (at least six in all), every prompt
+distinct, greedy, and as many tokens out for everybody. Medians of the rounds, and Pellucid's ratio
+to each; the names and bounds of the columns stand in `load.py`.
 
 pellucid: float32, continuous batching. llama-*: llama-server, 32 slots, continuous batching, keys
 and values in f16, its default. ct2-*: CTranslate2 behind `ct2_server.py`; it has no continuous
@@ -203,7 +203,7 @@ def measured(name: str, options: argparse.Namespace, number: int) -> dict[str, A
                 running.url,
                 options,
                 streams=n,
-                requests=n * options.requests,
+                requests=max(6, n * options.requests),
                 tokens=options.tokens,
                 seed=1000 * number + n,
             )

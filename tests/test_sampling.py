@@ -107,7 +107,18 @@ def test_choosing_takes_what_the_stages_say(seed, spread, temperature, k, p, min
     stages = sampling.stages(x, unused=(3, 4))
     for position in range(4):
         chosen = sampling.choose(x, (), (), seed, position, unused=(3, 4))
+        assert chosen == sampling.choose(x.astype(np.float64), (), (), seed, position, (3, 4))
         assert chosen == draw(stages[-1].logits, seed, position)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_choosing_leaves_the_logits_alone(dtype):
+    x = np.random.default_rng(0).standard_normal(2_000).astype(dtype)
+    before = x.copy()
+    for temperature in (1.0, 0.8):
+        Sampling(top_p=0.9, temperature=temperature).choose(x, (), (), 1, 2)
+        Sampling(top_k=9, top_p=0.9, temperature=temperature).choose(x, (), (), 1, 2)
+    np.testing.assert_array_equal(x, before)
 
 
 @given(logits, st.floats(0.01, 1))

@@ -152,44 +152,45 @@ class Sampling:
         self, logits: np.ndarray, at_first: int = 1024
     ) -> tuple[np.ndarray, np.ndarray] | None:
         """logits [n_vocab] -> (ids in ascending order, their logits): what the last of `stages`
-        leaves, found without walking the whole vocabulary at every one of them. None where these
-        may be more than at_first, or penalties change the order."""
+        leaves, found without walking the whole vocabulary at every one of them. None where there
+        is nothing to gain. at_first: so many are tried before the whole vocabulary is sorted."""
         same_order = self.repetition_penalty == 1 and not (
             self.presence_penalty or self.frequency_penalty
         )
+        nucleus = self.top_p is not None and self.top_p < 1
         n = at_first if self.top_k is None else self.top_k
-        narrowed = self.top_k is not None or self.top_p is not None
-        if not (same_order and narrowed and n <= at_first and n < logits.size):
+        if not same_order or self.greedy or self.temperature == 0 or n >= logits.size:
             return None
-        if self.greedy or self.temperature == 0:
+        if self.top_k is None and not nucleus:
             return None
         ids = _likeliest_set(logits, n)
         if not ids.size:
             return None
-        x = np.asarray(logits[ids], np.float64)
-        highest = x.max()
-        total = None
-        if self.temperature != 1:
+        highest = float(logits[ids].max())
+
+        def scaled(some: np.ndarray) -> np.ndarray:
+            if self.temperature == 1:
+                return np.asarray(some, np.float64)
             with np.errstate(over="ignore"):
-                x = (x - highest) / self.temperature
-        if self.top_p is not None and self.top_p < 1:
-            if self.top_k is None:  # of the whole vocabulary's probability
-                with np.errstate(over="ignore"):
-                    others = np.subtract(logits, highest, dtype=np.float64) / self.temperature
-                total = float(np.exp(others, out=others).sum())
-            weights = np.exp(x - x.max())
-            weights /= weights.sum() if total is None else total
-            falling = np.sort(weights)[::-1]
+                return np.subtract(some, highest, dtype=np.float64) / self.temperature
+
+        if nucleus:
+            assert self.top_p is not None
+            # With top-k of the k's probability, else of everybody's.
+            weights = softmax(scaled(logits if self.top_k is None else logits[ids]))
+            few = weights if self.top_k is not None else weights[ids]
+            falling = np.sort(few)[::-1]
             count = 1 + _reaching(falling, self.top_p, "left")
-            if count > weights.size and total is not None:
-                return None  # the fewest that reach p are more
-            count = min(count, weights.size)
-            kept = _highest(weights, float(falling[count - 1]), count, x)
-            ids, x = ids[kept], x[kept]
-        elif self.top_k is None:
-            return None
+            if count > few.size and self.top_k is None:
+                ids = np.flatnonzero(np.isfinite(logits))
+                few = weights if ids.size == weights.size else weights[ids]
+                falling = np.sort(few)[::-1]
+                count = 1 + _reaching(falling, self.top_p, "left")
+            count = min(count, few.size)
+            ids = ids[_highest(few, float(falling[count - 1]), count, few)]
+        x = scaled(logits[ids])
         if self.min_p:
-            kept = np.flatnonzero(x >= x.max() + math.log(self.min_p))
+            kept = x >= x.max() + math.log(self.min_p)
             ids, x = ids[kept], x[kept]
         return ids, x
 
