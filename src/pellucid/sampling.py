@@ -172,7 +172,7 @@ class Sampling:
             if self.temperature == 1:
                 return np.asarray(some, np.float64)
             with np.errstate(over="ignore"):
-                return np.subtract(some, highest, dtype=np.float64) / self.temperature
+                return np.asarray(np.subtract(some, highest, dtype=np.float64) / self.temperature)
 
         if nucleus:
             assert self.top_p is not None
