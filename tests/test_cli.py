@@ -58,6 +58,7 @@ def test_models():
     assert table["sizes"]["gpt2"]["parameters"] == 124_439_808
     assert "124,439,808" in run("models")
     assert json.loads(run("models", "talk", "--json"))["n_ctx"] == 8
+    assert "n_ctx: 8\n" in run("models", "talk")
 
 
 @pytest.mark.parametrize("form", ["pellucid", "hf"])
