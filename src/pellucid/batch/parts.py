@@ -43,7 +43,7 @@ def begin(out: Path, job: Job, gpt: GPT) -> None:
     Raises InputError where it holds another's, or anything else, or without pyarrow.
     """
     _pyarrow()
-    about: dict[str, Any] = {"format": _FORMAT, "model": _model(job, gpt), **job.to_dict()}
+    about: dict[str, Any] = {"format": _FORMAT, "model": _model(gpt), **job.to_dict()}
     card = out / _CARD
     if card.is_file():
         before = Reader().read_object(card)
@@ -59,13 +59,12 @@ def begin(out: Path, job: Job, gpt: GPT) -> None:
     write_file(card, (json.dumps(about, indent=2) + "\n").encode())
 
 
-def _model(job: Job, gpt: GPT) -> dict[str, Any]:
-    """Which model it is, wherever it lies."""
-    from .. import checkpoint
+def _model(gpt: GPT) -> dict[str, Any]:
+    """Which model it is, wherever it lies: by the numbers that are computed with."""
     from ..weights import fingerprint
 
     return {
-        "weights": fingerprint(checkpoint.load(job.model or gpt.name).tensors),
+        "weights": fingerprint(gpt.model.tensors()),
         "tokenizer": gpt.tokenizer.fingerprint(),
         **gpt.hparams.to_dict(),
     }
