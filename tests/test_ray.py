@@ -105,7 +105,7 @@ def test_it_streams_token_by_token_what_is_served_here(url, model) -> None:
 
 def test_what_is_refused_is_refused_as_ever(url) -> None:
     assert httpx.get(f"{url}/nothing").json()["error"]["code"] == "unknown_url"
-    answer = httpx.post(f"{url}/v1/completions", json={"prompt": PROMPT, "tools": []})
+    answer = httpx.post(f"{url}/v1/completions", json={"prompt": PROMPT, "no_such_field": 1})
     assert answer.status_code == 400
     headers = {"host": "evil.example"}
     assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 403

@@ -82,7 +82,7 @@ def run(
     own = replace(job, machine={**job.machine, "threads": cpus})
     counts = (
         ray.data.from_items(files)
-        .flat_map(_Read(reading, done))
+        .flat_map(_Read(reading, done), num_cpus=0)  # actors may hold every CPU there is
         .map_batches(
             _Compute,
             fn_constructor_args=(own, out),
