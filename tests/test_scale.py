@@ -268,6 +268,16 @@ def test_a_replica_whose_engine_failed_is_not_well() -> None:
     served.service.stop(5)
 
 
+def test_options_as_a_command_line_has_them() -> None:
+    given = {"replicas": "2", "cpus": "1", "no_key": "true", "allow_host": "a.example,b.example"}
+    options = Options.model_validate(given)
+    assert (options.replicas, options.no_key) == (2, True)
+    assert options.allow_host == ("a.example", "b.example")
+    for wrong in ({"replicas": "0"}, {"modle": "chat"}, {"cache": "lots"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Options.model_validate(wrong)
+
+
 def test_without_ray_it_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install .pellucid\[serve,ray\]"):

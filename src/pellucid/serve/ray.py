@@ -9,9 +9,10 @@ Deadlines for slow clients are the proxy's, not `protocol`'s.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..errors import InputError
 from .access import LOOPBACK, Access, checked_origins
@@ -51,6 +52,12 @@ class Options(BaseModel):
     per_node: int | None = Field(default=None, ge=1)
     cpus: int = Field(default=1, ge=1)
     grace: float = Field(default=30, gt=0)
+
+    @field_validator("allow_host", "allow_origin", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """On a command line: several with commas."""
+        return tuple(value.split(",")) if isinstance(value, str) else value
 
 
 class Served:
@@ -105,11 +112,11 @@ class Replica:
             self.app.service.stop(5)
 
 
-def app(options: Options) -> Any:
-    """-> a Ray Serve application, for `serve.run`, `serve run` or a config file.
-
-    Raises InputError where Ray is not installed.
+def app(options: Options | Mapping[str, Any]) -> Any:
+    """-> a Ray Serve application, for `serve.run`. `serve run` and config files give the options
+    as a table. Raises InputError where Ray is not installed.
     """
+    options = Options.model_validate(options)
     try:
         from ray import serve
     except ModuleNotFoundError as error:
