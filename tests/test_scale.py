@@ -100,7 +100,7 @@ class Container:
 
 @pytest.fixture
 def started(container, tmp_path) -> Iterator[Container]:
-    needs("POSIX")
+    needs("POSIX", "/proc")
     program, *words = [*words_of_image(), *container["args"]]
     assert program == "pellucid"
     words[words.index("--model") + 1] = "chat"
@@ -156,7 +156,6 @@ def test_the_hook_sees_what_is_written(tmp_path) -> None:
 
 def listeners(process: int) -> int:
     """Sockets of a process that listen."""
-    needs("/proc")
     own = set()
     for path in Path(f"/proc/{process}/fd").iterdir():
         target = str(path.readlink())
