@@ -102,6 +102,7 @@ def test_many_at_once_equal_one_at_a_time(model, texts, tmp_path) -> None:
         (row,) = as_kept([worker.row(item)], schema=job.schema()).to_pylist()
         close(row, found[item.id])
     worker.close()
+    assert len({row["seed"] for row in found.values()}) == 10
     assert len({tuple(row["ids"]) for row in found.values()}) > 5
 
 
@@ -231,6 +232,31 @@ def test_nothing_is_generated_where_none_is_asked_for(model, texts, tmp_path) ->
         assert (row["text"], row["ids"], row["reason"]) == ("", [], "length")
         assert row["heads"]
         assert row["loss"] > 0
+
+
+def test_a_reply_also_ends_where_its_template_does(tmp_path) -> None:
+    """Though a text of this model ends elsewhere: <|end|> is likeliest after everything."""
+    gpt = talker(64)
+    end = gpt.tokenizer.special_tokens["<|end|>"]
+    tensors = {name: np.zeros_like(array) for name, array in gpt.model.tensors().items()}
+    tensors["ln_f.bias"] += 1
+    tensors["wte.weight"][end] = 1
+    path = checkpoint.save(
+        tmp_path / "model", gpt.hparams, tensors, gpt.tokenizer, template="roles",
+        roles=checkpoint.Roles(eos=(5,)),
+    )  # fmt: skip
+    file = tmp_path / "rows.jsonl"
+    turns = {"turns": [{"role": "user", "text": "the cat"}]}
+    rows = [json.dumps(turns), json.dumps({"text": "the cat"})]
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    run(
+        Job(model=str(path), settings=Settings.of(max_tokens=3, greedy=True)),
+        [file],
+        tmp_path / "o",
+    )
+    said, text = rows_of(tmp_path / "o").values()
+    assert (said["ids"], said["reason"]) == ([end], "stop token")
+    assert (text["ids"], text["reason"]) == ([end] * 3, "length")
 
 
 def test_one_token_after_nothing_has_no_loss(tmp_path) -> None:

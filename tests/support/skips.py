@@ -67,7 +67,7 @@ NEEDS = {
     "ray": _package(
         "ray",
         "replicas and batches on a cluster of two nodes",
-        "the tests run in the environment RAY of CONTRIBUTING.md: Ray has 300 MB and takes minutes",
+        "the tests run in the environment RAY of CONTRIBUTING.md: Ray has 240 MB and takes minutes",
         what="Ray, its parts Serve and Data",
     ),
     "gguf": _package("gguf", "GGUF files, written by their own library"),
