@@ -359,7 +359,7 @@ def test_no_size_is_a_mistake(size):
 
 # Examples
 
-NEEDS_FILES = {"data", "eval", "merge", "plot", "prefer", "train"}
+NEEDS_FILES = {"batch", "data", "eval", "merge", "plot", "prefer", "train"}
 SERVES = {"serve"}  # until it is stopped: tests/test_serve_process.py runs it
 
 
