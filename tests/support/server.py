@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from pellucid.gpt import GPT
 from pellucid.hparams import HParams
 from pellucid.serve.access import Access
 from pellucid.serve.app import new_app
+from pellucid.serve.archive import Archive
 from pellucid.serve.engine import Engine
 from pellucid.serve.events import EngineLimits
 from pellucid.serve.metrics import Metrics
@@ -108,10 +110,18 @@ def serving(
     engine_limits: EngineLimits | None = None,
     server_limits: ServerLimits | None = None,
     key: str | None = None,
+    store: Path | None = None,
 ) -> Iterator[Served]:
-    """key: what its `client` shows."""
+    """key: what its `client` shows. store: of conversations; None is none."""
     engine = Engine(gpt, engine_limits or EngineLimits(max_running=8, max_waiting=32))
-    service = Service(gpt, engine, choose_template(gpt, None), Metrics(engine), model=gpt.name)
+    service = Service(
+        gpt,
+        engine,
+        choose_template(gpt, None),
+        Metrics(engine),
+        model=gpt.name,
+        archive=Archive(store, off=store is None),
+    )
     service.start()
     app = new_app(service, access or Access(keys=(key,) if key else ()))
     server = HttpServer(app, service, server_limits or ServerLimits(grace=5))

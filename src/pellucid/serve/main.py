@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..files import Reader
 from .access import LOOPBACK, Access
 from .app import new_app
+from .archive import Archive
 from .engine import Engine
 from .events import EngineLimits, Stopped
 from .metrics import Metrics
@@ -48,6 +49,8 @@ class Options:
     max_waiting: int
     cache: int | None
     grace: float
+    store: str | None
+    no_store: bool
 
 
 def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object]) -> None:
@@ -74,7 +77,9 @@ def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object])
             ),
         )
         template = choose_template(gpt, options.template)
-        service = Service(gpt, engine, template, Metrics(engine), model=name)
+        store = None if options.store is None else Path(options.store)
+        archive = Archive(store, off=options.no_store)
+        service = Service(gpt, engine, template, Metrics(engine), model=name, archive=archive)
         hosts = {options.host.lower(), *map(str.lower, options.allow_host)}
         access = Access(
             keys=keys,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from collections.abc import Sequence as Several
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import InputError
 from ..sampling import recommended
 from ..sequence import Settings
+from ..tokenizer import whole_characters
 from .errors import ApiError
 from .events import Ask
 from .inspection import Inspection
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from ..gpt import GPT
+    from ..sequence import Sequence
     from ..template import Template
+    from .archive import Archive
     from .engine import Engine
     from .metrics import Metrics
     from .schema.fields import Sampled
@@ -42,15 +46,25 @@ _SAMPLING = (
 
 
 class Service:
-    """model: the name by which clients know it. template: how its conversations are written."""
+    """model: the name by which clients know it. template: how its conversations are written.
+    archive: where they are kept."""
 
     def __init__(
-        self, gpt: GPT, engine: Engine, template: Template, metrics: Metrics, *, model: str
+        self,
+        gpt: GPT,
+        engine: Engine,
+        template: Template,
+        metrics: Metrics,
+        *,
+        model: str,
+        archive: Archive,
     ) -> None:
         self.gpt = gpt
         self.engine = engine
         self.inspection = Inspection(gpt, engine.turns, new_id)
         self.model = model
+        self.archive = archive
+        self.kept_as = whole_characters(gpt.name or "")  # the model's name in the store
         self.prompts = Prompts(gpt, template)
         self.metrics = metrics
         self.began = int(time.time())
@@ -68,6 +82,10 @@ class Service:
         """Cancel everything; whether all threads ended in so many seconds."""
         both = [self.engine.stop(timeout), self.inspection.stop(timeout)]
         return all(both)
+
+    def close(self) -> None:
+        """After `stop`, once the last connection is closed: what is to be kept is on disk."""
+        self.archive.close()
 
     @staticmethod
     def owner(request: Request) -> str:
@@ -126,7 +144,7 @@ class Service:
     def run(
         self,
         request: Request,
-        prompts: Sequence[Sequence[int]],
+        prompts: Several[Several[int]],
         settings: Settings,
         *,
         n: int = 1,
@@ -150,6 +168,15 @@ class Service:
             for prompt in prompts
             for choice in range(n)
         ]
+        return self._run(asks, watch)
+
+    def go_on(self, request: Request, sequence: Sequence, watch: Watch | None = None) -> Run:
+        """One text, some of which may be there already."""
+        client = request.client.host if request.client else ""
+        ask = Ask(prompt=sequence.prompt, settings=sequence.settings, client=client, begun=sequence)
+        return self._run([ask], watch)
+
+    def _run(self, asks: Several[Ask], watch: Watch | None) -> Run:
         engine: Runner = self.engine if watch is None else self.inspection.watched(watch)
         return Run(engine, asks, on_first=self.metrics.first_token, watch=watch)
 

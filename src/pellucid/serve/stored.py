@@ -1,0 +1,134 @@
+"""What is kept of a conversation, in the forms in which it is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..conversations import Store, Tree, line, markdown
+from .answers import to_json
+
+if TYPE_CHECKING:
+    from ..conversations import Head, Token
+    from ..conversations import Message as Kept
+    from .schema.conversations import (
+        Conversation,
+        ConversationList,
+        ConversationTree,
+        Found,
+        GeneratedReply,
+        Message,
+        TokenOfReply,
+    )
+
+__all__ = ["conversation", "exported", "found", "listed", "message", "token", "tree"]
+
+PAGE_TOKENS = 2048  # on a page of messages with their tokens
+
+
+def conversation(head: Head, tokenizer: str) -> Conversation:
+    """tokenizer: of the model served here."""
+    return {
+        "id": head.id,
+        "object": "conversation",
+        "title": head.title,
+        "created": head.created.isoformat(),
+        "changed": head.changed.isoformat(),
+        "model": head.model,
+        "tokenizer": head.tokenizer,
+        "template": head.template,
+        "settings": dict(head.settings),
+        "system": head.system,
+        "leaf": head.leaf,
+        "n_messages": head.n_messages,
+        "goes_on": head.tokenizer == tokenizer,
+    }
+
+
+def token(kept: Token) -> TokenOfReply:
+    return {
+        "id": kept.id,
+        "text": kept.text,
+        "bytes": list(kept.bytes),
+        "logprob": kept.logprob,
+        "alternatives": [
+            {"id": each.token, "text": each.text, "logprob": each.logprob}
+            for each in kept.alternatives
+        ],
+    }
+
+
+def message(kept: Kept, *, tokens: bool) -> Message:
+    """tokens: with them, and with what it was generated from."""
+    shown: Message = {
+        "id": kept.id,
+        "object": "conversation.message",
+        "conversation": kept.conversation,
+        "parent": kept.parent,
+        "role": kept.role,
+        "text": kept.text,
+        "created": kept.created.isoformat(),
+        "source": kept.source,
+        "step": kept.step,
+        "generated": None,
+    }
+    if (generated := kept.generated) is not None:
+        own: GeneratedReply = {
+            "model": generated.model,
+            "seed": generated.seed,
+            "reason": generated.reason,
+        }
+        if tokens:
+            own["settings"] = dict(generated.settings)
+            own["prompt"] = list(generated.prompt)
+            own["tokens"] = [token(each) for each in generated.tokens]
+        shown["generated"] = own
+    return shown
+
+
+def listed(store: Store, tokenizer: str, limit: int, before: str | None) -> ConversationList:
+    heads = store.list(limit, before)
+    more = len(heads) == limit
+    data: list[Found] = [{**conversation(head, tokenizer)} for head in heads]
+    return {"object": "list", "data": data, "next": heads[-1].id if more else None}
+
+
+def found(store: Store, tokenizer: str, words: str, limit: int) -> ConversationList:
+    """Conversations with the messages that hold every word, the newest message's first."""
+    data: dict[str, Found] = {}
+    for hit in store.search(words, limit):
+        shown = message(hit.message, tokens=False)
+        if hit.head.id in data:
+            data[hit.head.id]["found"].append(shown)
+        else:
+            own: Found = {**conversation(hit.head, tokenizer), "found": [shown]}  # type: ignore[typeddict-item]
+            data[hit.head.id] = own
+    return {"object": "list", "data": list(data.values()), "next": None}
+
+
+def tree(
+    store: Store, head: Head, tokenizer: str, after: str | None, limit: int, *, tokens: bool
+) -> ConversationTree:
+    """A page of it: at most so many messages, and with tokens no more of those than have room."""
+    some = store.messages(head.id, after, limit + 1)
+    page: list[Message] = []
+    room = PAGE_TOKENS
+    for each in some[:limit]:
+        whole = store.message(each.id) if tokens and each.generated is not None else each
+        n = len(whole.generated.tokens) if whole.generated else 0
+        if page and n > room:
+            break
+        room -= n
+        page.append(message(whole, tokens=tokens))
+    more = len(page) < len(some)
+    own = conversation(head, tokenizer)
+    return {**own, "messages": page, "next": page[-1]["id"] if more else None}
+
+
+def exported(whole: Tree, form: str) -> bytes:
+    """form: jsonl, or markdown. Each message by itself: others' tokens come in between."""
+    if form == "markdown":
+        return markdown(whole).encode()
+    table = line(whole)
+    parts = table.pop("tree")
+    begin = to_json(table)[:-1]
+    return begin + b',"tree":[' + b",".join(map(to_json, parts)) + b"]}\n"
