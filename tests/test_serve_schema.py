@@ -31,7 +31,7 @@ def test_it_does_what_its_document_says(examples, tmp_path) -> None:
     refused. Nothing runs afterwards, and the engine is what it was."""
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, "utf-8")
     limits = EngineLimits(max_running=16, max_waiting=1024)  # of 128 prompts, eight times each
-    with serving(talker(8192), engine_limits=limits) as server:
+    with serving(talker(1 << 14), engine_limits=limits, store=tmp_path / "a.db") as server:
         done = captured(
             [
                 sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json",

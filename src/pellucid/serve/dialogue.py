@@ -1,5 +1,5 @@
-"""What a conversation goes on from: whoever says something, edits it, asks for another reply or takes
-another token, gets the ids that the terminal's chat would go on from, and a place in the tree."""
+"""What a conversation goes on from: whoever says something, edits it, takes a reply again or
+another token gets the ids that the terminal's chat would go on from, and a place in the tree."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Service:
         self.model = model
         self.archive = archive
         self.kept_as = whole_characters(gpt.name or "")  # the model's name in the store
-        self.prompts = Prompts(gpt, template)
+        self.prompts = Prompts(gpt, template, archive)
         self.metrics = metrics
         self.began = int(time.time())
 

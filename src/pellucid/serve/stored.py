@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..conversations import Store, Tree, line, markdown
 from .answers import to_json
@@ -85,23 +85,27 @@ def message(kept: Kept, *, tokens: bool) -> Message:
     return shown
 
 
-def listed(store: Store, tokenizer: str, limit: int, before: str | None) -> ConversationList:
-    heads = store.list(limit, before)
+def listed(store: Store, tokenizer: str, limit: int, before: Head | None) -> ConversationList:
+    heads = store.list(limit, None if before is None else before.id)
     more = len(heads) == limit
-    data: list[Found] = [{**conversation(head, tokenizer)} for head in heads]
+    data = [cast("Found", conversation(head, tokenizer)) for head in heads]
     return {"object": "list", "data": data, "next": heads[-1].id if more else None}
 
 
-def found(store: Store, tokenizer: str, words: str, limit: int) -> ConversationList:
+def found(
+    store: Store, tokenizer: str, words: str, limit: int, before: Head | None
+) -> ConversationList:
     """Conversations with the messages that hold every word, the newest message's first."""
     data: dict[str, Found] = {}
     for hit in store.search(words, limit):
+        if before is not None and (hit.head.changed, hit.head.id) >= (before.changed, before.id):
+            continue
         shown = message(hit.message, tokens=False)
         if hit.head.id in data:
             data[hit.head.id]["found"].append(shown)
         else:
-            own: Found = {**conversation(hit.head, tokenizer), "found": [shown]}  # type: ignore[typeddict-item]
-            data[hit.head.id] = own
+            data[hit.head.id] = cast("Found", conversation(hit.head, tokenizer))
+            data[hit.head.id]["found"] = [shown]
     return {"object": "list", "data": list(data.values()), "next": None}
 
 

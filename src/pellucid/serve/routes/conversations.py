@@ -52,15 +52,14 @@ def router(service: Service) -> APIRouter:
         before: Annotated[str | None, Query(max_length=100)] = None,
         search: Annotated[str | None, Query(min_length=1, max_length=1000)] = None,
     ) -> ConversationList:
-        """Those changed last come first, page by page; or, with search, those of which a message
-        holds every word, each with up to so many such messages in all."""
-        if search is not None and before is not None:
-            raise InputError("a search has one page: before goes with the list alone")
-        if search is not None:
-            return await archive.ask(lambda store: found(store, tokenizer, search, limit))
+        """Those changed last come first. before: only those changed before this one: the next page.
+        search: only those of which one of the newest `limit` messages with every word is a part."""
 
         def page(store: Store) -> ConversationList:
-            return listed(store, tokenizer, limit, before and head_of(store, before).id)
+            last = None if before is None else head_of(store, before)
+            if search is not None:
+                return found(store, tokenizer, search, limit, last)
+            return listed(store, tokenizer, limit, last)
 
         return await archive.ask(page)
 
@@ -107,7 +106,7 @@ def router(service: Service) -> APIRouter:
 
         def page(store: Store) -> bytes:
             head = head_of(store, id)
-            last = after and message_of(store, id, after).id
+            last = None if after is None else message_of(store, id, after).id
             return to_json(tree(store, head, tokenizer, last, limit, tokens=tokens))
 
         return _json(await archive.ask(page))

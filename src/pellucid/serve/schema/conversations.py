@@ -35,11 +35,11 @@ __all__ = [
 ]
 
 _Title = Annotated[str, StringConstraints(max_length=200)]
-_System = Annotated[str, StringConstraints(max_length=1 << 14)]
+_System = Annotated[str, StringConstraints(max_length=2000)]
 _Id = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-_Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+_Seed = Annotated[int, Field(ge=0, le=2**53 - 1)]  # as JavaScript reads numbers
 
 
 class ConversationSettings(Body):
