@@ -80,7 +80,7 @@ def edited(store: Store, conversation: str, message: str, text: str) -> Place:
     """Say something in place of a message that a person said."""
     head, old = head_of(store, conversation), message_of(store, conversation, message)
     if old.role != "user":
-        raise InputError("a reply cannot be edited: take it again, or another token of it")
+        raise _not_so("a reply cannot be edited: take it again, or another token of it")
     path = () if old.parent is None else store.path_to(old.parent)
     new = replace(_new(head, text, old.parent), source=old.id)
     return Place(head=head, path=path, message=new, is_new=True)
@@ -100,7 +100,7 @@ def branched(store: Store, conversation: str, message: str, step: int, token: in
     """Another way from a step of this reply."""
     place = retried(store, conversation, message)
     if place.source is None or place.source.id != message or place.source.generated is None:
-        raise InputError(f"the message {message!r} is no reply that was generated: it has no steps")
+        raise _not_so(f"the message {message!r} is no reply that was generated: it has no steps")
     return replace(place, step=step, token=token)
 
 
@@ -261,11 +261,13 @@ def _left(gpt: GPT, place: Place, settings: Settings, seed: int | None) -> Seque
             )
         )
     whole.reason = None if old.reason is None else "length"
+    if place.step > len(whole.steps) - (whole.reason is not None):
+        raise Missing(f"the reply has {len(whole.steps)} tokens: there is no step {place.step}")
     if seed is None and place.token is None:
         seed = old.seed + place.n_replies
     left = whole.branch(place.step, place.token, seed=seed)
     if len(left.tokens) >= left.window:
-        raise InputError("the window is full there: branch at an earlier step")
+        raise _not_so("the window is full there: branch at an earlier step")
     return left
 
 
@@ -274,21 +276,21 @@ def replied(gpt: GPT, head: Head, message: Message, step: int) -> tuple[list[int
     step, ApiError where the ids are another tokenizer's."""
     check_tokenizer(gpt, head)
     if message.generated is None:
-        raise InputError(
-            f"the message {message.id!r} is no reply that was generated: it has no ids"
-        )
+        raise _not_so(f"the message {message.id!r} is no reply that was generated: it has no ids")
     _check_prompt(message.generated)
     ids = [token.id for token in message.generated.tokens]
     if not 0 <= step <= len(ids):
-        raise InputError(
-            f"the reply has {len(ids)} tokens: there is no token {step} (0 is the first)"
-        )
+        raise Missing(f"the reply has {len(ids)} tokens, from 0 on: there is no token {step}")
     return list(message.generated.prompt), ids
 
 
 def _check_prompt(generated: Generated) -> None:
     if not generated.prompt:
-        raise InputError("what this reply was generated from is not known: take it again first")
+        raise _not_so("what this reply was generated from is not known: take it again first")
+
+
+def _not_so(message: str) -> ApiError:
+    return ApiError(409, message, code="not_possible")
 
 
 def settings_of(gpt: GPT, head: Head, changes: dict[str, Any]) -> dict[str, Any]:
