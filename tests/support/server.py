@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +32,19 @@ from pellucid.serve.server import HttpServer, ServerLimits, bind
 from pellucid.serve.service import Service
 from pellucid.tokenizer import Tokenizer
 from support.models import lively, model
+from support.program import PROGRAM
 
-__all__ = ["WORDS", "Served", "asked_by_curl", "babbler", "eventually", "serving", "talker"]
+__all__ = [
+    "WORDS",
+    "Program",
+    "Served",
+    "asked_by_curl",
+    "babbler",
+    "eventually",
+    "serving",
+    "started",
+    "talker",
+]
 
 WORDS = "the cat sat on a mat and the king went home to dinner"
 
@@ -137,3 +152,53 @@ def serving(
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive()
+
+
+@dataclass(kw_only=True)
+class Program:
+    child: subprocess.Popen[str]
+    url: str = ""
+    curl: str = ""
+    errors: list[str] = field(default_factory=list)
+
+    def end(self, sent: signal.Signals = signal.SIGTERM) -> int:
+        self.child.send_signal(sent)
+        return self.child.wait(30)
+
+
+@contextmanager
+def started(*arguments: object, code: str | None = None, **environment: str) -> Iterator[Program]:
+    """Up to where it has said where it is. code: what starts it."""
+    begin = PROGRAM if code is None else (sys.executable, "-c", code)
+    command = [*begin, "serve", "--port", "0", *map(str, arguments)]
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "error", **environment},
+    )
+    program = Program(child=child)
+
+    def read() -> None:
+        assert child.stderr is not None
+        program.errors.extend(child.stderr)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert child.stdout is not None
+    try:
+        for line in child.stdout:
+            if line.startswith("curl "):
+                program.curl = line
+                program.url = line.split()[1].partition("/v1/")[0]
+            if line.startswith("Point "):
+                break
+        yield program
+    finally:
+        child.kill()
+        child.wait(30)
+        thread.join(30)
+        child.stdout.close()
+        assert child.stderr is not None
+        child.stderr.close()

@@ -52,7 +52,7 @@ class Prompt:
         else:
             if not transcript.turns:
                 raise InputError(f"nothing was said in {self.text}")
-            if (reply := transcript.turns[-1].reply) is not None:
+            if (reply := transcript.turns[-1].reply) is not None and reply.prompt:
                 return list(reply.prompt), list(reply.ids)
             conversation = Conversation.of(gpt, transcript, **settings)
             message = conversation.undo()
