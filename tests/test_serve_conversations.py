@@ -100,12 +100,7 @@ def test_it_says_what_the_terminals_chat_says(served, store) -> None:
     path = begun(served, system="the king", title="")
     chat = Conversation(GPT, system="the king", greedy=False, **GREEDY)
     notices = []
-    for text in (
-        "the cat",
-        "sat on a mat " * 4,
-        "and the king went home to dinner " * 20,
-        "the cat",
-    ):
+    for text in ("the cat", *(f"{n} the king went home to dinner" * 8 for n in range(4))):
         reply = say(served, path, text)
         own = chat.say(text)
         assert ids(reply) == [step.token for step in own.steps]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import signal
 import socket
@@ -41,6 +42,7 @@ __all__ = [
     "asked_by_curl",
     "babbler",
     "eventually",
+    "in_turn_by_curl",
     "serving",
     "started",
     "talker",
@@ -73,8 +75,29 @@ def asked_by_curl(line: str) -> httpx.Response:
     words = shlex.split(line)
     assert words[0] == "curl"
     headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
-    body = words[words.index("-d") + 1]
-    return httpx.post(words[1], content=body, headers=headers, timeout=60)
+    body = words[words.index("-d") + 1] if "-d" in words else None
+    method = words[words.index("-X") + 1] if "-X" in words else "GET" if body is None else "POST"
+    (url,) = [word for word in words if word.startswith("http")]
+    return httpx.request(method, url, content=body, headers=headers, timeout=60)
+
+
+def in_turn_by_curl(lines: list[str]) -> list[httpx.Response]:
+    """Lines about one conversation: ID, MESSAGE and REPLY stand for what came back before."""
+    known: dict[str, str] = {}
+    answers = []
+    for line in lines:
+        for name, value in known.items():
+            line = re.sub(rf"\b{name}\b", value, line)
+        answers.append(asked_by_curl(line))
+        if answers[-1].headers["content-type"] != "application/json":
+            continue
+        found = answers[-1].json()
+        if found.get("object") == "conversation":
+            known["ID"] = found["id"]
+        if found.get("object") == "chat.completion" and "conversation" in found:
+            known["MESSAGE"] = found["conversation"]["message"]
+            known["REPLY"] = found["conversation"]["reply"]
+    return answers
 
 
 def eventually(condition: Callable[[], object], seconds: float = 20) -> None:
