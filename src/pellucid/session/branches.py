@@ -30,7 +30,9 @@ def switch(exchange: Exchange, argument: str) -> None:
     leaves = exchange.kept_tree().leaves()
     n = len(leaves)
     if not argument.isdecimal() or not 1 <= int(argument) <= n:
-        raise InputError(f"there {'is 1 branch' if n == 1 else f'are {n} branches'}: /branches")
+        raise InputError(
+            f"there {'is 1 branch' if n == 1 else f'are {n} branches'}: /branches lists them"
+        )
     exchange.go_to(leaves[int(argument) - 1].id)
     said = exchange.conversation.messages
     for role, text in said[-2:]:
