@@ -343,6 +343,23 @@ def test_who_leaves_stops_the_reply_and_it_is_kept_as_far_as_it_came(endless) ->
     assert ids(longer)[n:] == [step.token for step in own.steps]
 
 
+def test_who_leaves_a_whole_answer_stops_it_too(endless) -> None:
+    path = begun(endless, settings=LONG)
+    with endless.connect() as bare:
+        body = json.dumps({"text": "the cat"})
+        head = f"POST {path}/messages HTTP/1.1\r\nHost: localhost\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        before = endless.service.engine.stats().generated_tokens
+        bare.sendall((head + body).encode())
+        eventually(lambda: endless.service.engine.stats().generated_tokens > before + 3)
+        eventually(lambda: len(tree(endless, path)["messages"]) == 1)
+    eventually(lambda: len(tree(endless, path)["messages"]) == 2)
+    eventually(lambda: endless.idle)
+    reply = tree(endless, path, tokens=True)["messages"][1]["generated"]
+    assert reply["reason"] is None
+    assert 0 < len(reply["tokens"]) < LONG["max_tokens"]
+
+
 def test_a_killed_server_loses_no_finished_message(tmp_path) -> None:
     """kill -9 in the middle of a reply."""
     needs("POSIX")

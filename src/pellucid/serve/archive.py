@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,11 +23,17 @@ from .events import Busy
 __all__ = ["Archive"]
 
 T = TypeVar("T")
-Write = Callable[[Store], object]
-
 WAIT = 2.0  # seconds that another program may hold the store
 MOST_ASKED = 64  # uses of the store that wait for one another
 MOST_WAITING = 64  # replies that could not be written yet
+
+
+@dataclass(slots=True, eq=False)
+class _Write:
+    """problem: why it is not in the store, or None."""
+
+    write: Callable[[Store], object]
+    problem: str | None = None
 
 
 class Archive:
@@ -36,7 +44,7 @@ class Archive:
         self._off = off
         self._store: Store | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
-        self._waiting: deque[Write] = deque()
+        self._waiting: deque[_Write] = deque()
         self._n_asked = 0
 
     @property
@@ -63,7 +71,8 @@ class Archive:
 
         def do() -> T:
             store = self._opened()
-            self._catch_up(store)
+            with suppress(StoreError, OSError):
+                self._catch_up(store)
             return work(store)
 
         self._n_asked += 1
@@ -72,32 +81,36 @@ class Archive:
         finally:
             self._n_asked -= 1
 
-    def keep(self, write: Write) -> Future[str | None]:
+    def keep(self, write: Callable[[Store], object]) -> Future[str | None]:
         """Whoever asks for it may leave: it is written all the same, and where it cannot be it
         waits -> why it could not, or None."""
+        done: Future[str | None] = Future()
+        if len(self._waiting) >= MOST_WAITING:
+            done.set_result(f"{MOST_WAITING} replies wait for the store already")
+            return done
+        mine = _Write(write)
+        self._waiting.append(mine)
 
         def do() -> str | None:
-            self._waiting.append(write)
-            while len(self._waiting) > MOST_WAITING:
-                self._waiting.popleft()
             try:
-                return self._catch_up(self._opened())
+                self._catch_up(self._opened())
             except (StoreError, OSError) as error:
-                return str(error)
+                mine.problem = str(error)
+            return mine.problem
 
         try:
             return self._thread.submit(do)
         except RuntimeError:  # it is closed: the server ends, and this is the last there is
-            done: Future[str | None] = Future()
             done.set_result(do())
             self._close_store()
             return done
 
     def close(self) -> None:
-        """Once everything that was asked for is done."""
-        self._thread.shutdown(wait=True)
+        """What waits is tried a last time; what was only asked is given up."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
         if self._waiting:
-            self.keep(lambda store: None)
+            with suppress(StoreError, OSError):
+                self._catch_up(self._opened())
         self._close_store()
 
     def _opened(self) -> Store:
@@ -110,15 +123,12 @@ class Archive:
             self._store.close()
             self._store = None
 
-    def _catch_up(self, store: Store) -> str | None:
-        """Write what waits, in its order -> why some of it is not in the store, or None."""
-        problem = None
+    def _catch_up(self, store: Store) -> None:
+        """Write what waits, in its order. Raises StoreError and OSError where that cannot be."""
         while self._waiting:
+            first = self._waiting[0]
             try:
-                self._waiting[0](store)
+                first.write(store)
             except InputError as error:  # another program has deleted the conversation
-                problem = str(error)
-            except (StoreError, OSError) as error:
-                return str(error)
+                first.problem = str(error)
             self._waiting.popleft()
-        return problem

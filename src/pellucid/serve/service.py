@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..sampling import recommended
 from ..sequence import Settings
 from ..tokenizer import whole_characters
+from .archive import Archive
 from .errors import ApiError
 from .events import Ask
 from .inspection import Inspection
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ..gpt import GPT
     from ..sequence import Sequence
     from ..template import Template
-    from .archive import Archive
     from .engine import Engine
     from .metrics import Metrics
     from .schema.fields import Sampled
@@ -47,7 +47,7 @@ _SAMPLING = (
 
 class Service:
     """model: the name by which clients know it. template: how its conversations are written.
-    archive: where they are kept."""
+    archive: where they are kept; None keeps none."""
 
     def __init__(
         self,
@@ -57,15 +57,15 @@ class Service:
         metrics: Metrics,
         *,
         model: str,
-        archive: Archive,
+        archive: Archive | None = None,
     ) -> None:
         self.gpt = gpt
         self.engine = engine
         self.inspection = Inspection(gpt, engine.turns, new_id)
         self.model = model
-        self.archive = archive
+        self.archive = Archive(off=True) if archive is None else archive
         self.kept_as = whole_characters(gpt.name or "")  # the model's name in the store
-        self.prompts = Prompts(gpt, template, archive)
+        self.prompts = Prompts(gpt, template, self.archive)
         self.metrics = metrics
         self.began = int(time.time())
 

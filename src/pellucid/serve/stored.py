@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from ..conversations import Store, Tree, line, markdown
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["conversation", "exported", "found", "listed", "message", "token", "tree"]
 
 PAGE_TOKENS = 2048  # on a page of messages with their tokens
+PAGE_CHARACTERS = 1 << 20  # on a page of messages
 
 
 def conversation(head: Head, tokenizer: str) -> Conversation:
@@ -97,9 +99,13 @@ def found(
 ) -> ConversationList:
     """Conversations with the messages that hold every word, the newest message's first."""
     data: dict[str, Found] = {}
+    room = PAGE_CHARACTERS
     for hit in store.search(words, limit):
         if before is not None and (hit.head.changed, hit.head.id) >= (before.changed, before.id):
             continue
+        room -= len(hit.message.text)
+        if data and room < 0:
+            break
         shown = message(hit.message, tokens=False)
         if hit.head.id in data:
             data[hit.head.id]["found"].append(shown)
@@ -112,20 +118,26 @@ def found(
 def tree(
     store: Store, head: Head, tokenizer: str, after: str | None, limit: int, *, tokens: bool
 ) -> ConversationTree:
-    """A page of it: at most so many messages, and with tokens no more of those than have room."""
-    some = store.messages(head.id, after, limit + 1)
+    """A page of it: at most so many messages, and no more than have room."""
     page: list[Message] = []
-    room = PAGE_TOKENS
-    for each in some[:limit]:
+    room, characters = PAGE_TOKENS, PAGE_CHARACTERS
+    for each in _from(store, head.id, after):
         whole = store.message(each.id) if tokens and each.generated is not None else each
-        n = len(whole.generated.tokens) if whole.generated else 0
-        if page and n > room:
+        room -= len(whole.generated.tokens) if whole.generated else 0
+        characters -= len(whole.text)
+        if len(page) == limit or (page and min(room, characters) < 0):
             break
-        room -= n
         page.append(message(whole, tokens=tokens))
-    more = len(page) < len(some)
-    own = conversation(head, tokenizer)
-    return {**own, "messages": page, "next": page[-1]["id"] if more else None}
+    else:
+        return {**conversation(head, tokenizer), "messages": page, "next": None}
+    return {**conversation(head, tokenizer), "messages": page, "next": page[-1]["id"]}
+
+
+def _from(store: Store, conversation: str, after: str | None) -> Iterator[Kept]:
+    """A conversation's messages, a few at a time."""
+    while some := store.messages(conversation, after, 32):
+        yield from some
+        after = some[-1].id
 
 
 def exported(whole: Tree, form: str) -> bytes:
