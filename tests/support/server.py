@@ -42,6 +42,7 @@ __all__ = [
     "asked_by_curl",
     "babbler",
     "eventually",
+    "free_port",
     "in_turn_by_curl",
     "serving",
     "started",
@@ -98,6 +99,12 @@ def in_turn_by_curl(lines: list[str]) -> list[httpx.Response]:
             known["MESSAGE"] = found["conversation"]["message"]
             known["REPLY"] = found["conversation"]["reply"]
     return answers
+
+
+def free_port() -> int:
+    """One that nobody listened on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def eventually(condition: Callable[[], object], seconds: float = 20) -> None:

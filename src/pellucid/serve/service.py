@@ -7,16 +7,20 @@ import time
 import uuid
 from collections.abc import Iterable
 from collections.abc import Sequence as Several
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..chat import choose_template
 from ..errors import InputError
 from ..sampling import recommended
 from ..sequence import Settings
 from ..tokenizer import whole_characters
 from .archive import Archive
+from .engine import Engine
 from .errors import ApiError
-from .events import Ask
+from .events import Ask, EngineLimits
 from .inspection import Inspection
+from .metrics import Metrics
 from .prompts import Prompts
 from .runs import Piece, Run, Runner
 from .schema.completions import FinishReason, Usage
@@ -27,8 +31,6 @@ if TYPE_CHECKING:
     from ..gpt import GPT
     from ..sequence import Sequence
     from ..template import Template
-    from .engine import Engine
-    from .metrics import Metrics
     from .schema.fields import Sampled
     from .watched import Watch
 
@@ -68,6 +70,25 @@ class Service:
         self.prompts = Prompts(gpt, template, self.archive)
         self.metrics = metrics
         self.began = int(time.time())
+
+    @classmethod
+    def of(
+        cls,
+        gpt: GPT,
+        limits: EngineLimits,
+        *,
+        name: str | None = None,
+        template: str | None = None,
+        archive: Archive | None = None,
+    ) -> Service:
+        """With an engine of its own. name, template: other ones than the model's own.
+
+        Raises InputError for a template that the model cannot write, or limits too small for it.
+        """
+        engine = Engine(gpt, limits)
+        model = name or Path(gpt.name).name or "model"
+        written = choose_template(gpt, template)
+        return cls(gpt, engine, written, Metrics(engine), model=model, archive=archive)
 
     def start(self) -> None:
         self.engine.start()
