@@ -27,6 +27,7 @@ from support.models import lively_gpt
 from support.program import ended, invoke, python, run, terminal
 from support.screen import screen, text_of
 from support.skips import only_with
+from support.talking import session
 
 READY = r"\x1b\[0m>"  # the prompt, as prompt_toolkit draws it
 
@@ -146,6 +147,46 @@ def test_edited_taken_again_and_branched_are_siblings(gpt, tmp_path):
     newest, old = trees(tmp_path / "a.db")
     assert (newest.head.title, len(old.messages)) == ("sat", 6)
     assert said(newest)[0] == ("user", "sat")
+
+
+def test_the_chat_goes_to_another_branch_and_on_from_there(gpt, tmp_path):
+    """What the model then sees, and what is kept, is as if nothing else had been said."""
+    chat, printed = kept(gpt, tmp_path / "a.db", temperature=2.0)
+    chat.handle("the")
+    chat.handle("cat")
+    first = chat.conversation.messages
+    chat.handle("/edit sat")
+    chat.handle("/undo")  # what it leaves is on the way to another
+    chat.handle("/retry")
+    printed()
+    chat.handle("/branches")
+    lines = printed().splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [["1", "cat"], ["2", "sat"], ["*", "3"]]
+    chat.handle("/switch 1")
+    assert f"> {first[-2].text}" in printed()
+    assert chat.conversation.messages == first
+    own = Conversation(gpt, max_tokens=4, seed=1, temperature=2.0)
+    own.resume(chat.conversation.transcript().turns)
+    chat.handle("on a mat")
+    assert chat.conversation.last.prompt == own.say("on a mat").prompt
+    (tree,) = trees(tmp_path / "a.db")
+    assert said(tree)[:-2] == [(m.role, m.text) for m in first]
+    assert len(tree.messages) == 4 + 2 + 1 + 2
+    assert len(tree.leaves()) == 3
+    chat.handle("/branches")
+    assert "* 3   on a mat" in printed()
+    chat.handle("/retry")  # in place of the reply that stands there
+    (tree,) = trees(tmp_path / "a.db")
+    assert tree.messages[-1].source == tree.messages[-2].id
+    for wrong in ("/switch", "/switch 5", "/switch x"):
+        with pytest.raises(InputError, match="there are 4 branches"):
+            chat.handle(wrong)
+    chat.conversation.clear()
+    with pytest.raises(InputError, match="nothing is kept here"):
+        session(gpt)[0].handle("/branches")
+    other, _ = kept(gpt, tmp_path / "b.db")
+    with pytest.raises(InputError, match="nothing was said yet"):
+        other.handle("/branches")
 
 
 def test_branch_takes_a_token_as_it_is_shown(gpt, tmp_path):
@@ -444,6 +485,30 @@ def test_list_show_and_search(full):
     assert full[:8] in found
     for text in (printed, newest, found, rest):
         assert harmless(text) == text
+
+
+def test_chat_takes_the_id_of_a_conversation(chat, home):
+    """The very ids of its last reply, where it has some, else those of its last message; an id that
+    none has, or that is too short, is what a user says."""
+    with Store.open() as store:
+        conversation = Conversation(chat, seed=1, max_tokens=3)
+        keeper = Keeper(conversation, Store.open)
+        reply = conversation.say("Hello")
+        assert reply.text
+        keeper.close()
+        id = keeper.id
+        done = invoke("tokens", "--chat", id[:5], "--json")
+        assert f"About the conversation {id[:8]}, “Hello”" in done.stderr
+        assert [each["id"] for each in json.loads(done.stdout)["tokens"]] == list(reply.prompt)
+        why = json.loads(run("why", "--chat", id, "--token", "2", "--no-labels", "--json"))
+        assert why["target_id"] == reply.steps[1].token
+        store.add_message(id, "And you?", parent=store.head(id).leaf)
+        tokens = json.loads(run("tokens", "--chat", id, "--json"))["tokens"]
+        assert [each["id"] for each in tokens] == conversation.prompt_ids("And you?")
+    for text in (id[:3], "dead"):
+        typed = json.loads(run("tokens", "--chat", text, "--json"))
+        expected = Conversation(chat).prompt_ids(text)
+        assert [each["id"] for each in typed["tokens"]] == expected
 
 
 def test_out_and_in_again(full, tmp_path):

@@ -20,7 +20,7 @@ needs("fastapi")
 
 from support.docs_commands import blocks  # noqa: E402
 from support.program import captured  # noqa: E402
-from support.server import Served, asked_by_curl, serving  # noqa: E402
+from support.server import Served, in_turn_by_curl, serving  # noqa: E402
 
 PAGE = "docs/serve.md"
 URL = "http://127.0.0.1:8000"
@@ -39,14 +39,14 @@ metric_list:
 
 
 @pytest.fixture(scope="module")
-def served(chat) -> Iterator[Served]:
-    with serving(chat) as server:
+def served(chat, tmp_path_factory) -> Iterator[Served]:
+    with serving(chat, store=tmp_path_factory.mktemp("kept") / "a.db") as server:
         yield server
 
 
-def lines(program: str, url: str) -> list[str]:
-    """The page's commands of one program, to this server."""
-    text = "".join(block for language, block in blocks(PAGE) if language == "bash")
+def lines(program: str, url: str, page: str = PAGE) -> list[str]:
+    """A page's commands of one program, to this server."""
+    text = "".join(block for language, block in blocks(page) if language == "bash")
     found = [line for line in text.splitlines() if line.startswith(f"{program} ")]
     assert found
     return [line.replace(URL, url) for line in found]
@@ -65,13 +65,35 @@ def test_the_page_holds_no_other_client() -> None:
 
 
 def test_curl(served) -> None:
-    answers = [asked_by_curl(line) for line in lines("curl", served.url)]
-    assert [answer.status_code for answer in answers] == [200] * 4
-    chat, stream, scored, tokens = answers
+    answers = in_turn_by_curl(lines("curl", served.url))
+    assert [answer.status_code for answer in answers] == [200] * 4 + [201, 200, 200]
+    chat, stream, scored, tokens, begun, said, listed = answers
+    assert said.json()["kept"]["kept"]
+    assert [each["id"] for each in listed.json()["data"]] == [begun.json()["id"]]
     assert chat.json()["choices"][0]["message"]["content"]
     assert stream.text.endswith("data: [DONE]\n\n")
     assert len(scored.json()["choices"][0]["logprobs"]["tokens"]) == tokens.json()["count"]
     assert "".join(tokens.json()["token_strs"]) == "Once upon a time"
+
+
+def test_curl_and_a_conversation(served) -> None:
+    answers = in_turn_by_curl(lines("curl", served.url, "docs/conversations.md"))
+    statuses = [answer.status_code for answer in answers]
+    assert statuses == [201, *[200] * 10, 202, 200], [answer.text[:200] for answer in answers]
+    begun, first, stream, edited, again, other = answers[:6]
+    tree, reply, changed, found, read, job, gone = answers[6:]
+    assert stream.text.endswith("data: [DONE]\n\n")
+    assert [len(tree.json()["messages"]), tree.json()["leaf"]] == [
+        8, other.json()["conversation"]["reply"],
+    ]  # fmt: skip
+    assert reply.json()["generated"]["tokens"] == other.json()["tokens"]
+    assert edited.json()["conversation"]["message"] != first.json()["conversation"]["message"]
+    assert again.json()["conversation"]["source"] == edited.json()["conversation"]["reply"]
+    assert changed.json()["title"] == "A story"
+    assert begun.json()["id"] in {each["id"] for each in found.json()["data"]}
+    assert read.text.startswith("# A story")
+    assert job.json()["kind"] == "why"
+    assert gone.json()["deleted"]
 
 
 def test_openai(served) -> None:

@@ -773,7 +773,7 @@ def test_the_page_names_every_question_and_what_it_takes() -> None:
     said = {kind: set(re.findall(r"`(\w+)`", takes)) for kind, takes in rows if kind in REQUESTS}
     assert set(said) == set(REQUESTS)
     for kind, form in REQUESTS.items():
-        fields = set(form.model_fields) - {"text", "messages", "source", "base"}
+        fields = set(form.model_fields) - {"text", "messages", "reply", "source", "base"}
         known = said[kind] - {"ablate"}
         if kind == "sweep":
             known |= said["ablate"] - {"heads", "mlps", "positions"}

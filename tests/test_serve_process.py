@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -21,60 +15,10 @@ from support.skips import needs
 needs("fastapi", "POSIX")
 
 from pellucid.serve.main import KEY  # noqa: E402
-from support.program import PROGRAM, captured, process, python  # noqa: E402
-from support.server import asked_by_curl, eventually  # noqa: E402
+from support.program import captured, process, python  # noqa: E402
+from support.server import asked_by_curl, eventually, started  # noqa: E402
 
 LONG = {"prompt": "Once upon a time", "max_tokens": 480, "stream": True, "temperature": 0}
-
-
-@dataclass(kw_only=True)
-class Program:
-    child: subprocess.Popen[str]
-    url: str = ""
-    curl: str = ""
-    errors: list[str] = field(default_factory=list)
-
-    def end(self, sent: signal.Signals = signal.SIGTERM) -> int:
-        self.child.send_signal(sent)
-        return self.child.wait(30)
-
-
-@contextmanager
-def started(*arguments: object, code: str | None = None, **environment: str) -> Iterator[Program]:
-    """Up to where it has said where it is. code: what starts it."""
-    begin = PROGRAM if code is None else (sys.executable, "-c", code)
-    command = [*begin, "serve", "--port", "0", *map(str, arguments)]
-    child = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": "error", **environment},
-    )
-    program = Program(child=child)
-
-    def read() -> None:
-        assert child.stderr is not None
-        program.errors.extend(child.stderr)
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    assert child.stdout is not None
-    try:
-        for line in child.stdout:
-            if line.startswith("curl "):
-                program.curl = line
-                program.url = line.split()[1].partition("/v1/")[0]
-            if line.startswith("Point "):
-                break
-        yield program
-    finally:
-        child.kill()
-        child.wait(30)
-        thread.join(30)
-        child.stdout.close()
-        assert child.stderr is not None
-        child.stderr.close()
 
 
 def test_it_says_where_it_is_and_what_it_says_works() -> None:

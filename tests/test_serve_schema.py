@@ -25,13 +25,13 @@ expected-statuses = [400, 401, 403, 404, 405, 413, 415, 429, 431]
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("examples", [15, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [10, pytest.param(1000, marks=pytest.mark.slow)])
 def test_it_does_what_its_document_says(examples, tmp_path) -> None:
     """All checks: no server error, answers as declared, what is valid accepted and all else
     refused. Nothing runs afterwards, and the engine is what it was."""
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, "utf-8")
     limits = EngineLimits(max_running=16, max_waiting=1024)  # of 128 prompts, eight times each
-    with serving(talker(8192), engine_limits=limits) as server:
+    with serving(talker(1 << 14), engine_limits=limits, store=tmp_path / "a.db") as server:
         done = captured(
             [
                 sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json",

@@ -107,7 +107,7 @@ def test_help_is_the_table(talk):
     chat, printed = session(talk)
     chat.handle("/help")
     lines = printed().splitlines()
-    assert len(COMMANDS) == 16
+    assert len(COMMANDS) == 18
     for name, command in COMMANDS.items():
         usage = f"{name} {command.argument or ''}".strip()
         assert any(line.split("  ")[1] == usage and command.summary in line for line in lines)

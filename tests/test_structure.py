@@ -42,7 +42,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "transcript": {"errors", "files", "sequence", "tokenizer"},
     "chat": {
-        "errors", "generate", "gpt", "sequence", "taps", "template", "tokenizer", "transcript",
+        "errors", "generate", "gpt", "sampling", "sequence", "taps", "template", "tokenizer",
+        "transcript",
     },
     "conversations": {"chat", "errors", "files", "tokenizer", "transcript"},
     "inspect": {
@@ -59,8 +60,9 @@ ROOMS: dict[str, set[str]] = {
         "sampling", "sequence", "tokenizer", "visible",
     },
     "serve": {
-        "backend", "blocks", "chat", "checkpoint", "draw", "errors", "files", "generate", "gpt",
-        "inspect", "model", "sampling", "sequence", "taps", "template", "tokenizer", "visible",
+        "backend", "blocks", "chat", "checkpoint", "conversations", "draw", "errors", "files",
+        "generate", "gpt", "inspect", "model", "sampling", "sequence", "taps", "template",
+        "tokenizer", "visible",
     },
     "batch": {
         "chat", "data", "errors", "evaluate", "files", "gpt", "inspect", "sequence", "serve",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
+from .sampling import DRAWING
 from .sequence import Settings
 from .template import Exchange, Fitted, Message, Template, fit, look_up, own_name
 from .tokenizer import whole_characters
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from .gpt import GPT
     from .taps import Tap
 
-__all__ = ["TINY_WINDOW", "Conversation", "LiveTurn", "choose_template"]
+__all__ = ["TINY_WINDOW", "Conversation", "LiveTurn", "choose_template", "drawn"]
 
 TINY_WINDOW = 64  # tokens; below it the plain template has room for the newest message only
 
@@ -27,6 +29,12 @@ def choose_template(gpt: GPT, name: str | None = None) -> Template:
     Raises InputError for an unknown name, or when the tokenizer lacks the template's tokens.
     """
     return look_up(name or own_name(gpt.template, gpt.name, gpt.tokenizer), gpt.tokenizer)
+
+
+def drawn(gpt: GPT, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """In a tiny window, where nobody chose how, the talk's "token with the highest probability"."""
+    tiny = gpt.hparams.n_ctx < TINY_WINDOW and not settings.keys() & {"greedy", *DRAWING}
+    return {**settings, "greedy": True} if tiny else dict(settings)
 
 
 @dataclass(slots=True, eq=False)
@@ -138,11 +146,16 @@ class Conversation:
             transcript.settings,
             **changes,
         )
-        conversation._turns = [
-            LiveTurn(turn.message, None, _exchange(gpt, conversation.settings, turn), turn.reply)
-            for turn in transcript.turns
-        ]
+        conversation.resume(transcript.turns)
         return conversation
+
+    def resume(self, turns: Iterable[Turn]) -> None:
+        """What was said becomes this, such as another branch of the same conversation."""
+        self.clear()
+        self._turns = [
+            LiveTurn(turn.message, None, _exchange(self.gpt, self.settings, turn), turn.reply)
+            for turn in turns
+        ]
 
     def transcript(self) -> Transcript:
         """All of it as it can be saved (`Transcript.save`) and gone on with (`Conversation.of`):

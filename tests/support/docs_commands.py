@@ -185,7 +185,7 @@ class Desk:
             if name in INPUTS and not (self.folder / name).exists():
                 INPUTS[name](self.folder / name)
                 self.made.append(name)
-        if verb == "conversations" or (verb == "chat" and words):
+        if verb == "conversations" or (verb == "chat" and words) or "--chat" in words:
             _keep()
         if verb in ("train", "prefer") and "--resume" not in words and words != ["talk"]:
             own_shape = verb == "prefer" or {"--start", "--from"} & set(words)

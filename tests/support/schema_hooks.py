@@ -26,12 +26,24 @@ def before_call(context: Any, case: Any, options: Any) -> None:
         return
     if "pellucid" in body:
         body = case.body = {**body, "pellucid": _possible(body["pellucid"])}
+    if case.operation.path in ("/v1/conversations", "/v1/conversations/{id}"):
+        body = case.body = _brief(body)
     said, lengths = LENGTHS.get(case.operation.path, ("", ()))
     if not said or said not in body:
         return
     given = {name: body[name] for name in lengths if body.get(name) is not None}
     short = {name: SHORT for name, n in given.items() if _is_length(n)}
     case.body = {**body, **(short if given else {lengths[0]: SHORT})}
+
+
+def _brief(body: dict[str, Any]) -> dict[str, Any]:
+    """A conversation whose replies are brief."""
+    settings = body.get("settings")
+    if settings is None:
+        settings = {}
+    if not isinstance(settings, dict) or not _is_length(settings.get("max_tokens", SHORT)):
+        return body
+    return {**body, "settings": {**settings, "max_tokens": SHORT}}
 
 
 def _possible(asked: Any) -> Any:

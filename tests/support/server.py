@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import shlex
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +25,7 @@ from pellucid.gpt import GPT
 from pellucid.hparams import HParams
 from pellucid.serve.access import Access
 from pellucid.serve.app import new_app
+from pellucid.serve.archive import Archive
 from pellucid.serve.engine import Engine
 from pellucid.serve.events import EngineLimits
 from pellucid.serve.metrics import Metrics
@@ -26,15 +33,19 @@ from pellucid.serve.server import HttpServer, ServerLimits, bind
 from pellucid.serve.service import Service
 from pellucid.tokenizer import Tokenizer
 from support.models import lively, model
+from support.program import PROGRAM
 
 __all__ = [
     "WORDS",
+    "Program",
     "Served",
     "asked_by_curl",
     "babbler",
     "eventually",
     "free_port",
+    "in_turn_by_curl",
     "serving",
+    "started",
     "talker",
 ]
 
@@ -65,8 +76,29 @@ def asked_by_curl(line: str) -> httpx.Response:
     words = shlex.split(line)
     assert words[0] == "curl"
     headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
-    body = words[words.index("-d") + 1]
-    return httpx.post(words[1], content=body, headers=headers, timeout=60)
+    body = words[words.index("-d") + 1] if "-d" in words else None
+    method = words[words.index("-X") + 1] if "-X" in words else "GET" if body is None else "POST"
+    (url,) = [word for word in words if word.startswith("http")]
+    return httpx.request(method, url, content=body, headers=headers, timeout=60)
+
+
+def in_turn_by_curl(lines: list[str]) -> list[httpx.Response]:
+    """Lines about one conversation: ID, MESSAGE and REPLY stand for what came back before."""
+    known: dict[str, str] = {}
+    answers = []
+    for line in lines:
+        for name, value in known.items():
+            line = re.sub(rf"\b{name}\b", value, line)
+        answers.append(asked_by_curl(line))
+        if answers[-1].headers["content-type"] != "application/json":
+            continue
+        found = answers[-1].json()
+        if found.get("object") == "conversation":
+            known["ID"] = found["id"]
+        if found.get("object") == "chat.completion" and "conversation" in found:
+            known["MESSAGE"] = found["conversation"]["message"]
+            known["REPLY"] = found["conversation"]["reply"]
+    return answers
 
 
 def free_port() -> int:
@@ -123,10 +155,18 @@ def serving(
     engine_limits: EngineLimits | None = None,
     server_limits: ServerLimits | None = None,
     key: str | None = None,
+    store: Path | None = None,
 ) -> Iterator[Served]:
-    """key: what its `client` shows."""
+    """key: what its `client` shows. store: of conversations; None is none."""
     engine = Engine(gpt, engine_limits or EngineLimits(max_running=8, max_waiting=32))
-    service = Service(gpt, engine, choose_template(gpt, None), Metrics(engine), model=gpt.name)
+    service = Service(
+        gpt,
+        engine,
+        choose_template(gpt, None),
+        Metrics(engine),
+        model=gpt.name,
+        archive=Archive(store, off=store is None),
+    )
     service.start()
     app = new_app(service, access or Access(keys=(key,) if key else ()))
     server = HttpServer(app, service, server_limits or ServerLimits(grace=5))
@@ -142,3 +182,53 @@ def serving(
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive()
+
+
+@dataclass(kw_only=True)
+class Program:
+    child: subprocess.Popen[str]
+    url: str = ""
+    curl: str = ""
+    errors: list[str] = field(default_factory=list)
+
+    def end(self, sent: signal.Signals = signal.SIGTERM) -> int:
+        self.child.send_signal(sent)
+        return self.child.wait(30)
+
+
+@contextmanager
+def started(*arguments: object, code: str | None = None, **environment: str) -> Iterator[Program]:
+    """Up to where it has said where it is. code: what starts it."""
+    begin = PROGRAM if code is None else (sys.executable, "-c", code)
+    command = [*begin, "serve", "--port", "0", *map(str, arguments)]
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "error", **environment},
+    )
+    program = Program(child=child)
+
+    def read() -> None:
+        assert child.stderr is not None
+        program.errors.extend(child.stderr)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert child.stdout is not None
+    try:
+        for line in child.stdout:
+            if line.startswith("curl "):
+                program.curl = line
+                program.url = line.split()[1].partition("/v1/")[0]
+            if line.startswith("Point "):
+                break
+        yield program
+    finally:
+        child.kill()
+        child.wait(30)
+        thread.join(30)
+        child.stdout.close()
+        assert child.stderr is not None
+        child.stderr.close()

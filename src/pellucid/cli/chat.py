@@ -73,7 +73,7 @@ def _conversation(
 ) -> tuple[Conversation, Tree | None]:
     """A new one, or what goes on, and where that was read from: what was said on the command line
     changes its settings."""
-    from ..chat import Conversation
+    from ..chat import Conversation, drawn
 
     if keeping.file is None and keeping.resume is None:
         return Conversation(gpt, template, system, **drawn(gpt, settings)), None
@@ -93,14 +93,3 @@ def _talk(conversation: Conversation, keeper: Callable[[], Keeper] | None) -> No
     from .walk import walk
 
     Session(conversation.gpt, conversation, console(), walk=walk, keeper=keeper).run()
-
-
-def drawn(gpt: GPT, settings: dict[str, Any]) -> dict[str, Any]:
-    """Where the window is tiny and nobody chose how tokens are drawn: the talk's "token with the
-    highest probability"."""
-    from ..chat import TINY_WINDOW
-    from ..sampling import DRAWING
-
-    if gpt.hparams.n_ctx < TINY_WINDOW and not settings.keys() & {"greedy", *DRAWING}:
-        return {**settings, "greedy": True}
-    return settings

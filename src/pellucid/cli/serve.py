@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import with_loader
+from .store import store_option
 from .types import BYTES
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ __all__ = ["command"]
     default=30,
     show_default=True,
     help="Seconds for what is under way, once the server is told to end.",
+)
+@store_option
+@click.option(
+    "--no-store", is_flag=True, help="Keep no conversations: /v1/conversations is not there."
 )
 def command(load: Callable[[], GPT], **options: Any) -> None:
     """Serve a model over HTTP, as OpenAI's clients expect it. Ctrl-C or SIGTERM ends it.

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import StoreError
+from ..errors import InputError, StoreError
+from ..visible import on_one_line
+from .output import note
 
 if TYPE_CHECKING:
     from ..conversations import Head, Store
+    from ..tokenizer import Tokenizer
+    from ..transcript import Transcript
 
-__all__ = ["named", "open_store", "store_option"]
+__all__ = ["named", "open_store", "store_option", "transcript_named"]
+
+_FILES = (".json", ".jsonl")  # how the file of a conversation ends
 
 store_option = click.option(
     "--store",
@@ -27,6 +35,29 @@ def open_store(path: str | None, *, create: bool = False) -> Store:
     from ..conversations import Store
 
     return Store.open(path, create=create)
+
+
+def transcript_named(text: str, tokenizer: Tokenizer) -> Transcript | None:
+    """The conversation whose file this is, as /save wrote it; or whose id this is, or begins, in
+    the person's own store. None where it is neither. Raises InputError for another tokenizer's."""
+    if text.endswith(_FILES) and Path(text).is_file():
+        from ..transcript import Transcript
+
+        return Transcript.read(text, tokenizer)
+    if not re.fullmatch(r"[0-9a-f]{4,16}", text):
+        return None
+    from ..conversations import Store, store_path
+    from ..conversations.keeper import transcript_of
+
+    if not store_path().is_file():
+        return None
+    with Store.open(create=False) as store:
+        try:
+            head = store.find(text)
+        except InputError:  # none, or several
+            return None
+        note(f"About the conversation {head.id[:8]}, “{on_one_line(head.title)}”")
+        return transcript_of(store.tree(head.id), tokenizer)
 
 
 def named(store: Store, id: str | None) -> Head:

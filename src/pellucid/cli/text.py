@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .output import note
+from .store import transcript_named
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -21,12 +21,10 @@ __all__ = ["Prompt", "read_text", "with_chat", "with_text"]
 
 Command = Callable[..., Any]
 
-_KEPT = (".json", ".jsonl")  # how the file of a conversation ends
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """text: what was typed. chat: it is what a user says to the model, or the file of a
+    """text: what was typed. chat: it is what a user says to the model, or the file or the id of a
     conversation, and the model goes on from there as in `pellucid chat`."""
 
     text: str
@@ -36,11 +34,6 @@ class Prompt:
     def title(self) -> str:
         """Of a long text the beginning."""
         return self.text if len(self.text) <= 60 else f"{self.text[:59]}…"
-
-    @property
-    def kept(self) -> bool:
-        """Whether it is the file of a conversation."""
-        return self.chat and self.text.endswith(_KEPT) and Path(self.text).is_file()
 
     def ids(self, gpt: GPT, **settings: Any) -> str | list[int]:
         """What the model is asked about: the text, or the very ids that a chat goes on from."""
@@ -52,15 +45,14 @@ class Prompt:
             return self.text, None
         from ..chat import Conversation
         from ..errors import InputError
-        from ..transcript import Transcript
 
-        if not self.kept:
+        transcript = transcript_named(self.text, gpt.tokenizer)
+        if transcript is None:
             conversation, message = Conversation(gpt, **settings), self.text
         else:
-            transcript = Transcript.read(self.text, gpt.tokenizer)
             if not transcript.turns:
                 raise InputError(f"nothing was said in {self.text}")
-            if (reply := transcript.turns[-1].reply) is not None:
+            if (reply := transcript.turns[-1].reply) is not None and reply.prompt:
                 return list(reply.prompt), list(reply.ids)
             conversation = Conversation.of(gpt, transcript, **settings)
             message = conversation.undo()
@@ -86,8 +78,8 @@ def with_chat(command: Command) -> Command:
     option = click.option(
         "--chat",
         is_flag=True,
-        help="As a user's turn in the model's chat template, or the file of a conversation that "
-        "/save wrote: the model's last prompt there.",
+        help="As a user's turn in the model's chat template; or a conversation: the file that "
+        "/save wrote, or an id of the store, or 4 of its digits: the model's last prompt there.",
     )
     decorated: Command = option(command)
     return decorated

@@ -82,6 +82,26 @@ class Keeper:
         except (StoreError, OSError) as error:
             self.problem = str(error)
 
+    def tree(self) -> Tree:
+        """The whole conversation as the store has it. Raises InputError where nothing was said, or
+        not all of it could be kept; StoreError where it cannot be read."""
+        self.keep()
+        if self._head is None:
+            raise InputError("nothing was said yet")
+        if self.problem or self._store is None:
+            raise InputError(f"not all of this conversation is kept: {self.problem}")
+        return self._store.tree(self._head.id)
+
+    def go_to(self, leaf: str) -> None:
+        """The chat goes on from this message of the same conversation: another branch. Raises as
+        `tree`, and InputError where the message is not there."""
+        tree = self.tree()
+        there = replace(tree, head=replace(tree.head, leaf=leaf))
+        path = there.path()
+        self.conversation.resume(transcript_of(there, self.conversation.gpt.tokenizer).turns)
+        self._entries = list(_entries(self.conversation, path))
+        self.keep()
+
     def anew(self) -> None:
         """What is said from now on is another conversation."""
         self._head, self._leaf, self._entries = None, None, []

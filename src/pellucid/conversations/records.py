@@ -140,6 +140,11 @@ class Tree:
             at = known[at].parent
         return tuple(reversed(way))
 
+    def leaves(self) -> tuple[Message, ...]:
+        """Those that nothing follows, each the end of a branch, in the order of `messages`."""
+        followed = {message.parent for message in self.messages}
+        return tuple(message for message in self.messages if message.id not in followed)
+
     def children(self, parent: str | None) -> tuple[Message, ...]:
         """What was said next, in the order in which it was; None: the roots."""
         return tuple(message for message in self.messages if message.parent == parent)

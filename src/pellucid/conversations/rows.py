@@ -48,12 +48,16 @@ def head_of(connection: sqlite3.Connection, conversation: str) -> Head:
 
 
 def messages(
-    connection: sqlite3.Connection, rest: str, values: Iterable[object] = ()
+    connection: sqlite3.Connection,
+    rest: str,
+    values: Iterable[object] = (),
+    *,
+    with_tokens: bool = True,
 ) -> list[Message]:
-    """With all their tokens. rest: of the query, after FROM messages."""
+    """rest: of the query, after FROM messages. with_tokens: with all of each reply's."""
     rows = connection.execute(_MESSAGES + rest, tuple(values)).fetchall()
     tokens: dict[str, tuple[Token, ...]] = {}
-    for some in _several([row[0] for row in rows if row[9] is not None]):
+    for some in _several([row[0] for row in rows if with_tokens and row[9] is not None]):
         found = connection.execute(
             f"{_TOKENS} WHERE message IN ({', '.join('?' * len(some))}) ORDER BY message, step",
             some,

@@ -272,6 +272,20 @@ class Store:
             own = "WHERE conversation = ? ORDER BY number"
             return Tree(head=head, messages=tuple(messages(connection, own, (conversation,))))
 
+    def messages(
+        self, conversation: str, after: str | None = None, limit: int | None = None
+    ) -> tuple[Message, ...]:
+        """Those of the tree, in the order in which they were kept, without their tokens. after: the
+        id of the last one that was listed, for the next page. limit: None is all."""
+        rest = "WHERE conversation = ?1 AND number > coalesce((SELECT number FROM messages "
+        rest += "WHERE conversation = ?1 AND id = ?2), 0) ORDER BY number LIMIT ?3"
+        with self._connection.reading() as connection:
+            head_of(connection, conversation)
+            if after is not None:
+                _check_there(connection, conversation, after)
+            values = (conversation, after, -1 if limit is None else limit)
+            return tuple(messages(connection, rest, values, with_tokens=False))
+
     def message(self, id: str) -> Message:
         with self._connection.reading() as connection:
             return _message(connection, id)

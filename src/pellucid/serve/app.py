@@ -17,7 +17,16 @@ from .answers import Json
 from .bodies import Bodies
 from .errors import ApiError, invalid_body, of
 from .observe import LEFT, Observe
-from .routes import chat, completions, inspection, models, responses, tokens
+from .routes import (
+    chat,
+    completions,
+    conversations,
+    dialogue,
+    inspection,
+    models,
+    responses,
+    tokens,
+)
 from .routing import failures
 from .runs import Gone
 
@@ -31,7 +40,7 @@ __all__ = ["new_app"]
 _ABOUT = """OpenAI's API for one model that runs here: completions, chat, responses. Errors come
 as OpenAI's clients know them; a field that is not known, or that would have no effect on what is
 generated though it asks for one, is refused. The field "pellucid" of a completion, and /v1/inspect,
-show what the model computed, and change it."""
+show what the model computed, and change it. /v1/conversations keeps what is said."""
 
 
 def new_app(service: Service, access: Access) -> ASGIApp:
@@ -47,7 +56,16 @@ def new_app(service: Service, access: Access) -> ASGIApp:
     )
     routers = [
         group.router(service)
-        for group in (models, completions, chat, responses, tokens, inspection)
+        for group in (
+            models,
+            completions,
+            chat,
+            responses,
+            conversations,
+            dialogue,
+            tokens,
+            inspection,
+        )
     ]
     for router in routers:
         api.include_router(router)

@@ -8,7 +8,7 @@ from ..errors import InputError
 from ..inspect import Direction, Intervention, finding
 from ..inspect.interventions import check
 from .errors import of
-from .schema.inspection import DirectionRequest, JobRequest, MessagesText, Range
+from .schema.inspection import DirectionRequest, JobRequest, MessagesText, Range, ReplyText
 from .watched import BUDGET, TraceAsk, Watch
 
 if TYPE_CHECKING:
@@ -78,21 +78,38 @@ def _places(asked: int | list[int] | Range | None) -> Indices:
     return range(asked.start, asked.stop)
 
 
-async def text_of(prompts: Prompts, asked: TextRequest) -> tuple[int, ...]:
-    """The ids of what is asked about. Raises ApiError where there is none, or more than one."""
+async def text_of(prompts: Prompts, asked: TextRequest) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """-> (the ids of what is asked about, and the arguments that a reply that is kept stands for).
+    Raises ApiError where there is no text, or more than one."""
+    said = asked.model_fields_set & {"text", "messages", "reply"}
     try:
         # One that is null has been said, and is no text.
-        if len(asked.model_fields_set & {"text", "messages"}) != 1:
-            raise InputError("give text or messages, one of them")
-        if asked.text is None and asked.messages is None:
-            raise InputError("text and messages are not null: give one of them")
-        return await ids_of(prompts, asked.text, asked.messages)
+        if len(said) != 1 or getattr(asked, next(iter(said))) is None:
+            raise InputError("give text, messages or reply: one of them, and not null")
+        if asked.reply is None:
+            return await ids_of(prompts, asked.text, asked.messages), {}
+        prompt, ids = await prompts.of_reply(asked.reply)
+        return _about(prompts.gpt, asked, prompt, ids, asked.reply.token)
     except Exception as error:
-        raise of(error, "text" if asked.messages is None else "messages") from error
+        raise of(error, next(iter(said), "text")) from error
+
+
+def _about(
+    gpt: GPT, asked: TextRequest, prompt: list[int], ids: list[int], token: int
+) -> tuple[tuple[int, ...], dict[str, Any]]:
+    fields, known = type(asked).model_fields, asked.model_fields_set
+    here = finding.read(gpt, [*prompt, *ids[:token]])[0]
+    if token == len(ids):  # nothing was said there yet
+        return here, {}
+    if "continuation" in fields and not known & {"continuation", "token"}:
+        return tuple(prompt), {"continuation": ids, "token": token + 1}
+    return here, {"target": ids[token]} if "target" in fields and "target" not in known else {}
 
 
 async def ids_of(
-    prompts: Prompts, text: str | list[int] | None, messages: Sequence[Message] | None = None
+    prompts: Prompts,
+    text: str | list[int] | ReplyText | None,
+    messages: Sequence[Message] | None = None,
 ) -> tuple[int, ...]:
     """Raises InputError and ContextError for what the model cannot read."""
     said = text if messages is None else MessagesText(messages=list(messages))
@@ -100,8 +117,11 @@ async def ids_of(
     return finding.read(prompts.gpt, await read(prompts, said))[0]
 
 
-async def read(prompts: Prompts, text: str | list[int] | MessagesText) -> list[int]:
+async def read(prompts: Prompts, text: str | list[int] | MessagesText | ReplyText) -> list[int]:
     """The ids, however many."""
+    if isinstance(text, ReplyText):
+        prompt, ids = await prompts.of_reply(text.reply)
+        return prompt + ids[: text.reply.token]
     if isinstance(text, MessagesText):
         return await prompts.of_messages(text.messages, None, None)
     if isinstance(text, str):

@@ -139,11 +139,8 @@ class Engine:
         Raises InputError and ContextError for what the model cannot meet, Busy where the queue is
         full, Stopped where no more is taken.
         """
-        settings = ask.settings
-        if settings.stop_tokens is None:
-            settings = settings.changed(stop_tokens=self.gpt.stop_tokens)
-        sequence = Sequence(ask.prompt, self.gpt.tokenizer, self.gpt.hparams, settings)
-        request = Request(tokens=list(sequence.prompt), client=ask.client, whole=ask.score_prompt)
+        sequence = ask.sequence(self.gpt)
+        request = Request(tokens=list(sequence.tokens), client=ask.client, whole=ask.score_prompt)
         ticket = Ticket(sequence, deliver, request)
         if ask.score_prompt:
             ticket.logprobs, ticket.alternatives = [None], [()]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import ContextError, InputError, PellucidError, TokenizerError
+from ..errors import ContextError, InputError, PellucidError, StoreError, TokenizerError
 from ..inspect import OverBudget
 from ..visible import on_one_line
 from .events import Busy, Stopped
@@ -65,6 +66,10 @@ def of(error: Exception, param: str | None = None) -> ApiError:
         return ApiError(503, str(error), code="unavailable")
     if isinstance(error, Missing):
         return ApiError(404, str(error), code="not_found")
+    if isinstance(error, StoreError):
+        full = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        status, code = (507, "store_full") if full else (503, "store_unavailable")
+        return ApiError(status, str(error), code=code)
     if isinstance(error, OverBudget):
         return ApiError(413, error.what, code="over_budget", param=param)
     if isinstance(error, ContextError):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, PellucidError
 from ..sequence import Alternative, Reason, Sequence, Settings, Step
+
+if TYPE_CHECKING:
+    from ..gpt import GPT
 
 __all__ = [
     "Ask",
@@ -62,12 +65,23 @@ class EngineLimits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """prompt: ids. settings: as everywhere. client: whose request; clients take turns.
-    score_prompt: also the log-probabilities of the prompt's own tokens."""
+    score_prompt: also the log-probabilities of the prompt's own tokens. begun: the sequence itself,
+    where some of it is there already; it goes on."""
 
     prompt: tuple[int, ...]
     settings: Settings
     client: str = ""
     score_prompt: bool = False
+    begun: Sequence | None = None
+
+    def sequence(self, gpt: GPT) -> Sequence:
+        """What goes on. Raises InputError and ContextError for what the model cannot meet."""
+        if self.begun is not None:
+            return self.begun
+        settings = self.settings
+        if settings.stop_tokens is None:
+            settings = settings.changed(stop_tokens=gpt.stop_tokens)
+        return Sequence(self.prompt, gpt.tokenizer, gpt.hparams, settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,13 @@ import shlex
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .access import LOOPBACK, Access, checked_origins
 from .app import new_app
+from .archive import Archive
 from .events import EngineLimits, Stopped
 from .keys import KEY, read_keys
 from .observe import LOG
@@ -42,6 +44,8 @@ class Options:
     cache: int | None
     strict: bool
     grace: float
+    store: str | None
+    no_store: bool
 
 
 def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object]) -> None:
@@ -61,8 +65,14 @@ def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object])
             max_waiting=options.max_waiting,
             cache_bytes=options.cache,
         )
+        store = None if options.store is None else Path(options.store)
         service = Service.of(
-            gpt, limits, name=options.name, template=options.template, strict=options.strict
+            gpt,
+            limits,
+            name=options.name,
+            template=options.template,
+            strict=options.strict,
+            archive=Archive(store, off=options.no_store),
         )
         hosts = {options.host.lower(), *map(str.lower, options.allow_host)}
         access = Access(

@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import InputError
-from ..template import Message
+from ..template import Message as Turn
+from .dialogue import head_of, message_of, replied
 from .schema import messages as schema
 
 if TYPE_CHECKING:
+    from ..conversations import Head, Message, Store
     from ..gpt import GPT
     from ..template import Template
+    from .archive import Archive
+    from .schema.inspection import ReplyPlace
 
 __all__ = ["Prompts"]
 
@@ -21,11 +25,12 @@ _LONG = 2048  # characters from which a text is encoded beside the event loop
 
 
 class Prompts:
-    """template: how a conversation is written."""
+    """template: how a conversation is written. archive: where those that are kept are read."""
 
-    def __init__(self, gpt: GPT, template: Template) -> None:
+    def __init__(self, gpt: GPT, template: Template, archive: Archive) -> None:
         self.gpt = gpt
         self.template = template
+        self._archive = archive
 
     @property
     def stops(self) -> frozenset[int]:
@@ -75,7 +80,18 @@ class Prompts:
         begin = list(tokenizer.rules.begin)
         return await _beside(n, lambda: begin + self.template.render(tokenizer, said))
 
-    def _fitted(self, said: list[Message], longest: int | None) -> list[int]:
+    async def of_reply(self, place: ReplyPlace) -> tuple[list[int], list[int]]:
+        """-> (what a reply that is kept was generated from, its own ids). Raises Missing, ApiError
+        where it is another model's, InputError where it has no such token."""
+
+        def read(store: Store) -> tuple[Head, Message]:
+            head = head_of(store, place.conversation)
+            return head, message_of(store, place.conversation, place.message)
+
+        head, message = await self._archive.ask(read)
+        return replied(self.gpt, head, message, place.token)
+
+    def _fitted(self, said: list[Turn], longest: int | None) -> list[int]:
         """As `template.fit`, for turns in any order: the first system texts stay, and so does the
         newest turn; an answer does not stay without its question."""
         tokenizer, window = self.gpt.tokenizer, self.gpt.hparams.n_ctx
@@ -94,10 +110,10 @@ class Prompts:
         return [*opening, *(i for turn in turns[first:] for i in turn), *cue]
 
 
-def _message(message: schema.Message) -> Message:
+def _message(message: schema.Message) -> Turn:
     content = message.content
     text = content if isinstance(content, str) else "\n".join(part.text for part in content)
-    return Message("system" if message.role == "developer" else message.role, text)
+    return Turn("system" if message.role == "developer" else message.role, text)
 
 
 async def _beside(n_characters: int, work: Callable[[], T]) -> T:

@@ -35,13 +35,14 @@ _WHY = {
     401: "The API key is missing or wrong.",
     403: "The host or origin is not one that this server answers to.",
     404: "There is no such model, or no such thing here.",
-    409: "The job was cancelled, or has failed for what it was asked.",
+    409: "The job was cancelled or has failed, or the conversation is another model's.",
     413: "The body, or what is asked for, is too large.",
     415: "The body is not JSON.",
     431: "The request's line and headers are too long.",
     429: "Too many requests wait; Retry-After says for how many seconds to stay away.",
     500: "The server failed.",
-    503: "The server takes no more requests.",
+    503: "The server takes no more requests, or its store of conversations cannot be used.",
+    507: "The disk on which conversations are kept is full.",
 }
 
 

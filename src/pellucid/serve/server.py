@@ -81,6 +81,7 @@ class HttpServer(uvicorn.Server):
         finally:
             breaking_off.cancel()
             await asyncio.to_thread(self.service.stop, 5)
+            await asyncio.to_thread(self.service.close)
 
     async def _break_off(self) -> None:
         """Once the grace is over: every text ends, its client is told, the connections close."""

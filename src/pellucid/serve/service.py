@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from collections.abc import Sequence as Several
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +14,8 @@ from ..chat import choose_template
 from ..errors import InputError
 from ..sampling import recommended
 from ..sequence import Settings
+from ..tokenizer import whole_characters
+from .archive import Archive
 from .engine import Engine
 from .errors import ApiError
 from .events import Ask, EngineLimits
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from ..gpt import GPT
+    from ..sequence import Sequence
     from ..template import Template
     from .schema.fields import Sampled
     from .watched import Watch
@@ -44,16 +48,26 @@ _SAMPLING = (
 
 
 class Service:
-    """model: the name by which clients know it. template: how its conversations are written."""
+    """model: the name by which clients know it. template: how its conversations are written.
+    archive: where they are kept; None keeps none."""
 
     def __init__(
-        self, gpt: GPT, engine: Engine, template: Template, metrics: Metrics, *, model: str
+        self,
+        gpt: GPT,
+        engine: Engine,
+        template: Template,
+        metrics: Metrics,
+        *,
+        model: str,
+        archive: Archive | None = None,
     ) -> None:
         self.gpt = gpt
         self.engine = engine
         self.inspection = Inspection(gpt, engine.turns, new_id)
         self.model = model
-        self.prompts = Prompts(gpt, template)
+        self.archive = Archive(off=True) if archive is None else archive
+        self.kept_as = whole_characters(gpt.name or "")  # the model's name in the store
+        self.prompts = Prompts(gpt, template, self.archive)
         self.metrics = metrics
         self.began = int(time.time())
 
@@ -66,6 +80,7 @@ class Service:
         name: str | None = None,
         template: str | None = None,
         strict: bool = False,
+        archive: Archive | None = None,
     ) -> Service:
         """With an engine of its own. name, template: other ones than the model's own. strict: as
         for `Engine`.
@@ -74,7 +89,8 @@ class Service:
         """
         engine = Engine(gpt, limits, strict=strict)
         model = name or Path(gpt.name).name or "model"
-        return cls(gpt, engine, choose_template(gpt, template), Metrics(engine), model=model)
+        written = choose_template(gpt, template)
+        return cls(gpt, engine, written, Metrics(engine), model=model, archive=archive)
 
     def start(self) -> None:
         self.engine.start()
@@ -89,6 +105,10 @@ class Service:
         """Cancel everything; whether all threads ended in so many seconds."""
         both = [self.engine.stop(timeout), self.inspection.stop(timeout)]
         return all(both)
+
+    def close(self) -> None:
+        """After `stop`, once the last connection is closed: what is to be kept is on disk."""
+        self.archive.close()
 
     @staticmethod
     def owner(request: Request) -> str:
@@ -147,7 +167,7 @@ class Service:
     def run(
         self,
         request: Request,
-        prompts: Sequence[Sequence[int]],
+        prompts: Several[Several[int]],
         settings: Settings,
         *,
         n: int = 1,
@@ -171,6 +191,15 @@ class Service:
             for prompt in prompts
             for choice in range(n)
         ]
+        return self._run(asks, watch)
+
+    def go_on(self, request: Request, sequence: Sequence, watch: Watch | None = None) -> Run:
+        """One text, some of which may be there already."""
+        client = request.client.host if request.client else ""
+        ask = Ask(prompt=sequence.prompt, settings=sequence.settings, client=client, begun=sequence)
+        return self._run([ask], watch)
+
+    def _run(self, asks: Several[Ask], watch: Watch | None) -> Run:
         engine: Runner = self.engine if watch is None else self.inspection.watched(watch)
         return Run(engine, asks, on_first=self.metrics.first_token, watch=watch)
 

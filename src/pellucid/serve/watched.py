@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -94,19 +95,16 @@ class Watched:
         """deliver: called on the thread that computes. Raises InputError and ContextError for what
         the model cannot meet, OverBudget where a trace would be too large, Busy and Stopped."""
         gpt, watch = self._beside.gpt, self._watch
-        if ask.settings.stop_tokens is None:
-            settings = ask.settings.changed(stop_tokens=gpt.stop_tokens)
-            ask = replace(ask, settings=settings)
-        sequence = Sequence(ask.prompt, gpt.tokenizer, gpt.hparams, ask.settings)
+        sequence = ask.sequence(gpt)
         check(gpt, watch.interventions, budget_bytes=BUDGET)
         trace = None
         if watch.trace is not None:
             if sequence.reason is not None:
                 raise InputError("nothing is generated here, so there is nothing to trace")
-            cost = watch.trace.recorder(gpt).cost(0, len(ask.prompt), sequence.most_tokens)
+            cost = watch.trace.recorder(gpt).cost(0, len(sequence.tokens), sequence.most_tokens)
             cost.check(BUDGET)
             trace = self._new_trace()
-        one = _One(ask, watch, deliver, trace, self._traces)
+        one = _One(ask, sequence, watch, deliver, trace, self._traces)
         return self._beside.submit(one.work, one.ended)
 
     def cancel(self, job: Job) -> None:
@@ -118,14 +116,20 @@ class _One:
     """One ask, from its first event to its last."""
 
     def __init__(
-        self, ask: Ask, watch: Watch, deliver: Deliver, trace: str | None, traces: Kept[Trace]
+        self,
+        ask: Ask,
+        sequence: Sequence,
+        watch: Watch,
+        deliver: Deliver,
+        trace: str | None,
+        traces: Kept[Trace],
     ) -> None:
         self._ask = ask
+        self._sequence = sequence
         self._watch = watch
         self._deliver = deliver
         self._trace = trace
         self._traces = traces
-        self._sequence: Sequence | None = None
 
     def work(self, job: Job) -> None:
         gpt, ask, asked = job.gpt, self._ask, self._watch.trace
@@ -133,17 +137,21 @@ class _One:
         with np.errstate(all="ignore"):
             tap = intervene(gpt, self._watch.interventions, budget_bytes=BUDGET)
             recorder = None if asked is None else asked.recorder(gpt)
+            begun = self._sequence
+            n, known = len(begun.tokens), len(begun.steps)
+            # To the recorder what is there already is a prompt.
+            left = begun.settings.changed(max_tokens=max(0, begun.most_tokens - n))
             generation = Generation(
-                gpt.model, gpt.tokenizer, ask.prompt, ask.settings, tap=tap, record=recorder
+                gpt.model, gpt.tokenizer, begun.tokens, left, tap=tap, record=recorder
             )
-            self._sequence = generation.sequence
-            self._deliver(Began(sequence=self._sequence, cached_tokens=0, trace=self._trace))
+            generation.sequence = begun
+            self._deliver(Began(sequence=begun, cached_tokens=0, trace=self._trace))
             if ask.score_prompt:
                 self._deliver(self._scored(gpt, generation))
             records = None
             if recorder is not None and asked is not None:
                 records = Records(recorder, asked.top_k)
-            for step in generation:
+            for step in islice(generation, known, None):
                 job.check()
                 _finite(step.logprob)
                 seen = None if records is None else records.take(step.position - 1)
@@ -159,7 +167,6 @@ class _One:
         elif error is not None:
             event = Ended(error=error)
         else:
-            assert self._sequence is not None
             event = Ended(reason=self._sequence.reason)
         with suppress(Exception):  # its client is gone: nobody else's matter
             self._deliver(event)

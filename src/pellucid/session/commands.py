@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..sampling import DRAWING
 from . import looks
 from .branch import branch
+from .branches import branches, switch
 from .settings import change, listed
 
 if TYPE_CHECKING:
@@ -120,6 +121,12 @@ COMMANDS: dict[str, Command] = {
         argument="N TOKEN",
         summary="another way from the Nth token of the last reply (without TOKEN: drawn again)",
         run=branch,
+    ),
+    "/branches": Command(
+        summary="list the branches: what /edit, /retry, /branch and /undo left stays", run=branches
+    ),
+    "/switch": Command(
+        argument="N", summary="go on from the Nth of them, as /branches numbers them", run=switch
     ),
     "/new": Command(summary="begin afresh", run=_new),
     "/save": Command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from ..errors import InputError
 from .editor import silent_keyboard
 from .tokens import print_tokens
 from .writer import Writer
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..chat import Conversation
+    from ..conversations import Tree
     from ..conversations.keeper import Keeper
     from ..generate import Generation
     from ..gpt import GPT
@@ -94,6 +96,18 @@ class Exchange:
         self.conversation.clear()
         if self._keeper is not None:
             self._keeper.anew()
+
+    def kept_tree(self) -> Tree:
+        """This conversation with all its branches. Raises InputError where it is not kept."""
+        if self._make_keeper is None:
+            raise InputError("nothing is kept here: there are no other branches")
+        self._keeper = self._keeper or self._make_keeper()
+        return self._keeper.tree()
+
+    def go_to(self, leaf: str) -> None:
+        """Go on from this message, of `kept_tree`."""
+        if self._keeper is not None:
+            self._keeper.go_to(leaf)
 
     def close(self) -> None:
         self.keep()

@@ -34,7 +34,7 @@ def router(service: Service) -> APIRouter:
         response_model=ChatCompletion,
         responses={
             200: {"content": STREAM},
-            **failures(400, 401, 403, 404, 413, 415, 429, 500, 503),
+            **failures(400, 401, 403, 404, 409, 413, 415, 429, 500, 503, 507),
         },
     )
     async def create_chat_completion(request: Request, body: ChatRequest) -> Response:

@@ -35,7 +35,7 @@ def router(service: Service) -> APIRouter:
         response_model=Completion,
         responses={
             200: {"content": STREAM},
-            **failures(400, 401, 403, 404, 413, 415, 429, 500, 503),
+            **failures(400, 401, 403, 404, 409, 413, 415, 429, 500, 503, 507),
         },
     )
     async def create_completion(request: Request, body: CompletionRequest) -> Response:

@@ -25,6 +25,7 @@ from ..schema.inspection import (
     MessagesText,
     PatchRequest,
     PictureData,
+    ReplyText,
     TextRequest,
     Tokens,
     TokensOfIds,
@@ -37,7 +38,7 @@ from ..service import Service
 __all__ = ["router"]
 
 _OFTEN = 0.1  # seconds between two events of a job
-_TEXTS = frozenset({"text", "messages", "source", "base"})
+_TEXTS = frozenset({"text", "messages", "reply", "source", "base"})
 _SAFETENSORS: dict[str, Any] = {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
 }
@@ -56,13 +57,14 @@ def router(service: Service) -> APIRouter:
     def asks(kind: str, form: type[JobRequest]) -> Callable[..., Coroutine[Any, Any, Response]]:
         async def ask(request: Request, body: Any) -> Response:
             texts: tuple[tuple[int, ...], ...] = ()
+            known: dict[str, Any] = {}
             if isinstance(body, PatchRequest):
                 texts = (await _end(body, "source"), await _end(body, "base"))
             elif isinstance(body, TextRequest):
-                texts = (await text_of(prompts, body),)
-            inquiry = inspection.ask(
-                service.owner(request), kind, texts, arguments(service.gpt, body, _TEXTS)
-            )
+                text, known = await text_of(prompts, body)
+                texts = (text,)
+            known |= arguments(service.gpt, body, _TEXTS)
+            inquiry = inspection.ask(service.owner(request), kind, texts, known)
             return Json(_job(inquiry), status_code=202)
 
         ask.__annotations__["body"] = form
@@ -86,13 +88,15 @@ def router(service: Service) -> APIRouter:
             description="Begins a job; see /v1/inspect/jobs.",
             status_code=202,
             response_model=Job,
-            responses=failures(400, 401, 403, 413, 415, 429, 503),
+            responses=failures(400, 401, 403, 404, 409, 413, 415, 429, 503, 507),
         )
 
-    @routes.post("/v1/inspect/tokens", responses=failures(400, 401, 403, 413, 415))
-    async def show_tokens(body: TokensOfText | TokensOfIds | MessagesText) -> Tokens:
+    @routes.post(
+        "/v1/inspect/tokens", responses=failures(400, 401, 403, 404, 409, 413, 415, 429, 503, 507)
+    )
+    async def show_tokens(body: TokensOfText | TokensOfIds | MessagesText | ReplyText) -> Tokens:
         """The pieces of a text, and each merge that formed them."""
-        text = body if isinstance(body, MessagesText) else body.text
+        text = body if isinstance(body, MessagesText | ReplyText) else body.text
         merged: str | None = None
         if isinstance(body, TokensOfText):
             merged = body.text if body.merges else None

@@ -27,6 +27,7 @@ __all__ = [
     "Metadata",
     "ModelName",
     "NoInspection",
+    "Penalty",
     "Refused",
     "Sampled",
     "Share",

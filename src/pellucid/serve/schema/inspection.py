@@ -25,6 +25,8 @@ __all__ = [
     "Places",
     "Range",
     "Record",
+    "ReplyPlace",
+    "ReplyText",
     "SeenTrace",
     "TextRequest",
     "Tokens",
@@ -46,6 +48,7 @@ _Numbers = Annotated[list[float], Field(fail_fast=True, min_length=1)]
 _Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 _TokenName = Annotated[str, StringConstraints(min_length=1, max_length=200)] | _Place
 _Text = Annotated[str, StringConstraints(min_length=1)]
+_Kept = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
 class Range(Body):
@@ -65,6 +68,19 @@ class MessagesText(Body):
     """A conversation, as it stands before the model where the reply begins."""
 
     messages: _Messages
+
+
+class ReplyPlace(Body):
+    """A reply that is kept, by the ids of its conversation and itself: what the model had before it
+    when it predicted the reply's token `token` (0 is the first), on the very ids."""
+
+    conversation: _Kept
+    message: _Kept
+    token: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+
+class ReplyText(Body):
+    reply: ReplyPlace
 
 
 # The field "pellucid"
@@ -101,7 +117,7 @@ class InterventionRequest(Body):
     head: Places | None = None
     position: Places | None = None
     value: float | _Numbers | DirectionRequest | None = None
-    source: _Text | Ids | MessagesText | None = None
+    source: _Text | Ids | MessagesText | ReplyText | None = None
 
 
 class Inspection(Body):
@@ -149,14 +165,19 @@ class JobRequest(Body):
 
 
 class TextRequest(JobRequest):
-    """Of these one: text, as a text or as ids, or messages, as they stand where a reply begins."""
+    """Of these one: text, as a text or as ids; messages, as they stand where a reply begins; or
+    reply, of a conversation that is kept: then the question is about the token that was said there,
+    where it takes a target or a continuation and none is named."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["text"]}, {"required": ["messages"]}]}
+        json_schema_extra={
+            "oneOf": [{"required": [name]} for name in ("text", "messages", "reply")]
+        }
     )
 
     text: _Text | Ids | SkipJsonSchema[None] = None
     messages: _Messages | SkipJsonSchema[None] = None
+    reply: ReplyPlace | SkipJsonSchema[None] = None
 
 
 class _Lens(TextRequest):
@@ -207,8 +228,8 @@ class _Sweep(_Ablation):
 class PatchRequest(JobRequest):
     """source, base: two texts of as many tokens."""
 
-    source: _Text | Ids | MessagesText
-    base: _Text | Ids | MessagesText
+    source: _Text | Ids | MessagesText | ReplyText
+    base: _Text | Ids | MessagesText | ReplyText
     over: Literal["positions", "heads"] | None = None
     target: _TokenName | None = None
     versus: _TokenName | None = None
