@@ -109,5 +109,6 @@ def ended(child: Any) -> int:
     import pexpect
 
     child.expect(pexpect.EOF)
+    child.wait()  # its terminal is closed a moment before it has ended, and close() would kill it
     child.close()
     return int(child.exitstatus)
