@@ -14,6 +14,7 @@ from .finding import Finding, fragment, page
 from .gradients import TokenGradients, gradient_times_input, integrated_gradients
 from .interventions import OPS, Direction, Intervention, intervene
 from .lens import LogitLens, logit_lens
+from .machines import MOST_PARAMETERS, machine
 from .nearest import Neighbours, neighbours
 from .patching import Patching, patch, patch_each
 from .patterns import (
@@ -41,6 +42,7 @@ from .walks import Step, Walk, walk
 __all__ = [
     "BUDGET",
     "HEAD_KINDS",
+    "MOST_PARAMETERS",
     "OPS",
     "STRENGTH",
     "Ablation",
@@ -83,6 +85,7 @@ __all__ = [
     "integrated_gradients",
     "intervene",
     "logit_lens",
+    "machine",
     "neighbours",
     "page",
     "patch",
