@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..gpt import GPT
     from ..inspect import Finding
 
-__all__ = ["Output", "console", "note", "say", "to_json", "with_output", "write_page"]
+__all__ = ["Output", "console", "note", "say", "to_json", "with_output", "write_html", "write_page"]
 
 Command = Callable[..., Any]
 
@@ -36,10 +36,19 @@ class Output:
     html: str | None
     model: str
 
-    def show(self, finding: Finding, title: str, sections: list[Section] | None = None) -> None:
-        """sections: what is shown of it, where that is not what it shows by itself."""
+    def show(
+        self,
+        finding: Finding,
+        title: str,
+        sections: list[Section] | None = None,
+        page: Callable[[], str] | None = None,
+    ) -> None:
+        """sections: what is shown of it, where that is not what it shows by itself. page: the
+        HTML, where it has one of its own."""
         shown = finding.sections() if sections is None else sections
-        if self.html is not None:
+        if self.html is not None and page is not None:
+            write_html(self.html, page)
+        elif self.html is not None:
             write_page(self.html, lambda: shown, title, self.model)
         if self.as_json:
             say(to_json(finding.to_dict()))
@@ -68,11 +77,17 @@ def with_output(command: Command) -> Command:
 def write_page(path: str, find: Callable[[], list[Section]], title: str, model: str) -> None:
     """One HTML page about a model. `find` runs only once the file can be written."""
     from ..draw.document import document
+
+    subtitle = f"model {model}" if model else ""
+    write_html(path, lambda: document(find(), title=title, subtitle=subtitle))
+
+
+def write_html(path: str, page: Callable[[], str]) -> None:
+    """`page` runs only once the file can be written."""
     from ..files import new_file
 
     with new_file(path) as partial:
-        subtitle = f"model {model}" if model else ""
-        partial.write_bytes(document(find(), title=title, subtitle=subtitle).encode())
+        partial.write_bytes(page().encode())
 
 
 def to_json(value: Any) -> str:

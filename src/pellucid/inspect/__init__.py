@@ -37,6 +37,7 @@ from .views import (
     residual_norms,
     view,
 )
+from .walk_page import walk_page
 from .walks import Step, Walk, walk
 
 __all__ = [
@@ -99,5 +100,6 @@ __all__ = [
     "transformer_lens_name",
     "view",
     "walk",
+    "walk_page",
     "why",
 ]

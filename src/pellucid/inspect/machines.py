@@ -12,10 +12,16 @@ from ..tokenizer import IdsOnly
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["MOST_PARAMETERS", "machine"]
+__all__ = ["MOST_PARAMETERS", "fits_a_page", "machine"]
 
 # 1 MiB of float32: what a page still holds lightly, and computes between two keystrokes.
 MOST_PARAMETERS = 1 << 18
+
+
+def fits_a_page(gpt: GPT) -> bool:
+    """Whether `machine` would take it."""
+    own = not isinstance(gpt.tokenizer, IdsOnly) and gpt.tokenizer.rules.plain
+    return own and gpt.hparams.n_params <= MOST_PARAMETERS
 
 
 def machine(gpt: GPT) -> dict[str, Any]:
@@ -31,7 +37,7 @@ def machine(gpt: GPT) -> dict[str, Any]:
             f"{MOST_PARAMETERS:,}"
         )
     tokenizer = gpt.tokenizer
-    if isinstance(tokenizer, IdsOnly) or not tokenizer.rules.plain:
+    if not fits_a_page(gpt):
         raise InputError("a page runs GPT-2's own tokenizer only, and this model has another")
     pack = Budget(math.inf)
     made = set(tokenizer.ids.values())
