@@ -19,16 +19,17 @@ from pellucid.tokenizer import IdsOnly
 from pellucid.weights import initialise
 
 N_TEXTS = 200
-WORDS = (
-    "The power clapper went straight to jail king court home at dinner my head night company "
-    "paper piper thunder rolled crowd will show judge out"
-).split()
+WORDS = [
+    "The", "power", "clapper", "went", "straight", "to", "jail", "king", "court", "home", "at",
+    "dinner", "my", "head", "night", "company", "paper", "piper", "rolled", "crowd", "will", "show",
+]  # fmt: skip
 ODD = [
-    "", " ", "\n\n", "\t x", "a\u00a0b", "\u2003\u2003", "x\x1cy", "\x85 z", "\ufeff!", "café", "naïve",
-    "Ω≈ç√", "日本語", "🐈\u200d⬛", "e\u0301", "\U0001f600😀", "١٢٣", "IV Ⅳ ½", "it's we'll I'D", "don't 'tis",
-    "<|endoftext|>", "The <|endoftext|> power", "</script><b>", "0123456789", "a  b   c", "…—«»",
-    "The power clapper went straight to jail and home", " power" * 9, "clap" * 4, "İstanbul ß ﬁ",
-    "\ud83d", "x\udc00y", "\u0000", "زبان", "हिन्दी", "한글",
+    "", " ", "\n\n", "\t x", "a\u00a0b", "\u2003\u2003", "x\x1cy", "\x85 z", "\ufeff!", "café",
+    "naïve", "Ω≈ç√", "日本語", "🐈\u200d⬛", "e\u0301", "\U0001f600😀", "١٢٣", "IV Ⅳ ½",
+    "it's we'll I'D", "don't 'tis", "<|endoftext|>", "The <|endoftext|> power", "</script><b>",
+    "0123456789", "a  b   c", "…—«»", "The power clapper went straight to jail and home",
+    " power" * 9, "clap" * 4, "İstanbul ß ﬁ", "\ud83d", "x\udc00y", "\u0000", "زبان", "हिन्दी",
+    "한글",
 ]  # fmt: skip
 
 

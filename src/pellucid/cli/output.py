@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..visible import harmless
+from .pages import write_html, write_page
 from .plain import ascii_only
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..gpt import GPT
     from ..inspect import Finding
 
-__all__ = ["Output", "console", "note", "say", "to_json", "with_output", "write_html", "write_page"]
+__all__ = ["Output", "console", "note", "say", "to_json", "with_output"]
 
 Command = Callable[..., Any]
 
@@ -72,22 +73,6 @@ def with_output(command: Command) -> Command:
         "--html", type=click.Path(dir_okay=False), help="Also one page for a browser."
     )(run)
     return click.option("--json", "as_json", is_flag=True, help="Every number, as JSON.")(run)
-
-
-def write_page(path: str, find: Callable[[], list[Section]], title: str, model: str) -> None:
-    """One HTML page about a model. `find` runs only once the file can be written."""
-    from ..draw.document import document
-
-    subtitle = f"model {model}" if model else ""
-    write_html(path, lambda: document(find(), title=title, subtitle=subtitle))
-
-
-def write_html(path: str, page: Callable[[], str]) -> None:
-    """`page` runs only once the file can be written."""
-    from ..files import new_file
-
-    with new_file(path) as partial:
-        partial.write_bytes(page().encode())
 
 
 def to_json(value: Any) -> str:

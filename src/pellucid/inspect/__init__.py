@@ -37,7 +37,7 @@ from .views import (
     residual_norms,
     view,
 )
-from .walk_page import walk_page
+from .walk_document import walk_page
 from .walks import Step, Walk, walk
 
 __all__ = [

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..sequence import Step as Predicted
     from ..tokenizer import Piece
 
-__all__ = ["Step", "Walk", "model_of", "sizes", "walk"]
+__all__ = ["Step", "Walk", "sizes", "walk"]
 
 _LIKELIEST = 8
 _MOST_STOPS = 12  # stop tokens named
@@ -153,7 +153,7 @@ def walk(
 
 def input_text(seen: Seen) -> Step:
     return Step(
-        **said(1, model=model_of(seen.gpt)),
+        **said(1, model=_model_of(seen.gpt)),
         values={},
         pictures=(
             Lines(lines=(f'"{seen.text}"',)),
@@ -162,7 +162,7 @@ def input_text(seen: Seen) -> Step:
     )
 
 
-def model_of(gpt: GPT) -> str:
+def _model_of(gpt: GPT) -> str:
     """As a sentence names it."""
     return f"the model “{gpt.name}”" if gpt.name else "this model"
 
@@ -327,7 +327,7 @@ def ending(seen: Seen, generation: Generation) -> Step:
             n_ctx=f"{seen.gpt.hparams.n_ctx:,}",
             stops=stops or "none",
             more=more,
-            reason=generation.reason or "",
+            reason=generation.reason,
             used=used,
         ),
         values={"tokens": np.asarray(generation.tokens)},

@@ -70,7 +70,7 @@ class View {
     const tableElement = make("table", { className: "matrix" }, head ? make("thead", {}, head) : null, make("tbody", {}, ...body));
     tableElement.onpointerover = (event) => this.over(event);
     tableElement.onclick = (event) => this.over(event, true);
-    tableElement.onfocusin = (event) => this.over(event);
+    tableElement.addEventListener("focusin", (event) => this.over(event));
     arrows(tableElement, () => spec.values.shape, () => this.place, (i, j) => this.go(i, j));
     this.element.replaceChildren(tableElement);
   }

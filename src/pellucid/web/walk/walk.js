@@ -29,7 +29,7 @@ export class Walk {
     this.map = this.makeMap();
     host.replaceChildren(this.sentence, make("div", { className: "walk-frame" }, this.map, make("div", { className: "walk-steps" }, ...this.sections.values())));
     this.drawSentence();
-    for (const key of this.sections.keys()) whenSeen(this.sections.get(key), () => this.draw(key));
+    for (const key of this.sections.keys()) whenSeen(this.sections.get(key), () => this.section(key));
     this.watch();
   }
 
@@ -78,9 +78,14 @@ export class Walk {
     if (focus) section.querySelector(`[data-key="${focus}"]`)?.focus({ preventScroll: true });
   }
 
+  /* What is on the screen stays where it is, whatever becomes longer or shorter above it. */
   redraw() {
+    const top = (key) => this.sections.get(key).getBoundingClientRect().top;
+    const seen = [...this.drawn].find((key) => this.sections.get(key).getBoundingClientRect().bottom > 120);
+    const before = seen && top(seen);
     this.drawSentence();
     for (const key of this.drawn) this.draw(key);
+    if (seen && top(seen) !== before && scrollY > 0) scrollBy(0, top(seen) - before);
   }
 
   use(pass) {
@@ -117,11 +122,13 @@ export class Walk {
       this.sentence.querySelector(`[data-key="token ${at}"]`).focus();
     };
     const count = make("span", { className: "count", textContent: `${(pass.first + pass.pieces.length).toLocaleString("en")} of ${n_ctx.toLocaleString("en")}` });
-    const open = make("div", { className: "opened" }, this.chooser("layer", n_layer), this.chooser("head", n_head));
-    const box = this.box ?? (this.type && this.makeBox());
-    if (box) this.box = box;
-    if (!this.sentence.firstChild) this.sentence.append(...[box, (this.strips = make("div", { className: "strips" }))].filter(Boolean));
-    this.strips.replaceChildren(strip, count, open);
+    if (!this.sentence.firstChild) {
+      this.strips = make("div", { className: "strips" });
+      this.opened = make("div", { className: "opened" });
+      this.sentence.append(...[this.type && this.makeBox(), this.opened, this.strips].filter(Boolean));
+    }
+    this.opened.replaceChildren(this.chooser("layer", n_layer), this.chooser("head", n_head));
+    this.strips.replaceChildren(strip, count);
     if (focus) this.sentence.querySelector(`[data-key="${focus}"]`)?.focus({ preventScroll: true });
   }
 

@@ -16,7 +16,7 @@ from .finding import highest, token_name
 from .lens import logit_lens
 from .machines import fits_a_page, machine
 from .recorder import trace
-from .walks import Walk, model_of, sizes
+from .walks import Walk, sizes
 from .words import NETWORKS, SAID
 
 if TYPE_CHECKING:
@@ -39,23 +39,26 @@ def walk_page(gpt: GPT, way: Walk, *, title: str, n_bytes: int = PAGE_BYTES) -> 
     """
     live = fits_a_page(gpt)
     ids = [piece.id for piece in way.pieces]
-    known = {
+    file = None if live else recorded(gpt, way, n_bytes=n_bytes)
+    known: dict[str, Any] = {
         "title": title or "∅",
-        "subtitle": f"{model_of(gpt)}, {gpt.hparams.n_params:,} parameters; every number is its own",
+        "subtitle": f"model {gpt.name}, {gpt.hparams.n_params:,} parameters",
         "glyphs": as_seen(),
         "said": [{"talk": said.talk, "words": said.words} for said in SAID],
         "networks": NETWORKS,
         "sizes": sizes(gpt.hparams),
         "more": "Write the page anew with --layer, --head or --position.",
-        "place": {"layer": way.layer, "head": way.head, "position": way.position},
+        "place": {
+            "layer": way.layer,
+            "head": way.head,
+            "position": way.position - (file["first"] if file else 0),
+        },
         "text": way.text,
         # A text that says so itself is read again in the page; else its very ids.
         "ids": None if _encoded(gpt, way.text) == ids else ids,
         "machine": machine(gpt) if live else None,
-        "recorded": None if live else recorded(gpt, way, n_bytes=n_bytes),
+        "recorded": file,
     }
-    if known["recorded"]:
-        known["place"]["position"] -= known["recorded"]["first"]  # type: ignore[index]
     return document_of(
         known, title=title, script="walk/main.js", styles=("page/page.css", "walk/walk.css")
     )
