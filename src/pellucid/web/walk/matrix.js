@@ -11,7 +11,8 @@ const TALL = 12;
 /* spec: symbol, name, label, role; values: {shape, at}; rows, columns: labels; kind: "read" from the
    model or "derived" here; layer, head; work(i, j) → {text, from: [[symbol, row, column]]}; ground:
    "share" for numbers 0…1; form: of the result; cell: how one is written; followed: the row that is looked at; bands: the
-   first column of each group; positions: false where rows are none; across: what columns are. */
+   first column of each group; positions: false where rows are none; across: what columns are; narrow: it stands beside others;
+   compact: of a large one no digits. */
 export function matrix(spec, board) {
   const [n, m] = spec.values.shape;
   const wide = m > WIDE || n > Math.max(TALL, 16);
@@ -25,7 +26,7 @@ export function matrix(spec, board) {
     make("span", { className: `kind ${spec.kind}`, textContent: spec.kind, title: spec.kind === "read" ? `read from the pass: ${spec.name}` : `worked out in this page: ${spec.name}` }),
     copier("copy", () => asText(spec, board.pass), `${spec.label ?? spec.symbol} with its names`),
   );
-  figure.append(title, ...(wide ? [view.overview()] : []), view.element);
+  figure.append(title, ...(wide ? [view.overview()] : []), ...(wide && spec.compact ? [] : [view.element]));
   figure.onmouseenter = () => board.light(spec.symbol);
   figure.onmouseleave = () => board.light(null);
   board.add(spec.symbol, { figure, mark: (i, j, className) => view.mark(i, j, className), unmark: () => view.unmark(), view });
@@ -49,7 +50,7 @@ class View {
   constructor(spec, board, wide) {
     Object.assign(this, { spec, board, wide });
     const [n, m] = spec.values.shape;
-    this.size = wide ? [Math.min(n, TALL), Math.min(m, WIDE)] : [n, m];
+    this.size = wide ? [Math.min(n, TALL), Math.min(m, WIDE, inRoom(spec))] : [n, m];
     this.high = spec.ground === "share" ? 1 : 2 * (largest(flat(spec.values)) || 1);
     this.corner = [clamp((spec.followed ?? 0) - TALL + 1, 0, n - this.size[0]), 0];
     this.place = [spec.followed ?? 0, 0];
@@ -160,7 +161,7 @@ class View {
     };
     canvas.onpointermove = canvas.onclick = point;
     arrows(canvas, () => [n - this.size[0] + 1, m - this.size[1] + 1], () => this.corner, (i, j) => this.move(i, j));
-    this.glass = make("div", { className: "lens-frame" });
+    this.glass = make("div", { className: "lens-frame", hidden: Boolean(spec.compact) });
     this.frame();
     return make("div", { className: "overview-plot", style: `height:${clamp(n * 14, 28, 160)}px` }, canvas, this.glass);
   }
@@ -201,6 +202,12 @@ class View {
     for (const [td, className] of this.marks) td.classList.remove(className);
     this.marks = [];
   }
+}
+
+/* Columns of digits that there is room for beside the labels. */
+function inRoom(spec) {
+  const room = spec.narrow ? Math.min(innerWidth - 28, 330) : innerWidth - 28;
+  return Math.max(4, Math.floor((room - 90) / 57));
 }
 
 function flat(values) {

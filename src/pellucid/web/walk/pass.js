@@ -15,8 +15,8 @@
      lens(i)                 [{layer, top: [{id, share}]}]: after the embeddings and each layer
      loop()                  {steps: [{position, token, share, others, reason}], reason, window,
                              stops}: the greedy generation from here
-     load(names)             null where everything asked for is here, or a Promise of that: a
-                             served page fetches what a step needs before it draws it
+     load(needs, place)      null where all that a step needs (steps.js) is at hand at this place,
+                             or a Promise of that: a served page fetches it before it is drawn
 
    Rows of a value are those of `pieces`. Two are here: of a machine in the page, and of what
    Python recorded in a file. */

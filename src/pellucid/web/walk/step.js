@@ -22,12 +22,16 @@ export function drawStep(step, number, context) {
       make("h2", { id: `${step.key}-title` }, make("span", { className: "step-number", textContent: String(number) }), ` ${step.name}`),
       pairs(step.networks.map((name) => networks.find((row) => row[0] === name))),
     ),
-    ...talk.map((text) => make("blockquote", { textContent: `“${text}”` })),
-    make("div", { className: "words" }, ...sentences.map((text) => make("p", { textContent: text }))),
-    formula && board.formula(formula),
+    make(
+      "div",
+      { className: "telling" },
+      ...talk.map((text) => make("blockquote", { textContent: `“${text}”` })),
+      make("div", { className: "words" }, ...sentences.map((text) => make("p", { textContent: text }))),
+      formula && board.formula(formula),
+      make("p", { className: "look" }, make("b", { textContent: "Look at " }), step.look),
+    ),
     make("div", { className: "stage" }, ...stage.filter(Boolean)),
     board && board.element,
-    make("p", { className: "look" }, make("b", { textContent: "Look at " }), step.look),
   ].filter(Boolean);
 }
 

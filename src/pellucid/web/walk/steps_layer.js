@@ -91,9 +91,9 @@ export function attention(context) {
     return make(
       "div",
       { className: "projection" },
-      part ? matrix({ symbol: name, name: `h.${layer}.attn.c_attn.weight, ${name}`, role, values: part.weight, rows: numbered(m), layer, head, kind: "read", positions: false }, board) : missing(context, `${name} of this head`),
+      part ? matrix({ symbol: name, name: `h.${layer}.attn.c_attn.weight, ${name}`, role, values: part.weight, narrow: true, rows: numbered(m), layer, head, kind: "read", positions: false }, board) : missing(context, `${name} of this head`),
       shapes(`${shape(n, m)} · ${shape(m, d_k)} → ${shape(n, d_k)}`),
-      matrix({ ...of, symbol, label: `${role} ${symbol}`, name: `${at}.attn.${symbol}`, role, values: values[symbol], work }, board),
+      matrix({ ...of, symbol, label: `${role} ${symbol}`, name: `${at}.attn.${symbol}`, role, values: values[symbol], narrow: true, work }, board),
     );
   });
   const pairs = { ...of, columns: rows, across: "key" };
@@ -195,7 +195,7 @@ export function concat(context) {
   const [n, n_head, d_k] = z.shape;
   const rows = pass.pieces.map(({ shown }) => shown);
   const own = [...Array(n_head).keys()].map((head) =>
-    matrix({ symbol: `z${head}`, label: `z of head ${head}`, name: `blocks.${place.layer}.attn.z`, role: "residual", values: ofHead(z, head, 1), rows, kind: "read", layer: place.layer, head, followed: place.position }, board),
+    matrix({ symbol: `z${head}`, label: `z of head ${head}`, name: `blocks.${place.layer}.attn.z`, role: "residual", values: ofHead(z, head, 1), compact: true, rows, kind: "read", layer: place.layer, head, followed: place.position }, board),
   );
   const work = (i, j) => ({ text: `number ${j % d_k} of head ${Math.floor(j / d_k)}`, from: [[`z${Math.floor(j / d_k)}`, i, j % d_k]] });
   return {

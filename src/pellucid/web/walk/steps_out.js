@@ -51,6 +51,8 @@ export function layers(context) {
   const ladder = pass.lens(place.position).map(({ layer, top }) => {
     const [first, ...others] = top;
     const named = layer === "embed" ? "embeddings" : `layer ${layer}`;
+    const stream = pass.get(layer === "embed" ? "blocks.0.resid_pre" : `blocks.${layer}.resid_post`);
+    const length = stream ? [`‖x‖ ${digits(Math.hypot(...rowOf(stream, place.position)))}`] : [];
     return make(
       "li",
       { className: layer === String(place.layer) ? "here" : "" },
@@ -58,13 +60,13 @@ export function layers(context) {
       make("span", { className: "token said", textContent: pass.show(first.id) }),
       make("span", { className: "track" }, bar(first.share, 1, false, "bar")),
       make("span", { className: "number", textContent: written(first.share, "percent"), "data-value": first.share }),
-      make("small", { textContent: others.map(({ id, share }) => `${pass.show(id)} ${written(share, "percent")}`).join("   ") }),
+      make("small", { textContent: [...length, ...others.map(({ id, share }) => `${pass.show(id)} ${written(share, "percent")}`)].join("   ") }),
     );
   });
   return {
     known: { n_layer: String(pass.hparams.n_layer) },
     stage: [
-      make("p", { className: "caption", textContent: `After “${pass.pieces[place.position].shown}”: what would it say if it stopped here? Bottom up, as the stream flows.` }),
+      make("p", { className: "caption", textContent: `After “${pass.pieces[place.position].shown}”: what would it say if it stopped here? Bottom up, as the stream flows; ‖x‖ is how long its array is there.` }),
       make("ol", { className: "ladder" }, ...ladder.reverse()),
     ],
   };

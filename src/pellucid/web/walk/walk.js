@@ -60,19 +60,36 @@ export class Walk {
     const at = STEPS.findIndex((step) => step.key === key);
     const section = this.sections.get(key);
     const focus = section.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-    const ready = this.pass.load(STEPS[at].key);
-    if (ready) {
-      section.setAttribute("aria-busy", "true");
-      ready.then(() => this.fill(section, at, focus));
+    const { pass, place } = this;
+    const ready = pass.load(STEPS[at].needs(place), place);
+    if (!ready) {
+      this.fill(section, at, focus);
       return;
     }
-    this.fill(section, at, focus);
+    section.setAttribute("aria-busy", "true");
+    this.drawn.add(key);
+    const still = () => this.pass === pass && this.place === place;
+    ready.then(
+      () => still() && this.fill(section, at, focus),
+      (error) => still() && this.explain(section, at, error.message),
+    );
+  }
+
+  /* In place of a step that cannot be drawn. */
+  explain(section, at, text) {
+    section.removeAttribute("aria-busy");
+    section.replaceChildren(make("h2", { id: `${STEPS[at].key}-title`, textContent: STEPS[at].name }), make("p", { className: "note", textContent: text }));
+    section.dataset.drawn = "";
+    this.drawn.add(STEPS[at].key);
   }
 
   fill(section, at, focus) {
+    if (!this.pass.pieces.length) {
+      this.explain(section, at, this.pass.note);
+      return;
+    }
     section.removeAttribute("aria-busy");
-    if (this.pass.pieces.length) section.replaceChildren(...drawStep(STEPS[at], at + 1, this.context));
-    else section.replaceChildren(make("h2", { id: `${STEPS[at].key}-title`, textContent: STEPS[at].name }), make("p", { className: "note", textContent: this.pass.note }));
+    section.replaceChildren(...drawStep(STEPS[at], at + 1, this.context));
     section.dataset.drawn = "";
     this.drawn.add(STEPS[at].key);
     if (focus) section.querySelector(`[data-key="${focus}"]`)?.focus({ preventScroll: true });
