@@ -39,7 +39,8 @@ states an equality that the run tested; the page is not written where one does n
 `pellucid walk "The power clapper" --model talk` shows the same in a terminal, and with
 `--html page.html` as one page for a browser, in which the model itself runs: type another text,
 and everything moves at once, with no server. Any other model and text can be walked through in the
-same way; of one with more than 262,144 parameters the page holds the numbers of its text. In Python:
+same way; of one with more than 262,144 parameters the page holds the numbers of its text.
+In Python:
 
 ```python
 import pellucid

@@ -45,7 +45,11 @@ export class Machine {
     const window = this.hparams.n_ctx;
     let reason = tokens.length >= window ? "context window full" : null;
     while (!reason) {
-      const logits = Float64Array.from(this.forward(tokens).get("logits").below(tokens.length - 1));
+      const logits = Float64Array.from(
+        this.forward(tokens)
+          .get("logits")
+          .below(tokens.length - 1),
+      );
       const shares = probabilities(logits, {});
       for (const id of this.unused) logits[id] = -Infinity;
       const order = likeliest(shares);

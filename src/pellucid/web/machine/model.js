@@ -10,7 +10,10 @@ function zeros(...shape) {
 }
 
 function sum(a, b) {
-  return new Numbers(a.shape, a.flat.map((value, i) => value + b.flat[i]));
+  return new Numbers(
+    a.shape,
+    a.flat.map((value, i) => value + b.flat[i]),
+  );
 }
 
 /* x [row, in] · weight [in, out] + bias [out] */
@@ -58,7 +61,13 @@ export class Model {
     };
     const w = this.weights;
     const token = keep("embed", rows(w["wte.weight"], ids));
-    const position = keep("pos_embed", rows(w["wpe.weight"], ids.map((_, i) => i)));
+    const position = keep(
+      "pos_embed",
+      rows(
+        w["wpe.weight"],
+        ids.map((_, i) => i),
+      ),
+    );
     let x = sum(token, position);
     for (let layer = 0; layer < this.hparams.n_layer; layer++) x = this.block(x, layer, keep);
     keep("logits", this.unembed(this.norm(x, "ln_f", "ln_final", keep)));

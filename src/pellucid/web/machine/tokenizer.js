@@ -40,7 +40,7 @@ export function wholeText(bytes) {
   const whole = textOf(bytes);
   if (whole !== null) return whole;
   let out = "";
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const length = [1, 2, 3, 4].find((n) => at + n <= bytes.length && textOf(bytes.slice(at, at + n)) !== null);
     out += length ? textOf(bytes.slice(at, at + length)) : `⟨${spelled(bytes[at])}⟩`;
     at += length ?? 1;

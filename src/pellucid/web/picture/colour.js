@@ -51,7 +51,7 @@ export function rootStep(weight) {
 
 function ground(place, scale) {
   const colours = table(scale).subarray(place * 3, place * 3 + 3);
-  const [r, g, b] = [...colours].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  const [r, g, b] = [...colours].map((c) => ((c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
   const luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;
   return { background: `rgb(${colours.join(" ")})`, color: luminance > 0.19 ? "#111" : "#fff" };
 }

@@ -59,7 +59,9 @@ export class Board {
     const { text, from = [] } = spec.work ? spec.work(i, j) : { text: "" };
     this.here = { spec, i, j, value };
     this.line.classList.remove("hint");
-    this.line.textContent = text ? `${spec.symbol}[${i}, ${j}] = ${text} = ${spec.form ? spec.form(value) : exact(value)}` : `${spec.symbol}[${i}, ${j}] = ${exact(value)}`;
+    this.line.textContent = text
+      ? `${spec.symbol}[${i}, ${j}] = ${text} = ${spec.form ? spec.form(value) : exact(value)}`
+      : `${spec.symbol}[${i}, ${j}] = ${exact(value)}`;
     this.line.dataset.value = String(value);
     this.line.dataset.name = spec.name;
     this.about.textContent = this.what(spec, i, j);

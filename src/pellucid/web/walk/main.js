@@ -23,7 +23,9 @@ function setTheme(theme) {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
 const toggle = choice("Theme", ["auto", "light", "dark"], (i) => setTheme(["", "light", "dark"][i]));
 const about = make("p", { className: "subtitle", textContent: onOneLine(content.subtitle) });
-main.before(make("header", { className: "walk-title" }, make("div", {}, make("h1", { textContent: "From a text to the next token" }), about), toggle));
+main.before(
+  make("header", { className: "walk-title" }, make("div", {}, make("h1", { textContent: "From a text to the next token" }), about), toggle),
+);
 
 const machine = content.machine ? new Machine(content.machine) : null;
 const first = machine ? new LivePass(machine, content.text, content.ids) : new RecordedPass(content.recorded);

@@ -23,7 +23,11 @@ export function matrix(spec, board) {
     {},
     make("b", { className: "matrix-name", textContent: spec.label ?? spec.symbol }),
     make("span", { className: "shape", textContent: shape(n, m) }),
-    make("span", { className: `kind ${spec.kind}`, textContent: spec.kind, title: spec.kind === "read" ? `read from the pass: ${spec.name}` : `worked out in this page: ${spec.name}` }),
+    make("span", {
+      className: `kind ${spec.kind}`,
+      textContent: spec.kind,
+      title: spec.kind === "read" ? `read from the pass: ${spec.name}` : `worked out in this page: ${spec.name}`,
+    }),
     copier("copy", () => asText(spec, board.pass), `${spec.label ?? spec.symbol} with its names`),
   );
   figure.append(title, ...(wide ? [view.overview()] : []), ...(wide && spec.compact ? [] : [view.element]));
@@ -48,7 +52,9 @@ function finite(value) {
 
 class View {
   constructor(spec, board, wide) {
-    Object.assign(this, { spec, board, wide });
+    this.spec = spec;
+    this.board = board;
+    this.wide = wide;
     const [n, m] = spec.values.shape;
     this.size = wide ? [Math.min(n, TALL), Math.min(m, WIDE, inRoom(spec))] : [n, m];
     this.high = spec.ground === "share" ? 1 : 2 * (largest(flat(spec.values)) || 1);
@@ -64,15 +70,27 @@ class View {
     const [[top, left], [n, m]] = [this.corner, this.size];
     const columns = [...Array(m).keys()].map((j) => left + j);
     const head = spec.columns || this.wide ? make("tr", {}, make("td"), ...columns.map((j) => this.heading(j))) : null;
-    const body = [...Array(n).keys()].map((i) => top + i).map((i) =>
-      make("tr", { className: i === spec.followed ? "followed" : "" }, make("th", { scope: "row", className: "token", textContent: spec.rows[i] }), ...columns.map((j) => this.cell(i, j))),
-    );
+    const body = [...Array(n).keys()]
+      .map((i) => top + i)
+      .map((i) =>
+        make(
+          "tr",
+          { className: i === spec.followed ? "followed" : "" },
+          make("th", { scope: "row", className: "token", textContent: spec.rows[i] }),
+          ...columns.map((j) => this.cell(i, j)),
+        ),
+      );
     this.rows = body;
     const tableElement = make("table", { className: "matrix" }, head ? make("thead", {}, head) : null, make("tbody", {}, ...body));
     tableElement.onpointerover = (event) => this.over(event);
     tableElement.onclick = (event) => this.over(event, true);
     tableElement.addEventListener("focusin", (event) => this.over(event));
-    arrows(tableElement, () => spec.values.shape, () => this.place, (i, j) => this.go(i, j));
+    arrows(
+      tableElement,
+      () => spec.values.shape,
+      () => this.place,
+      (i, j) => this.go(i, j),
+    );
     this.element.replaceChildren(tableElement);
   }
 
@@ -89,7 +107,12 @@ class View {
     const { spec } = this;
     const value = spec.values.at(i, j);
     const here = i === this.place[0] && j === this.place[1];
-    const element = make("td", { className: `cell ${this.spec.bands?.includes(j) ? "band" : ""}`, tabIndex: here ? 0 : -1, "data-at": `${i},${j}`, textContent: spec.cell ? spec.cell(value) : digits(value) });
+    const element = make("td", {
+      className: `cell ${this.spec.bands?.includes(j) ? "band" : ""}`,
+      tabIndex: here ? 0 : -1,
+      "data-at": `${i},${j}`,
+      textContent: spec.cell ? spec.cell(value) : digits(value),
+    });
     if (!Number.isFinite(value) || spec.hidden?.(i, j)) element.classList.add("masked");
     else if (spec.ground === "share") drawn(() => paint(element, step(value, "sequential", 1), "sequential"));
     else drawn(() => paint(element, step(value, "diverging", this.high), "diverging"));
@@ -138,7 +161,14 @@ class View {
   overview() {
     const { spec } = this;
     const [n, m] = spec.values.shape;
-    const canvas = make("canvas", { width: m, height: n, className: "overview", tabIndex: 0, role: "img", "aria-label": `All ${n} × ${m} numbers of ${spec.label ?? spec.symbol} in colour; the arrow keys slide the lens.` });
+    const canvas = make("canvas", {
+      width: m,
+      height: n,
+      className: "overview",
+      tabIndex: 0,
+      role: "img",
+      "aria-label": `All ${n} × ${m} numbers of ${spec.label ?? spec.symbol} in colour; the arrow keys slide the lens.`,
+    });
     drawn(() => {
       const scale = spec.ground === "share" ? "sequential" : "diverging";
       const colours = table(scale);
@@ -160,7 +190,12 @@ class View {
       if (event.type === "click" || event.buttons) this.move(i - Math.floor(this.size[0] / 2), j - Math.floor(this.size[1] / 2));
     };
     canvas.onpointermove = canvas.onclick = point;
-    arrows(canvas, () => [n - this.size[0] + 1, m - this.size[1] + 1], () => this.corner, (i, j) => this.move(i, j));
+    arrows(
+      canvas,
+      () => [n - this.size[0] + 1, m - this.size[1] + 1],
+      () => this.corner,
+      (i, j) => this.move(i, j),
+    );
     this.glass = make("div", { className: "lens-frame", hidden: Boolean(spec.compact) });
     this.frame();
     return make("div", { className: "overview-plot", style: `height:${clamp(n * 14, 28, 160)}px` }, canvas, this.glass);

@@ -1,37 +1,53 @@
-/* A pass: where the walk's components take their numbers from. Whoever has one offers
-
-     model, hparams, live    whose numbers these are; live: another text can be typed
-     text, note              the text, and what was done to it (cut to the window, empty), or ""
-     pieces                  [{id, shown}]: its tokens, those that values have rows for
-     left                    [{id, shown}]: tokens beyond the window, which nothing is computed of
-     first                   the position of pieces[0]; 0 unless the beginning is left out
-     words                   [{start, merges: [{rank, pair, parts}] | null}], texts as shown; or null
-     get(name)               Numbers of a value (its tap's name, no batch axis) or a weight (its
-                             name in weights.py), or null where this pass does not hold it
-     projections(layer, head)  {query, key, value: {weight [n_embd, d_k], bias [d_k]}}: what makes
-                             the head's q, k and v; or null
-     entry(id), near(id)     a row of the dictionary wte, or null; ids around it that have one
-     show(id)                a token as it is shown
-     lens(i)                 [{layer, top: [{id, share}]}]: after the embeddings and each layer
-     loop()                  {steps: [{position, token, share, others, reason}], reason, window,
-                             stops}: the greedy generation from here
-     load(needs, place)      null where all that a step needs (steps.js) is at hand at this place,
-                             or a Promise of that: a served page fetches it before it is drawn
-
-   Rows of a value are those of `pieces`. Two are here: of a machine in the page, and of what
-   Python recorded in a file. */
+/* A pass: where the walk's components take their numbers from. Two are here: of a machine in the
+   page, and of what Python recorded in a file. A served page is a third. */
 
 import { tokenText } from "../machine/tokenizer.js";
 import { visible } from "../picture/notation.js";
 import { Numbers, numbers } from "../picture/numbers.js";
 import { likeliest, probabilities } from "../picture/sampling.js";
 
+/**
+ * @typedef {{ layer: number, head: number, position: number }} Place position: a row of the values
+ * @typedef {{ id: number, shown: string }} Piece
+ * @typedef {{ rank: number, pair: string[], parts: string[] }} Merge texts as they are shown
+ * @typedef {{ id: number, share: number }} Likely
+ * @typedef {{ shape: number[], at: (...place: number[]) => number }} Matrix
+ * @typedef {{ weight: Matrix, bias: ArrayLike<number> }} Projection weight [n_embd, d_k], bias [d_k]
+ * @typedef {{ n_vocab: number, n_ctx: number, n_embd: number, n_head: number, n_layer: number }} HParams
+ * @typedef {{ position: number, token: number, share: number, others: { token: number, share: number }[], reason: string | null }} Predicted
+ *
+ * @typedef {object} Pass
+ * @property {string} model whose numbers these are
+ * @property {HParams} hparams
+ * @property {boolean} live whether another text can be typed
+ * @property {string} text
+ * @property {string} note what was done to the text (empty, cut to the window), or ""
+ * @property {Piece[]} pieces its tokens: a row of every value each
+ * @property {Piece[]} left tokens beyond the window, which nothing is computed of
+ * @property {number} first the position of pieces[0]; 0 unless the beginning is left out
+ * @property {{ start: string[], merges: Merge[] | null }[] | null} words the text's words with their merges
+ * @property {(name: string) => Numbers | null} get a value by its tap's name (no batch axis) or a weight by
+ *   its name in weights.py; null where this pass does not hold it
+ * @property {(layer: number, head: number) => { query: Projection, key: Projection, value: Projection } | null} projections
+ *   what makes a head's q, k and v
+ * @property {(id: number) => ArrayLike<number> | null} entry a row of the dictionary wte
+ * @property {(id: number) => number[]} near ids around it whose rows are here
+ * @property {(id: number) => string} show a token as it is shown
+ * @property {(row: number) => { layer: string, top: Likely[] }[]} lens after "embed" and each layer
+ * @property {() => { steps: Predicted[], reason: string, window: number, stops: string[] }} loop the greedy
+ *   generation from here
+ * @property {(needs: string[], place: Place) => Promise<void> | null} load null where all that a step needs
+ *   (steps.js) is at hand at this place; else a promise of it, which may fail with what to tell a person
+ */
+
 const AROUND = 3; /* rows of the dictionary above and below */
 const LENS = 3;
 
 function top(logits, n) {
   const shares = probabilities(logits, {});
-  return likeliest(shares).slice(0, n).map((id) => ({ id, share: shares[id] }));
+  return likeliest(shares)
+    .slice(0, n)
+    .map((id) => ({ id, share: shares[id] }));
 }
 
 function neighbours(id, n_vocab) {
@@ -39,6 +55,7 @@ function neighbours(id, n_vocab) {
   return [...Array(Math.min(n_vocab, 2 * AROUND + 1)).keys()].map((i) => from + i);
 }
 
+/** @implements {Pass} */
 export class LivePass {
   /* ids: instead of the text's own, where a pass begins with special tokens. */
   constructor(machine, text, ids = null) {
@@ -118,6 +135,7 @@ export class LivePass {
   }
 }
 
+/** @implements {Pass} */
 export class RecordedPass {
   /* data: as `inspect.recorded` packs it. */
   constructor(data) {
@@ -131,10 +149,12 @@ export class RecordedPass {
     this.pieces = seen(data.pieces);
     this.left = [];
     this.first = data.first;
-    this.words = data.words && data.words.map(({ start, merges }) => ({
-      start: start.map(visible),
-      merges: merges && merges.map(({ rank, pair, parts }) => ({ rank, pair: pair.map(visible), parts: parts.map(visible) })),
-    }));
+    this.words =
+      data.words &&
+      data.words.map(({ start, merges }) => ({
+        start: start.map(visible),
+        merges: merges && merges.map(({ rank, pair, parts }) => ({ rank, pair: pair.map(visible), parts: parts.map(visible) })),
+      }));
   }
 
   get(name) {

@@ -12,7 +12,9 @@ export function drawStep(step, number, context) {
   const quoted = step.said.map((at) => said[at - 1]);
   const { known = {}, formula = null, stage, board = null, own = [] } = step.draw(context);
   const facts = { ...context.known, ...known };
-  const chosen = step.sentences ? quoted.flatMap(({ words }) => words).filter((text) => step.sentences.test(text)) : quoted.flatMap(({ words }) => words);
+  const chosen = step.sentences
+    ? quoted.flatMap(({ words }) => words).filter((text) => step.sentences.test(text))
+    : quoted.flatMap(({ words }) => words);
   const sentences = [...own, ...chosen.map((text) => filled(text, facts)).filter(Boolean)];
   const talk = (step.quote ?? step.said).map((at) => said[at - 1].talk);
   return [
@@ -88,7 +90,8 @@ export function player(name, end, first, show) {
     if (play.isConnected) go(at + 1);
     else stop();
   };
-  const button = (text, label, onclick) => make("button", { type: "button", className: "option", textContent: text, "aria-label": `${label}: ${name}`, onclick });
+  const button = (text, label, onclick) =>
+    make("button", { type: "button", className: "option", textContent: text, "aria-label": `${label}: ${name}`, onclick });
   const rewind = button("«", "Rewind", () => (stop(), go(0)));
   const back = button("‹", "One step back", () => (stop(), go(at - 1)));
   const play = button("Play", "Play or pause", () => {

@@ -27,21 +27,48 @@ export function loop({ pass, feed }) {
       return make("li", { className: `${kind}${fresh ? " drops" : ""}`, textContent: name });
     });
     const empty = window <= SLOTS ? window - pass.first - n : 0;
-    slots.replaceChildren(...(pass.first ? [make("li", { className: "given", textContent: `… ${counted(pass.first)}` })] : []), ...cells, ...Array.from({ length: Math.max(0, empty) }, () => make("li", { className: "empty", textContent: "·" })));
+    slots.replaceChildren(
+      ...(pass.first ? [make("li", { className: "given", textContent: `… ${counted(pass.first)}` })] : []),
+      ...cells,
+      ...Array.from({ length: Math.max(0, empty) }, () => make("li", { className: "empty", textContent: "·" })),
+    );
     filled.textContent = `window: ${counted(pass.first + n)} of ${counted(window)}`;
     const last = steps[at - 1];
-    const before = names.slice(0, n - 1).join("").replace(/␣/g, " ");
+    const before = names
+      .slice(0, n - 1)
+      .join("")
+      .replace(/␣/g, " ");
     if (!last) said.textContent = steps.length ? "Given, before anything is predicted." : `It ends at once: ${reason}.`;
-    else said.textContent = `“${before}” is fed in; “${pass.show(last.token)}” comes out, with ${written(last.share, "percent")}.${at === steps.length && reason ? ` It ends: ${reason} (${counted(pass.first + n)} of ${counted(window)} tokens).` : ""}`;
+    else
+      said.textContent = `“${before}” is fed in; “${pass.show(last.token)}” comes out, with ${written(last.share, "percent")}.${at === steps.length && reason ? ` It ends: ${reason} (${counted(pass.first + n)} of ${counted(window)} tokens).` : ""}`;
     const rows = (last?.others ?? []).map(({ token, share }) =>
-      make("li", { "data-value": share }, make("span", { className: "label token plain", textContent: pass.show(token) }), make("span", { className: "track" }, bar(share, 1, false, "bar")), make("span", { className: "number", textContent: written(share, "percent") })),
+      make(
+        "li",
+        { "data-value": share },
+        make("span", { className: "label token plain", textContent: pass.show(token) }),
+        make("span", { className: "track" }, bar(share, 1, false, "bar")),
+        make("span", { className: "number", textContent: written(share, "percent") }),
+      ),
     );
     list.replaceChildren(...rows, ...Array.from({ length: Math.max(0, 5 - rows.length) }, () => make("li", { "aria-hidden": "true" })));
   };
   const controls = player("the loop", steps.length, steps.length, show);
-  const again = feed && make("button", { type: "button", className: "option", textContent: "Walk this text", onclick: () => feed([...pass.ids, ...steps.slice(0, now).map(({ token }) => token)]) });
+  const again =
+    feed &&
+    make("button", {
+      type: "button",
+      className: "option",
+      textContent: "Walk this text",
+      onclick: () => feed([...pass.ids, ...steps.slice(0, now).map(({ token }) => token)]),
+    });
   return {
-    known: { n_ctx: counted(pass.hparams.n_ctx), stops: stops.join(", ") || "none", more: "", reason, used: `${counted(end)} of ${counted(window)} tokens` },
+    known: {
+      n_ctx: counted(pass.hparams.n_ctx),
+      stops: stops.join(", ") || "none",
+      more: "",
+      reason,
+      used: `${counted(end)} of ${counted(window)} tokens`,
+    },
     stage: [make("div", { className: "loop-bar" }, controls.element, again), slots, filled, said, list],
   };
 }

@@ -10,25 +10,65 @@ export function input({ pass, content }) {
   const sizes = make(
     "table",
     { className: "table" },
-    make("thead", {}, make("tr", {}, ...["", "", "GPT-2 (2019)", "this model"].map((text, i) => make("th", { scope: "col", className: i > 1 ? "number" : "", textContent: text })))),
-    make("tbody", {}, ...content.sizes.map((cells) => make("tr", {}, make("th", { scope: "row" }, make("code", { textContent: cells[0] })), ...cells.slice(1).map((text, i) => make("td", { className: i ? "number" : "", textContent: text }))))),
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        ...["", "", "GPT-2 (2019)", "this model"].map((text, i) =>
+          make("th", { scope: "col", className: i > 1 ? "number" : "", textContent: text }),
+        ),
+      ),
+    ),
+    make(
+      "tbody",
+      {},
+      ...content.sizes.map((cells) =>
+        make(
+          "tr",
+          {},
+          make("th", { scope: "row" }, make("code", { textContent: cells[0] })),
+          ...cells.slice(1).map((text, i) => make("td", { className: i ? "number" : "", textContent: text })),
+        ),
+      ),
+    ),
   );
   return {
-    stage: [make("p", { className: "typed", textContent: pass.text || "∅" }), pass.note ? make("p", { className: "note", textContent: pass.note }) : null, make("div", { className: "scroll" }, sizes)],
+    stage: [
+      make("p", { className: "typed", textContent: pass.text || "∅" }),
+      pass.note ? make("p", { className: "note", textContent: pass.note }) : null,
+      make("div", { className: "scroll" }, sizes),
+    ],
   };
 }
 
 export function tokenization({ pass, place, choose }) {
   const stage = [];
   if (pass.words?.every((word) => word.merges)) stage.push(merging(pass.words));
-  else if (pass.words) stage.push(make("p", { className: "note", textContent: "Merges are shown for words of up to 1000 bytes; the ids below are the model's all the same." }));
+  else if (pass.words)
+    stage.push(
+      make("p", {
+        className: "note",
+        textContent: "Merges are shown for words of up to 1000 bytes; the ids below are the model's all the same.",
+      }),
+    );
   const cells = (text, i) => make("td", { className: i ? "number" : "token", textContent: text });
   const body = pass.pieces.map(({ id, shown }, i) => {
-    const line = make("tr", { className: i === place.position ? "followed" : "" }, make("td", { className: "number", textContent: String(pass.first + i) }), ...[shown, String(id)].map(cells));
+    const line = make(
+      "tr",
+      { className: i === place.position ? "followed" : "" },
+      make("td", { className: "number", textContent: String(pass.first + i) }),
+      ...[shown, String(id)].map(cells),
+    );
     line.onclick = () => choose({ position: i });
     return line;
   });
-  body.push(...pass.left.map(({ id, shown }) => make("tr", { className: "out" }, make("td", { className: "number", textContent: "–" }), ...[shown, String(id)].map(cells))));
+  body.push(
+    ...pass.left.map(({ id, shown }) =>
+      make("tr", { className: "out" }, make("td", { className: "number", textContent: "–" }), ...[shown, String(id)].map(cells)),
+    ),
+  );
   stage.push(
     make(
       "div",
@@ -36,7 +76,17 @@ export function tokenization({ pass, place, choose }) {
       make(
         "table",
         { className: "table" },
-        make("thead", {}, make("tr", {}, ...["position", "token", "id"].map((text, i) => make("th", { scope: "col", className: i === 1 ? "" : "number", textContent: text })))),
+        make(
+          "thead",
+          {},
+          make(
+            "tr",
+            {},
+            ...["position", "token", "id"].map((text, i) =>
+              make("th", { scope: "col", className: i === 1 ? "" : "number", textContent: text }),
+            ),
+          ),
+        ),
         make("tbody", {}, ...body),
       ),
     ),
@@ -77,17 +127,46 @@ export function embeddings(context) {
   const common = { rows: names, kind: "read", followed: place.position };
   const looked = matrix(
     {
-      ...common, symbol: "embed", label: "wte[id]", name: "embed", role: "residual", values: embed,
-      work: (i, j) => ({ text: `wte[${pass.pieces[i].id}, ${j}], row ${pass.pieces[i].id} of the dictionary`, from: [["wte", context.entryRow?.(i) ?? -1, j]] }),
+      ...common,
+      symbol: "embed",
+      label: "wte[id]",
+      name: "embed",
+      role: "residual",
+      values: embed,
+      work: (i, j) => ({
+        text: `wte[${pass.pieces[i].id}, ${j}], row ${pass.pieces[i].id} of the dictionary`,
+        from: [["wte", context.entryRow?.(i) ?? -1, j]],
+      }),
     },
     board,
   );
   const { d, lookUp } = dictionary(context, board, looked);
-  const added = matrix({ ...common, symbol: "pos", label: "wpe[position]", name: "pos_embed", role: "residual", values: position, work: (i, j) => ({ text: `wpe[${pass.first + i}, ${j}], the array of position ${pass.first + i}` }) }, board);
+  const added = matrix(
+    {
+      ...common,
+      symbol: "pos",
+      label: "wpe[position]",
+      name: "pos_embed",
+      role: "residual",
+      values: position,
+      work: (i, j) => ({ text: `wpe[${pass.first + i}, ${j}], the array of position ${pass.first + i}` }),
+    },
+    board,
+  );
   const whole = matrix(
     {
-      ...common, symbol: "x", name: "blocks.0.resid_pre", role: "residual", values: x,
-      work: (i, j) => ({ text: `${digits(embed.at(i, j))} + ${digits(position.at(i, j))}`, from: [["embed", i, j], ["pos", i, j]] }),
+      ...common,
+      symbol: "x",
+      name: "blocks.0.resid_pre",
+      role: "residual",
+      values: x,
+      work: (i, j) => ({
+        text: `${digits(embed.at(i, j))} + ${digits(position.at(i, j))}`,
+        from: [
+          ["embed", i, j],
+          ["pos", i, j],
+        ],
+      }),
     },
     board,
   );
@@ -96,7 +175,13 @@ export function embeddings(context) {
   return {
     board,
     known: { name: names[place.position], id: String(id) },
-    formula: [{ symbol: "x", role: "residual" }, " = ", { symbol: "embed", text: "wte[id]", role: "residual" }, " + ", { symbol: "pos", text: "wpe[position]", role: "residual" }],
+    formula: [
+      { symbol: "x", role: "residual" },
+      " = ",
+      { symbol: "embed", text: "wte[id]", role: "residual" },
+      " + ",
+      { symbol: "pos", text: "wpe[position]", role: "residual" },
+    ],
     stage: [
       lookUp,
       shapes(`${counted(n)} ids → ${counted(n)} rows of wte ${shape(pass.hparams.n_vocab, m)} → ${shape(n, m)}`),
@@ -118,8 +203,14 @@ function dictionary(context, board, looked) {
     const entries = near.map((other) => pass.entry(other));
     context.entryRow = (piece) => near.indexOf(pass.pieces[piece].id);
     const spec = {
-      symbol: "wte", label: `wte, the dictionary, around row ${id}`, name: "wte.weight", role: "residual", kind: "read", positions: false,
-      rows: near.map((other) => `${other} ${pass.show(other)}`), followed: near.indexOf(id),
+      symbol: "wte",
+      label: `wte, the dictionary, around row ${id}`,
+      name: "wte.weight",
+      role: "residual",
+      kind: "read",
+      positions: false,
+      rows: near.map((other) => `${other} ${pass.show(other)}`),
+      followed: near.indexOf(id),
       values: { shape: [near.length, entries[0].length], at: (r, j) => entries[r][j] },
     };
     host.replaceChildren(matrix(spec, board));
@@ -132,5 +223,13 @@ function dictionary(context, board, looked) {
     });
     show(moved ? Math.max(0, at - 1) : place.position);
   });
-  return { d: host, lookUp: make("div", { className: "looking" }, make("span", { className: "caption", textContent: "Look up, token by token: " }), controls.element) };
+  return {
+    d: host,
+    lookUp: make(
+      "div",
+      { className: "looking" },
+      make("span", { className: "caption", textContent: "Look up, token by token: " }),
+      controls.element,
+    ),
+  };
 }

@@ -16,18 +16,44 @@ import { STEPS } from "./steps.js";
 
 const FEW = 8;
 
+/* What has the keyboard, by its name: it is given back to its successor. */
+function focused() {
+  const element = document.activeElement;
+  return element instanceof HTMLElement ? (element.dataset.key ?? null) : null;
+}
+
 export class Walk {
-  constructor({ host, content, pass, place = {}, type = null, feed = null, onplace = () => {} }) {
-    Object.assign(this, { host, content, pass, type, feed, onplace });
+  /**
+   * @param {object} options
+   * @param {HTMLElement} options.host
+   * @param {any} options.content
+   * @param {import("./pass.js").Pass} options.pass
+   * @param {Partial<import("./pass.js").Place>} [options.place]
+   * @param {((text: string) => void) | null} [options.type]
+   * @param {((ids: number[]) => void) | null} [options.feed]
+   * @param {(place: import("./pass.js").Place) => void} [options.onplace]
+   */
+  constructor({ host, content, pass, place = {}, type = null, feed = null, onplace = (_) => {} }) {
+    this.content = content;
+    this.pass = pass;
+    this.type = type;
+    this.feed = feed;
+    this.onplace = onplace;
     this.memory = {};
     this.drawn = new Set();
     this.sections = new Map(
-      STEPS.map((step) => [step.key, make("section", { id: `step-${step.key}`, className: "step", "data-step": step.key, "aria-labelledby": `${step.key}-title` })]),
+      STEPS.map((step) => [
+        step.key,
+        make("section", { id: `step-${step.key}`, className: "step", "data-step": step.key, "aria-labelledby": `${step.key}-title` }),
+      ]),
     );
     this.place = this.fit({ layer: 0, head: 0, position: pass.pieces.length - 1, ...place });
     this.sentence = make("div", { className: "sentence-bar" });
     this.map = this.makeMap();
-    host.replaceChildren(this.sentence, make("div", { className: "walk-frame" }, this.map, make("div", { className: "walk-steps" }, ...this.sections.values())));
+    host.replaceChildren(
+      this.sentence,
+      make("div", { className: "walk-frame" }, this.map, make("div", { className: "walk-steps" }, ...this.sections.values())),
+    );
     this.drawSentence();
     for (const key of this.sections.keys()) whenSeen(this.sections.get(key), () => this.section(key));
     this.watch();
@@ -36,7 +62,11 @@ export class Walk {
   fit(place) {
     const { n_layer, n_head } = this.pass.hparams;
     const within = (at, n) => Math.max(0, Math.min(n - 1, at));
-    return { layer: within(place.layer, n_layer), head: within(place.head, n_head), position: within(place.position, this.pass.pieces.length) };
+    return {
+      layer: within(place.layer, n_layer),
+      head: within(place.head, n_head),
+      position: within(place.position, this.pass.pieces.length),
+    };
   }
 
   get context() {
@@ -48,7 +78,13 @@ export class Walk {
   known() {
     const { pass, place } = this;
     const { n_embd, n_vocab } = pass.hparams;
-    return { model: pass.model ? `the model “${pass.model}”` : "this model", n_embd: n_embd.toLocaleString("en"), n_vocab: n_vocab.toLocaleString("en"), layer: String(place.layer), head: String(place.head) };
+    return {
+      model: pass.model ? `the model “${pass.model}”` : "this model",
+      n_embd: n_embd.toLocaleString("en"),
+      n_vocab: n_vocab.toLocaleString("en"),
+      layer: String(place.layer),
+      head: String(place.head),
+    };
   }
 
   section(key) {
@@ -59,7 +95,7 @@ export class Walk {
   draw(key) {
     const at = STEPS.findIndex((step) => step.key === key);
     const section = this.sections.get(key);
-    const focus = section.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const focus = section.contains(document.activeElement) ? focused() : null;
     const { pass, place } = this;
     const ready = pass.load(STEPS[at].needs(place), place);
     if (!ready) {
@@ -78,7 +114,10 @@ export class Walk {
   /* In place of a step that cannot be drawn. */
   explain(section, at, text) {
     section.removeAttribute("aria-busy");
-    section.replaceChildren(make("h2", { id: `${STEPS[at].key}-title`, textContent: STEPS[at].name }), make("p", { className: "note", textContent: text }));
+    section.replaceChildren(
+      make("h2", { id: `${STEPS[at].key}-title`, textContent: STEPS[at].name }),
+      make("p", { className: "note", textContent: text }),
+    );
     section.dataset.drawn = "";
     this.drawn.add(STEPS[at].key);
   }
@@ -125,11 +164,25 @@ export class Walk {
   drawSentence() {
     const { pass, place } = this;
     const { n_layer, n_head, n_ctx } = pass.hparams;
-    const focus = this.sentence.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const focus = this.sentence.contains(document.activeElement) ? focused() : null;
     const chips = pass.pieces.map(({ shown }, i) =>
-      make("button", { type: "button", className: "chip", textContent: shown, "aria-pressed": String(i === place.position), tabIndex: i === place.position ? 0 : -1, "data-key": `token ${i}`, title: `position ${pass.first + i}`, onclick: () => this.choose({ position: i }) }),
+      make("button", {
+        type: "button",
+        className: "chip",
+        textContent: shown,
+        "aria-pressed": String(i === place.position),
+        tabIndex: i === place.position ? 0 : -1,
+        "data-key": `token ${i}`,
+        title: `position ${pass.first + i}`,
+        onclick: () => this.choose({ position: i }),
+      }),
     );
-    const strip = make("div", { className: "chips", role: "group", "aria-label": "The text, as tokens: choose the one to follow" }, ...chips, ...pass.left.map(({ shown }) => make("span", { className: "chip out", textContent: shown })));
+    const strip = make(
+      "div",
+      { className: "chips", role: "group", "aria-label": "The text, as tokens: choose the one to follow" },
+      ...chips,
+      ...pass.left.map(({ shown }) => make("span", { className: "chip out", textContent: shown })),
+    );
     strip.onkeydown = (event) => {
       const to = { ArrowLeft: place.position - 1, ArrowRight: place.position + 1, Home: 0, End: chips.length - 1 }[event.key];
       if (to === undefined) return;
@@ -138,7 +191,10 @@ export class Walk {
       this.choose({ position: at });
       this.sentence.querySelector(`[data-key="token ${at}"]`).focus();
     };
-    const count = make("span", { className: "count", textContent: `${(pass.first + pass.pieces.length).toLocaleString("en")} of ${n_ctx.toLocaleString("en")}` });
+    const count = make("span", {
+      className: "count",
+      textContent: `${(pass.first + pass.pieces.length).toLocaleString("en")} of ${n_ctx.toLocaleString("en")}`,
+    });
     if (!this.sentence.firstChild) {
       this.strips = make("div", { className: "strips" });
       this.opened = make("div", { className: "opened" });
@@ -172,7 +228,16 @@ export class Walk {
   /* The residual stream as a line down the side: each step that adds to it joins it there. */
   makeMap() {
     const links = STEPS.map((step, i) =>
-      make("li", { className: ADDS[step.key] ? "adds" : "", "data-role": ADDS[step.key] }, make("a", { href: `#step-${step.key}`, "data-step": step.key }, make("span", { className: "dot", "aria-hidden": "true" }), make("span", { textContent: `${i + 1} ${step.name}` }))),
+      make(
+        "li",
+        { className: ADDS[step.key] ? "adds" : "", "data-role": ADDS[step.key] },
+        make(
+          "a",
+          { href: `#step-${step.key}`, "data-step": step.key },
+          make("span", { className: "dot", "aria-hidden": "true" }),
+          make("span", { textContent: `${i + 1} ${step.name}` }),
+        ),
+      ),
     );
     return make("nav", { className: "map", "aria-label": "You are here" }, make("ol", {}, ...links));
   }
@@ -181,11 +246,11 @@ export class Walk {
     const seen = new Map();
     const observer = new IntersectionObserver(
       (entries) => {
-        for (const entry of entries) seen.set(entry.target.dataset.step, entry.isIntersecting);
+        for (const entry of entries) seen.set(entry.target.getAttribute("data-step"), entry.isIntersecting);
         const here = STEPS.find((step) => seen.get(step.key));
         if (!here) return;
         for (const link of this.map.querySelectorAll("a")) {
-          if (link.dataset.step === here.key) link.setAttribute("aria-current", "step");
+          if (link.getAttribute("data-step") === here.key) link.setAttribute("aria-current", "step");
           else link.removeAttribute("aria-current");
         }
         this.reveal(this.map.querySelector("[aria-current]"));
@@ -198,7 +263,8 @@ export class Walk {
   /* On a phone the map is a strip: the place where we are stays in sight. */
   reveal(link) {
     const strip = this.map.firstChild;
-    if (strip.scrollWidth > strip.clientWidth) strip.scrollLeft = link.parentElement.offsetLeft - strip.clientWidth / 2 + link.offsetWidth / 2;
+    if (strip.scrollWidth > strip.clientWidth)
+      strip.scrollLeft = link.parentElement.offsetLeft - strip.clientWidth / 2 + link.offsetWidth / 2;
   }
 }
 

@@ -41,7 +41,7 @@ const FEW_TERMS = 4;
 /* Σ left · right, written out: all of it where it is short, else its largest products. */
 export function products(left, right) {
   const terms = Array.from(left, (value, i) => [value, right[i]]);
-  const written = ([a, b]) => `${digits(a)} × ${digits(b)}`;
+  const written = (pair) => `${digits(pair[0])} × ${digits(pair[1])}`;
   if (terms.length <= MOST_TERMS) return terms.map(written).join(" + ");
   const largest = [...terms].sort((a, b) => Math.abs(b[0] * b[1]) - Math.abs(a[0] * a[1])).slice(0, FEW_TERMS);
   return `${largest.map(written).join(" + ")} + … (${counted(terms.length - FEW_TERMS)} smaller products)`;
