@@ -23,7 +23,8 @@ STEPS = ["input", "tokenization", "embeddings", "norm", "attention", "heads", "c
          "mlp", "layers", "prediction", "loop"]  # fmt: skip
 
 # Of each matrix: step, name, symbol, cells as they are written, the head they are of.
-MATRICES = """return [...document.querySelectorAll('.matrix-figure')].map(f => ({
+MATRICES = """for (const key of pellucid.steps) pellucid.walk.section(key);
+return [...document.querySelectorAll('.matrix-figure')].map(f => ({
   step: f.closest('section').dataset.step, name: f.dataset.name, symbol: f.dataset.symbol,
   rows: [...f.querySelectorAll('tbody tr')].map(r => [...r.querySelectorAll('td')].map(
     c => [c.dataset.at, c.textContent]))}))"""
@@ -108,7 +109,8 @@ def test_every_number_is_python_s_and_moves_with_the_text(browser, talk) -> None
     browser.check()
 
 
-WORKED = """const out = [];
+WORKED = """for (const key of pellucid.steps) pellucid.walk.section(key);
+const out = [];
 for (const figure of document.querySelectorAll('.matrix-figure')) {
   const cells = figure.querySelectorAll('.cell');
   for (const cell of [cells[0], cells[cells.length >> 1], cells[cells.length - 1]]) {
@@ -163,6 +165,7 @@ def test_worked_cells_come_to_the_cell(browser, talk) -> None:
 
 def texts_of(driver, selector: str) -> list[str]:
     return driver.execute_script(
+        "for (const key of pellucid.steps) pellucid.walk.section(key);"
         f"return [...document.querySelectorAll({json.dumps(selector)})].map(e => e.textContent)"
     )
 
@@ -234,6 +237,7 @@ def test_a_keyboard_goes_everywhere(browser, talk) -> None:
     driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
     assert driver.execute_script("return pellucid.walk.place.position") == 1
     assert driver.switch_to.active_element.text == "␣power"
+    assert texts_of(driver, "#step-attention tr.followed th")[0] == "␣power"
     cell = driver.find_element(
         By.CSS_SELECTOR, "#step-attention [data-symbol=pattern] .cell[tabindex='0']"
     )
@@ -247,6 +251,46 @@ def test_a_keyboard_goes_everywhere(browser, talk) -> None:
     heads = "#step-mlp [data-symbol=pre] thead th"
     assert texts_of(driver, heads) == [str(j) for j in range(2, 14)]
     assert check_matrices(driver, talk, talk.encode(TEXT)) > 900
+    browser.check()
+
+
+def test_an_address_shows_the_same_again(browser, talk) -> None:
+    driver = opened(browser, page(talk))
+    type_in(driver, "The king & <queen>")
+    driver.execute_script("pellucid.walk.choose({layer: 1, head: 2, position: 1})")
+    address = driver.current_url
+    assert "layer=1&head=2&position=1" in address
+    driver.get("about:blank")
+    driver.get(address)
+    browser.wait("globalThis.pellucid !== undefined")
+    assert driver.execute_script("return pellucid.walk.pass.text") == "The king & <queen>"
+    assert driver.execute_script("return pellucid.walk.place") == {
+        "layer": 1, "head": 2, "position": 1,
+    }  # fmt: skip
+    # Only what is near the screen is drawn again.
+    drawn = driver.execute_script(
+        "pellucid.walk.choose({head: 0}); return pellucid.walk.drawn.size"
+    )
+    assert 0 < drawn < len(STEPS)
+
+
+def test_what_is_copied_says_what_it_is(browser, talk) -> None:
+    driver = opened(browser, page(talk, layer=1, head=1))
+    copied = driver.execute_script(
+        "const texts = []; Object.defineProperty(navigator, 'clipboard', {value: {writeText: "
+        "async (text) => texts.push(text)}}); const section = pellucid.walk.section('attention');"
+        "section.querySelector('[data-symbol=pattern] .copy').click();"
+        "section.querySelector('[data-symbol=v] .cell').click();"
+        "section.querySelector('.workline .copy').click(); return texts"
+    )
+    whole = json.loads(copied[0])
+    assert (whole["name"], whole["layer"], whole["head"]) == ("blocks.1.attn.pattern", 1, 1)
+    assert (whole["model"], whole["text"], whole["kind"]) == ("talk", TEXT, "read")
+    seen = inspect.trace(talk, TEXT)
+    np.testing.assert_allclose(whole["values"], seen["blocks.1.attn.pattern"][1], atol=1e-6)
+    value, what = copied[1].split("\t")
+    assert float(value) == pytest.approx(seen["blocks.1.attn.v"][0, 1, 0], rel=1e-5)
+    assert what == "talk · blocks.1.attn.v · layer 1 · head 1 · position 0 “The” · number 0 · read"
     browser.check()
 
 

@@ -5,6 +5,7 @@ import { Machine } from "../machine/machine.js";
 import { drawAgain } from "../picture/colour.js";
 import { choice, make } from "../picture/elements.js";
 import { onOneLine, useGlyphs } from "../picture/notation.js";
+import { readAddress, writeAddress } from "./address.js";
 import { LivePass, RecordedPass } from "./pass.js";
 import { STEPS } from "./steps.js";
 import { Walk } from "./walk.js";
@@ -28,15 +29,32 @@ main.before(
 );
 
 const machine = content.machine ? new Machine(content.machine) : null;
-const first = machine ? new LivePass(machine, content.text, content.ids) : new RecordedPass(content.recorded);
+const asked = readAddress(location.hash);
 const walk = new Walk({
   host: main,
   content,
-  pass: first,
-  place: content.place,
+  pass: opening(),
+  place: { ...content.place, ...(asked.text === null ? {} : { position: Infinity }), ...asked.place },
   type: machine && ((text) => walk.use(new LivePass(machine, text))),
   feed: machine && feed,
+  onplace: keepAddress,
 });
+if (STEPS.some(({ key }) => key === asked.step)) walk.section(asked.step).scrollIntoView();
+
+/* What the address names, where the model is here to make it; else what the page was written for. */
+function opening() {
+  if (!machine) return new RecordedPass(content.recorded);
+  const { n_ctx, n_vocab } = machine.hparams;
+  if (asked.ids?.length <= n_ctx && asked.ids.every((id) => id < n_vocab)) return new LivePass(machine, "", asked.ids);
+  if (asked.text !== null) return new LivePass(machine, asked.text);
+  return new LivePass(machine, content.text, content.ids);
+}
+
+function keepAddress() {
+  const { pass, place, step } = walk;
+  const ids = machine && !pass.words ? pass.pieces.map(({ id }) => id) : null;
+  history.replaceState(null, "", writeAddress({ text: machine ? pass.text : null, ids, place, step }));
+}
 
 function feed(ids) {
   const pass = new LivePass(machine, "", ids);

@@ -1,7 +1,7 @@
 /* A matrix on a board. Up to 12 columns every cell shows its digits; beyond, the whole of it in
    colour, and a lens of 12 × 12 that slides over it. */
 
-import { drawn, paint, step, table } from "../picture/colour.js";
+import { painter, step, table } from "../picture/colour.js";
 import { arrows, largest, make } from "../picture/elements.js";
 import { copier, digits, shape } from "./writing.js";
 
@@ -57,6 +57,7 @@ class View {
     this.wide = wide;
     const [n, m] = spec.values.shape;
     this.size = wide ? [Math.min(n, TALL), Math.min(m, WIDE, inRoom(spec))] : [n, m];
+    this.scale = spec.ground === "share" ? "sequential" : "diverging";
     this.high = spec.ground === "share" ? 1 : 2 * (largest(flat(spec.values)) || 1);
     this.corner = [clamp((spec.followed ?? 0) - TALL + 1, 0, n - this.size[0]), 0];
     this.place = [spec.followed ?? 0, 0];
@@ -67,6 +68,7 @@ class View {
 
   fill() {
     const { spec } = this;
+    this.paint = painter(this.scale);
     const [[top, left], [n, m]] = [this.corner, this.size];
     const columns = [...Array(m).keys()].map((j) => left + j);
     const head = spec.columns || this.wide ? make("tr", {}, make("td"), ...columns.map((j) => this.heading(j))) : null;
@@ -114,8 +116,7 @@ class View {
       textContent: spec.cell ? spec.cell(value) : digits(value),
     });
     if (!Number.isFinite(value) || spec.hidden?.(i, j)) element.classList.add("masked");
-    else if (spec.ground === "share") drawn(() => paint(element, step(value, "sequential", 1), "sequential"));
-    else drawn(() => paint(element, step(value, "diverging", this.high), "diverging"));
+    else this.paint(element, step(value, this.scale, this.high));
     return element;
   }
 
@@ -169,19 +170,17 @@ class View {
       role: "img",
       "aria-label": `All ${n} × ${m} numbers of ${spec.label ?? spec.symbol} in colour; the arrow keys slide the lens.`,
     });
-    drawn(() => {
-      const scale = spec.ground === "share" ? "sequential" : "diverging";
-      const colours = table(scale);
-      const image = new ImageData(m, n);
-      for (let i = 0; i < n; i++) {
-        for (let j = 0; j < m; j++) {
-          const value = spec.values.at(i, j);
-          const place = 3 * step(value, scale, spec.ground === "share" ? 1 : this.high / 2);
-          if (Number.isFinite(value)) image.data.set([colours[place], colours[place + 1], colours[place + 2], 255], 4 * (i * m + j));
-        }
+    const colours = table(this.scale);
+    const image = new ImageData(m, n);
+    const high = spec.ground === "share" ? 1 : this.high / 2;
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j < m; j++) {
+        const value = spec.values.at(i, j);
+        const place = 3 * step(value, this.scale, high);
+        if (Number.isFinite(value)) image.data.set([colours[place], colours[place + 1], colours[place + 2], 255], 4 * (i * m + j));
       }
-      canvas.getContext("2d").putImageData(image, 0, 0);
-    });
+    }
+    canvas.getContext("2d").putImageData(image, 0, 0);
     const point = (event) => {
       const box = canvas.getBoundingClientRect();
       const i = clamp(Math.floor(((event.clientY - box.top) / box.height) * n), 0, n - 1);

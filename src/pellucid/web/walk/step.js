@@ -41,7 +41,7 @@ function pairs(rows) {
   if (!rows.length) return null;
   const line = ([what, biological, artificial]) =>
     make("div", {}, make("span", { textContent: `${what}: ` }), biological, " ↔ ", make("b", { textContent: artificial }));
-  return make("aside", { className: "pairs", "aria-label": "biological ↔ artificial" }, ...rows.map(line));
+  return make("div", { className: "pairs", title: "biological ↔ artificial" }, ...rows.map(line));
 }
 
 /* Something that this pass does not hold. */

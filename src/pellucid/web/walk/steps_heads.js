@@ -1,6 +1,6 @@
 /* All heads of a layer, their results side by side, and W_Output. */
 
-import { drawn, table } from "../picture/colour.js";
+import { rootStep, table } from "../picture/colour.js";
 import { make } from "../picture/elements.js";
 import { written } from "../picture/notation.js";
 import { Board } from "./board.js";
@@ -19,17 +19,15 @@ export function heads(context) {
     const shares = pattern.below(head, place.position);
     const most = shares.reduce((best, share, j) => (share > shares[best] ? j : best), 0);
     const canvas = make("canvas", { width: n, height: n, "aria-hidden": "true" });
-    drawn(() => {
-      const colours = table("sequential");
-      const image = new ImageData(n, n);
-      for (let i = 0; i < n; i++) {
-        for (let j = 0; j <= i; j++) {
-          const place = 3 * Math.round(255 * pattern.at(head, i, j));
-          image.data.set([colours[place], colours[place + 1], colours[place + 2], 255], 4 * (i * n + j));
-        }
+    const colours = table("sequential");
+    const image = new ImageData(n, n);
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j <= i; j++) {
+        const at = 3 * rootStep(pattern.at(head, i, j));
+        image.data.set([colours[at], colours[at + 1], colours[at + 2], 255], 4 * (i * n + j));
       }
-      canvas.getContext("2d").putImageData(image, 0, 0);
-    });
+    }
+    canvas.getContext("2d").putImageData(image, 0, 0);
     const says = `“${pass.pieces[place.position].shown}” → “${pass.pieces[most].shown}” ${written(shares[most], "percent")}`;
     return make(
       "button",
@@ -48,7 +46,7 @@ export function heads(context) {
   return {
     known: { layer: String(layer), n_head: String(n_head), n_layer: String(pass.hparams.n_layer) },
     stage: [
-      shapes(`${n_head} × softmax ${shape(n, n)}: rows ask, columns are looked at; brighter is more`),
+      shapes(`${n_head} × softmax ${shape(n, n)}: rows ask, columns are looked at; colour by the share's square root`),
       make("div", { className: "head-grid" }, ...thumbs),
     ],
   };

@@ -59,7 +59,7 @@ export function loop({ pass, feed }) {
       type: "button",
       className: "option",
       textContent: "Walk this text",
-      onclick: () => feed([...pass.ids, ...steps.slice(0, now).map(({ token }) => token)]),
+      onclick: () => feed([...pass.pieces.map(({ id }) => id), ...steps.slice(0, now).map(({ token }) => token)]),
     });
   return {
     known: {

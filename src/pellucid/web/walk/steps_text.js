@@ -16,8 +16,8 @@ export function input({ pass, content }) {
       make(
         "tr",
         {},
-        ...["", "", "GPT-2 (2019)", "this model"].map((text, i) =>
-          make("th", { scope: "col", className: i > 1 ? "number" : "", textContent: text }),
+        ...["", "", "GPT-2 (2019)", "this model"].map((text) =>
+          text ? make("th", { scope: "col", className: "number", textContent: text }) : make("td"),
         ),
       ),
     ),

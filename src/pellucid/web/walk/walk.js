@@ -4,13 +4,15 @@
      const walk = new Walk({ host, content, pass, place, type, feed, onplace });
      walk.use(pass)          another pass: everything moves at once
      walk.choose({ head: 1 })  another layer, head or position
-     walk.section(key)       one step's element, drawn
-     walk.place              {layer, head, position}: with the pass, all that is on the screen
+     walk.section(key)       one step's element, drawn as things stand
+     walk.place, walk.step   {layer, head, position} and the step in sight: with the pass, all that
+                             is on the screen
 
    content: {said, networks, sizes, more} as Python hands them over. type(text), feed(ids): make
    another pass; missing where none can be made. */
 
-import { choice, make, select, whenSeen } from "../picture/elements.js";
+import { drawn } from "../picture/colour.js";
+import { choice, make, select } from "../picture/elements.js";
 import { drawStep } from "./step.js";
 import { STEPS } from "./steps.js";
 
@@ -40,6 +42,7 @@ export class Walk {
     this.feed = feed;
     this.onplace = onplace;
     this.memory = {};
+    this.step = STEPS[0].key;
     this.drawn = new Set();
     this.sections = new Map(
       STEPS.map((step) => [
@@ -55,8 +58,22 @@ export class Walk {
       make("div", { className: "walk-frame" }, this.map, make("div", { className: "walk-steps" }, ...this.sections.values())),
     );
     this.drawSentence();
-    for (const key of this.sections.keys()) whenSeen(this.sections.get(key), () => this.section(key));
+    /* Only what is near the screen is drawn; the rest once it comes near. */
+    this.near = new Set();
+    const nearby = new IntersectionObserver(
+      (entries) => {
+        for (const { target, isIntersecting } of entries) {
+          const key = target.getAttribute("data-step");
+          if (isIntersecting) this.near.add(key);
+          else this.near.delete(key);
+          if (isIntersecting) this.section(key);
+        }
+      },
+      { rootMargin: "300px" },
+    );
+    for (const section of this.sections.values()) nearby.observe(section);
     this.watch();
+    drawn(() => this.redraw());
   }
 
   fit(place) {
@@ -140,7 +157,10 @@ export class Walk {
     const seen = [...this.drawn].find((key) => this.sections.get(key).getBoundingClientRect().bottom > 120);
     const before = seen && top(seen);
     this.drawSentence();
-    for (const key of this.drawn) this.draw(key);
+    for (const key of [...this.drawn]) {
+      if (this.near.has(key)) this.draw(key);
+      else this.drawn.delete(key);
+    }
     if (seen && top(seen) !== before && scrollY > 0) scrollBy(0, top(seen) - before);
   }
 
@@ -180,6 +200,7 @@ export class Walk {
     const strip = make(
       "div",
       { className: "chips", role: "group", "aria-label": "The text, as tokens: choose the one to follow" },
+      pass.first ? make("span", { className: "chip gone", textContent: `… ${pass.first}`, title: "earlier tokens, not in this file" }) : "",
       ...chips,
       ...pass.left.map(({ shown }) => make("span", { className: "chip out", textContent: shown })),
     );
@@ -202,6 +223,8 @@ export class Walk {
     }
     this.opened.replaceChildren(this.chooser("layer", n_layer), this.chooser("head", n_head));
     this.strips.replaceChildren(strip, count);
+    const followed = chips[place.position];
+    if (followed) strip.scrollLeft = followed.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;
     if (focus) this.sentence.querySelector(`[data-key="${focus}"]`)?.focus({ preventScroll: true });
   }
 
@@ -249,6 +272,7 @@ export class Walk {
         for (const entry of entries) seen.set(entry.target.getAttribute("data-step"), entry.isIntersecting);
         const here = STEPS.find((step) => seen.get(step.key));
         if (!here) return;
+        this.step = here.key;
         for (const link of this.map.querySelectorAll("a")) {
           if (link.getAttribute("data-step") === here.key) link.setAttribute("aria-current", "step");
           else link.removeAttribute("aria-current");
