@@ -113,7 +113,8 @@ WORKED = """for (const key of pellucid.steps) pellucid.walk.section(key);
 const out = [];
 for (const figure of document.querySelectorAll('.matrix-figure')) {
   const cells = figure.querySelectorAll('.cell');
-  for (const cell of [cells[0], cells[cells.length >> 1], cells[cells.length - 1]]) {
+  for (const at of [1, cells.length >> 1, cells.length - 2]) {
+    const cell = cells[at];
     cell.dispatchEvent(new PointerEvent('pointerover', {bubbles: true}));
     const line = figure.closest('section').querySelector('.worked');
     out.push([line.textContent, line.dataset.value, line.dataset.name,
