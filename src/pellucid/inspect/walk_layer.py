@@ -45,7 +45,7 @@ def self_attention(seen: Seen) -> Step:
         },
         pictures=(
             seen.rows(normed, "norm(x)"),
-            seen.rows(q, "query = W_Query · norm(x) + bias"),
+            seen.rows(q, "query = W_Query · norm(x) + bias", "query"),
             *seen.sum(
                 ("norm(x)", normed[here]),
                 ("W_Query", column),
@@ -53,8 +53,8 @@ def self_attention(seen: Seen) -> Step:
                 f"sum of these {len(column)} products, {_three(normed[here] @ column)}, and the "
                 f"bias, {_three(bias)}: {_three(q[here, 0])}.",
             ),
-            seen.rows(k, "key = W_Key · norm(x) + bias"),
-            seen.rows(v, "value = W_Value · norm(x) + bias"),
+            seen.rows(k, "key = W_Key · norm(x) + bias", "key"),
+            seen.rows(v, "value = W_Value · norm(x) + bias", "value"),
             seen.pairs(qk, f"q · kᵀ / √d_k, √{d_k} = {root:.3f}"),
             *seen.sum(
                 (f"query {seen.name}", q[here]),
@@ -138,7 +138,7 @@ def layers(seen: Seen) -> Step:
         ),
         values=seen.of(*names),
         pictures=(
-            seen.rows(seen.values[names[0]], "mlp(norm(x))"),
+            seen.rows(seen.values[names[0]], "mlp(norm(x))", "mlp"),
             seen.rows(seen.values[names[1]], f"x, the output of layer {seen.layer}"),
             *pictures_of(norms.sections()),
             *pictures_of(lens.sections()),
