@@ -6,6 +6,8 @@ FULL    ?= .venv-test
 OLD     ?= .venv-test-numpy
 # An environment is made anew for another Python, other requirements or other pins.
 VERSION  = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+# Files of tests side by side, each by one process from its first test to its last.
+TESTS   ?= -n logical --maxprocesses 4 --dist loadfile
 CHECK    = $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...")'
 
 .PHONY: talk test test-all test-numpy test-slow browser lint lint-js format bench constraints clean
@@ -15,7 +17,7 @@ talk: $(BASE)/.ready-$(VERSION)
 
 # TORCH_INDEX=URL: where builds of PyTorch for the CPU are; TORCH=1: any build, TORCH=0: none.
 test: $(FULL)/.ready-$(VERSION) browser lint lint-js
-	$(FULL)/bin/python -m pytest -m "not slow"
+	$(FULL)/bin/python -m pytest $(TESTS) -m "not slow"
 
 # With every Python of PYTHONS that is installed; then a table.
 test-all:
@@ -23,7 +25,7 @@ test-all:
 
 # With the oldest numpy that pyproject.toml allows (it has none for Python 3.13), without PyTorch.
 test-numpy: $(OLD)/.ready-$(VERSION) browser
-	$(OLD)/bin/python -m pytest -m "not slow"
+	$(OLD)/bin/python -m pytest $(TESTS) -m "not slow"
 
 test-slow: $(FULL)/.ready-$(VERSION)
 	$(FULL)/bin/python -m pytest -m slow

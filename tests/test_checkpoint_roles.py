@@ -22,7 +22,7 @@ from pellucid.checkpoint.huggingface_config import KNOWN, SIZE_KEYS
 from pellucid.cli import pellucid as program
 from pellucid.errors import CheckpointError, CheckpointWarning, TokenizerError
 from pellucid.hparams import HParams
-from pellucid.inspect import logit_lens
+from pellucid.inspect import logit_lens, walk
 from pellucid.inspect.finding import token_id
 from pellucid.tokenizer import Rules, Tokenizer
 from pellucid.weights import initialise
@@ -109,6 +109,7 @@ def test_what_a_folder_says_in_order(tmp_path: Path) -> None:
     """generation_config.json, then config.json, then the tokenizer's files; ids that there are no
     tokens for are nobody's."""
     folder = ways(tmp_path, a_tokenizer(), Roles(bos=258, eos=(259,)))["hf"]
+    (folder / "generation_config.json").unlink()
 
     def say(file: str, **values: Any) -> tuple[int, ...]:
         path = folder / file
@@ -257,6 +258,9 @@ def test_weights_without_a_tokenizer(bare: Path) -> None:
         with pytest.raises(TokenizerError, match=r"no tokenizer.*vocab\.json.*--ids"):
             asked()
     assert logit_lens(gpt, [5, 7]) is not None
+    steps = walk(gpt, [5, 7], max_tokens=2).steps
+    assert [row[2] for row in steps[1].pictures[0].rows] == ["5", "7"]  # ids, and no merges
+    assert len(steps[1].pictures) == 1
 
 
 def test_ids_on_the_command_line(bare: Path) -> None:

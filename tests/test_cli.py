@@ -58,6 +58,7 @@ def test_models():
     assert table["sizes"]["gpt2"]["parameters"] == 124_439_808
     assert "124,439,808" in run("models")
     assert json.loads(run("models", "talk", "--json"))["n_ctx"] == 8
+    assert "n_ctx: 8\n" in run("models", "talk")
 
 
 @pytest.mark.parametrize("form", ["pellucid", "hf"])
@@ -358,7 +359,7 @@ def test_no_size_is_a_mistake(size):
 
 # Examples
 
-NEEDS_FILES = {"data", "eval", "merge", "plot", "prefer", "train"}
+NEEDS_FILES = {"batch", "data", "eval", "merge", "plot", "prefer", "train"}
 SERVES = {"serve"}  # until it is stopped: tests/test_serve_process.py runs it
 
 

@@ -197,7 +197,12 @@ def test_openais_own_client_sends_and_reads_it(client) -> None:
     assert answer.choices[0].pellucid["trace"]["id"].startswith("trace-")
     chunks = list(
         client.completions.create(
-            model="talker", prompt=TEXT, max_tokens=3, stream=True, extra_body=asked
+            model="talker",
+            prompt=TEXT,
+            temperature=0,
+            max_tokens=3,
+            stream=True,
+            extra_body=asked,
         )
     )
     records = [c.choices[0].pellucid["trace"].get("record") for c in chunks]

@@ -29,7 +29,9 @@ ROOMS: dict[str, set[str]] = {
     "weights": {"backend", "errors", "hparams"},
     "sequence": {"errors", "hparams", "sampling", "tokenizer", "visible"},
     "template": {"errors", "tokenizer"},
-    "checkpoint": {"embedded", "errors", "files", "hparams", "tokenizer", "weights"},
+    "checkpoint": {
+        "embedded", "errors", "files", "hparams", "sampling", "template", "tokenizer", "weights",
+    },
     "model": {"backend", "cache", "errors", "hparams", "taps", "weights"},
     "blocks": {"backend", "errors", "hparams"},
     "data": {"checkpoint", "errors", "files", "template", "tokenizer"},
@@ -60,10 +62,14 @@ ROOMS: dict[str, set[str]] = {
         "backend", "blocks", "chat", "checkpoint", "draw", "errors", "files", "generate", "gpt",
         "inspect", "model", "sampling", "sequence", "taps", "template", "tokenizer", "visible",
     },
+    "batch": {
+        "chat", "data", "errors", "evaluate", "files", "gpt", "inspect", "sequence", "serve",
+        "template", "weights",
+    },
     "cli": {
-        "chat", "checkpoint", "conversations", "data", "draw", "embedded", "errors", "evaluate",
-        "files", "generate", "gpt", "hparams", "inspect", "sampling", "sequence", "serve",
-        "session", "tokenizer", "train", "transcript", "visible",
+        "batch", "chat", "checkpoint", "conversations", "data", "draw", "embedded", "errors",
+        "evaluate", "files", "generate", "gpt", "hparams", "inspect", "sampling", "sequence",
+        "serve", "session", "tokenizer", "train", "transcript", "visible",
     },
 }  # fmt: skip
 

@@ -469,6 +469,26 @@ def test_a_finished_run_takes_more_steps(corpus, tmp_path):
             trainer_for(config(corpus, tmp_path, steps=fewer))
 
 
+@pytest.mark.parametrize("file", ["train.ids", "train.documents", "train.learn", "validation.ids"])
+def test_a_corpus_that_changed_in_its_place_is_refused(tmp_path, file):
+    """At the same size, under the same card; before the first step and when a run goes on."""
+    folder = small_corpus.write(tmp_path / "c", masked=True)
+    run = config(folder, tmp_path / "run", steps=4)
+    trainer = iter(trainer_for(run))
+    next(trainer)
+    trainer.close()
+    content = bytearray((folder / file).read_bytes())
+    at = 8 if file.endswith("documents") else 0
+    content[at] ^= 1
+    (folder / file).write_bytes(content)
+    for out in ("run", "another"):
+        with pytest.raises(InputError, match=rf"files {file.split('.')[0]}\.\* of .* have changed"):
+            trainer_for(config(folder, tmp_path / out, steps=4))
+    content[at] ^= 1
+    (folder / file).write_bytes(content)
+    trainer_for(run)
+
+
 # B4: the losses of a run, once and for all
 
 

@@ -499,6 +499,15 @@ def test_without_a_compiler_it_is_said_before_the_first_step(corpus, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_without_pytorch_no_corpus_is_made(tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_text("the cat sat on a mat\n" * 40, encoding="utf-8")
+    monkeypatch.setattr("pellucid.train.run.find_spec", lambda name: None)
+    failed = train(tmp_path / "text.txt", "--out", tmp_path / "run", *TINY, fails=True)
+    assert isinstance(failed.exception, InputError)
+    assert "pellucid[torch,train]" in str(failed.exception)
+    assert not (tmp_path / "run").exists()
+
+
 def test_without_tensorboard_the_extra_is_named(corpus, tmp_path, monkeypatch):
     for name in ("tensorboard", "torch.utils.tensorboard"):
         monkeypatch.setitem(sys.modules, name, None)

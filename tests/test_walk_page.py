@@ -15,6 +15,7 @@ from pellucid.gpt import GPT
 from pellucid.hparams import HParams
 from pellucid.model import Model
 from pellucid.sampling import softmax
+from pellucid.tokenizer import IdsOnly
 from pellucid.weights import initialise
 from support.program import run
 
@@ -311,6 +312,16 @@ def test_other_models_on_recorded_numbers(browser, larger) -> None:
     assert check_matrices(driver, larger, ids, layer=1, head=7) > 900
     driver.execute_script("pellucid.walk.choose({layer: 2})")
     assert "is not in this file. Write the page anew" in texts_of(driver, "#step-mlp .note")[0]
+    browser.check()
+
+
+def test_a_model_that_has_ids_only(browser, talk) -> None:
+    hparams = HParams(20, 6, 4, 2, 1)
+    model = Model.of(hparams, initialise(hparams, 5), talk.model.backend)
+    bare = GPT(model, IdsOnly(20, "bare"), name="bare")
+    driver = opened(browser, page(bare, [3, 1, 4]))
+    assert check_matrices(driver, bare, [3, 1, 4]) > 100
+    assert texts_of(driver, ".chips .chip") == ["␣#3", "␣#1", "␣#4"]
     browser.check()
 
 

@@ -7,6 +7,7 @@ typed by a user is those letters, never the token.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -83,6 +84,24 @@ class Template:
         """A conversation -> the ids that the model goes on from."""
         ids = [i for role, text in messages for i in self.turn(tokenizer, role, text)]
         return ids + self.cue(tokenizer)
+
+    def jinja(self, tokenizer: Tokenizer) -> str:
+        """The same for other programs, as tokenizer_config.json's `chat_template`; it is never read
+        here. They look for special tokens in what was said, which `turn` does not."""
+        texts = {token: text for text, token in tokenizer.special_tokens.items()}
+        begin = "".join(texts.get(i, "") for i in tokenizer.rules.begin)
+        opened, closed = (
+            {role: "".join(frame[at]) for role, frame in self.frames.items()} for at in (0, 1)
+        )
+        known = " or ".join(f"message['role'] == '{role}'" for role in self.frames)
+        refusal = f"a role is one of {', '.join(self.frames)}"
+        return (
+            f"{{%- set opens = {json.dumps(opened)} -%}}{{%- set ends = {json.dumps(closed)} -%}}"
+            f"{{{{- {json.dumps(begin)} -}}}}{{%- for message in messages -%}}"
+            f"{{%- if not ({known}) -%}}{{{{- raise_exception('{refusal}') -}}}}{{%- endif -%}}"
+            "{{- opens[message['role']] + message['content'] + ends[message['role']] -}}"
+            "{%- endfor -%}{%- if add_generation_prompt -%}{{- opens['assistant'] -}}{%- endif -%}"
+        )
 
 
 def _ids(tokenizer: Tokenizer, parts: Iterable[str]) -> list[int]:

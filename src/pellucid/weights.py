@@ -25,6 +25,7 @@ __all__ = [
     "Embedding",
     "MLPWeights",
     "Weights",
+    "fingerprint",
     "flatten",
     "initialise",
     "prepared",
@@ -202,6 +203,17 @@ def initialise(
             drawn = rng.standard_normal(shape, dtype=np.float32) * np.float32(deviation)
             tensors[name] = drawn.astype(dtype, copy=False)
     return tensors
+
+
+def fingerprint(tensors: Mapping[str, np.ndarray]) -> str:
+    """sha256 of a model's weights in float32, whatever kind of file they lie in."""
+    import hashlib  # not for those who only compute
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {list(tensors[name].shape)}\n".encode())
+        digest.update(np.ascontiguousarray(tensors[name], "<f4").reshape(-1).view("u1").data)
+    return digest.hexdigest()
 
 
 def _some(names: list[str], most: int = 5) -> str:

@@ -44,6 +44,8 @@ PROGRAMS = (
     "tensorboard",
     "LENS/bin/pip",
     "LENS/bin/python",
+    "RAY/bin/pip",
+    "RAY/bin/python",
 )
 _BEGINS = re.compile(rf"({'|'.join(PROGRAMS)})(?![\w./-])")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -52,6 +54,7 @@ _SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 # What is found and not run, by how it begins; and why. Each row is needed by some page.
 NOT_RUN = {
     "LENS/bin/": "needs the environment LENS, and a network to make it",
+    "RAY/bin/": "needs the environment RAY, and a network to make it",
     "make bench": "minutes of timing",
     "make constraints": "asks the package index what is newest",
     "make format": "rewrites sources",
@@ -60,7 +63,7 @@ NOT_RUN = {
     "make test": "is what runs this test",
     "pellucid serve": "serves until it is stopped; tests/test_serve_process.py does",
     "pip install": "needs the network; that the extras exist is tested here",
-    "python -m venv LENS": "makes an environment from the network",
+    "python -m venv": "makes an environment from the network",
     "python benchmarks/": "minutes of timing, beside what others wrote",
     "python docs/generate/": "writes pages; tests/test_docs.py holds each page to its generator",
     "python recipes/chatbot/": "hours of training, or the texts that the chatbot learned from",

@@ -27,7 +27,16 @@ from pellucid.serve.service import Service
 from pellucid.tokenizer import Tokenizer
 from support.models import lively, model
 
-__all__ = ["WORDS", "Served", "asked_by_curl", "babbler", "eventually", "serving", "talker"]
+__all__ = [
+    "WORDS",
+    "Served",
+    "asked_by_curl",
+    "babbler",
+    "eventually",
+    "free_port",
+    "serving",
+    "talker",
+]
 
 WORDS = "the cat sat on a mat and the king went home to dinner"
 
@@ -58,6 +67,12 @@ def asked_by_curl(line: str) -> httpx.Response:
     headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
     body = words[words.index("-d") + 1]
     return httpx.post(words[1], content=body, headers=headers, timeout=60)
+
+
+def free_port() -> int:
+    """One that nobody listened on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def eventually(condition: Callable[[], object], seconds: float = 20) -> None:

@@ -64,6 +64,12 @@ NEEDS = {
         "recorded values beside TransformerLens's",
         "the tests run in the environment LENS of CONTRIBUTING.md: its versions are not ours",
     ),
+    "ray": _package(
+        "ray",
+        "replicas and batches on a cluster of two nodes",
+        "the tests run in the environment RAY of CONTRIBUTING.md: Ray has 240 MB and takes minutes",
+        what="Ray, its parts Serve and Data",
+    ),
     "gguf": _package("gguf", "GGUF files, written by their own library"),
     "pyarrow": _package("pyarrow", "Parquet files of documents"),
     "matplotlib": _package("matplotlib", "a run's losses as a picture"),

@@ -12,7 +12,8 @@ from pathlib import Path
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "surface.txt"
 MODULES = (
-    "pellucid", "pellucid.checkpoint", "pellucid.draw", "pellucid.evaluate", "pellucid.inspect",
+    "pellucid", "pellucid.batch", "pellucid.checkpoint", "pellucid.draw", "pellucid.evaluate",
+    "pellucid.inspect",
 )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import CheckpointError
+from ..sampling import recommended
+from ..template import TEMPLATES
 from ..weights import shapes
 from .contents import (
     READER,
@@ -32,6 +34,7 @@ from .names import LM_HEAD, PREFIX, our_names, wrapping
 from .safetensors_file import DTYPES, SafetensorsFile, write
 
 if TYPE_CHECKING:
+    from ..template import Template
     from ..tokenizer import Tokenizer
 
 __all__ = ["CONFIG", "INDEX", "WEIGHTS", "fill", "read"]
@@ -39,6 +42,7 @@ __all__ = ["CONFIG", "INDEX", "WEIGHTS", "fill", "read"]
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 GENERATION = "generation_config.json"
+_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")  # its keys, and ours
 INDEX = "model.safetensors.index.json"
 MOST_SHARDS = 256
 _OTHER_TOKENIZERS = {
@@ -263,6 +267,11 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
         metadata={"format": "pt", "pellucid": json.dumps(notes, sort_keys=True)},
     )
     (folder / CONFIG).write_bytes((json.dumps(config, indent=2) + "\n").encode())
+    template = None
+    if tokenizer is not None and checkpoint.template in TEMPLATES:
+        template = TEMPLATES[checkpoint.template]
+    generation = _generation(checkpoint, config, template)
+    (folder / GENERATION).write_bytes((json.dumps(generation, indent=2) + "\n").encode())
     if tokenizer is None:
         return
     tokenizer.save(folder)
@@ -282,7 +291,31 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
     for role, token in named.items():
         if role != "pad" or token in texts:
             settings[f"{role}_token"] = texts.get(token) if token is not None else None
+    if template is not None:
+        settings["chat_template"] = template.jinja(tokenizer)
     (folder / "tokenizer_config.json").write_bytes((json.dumps(settings, indent=2) + "\n").encode())
+
+
+def _generation(
+    checkpoint: Checkpoint, config: Mapping[str, Any], template: Template | None
+) -> dict[str, Any]:
+    """What ends a text, a reply too, and the sampling that the model's card recommends: vLLM, TGI
+    and `transformers` begin with these."""
+    eos = list(checkpoint.roles.stops(checkpoint.tokenizer))
+    if template is not None and checkpoint.tokenizer is not None:
+        special = checkpoint.tokenizer.special_tokens
+        closes = (special.get(part) for part in template.frames["assistant"].after)
+        eos = list(dict.fromkeys([*eos, *(token for token in closes if token is not None)]))
+    values: dict[str, Any] = {
+        "bos_token_id": config["bos_token_id"],
+        "eos_token_id": eos[0] if len(eos) == 1 else eos or None,
+        "pad_token_id": config["pad_token_id"],
+    }
+    sampling = recommended(checkpoint.card)
+    drawn = {name: sampling[name] for name in _SAMPLING if sampling.get(name) is not None}
+    if sampling.get("greedy") or drawn.get("temperature") == 0:
+        return {**values, "do_sample": False}
+    return {**values, "do_sample": True, **drawn} if drawn else values
 
 
 def _short(value: Any) -> str:

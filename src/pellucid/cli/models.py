@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import click
 
+from ..hparams import HParams
 from ..visible import harmless
 from .output import console, say, to_json
 
@@ -83,7 +85,7 @@ def print_card(name: str, *, as_json: bool) -> None:
 def lines(table: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[int, str, str]]:
     """A card -> (depth, key, value) line by line, as a person reads it."""
     for key, value in table.items():
-        name = str(key).replace("_", " ") + ":"
+        name = (key if key in _NAMES else str(key).replace("_", " ")) + ":"
         if isinstance(value, Mapping) and any(map(_nested, value.values())):
             yield depth, name, ""
             yield from lines(value, depth + 1)
@@ -92,6 +94,9 @@ def lines(table: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[int, str, 
             yield from ((depth + 1, "", _plain(each)) for each in value)
         else:
             yield depth, name, f" {_plain(value)}"
+
+
+_NAMES = {field.name for field in fields(HParams)}  # GPT-2's own, as they are everywhere
 
 
 def _nested(value: Any) -> bool:

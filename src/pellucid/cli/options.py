@@ -15,7 +15,7 @@ from .types import INDICES, TOKEN
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["console", "places", "with_loader", "with_model", "with_target"]
+__all__ = ["console", "places", "with_loader", "with_machine", "with_model", "with_target"]
 
 Command = Callable[..., Any]
 
@@ -44,16 +44,26 @@ def with_loader(command: Command) -> Command:
     returns the GPT."""
 
     @wraps(command)
-    def run(*, model: str | None, backend: str, **rest: Any) -> Any:
-        machine = {name: rest.pop(name) for name in ("device", "dtype", "threads")}
-
+    def run(*, model: str | None, machine: dict[str, Any], **rest: Any) -> Any:
         def load() -> GPT:
             from .. import gpt
 
             keep_freed_memory()
-            return gpt.load(model, backend=backend, **machine)
+            return gpt.load(model, **machine)
 
         return command(load=load, **rest)
+
+    return with_machine(run)
+
+
+def with_machine(command: Command) -> Command:
+    """--model, --backend, --device, --dtype, --threads; hands on `model` as it was given, and
+    `machine`: the other arguments of `pellucid.load`."""
+
+    @wraps(command)
+    def run(**rest: Any) -> Any:
+        machine = {name: rest.pop(name) for name in ("backend", "device", "dtype", "threads")}
+        return command(machine=machine, **rest)
 
     return _add(_MODEL, run)
 

@@ -31,11 +31,12 @@ _SAMPLING: tuple[tuple[str, Any, str, str], ...] = (
 SAMPLING = {flag.split("/")[0][2:].replace("-", "_") for flag, *_ in _SAMPLING}
 
 
-def with_settings(max_tokens: int | None = None) -> Callable[[Command], Command]:
+def with_settings(max_tokens: int | None = None, *, least: int = 1) -> Callable[[Command], Command]:
     """The sampling, --seed, --max-tokens, --n-ctx, --stop and --stop-token. Inside `with_model`;
     hands on `settings`: the arguments of `GPT.generate` that a person or the model's card set.
 
-    max_tokens: the default; None is until the window is full.
+    max_tokens: the default; None is until the window is full. least: the fewest that may be asked
+    for, where there is a default.
     """
 
     def decorate(command: Command) -> Command:
@@ -50,7 +51,7 @@ def with_settings(max_tokens: int | None = None) -> Callable[[Command], Command]
             return command(gpt=gpt, settings=recommended(gpt.card, chosen) | chosen, **rest)
 
         decorated: Command = run
-        for option in reversed(_options(max_tokens)):
+        for option in reversed(_options(max_tokens, least)):
             decorated = option(decorated)
         return decorated
 
@@ -69,7 +70,7 @@ def _stop_tokens(gpt: GPT, tokens: tuple[str | int, ...]) -> tuple[int, ...]:
     )
 
 
-def _options(max_tokens: int | None) -> list[Callable[[Command], Command]]:
+def _options(max_tokens: int | None, least: int) -> list[Callable[[Command], Command]]:
     sampling = [
         click.option(
             flag,
@@ -85,7 +86,7 @@ def _options(max_tokens: int | None) -> list[Callable[[Command], Command]]:
         click.option("--seed", type=click.IntRange(0), help="Makes sampling repeatable."),
         click.option(
             "--max-tokens",
-            type=click.IntRange(0 if max_tokens is None else 1),
+            type=click.IntRange(0 if max_tokens is None else least),
             default=max_tokens,
             show_default="until the window is full" if max_tokens is None else True,
             help="At most so many tokens.",

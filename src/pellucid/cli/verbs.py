@@ -41,6 +41,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Models": {
         "serve": "Serve a model over HTTP, as OpenAI's clients expect it.",
+        "batch": "A whole corpus: generated, scored, inspected, one row a document.",
         "eval": "How well a model predicts a text it has not seen.",
         "models": "List the models at hand, or show one's card.",
         "convert": "Write a checkpoint in another format.",
@@ -75,6 +76,7 @@ EXAMPLES: dict[str, str] = {
     "prefer": "pellucid prefer pairs.jsonl --start run/model --out better",
     "plot": "pellucid plot run",
     "serve": "pellucid serve --port 8000",
+    "batch": "pellucid batch texts/ rows --max-tokens 20 --loss",
     "eval": "pellucid eval text.txt --model run/model",
     "models": "pellucid models chat",
     "convert": "pellucid convert talk copy --format hf",

@@ -94,13 +94,18 @@ class Corpus:
 
     def fingerprint(self) -> str:
         """sha256 of all that a run learns from: the ids, their bounds and masks, and what the ids
-        mean. From the card; where that has none, everything is read."""
+        mean. It reads all of them. Raises InputError where they are not what the card says."""
         tokenizer = self.tokenizer()
         known = self._recorded.get("fingerprint") or tokenizer.fingerprint()
         digest = hashlib.sha256(known.encode())
         for split in SPLITS:
-            known = self.card["splits"][split].get("sha256")
-            digest.update((known or getattr(self, split).sha256()).encode())
+            written, own = self.card["splits"][split].get("sha256"), getattr(self, split).sha256()
+            if written not in (None, own):
+                raise InputError(
+                    f"the files {split}.* of {self.path} have changed since they were written: "
+                    "make the corpus again"
+                )
+            digest.update(own.encode())
         return digest.hexdigest()
 
 

@@ -64,6 +64,7 @@ _MADE = {
     "a tokenised corpus": ("card.json", "train.ids"),
     "a training run": ("config.toml", "checkpoints"),
     "a model": ("config.json", "model.safetensors"),
+    "what pellucid batch wrote": ("_job.json",),
 }
 
 

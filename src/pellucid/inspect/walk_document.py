@@ -9,7 +9,7 @@ import numpy as np
 
 from ..draw.document import PAGE_BYTES, document_of
 from ..draw.packing import Budget
-from ..errors import InputError
+from ..errors import InputError, TokenizerError
 from ..sampling import softmax
 from ..visible import as_seen, token_text
 from .finding import highest, token_name
@@ -106,7 +106,7 @@ def recorded(gpt: GPT, way: Walk, *, n_bytes: int = PAGE_BYTES) -> dict[str, Any
 def _encoded(gpt: GPT, text: str) -> list[int] | None:
     try:
         return gpt.encode(text)
-    except InputError:
+    except TokenizerError:  # a model that has ids only
         return None
 
 

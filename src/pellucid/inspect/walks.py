@@ -16,7 +16,7 @@ import numpy as np
 from ..draw.notation import percent, written
 from ..draw.pictures import Distribution, Lines, Section
 from ..draw.slides import Matrix, Table
-from ..errors import InputError
+from ..errors import InputError, TokenizerError
 from ..hparams import SIZES, HParams
 from ..sampling import softmax, without
 from ..visible import visible, visible_bytes
@@ -211,7 +211,10 @@ def _merges(seen: Seen) -> Iterator[tuple[str, str, str]]:
     special = set(tokenizer.special_tokens.values())
     ids = [seen.ids[i] for i in seen.shown if seen.ids[i] not in special]
     text = tokenizer.decode(ids)
-    if tokenizer.encode(text) != ids:  # tokens that no merge of a text puts there
+    try:
+        if tokenizer.encode(text) != ids:  # tokens that no merge of a text puts there
+            return
+    except TokenizerError:  # a model that has ids only
         return
     try:
         words = dict.fromkeys(tokenizer.merges(text))

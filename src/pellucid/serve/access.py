@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ..errors import InputError
 from .answers import Json
 from .errors import ApiError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["LOOPBACK", "MOST_HEAD", "Access", "Gate"]
+__all__ = ["LOOPBACK", "MOST_HEAD", "Access", "Gate", "checked_origins"]
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 MOST_HEAD = 16_384  # bytes of a request's line and headers
@@ -36,6 +38,14 @@ class Access:
     hosts: frozenset[str] = LOOPBACK
     any_address: bool = False
     origins: frozenset[str] = frozenset()
+
+
+def checked_origins(origins: Collection[str]) -> frozenset[str]:
+    """As browsers send them. Raises InputError for what is no page's origin."""
+    for origin in origins:
+        if origin.rstrip("/").count("/") != 2:
+            raise InputError(f"--allow-origin {origin}: write it as https://chat.example")
+    return frozenset(origin.rstrip("/") for origin in origins)
 
 
 class Gate:

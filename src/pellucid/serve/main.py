@@ -9,17 +9,13 @@ import shlex
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..chat import choose_template
 from ..errors import InputError
-from ..files import Reader
-from .access import LOOPBACK, Access
+from .access import LOOPBACK, Access, checked_origins
 from .app import new_app
-from .engine import Engine
 from .events import EngineLimits, Stopped
-from .metrics import Metrics
+from .keys import KEY, read_keys
 from .observe import LOG
 from .server import HttpServer, ServerLimits, bind, is_public
 from .service import Service
@@ -28,9 +24,6 @@ if TYPE_CHECKING:
     from ..gpt import GPT
 
 __all__ = ["KEY", "Options", "run"]
-
-KEY = "PELLUCID_API_KEY"
-_SHORTEST = 8  # characters of a key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +45,8 @@ class Options:
 
 def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object]) -> None:
     """Until it is told to end. Raises InputError for what cannot be, before the model is loaded."""
-    keys = _keys(options.api_key_file)
-    for origin in options.allow_origin:
-        if origin.rstrip("/").count("/") != 2:
-            raise InputError(f"--allow-origin {origin}: write it as https://chat.example")
+    keys = read_keys(options.api_key_file)
+    origins = checked_origins(options.allow_origin)
     with bind(options.host, options.port) as listening:
         public = is_public(listening)
         if public and not keys:
@@ -64,54 +55,26 @@ def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object])
                 f"into a file and name it with --api-key-file, or into {KEY}"
             )
         gpt = load()
-        name = options.name or Path(gpt.name).name or "model"
-        engine = Engine(
-            gpt,
-            EngineLimits(
-                max_running=options.max_running,
-                max_waiting=options.max_waiting,
-                cache_bytes=options.cache,
-            ),
+        limits = EngineLimits(
+            max_running=options.max_running,
+            max_waiting=options.max_waiting,
+            cache_bytes=options.cache,
         )
-        template = choose_template(gpt, options.template)
-        service = Service(gpt, engine, template, Metrics(engine), model=name)
+        service = Service.of(gpt, limits, name=options.name, template=options.template)
         hosts = {options.host.lower(), *map(str.lower, options.allow_host)}
         access = Access(
             keys=keys,
             hosts=LOOPBACK | hosts,
             any_address=public,
-            origins=frozenset(origin.rstrip("/") for origin in options.allow_origin),
+            origins=origins,
         )
         server = HttpServer(new_app(service, access), service, ServerLimits(grace=options.grace))
         _log_to_stderr()
         service.start()
-        say(_greeting(name, listening, options))
+        say(_greeting(service.model, listening, options))
         asyncio.run(server.serve(sockets=[listening]))
-    if engine.failure is not None:
-        raise Stopped(f"the engine had failed: {engine.failure}")
-
-
-def _keys(file: str | None) -> tuple[str, ...]:
-    """From the file, else from the environment; never from the command line, which others see."""
-    if file is None:
-        lines, source = [os.environ.get(KEY, "")], KEY
-        if not lines[0]:
-            return ()
-    else:
-        try:
-            text = Reader().read_bytes(Path(file), 1 << 16).decode("ascii")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{file}: a key is of ASCII characters") from error
-        lines, source = [line for line in map(str.strip, text.splitlines()) if line], file
-        if not lines:
-            raise InputError(f"{file} holds no key: write one into it, on a line of its own")
-    for key in lines:
-        if len(key) < _SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
-            raise InputError(
-                f"{source}: a key is at least {_SHORTEST} ASCII characters without spaces, such as "
-                'what `python -c "import secrets; print(secrets.token_urlsafe())"` prints'
-            )
-    return tuple(lines)
+    if service.engine.failure is not None:
+        raise Stopped(f"the engine had failed: {service.engine.failure}")
 
 
 def _log_to_stderr() -> None:

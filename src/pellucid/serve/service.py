@@ -6,14 +6,18 @@ import hashlib
 import time
 import uuid
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..chat import choose_template
 from ..errors import InputError
 from ..sampling import recommended
 from ..sequence import Settings
+from .engine import Engine
 from .errors import ApiError
-from .events import Ask
+from .events import Ask, EngineLimits
 from .inspection import Inspection
+from .metrics import Metrics
 from .prompts import Prompts
 from .runs import Piece, Run, Runner
 from .schema.completions import FinishReason, Usage
@@ -23,8 +27,6 @@ if TYPE_CHECKING:
 
     from ..gpt import GPT
     from ..template import Template
-    from .engine import Engine
-    from .metrics import Metrics
     from .schema.fields import Sampled
     from .watched import Watch
 
@@ -54,6 +56,18 @@ class Service:
         self.prompts = Prompts(gpt, template)
         self.metrics = metrics
         self.began = int(time.time())
+
+    @classmethod
+    def of(
+        cls, gpt: GPT, limits: EngineLimits, *, name: str | None = None, template: str | None = None
+    ) -> Service:
+        """With an engine of its own. name, template: other ones than the model's own.
+
+        Raises InputError for a template that the model cannot write, or limits too small for it.
+        """
+        engine = Engine(gpt, limits)
+        model = name or Path(gpt.name).name or "model"
+        return cls(gpt, engine, choose_template(gpt, template), Metrics(engine), model=model)
 
     def start(self) -> None:
         self.engine.start()

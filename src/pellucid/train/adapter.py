@@ -24,6 +24,7 @@ from ..checkpoint.safetensors_file import SafetensorsFile, write
 from ..errors import CheckpointError, InputError, PellucidError
 from ..files import Reader, new_folder
 from ..tokenizer import Tokenizer
+from ..weights import fingerprint
 
 __all__ = [
     "TARGETS",
@@ -31,7 +32,6 @@ __all__ = [
     "check",
     "check_base",
     "check_tokenizer",
-    "fingerprint",
     "kept_base",
     "load",
     "merge",
@@ -54,7 +54,7 @@ class Adapter:
     """W becomes W + alpha / rank · A·B for the weight W of every target in every block
     (LoRA, arXiv 2106.09685, §4.1).
 
-    base: `fingerprint` of the weights that it was trained on. tensors: "h.0.attn.c_attn.A"
+    base: `weights.fingerprint` of the weights that it was trained on. tensors: "h.0.attn.c_attn.A"
     [in, rank] and "….B" [rank, out]. tokenizer: `Tokenizer.fingerprint` of the texts' ids, where
     it is known. Raises InputError for a setting out of range.
     """
@@ -85,15 +85,6 @@ def check(rank: int, alpha: float, targets: tuple[str, ...]) -> None:
             f"the adapter's targets must be some of {', '.join(TARGETS)}, each once; not "
             f"{', '.join(targets) or 'none'}"
         )
-
-
-def fingerprint(tensors: Mapping[str, np.ndarray]) -> str:
-    """sha256 of a model's weights in float32, whatever kind of file they lie in."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name} {list(tensors[name].shape)}\n".encode())
-        digest.update(np.ascontiguousarray(tensors[name], "<f4").reshape(-1).view("u1").data)
-    return digest.hexdigest()
 
 
 def merge(tensors: Mapping[str, np.ndarray], adapter: Adapter) -> dict[str, np.ndarray]:

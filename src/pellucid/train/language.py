@@ -40,6 +40,7 @@ class Language(Task):
     def begin(self, saved: Saved | None) -> Checkpoint:
         config = self.config
         self.corpus: Corpus = open_corpus(config.corpus)
+        self._identity = _as_array(self.corpus.fingerprint())
         tokenizer = self.corpus.tokenizer()
         model = self._model(tokenizer.n_vocab, saved)
         self._check_same(model, tokenizer, saved)
@@ -72,7 +73,7 @@ class Language(Task):
         return model(inputs, targets), {}
 
     def kept(self) -> dict[str, np.ndarray]:
-        return {_CORPUS: _as_array(self.corpus.fingerprint())}
+        return {_CORPUS: self._identity}
 
     def source(self) -> Mapping[str, Any]:
         return self.corpus.card
@@ -93,7 +94,7 @@ class Language(Task):
         """The corpus must be the one that the run began with, in the model's own ids."""
         config = self.config
         before = None if saved is None else saved.kept.get(_CORPUS)
-        if before is not None and not np.array_equal(before, _as_array(self.corpus.fingerprint())):
+        if before is not None and not np.array_equal(before, self._identity):
             raise InputError(
                 f"{config.corpus} is not the corpus that the run in {config.out} began with, or "
                 f"was made anew: pellucid train {config.corpus} --out ANOTHER"

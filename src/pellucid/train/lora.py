@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
-from ..weights import shapes
-from .adapter import TARGETS, Adapter, check, check_base, fingerprint
+from ..weights import fingerprint, shapes
+from .adapter import TARGETS, Adapter, check, check_base
 from .distributed import gathered
 from .module import GPTModule
 

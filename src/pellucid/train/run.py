@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,9 @@ __all__ = ["corpus_folder", "learn", "talk_again", "trainer_for", "with_corpus"]
 
 def trainer_for(config: TrainConfig) -> Trainer:
     """The loop with the configuration's task in it. Raises InputError without PyTorch."""
-    try:
-        from .trainer import Trainer
-    except ImportError as error:
-        raise InputError('training needs PyTorch: pip install "pellucid[torch,train]"') from error
+    _check_torch()
+    from .trainer import Trainer
+
     if isinstance(config, PreferenceConfig):
         from .preference import Preferences
 
@@ -47,6 +47,11 @@ def trainer_for(config: TrainConfig) -> Trainer:
     from .language import Language
 
     return Trainer(Language(config))
+
+
+def _check_torch() -> None:
+    if find_spec("torch") is None:
+        raise InputError('training needs PyTorch: pip install "pellucid[torch,train]"')
 
 
 def talk_again(config: TalkConfig) -> None:
@@ -136,8 +141,10 @@ def with_corpus(
 ) -> tuple[TrainConfig, dict[str, Any] | None]:
     """Tokenise texts where that has not been done; a chat template is the corpus's.
 
-    -> (the configuration with its corpus, the card of one that was made now).
+    -> (the configuration with its corpus, the card of one that was made now). Raises InputError
+    without PyTorch, which the run would miss only when its corpus is made.
     """
+    _check_torch()
     folder, there = corpus_folder(config, texts, n_vocab)
     card = None
     if not there:

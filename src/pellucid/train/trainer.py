@@ -25,6 +25,7 @@ from ..checkpoint import Checkpoint
 from ..errors import InputError, PellucidError, TrainingError
 from ..files import write_file
 from ..tokenizer import Tokenizer
+from ..weights import fingerprint
 from . import adapter, log, lora, state
 from .distributed import gathered, join, wait_for_last
 from .log import StepReport
@@ -319,7 +320,7 @@ def _base(
     if start is None:
         return {}
     if saved is None:
-        digest = bytes.fromhex(adapter.fingerprint(model.tensors))
+        digest = bytes.fromhex(fingerprint(model.tensors))
         return {_BASE: np.frombuffer(digest, np.uint8)}
     if (before := saved.kept.get(_BASE)) is None:
         return {}
@@ -327,7 +328,7 @@ def _base(
         now = checkpoint.load(start).tensors if Path(start).exists() else None
     except PellucidError:  # it is not needed any more
         now = None
-    if now is not None and bytes.fromhex(adapter.fingerprint(now)) != before.tobytes():
+    if now is not None and bytes.fromhex(fingerprint(now)) != before.tobytes():
         notes.append(
             f"{start} has other weights than when the run began, which goes on with those of its "
             "own checkpoints; to begin with the new ones, choose another --out"
