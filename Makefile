@@ -10,13 +10,13 @@ VERSION  = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 TESTS   ?= -n logical --maxprocesses 4 --dist loadfile
 CHECK    = $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...")'
 
-.PHONY: talk test test-all test-numpy test-slow browser lint format bench constraints clean
+.PHONY: talk test test-all test-numpy test-slow browser lint lint-js format bench constraints clean
 
 talk: $(BASE)/.ready-$(VERSION)
 	@$(BASE)/bin/pellucid talk
 
 # TORCH_INDEX=URL: where builds of PyTorch for the CPU are; TORCH=1: any build, TORCH=0: none.
-test: $(FULL)/.ready-$(VERSION) browser lint
+test: $(FULL)/.ready-$(VERSION) browser lint lint-js
 	$(FULL)/bin/python -m pytest $(TESTS) -m "not slow"
 
 # With every Python of PYTHONS that is installed; then a table.
@@ -45,6 +45,13 @@ lint: $(FULL)/.ready-$(VERSION)
 	$(FULL)/bin/mypy
 	$(FULL)/bin/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	$(FULL)/bin/mypy --platform win32 --cache-dir .mypy_cache/win32
+
+# Types (JSDoc), formatting and unit tests of the JavaScript, where npm is here and may install.
+lint-js:
+	@if ! command -v npm >/dev/null; then echo "No npm here: the JavaScript is not checked."; \
+	elif [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent >/dev/null 2>&1; \
+	then npm run --silent lint && npm test --silent && echo "The JavaScript is in order."; \
+	else echo "npm cannot install here: the JavaScript is not checked."; fi
 
 format: $(FULL)/.ready-$(VERSION)
 	$(FULL)/bin/ruff check --fix .

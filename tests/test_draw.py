@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from pellucid.draw import (
 )
 from pellucid.draw.document import document, fragment
 from pellucid.draw.notation import percent, written
+from pellucid.draw.slides import Role
 from pellucid.draw.terminal import Drawing, palette
 from pellucid.draw.terminal.canvas import Canvas
 from pellucid.draw.terminal.sections import drawn
@@ -506,13 +508,23 @@ def test_modules_that_cannot_be_joined_are_refused(tmp_path):
             web.joined(f"{name}.js", folder)
 
 
+# Folder of web/ -> those whose modules it takes, beside its own.
+WEB = {
+    "picture": set(),
+    "page": {"picture"},
+    "machine": {"picture"},
+    "walk": {"machine", "picture"},
+}
+
+
 def test_modules_import_what_there_is_and_only_downwards():
     folder = Path(web.__file__).parent
     names = [f"{each.parent.name}/{each.name}" for each in folder.glob("*/*.js")]
-    assert len(names) > 10
+    assert {name.split("/")[0] for name in names} == set(WEB)
     for name in names:
+        room = name.split("/")[0]
         for source, taken in web.imports(name).items():
-            assert source.startswith("picture/"), f"{name} imports {source}"
+            assert source.split("/")[0] in {room} | WEB[room], f"{name} imports {source}"
             exported = re.findall(r"^export (?:function|class|const) (\w+)", web.text(source), re.M)
             assert set(taken) <= set(exported), f"{name} from {source}"
 
@@ -541,6 +553,30 @@ def test_a_page_reads_arrays_from_json_too():
         + "console.log(n.shape.join(), n.at(1, 1), n.at(0, 1), [...n.below(1)].join());"
     )
     assert node(script).split() == ["2,2", "-3", "NaN", "2,-3"]
+
+
+@pytest.mark.parametrize("role", get_args(Role)[1:])
+def test_a_role_has_one_colour_that_can_be_read(role):
+    """On a terminal of either ground; on the page's paper and raised ground, light and dark."""
+    for ground in ((0, 0, 0), (1, 1, 1)):
+        assert contrast(rgb(palette.ROLES[role]), ground) >= 3
+    sheet = web.text("page/page.css")
+    names = (role, "paper", "raised")
+    found = [re.search(rf"--{name}: light-dark\((#\w+), (#\w+)\)", sheet) for name in names]
+    for theme in (1, 2):
+        own, *grounds = (rgb(match[theme]) for match in found if match)
+        assert min(contrast(own, ground) for ground in grounds) >= 4.5
+
+
+def test_a_matrix_is_named_in_its_role_s_colour(browser):
+    matrix = Matrix(values=np.eye(2), rows=("a", "b"), role="key", caption="the keys")
+    red, green, blue = (round(255 * c) for c in rgb(palette.ROLES["key"]))
+    shown = screen.printed(Drawing(matrix), 60, colour=True)
+    assert f"\x1b[38;2;{red};{green};{blue}mthe keys" in shown
+    section = Section(kind="K", title="T", how="", pictures=(matrix,))
+    driver = browser.show(document([section]))
+    role = driver.execute_script("return document.querySelector('.caption').dataset.role")
+    assert role == "key"
 
 
 # What it knows

@@ -190,7 +190,7 @@ def test_html_is_the_walk_s_page(talk, tmp_path):
     path = tmp_path / "page.html"
     run("walk", TEXT, "--html", path, "--model", "talk")
     way = inspect.walk(talk, TEXT)
-    written = inspect.page(way, title=TEXT, subtitle="model talk")
+    written = inspect.walk_page(talk, way, title=TEXT)
     assert path.read_text(encoding="utf-8") == written
 
 

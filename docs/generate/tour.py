@@ -17,6 +17,7 @@ import pellucid
 from pellucid import inspect as ask
 from pellucid.draw.notation import percent
 from pellucid.inspect import Step
+from pellucid.inspect.words import NETWORKS
 from pellucid.sampling import softmax
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -36,8 +37,10 @@ prints the same digits (float32, the default, differs by less than 0.0001). Each
 states an equality that the run tested; the page is not written where one does not hold.
 
 `pellucid walk "The power clapper" --model talk` shows the same in a terminal, and with
-`--html page.html` as one page for a browser; any other model and text can be walked through in the
-same way. In Python:
+`--html page.html` as one page for a browser, in which the model itself runs: type another text,
+and everything moves at once, with no server. Any other model and text can be walked through in the
+same way; of one with more than 262,144 parameters the page holds the numbers of its text.
+In Python:
 
 ```python
 import pellucid
@@ -51,6 +54,26 @@ values["blocks.0.attn.pattern"].shape  # => (3, 4, 4)
 Layers, heads and positions count from 0 in names and on the command line.
 [taps.md](taps.md) lists every value by name.
 """
+
+
+# What each step shows in a terminal, on the page, and in this document.
+PLACES = (
+    ("text, sizes", "text to be changed, sizes", "text, sizes"),
+    ("ids, every merge", "ids, merges play", "ids, every merge"),
+    ("`embed`", "`embed`, row by row", "`embed`, all numbers"),
+    ("the dictionary around the row, `wpe`, x", "the dictionary, the row slides out, `wpe`, x",
+     "the same, held to the file's weights"),
+    ("norm, q, k, v, scores, mask, softmax, z; three cells worked out",
+     "also W_Query, W_Key, W_Value, q · kᵀ; every cell worked out",
+     "as in the terminal, held to numpy's"),
+    ("patterns of a layer's heads", "patterns as a grid to choose from", "patterns of every layer"),
+    ("concat, `attn_out`, x", "also each head's z, W_Output", "the same, held to numpy's"),
+    ("`mlp_out`, norms, lens", "also the neurons; lens as a ladder", "the same"),
+    ("logits, probabilities", "also wteᵀ; sliders", "the same, held to numpy's"),
+    ("token, probability", "token, probability", "token, probability"),
+    ("each pass: fed in, predicted, the next best", "the same, step by step", "the same"),
+    ("window, reason", "window filling, reason", "both endings"),
+)  # fmt: skip
 
 
 def page() -> str:
@@ -129,7 +152,11 @@ class Tour:
             self.end,
         ]  # fmt: skip
         steps = zip(self.walk.steps, more, strict=True)
-        sections = [self.networks(), *([*self.step(step), *add()] for step, add in steps)]
+        sections = [
+            self.networks(),
+            self.places(),
+            *([*self.step(step), *add()] for step, add in steps),
+        ]
         sections.append(self.onward())
         written = ("\n\n".join(map(wrapped, section)) + "\n" for section in sections)
         return "\n".join((HEAD, *written))
@@ -155,23 +182,48 @@ class Tour:
             table(
                 ["", "biological", "artificial", "in this run", "where to look"],
                 [
-                    ["input", "sensory", "text", f'"{TEXT}"', self.link(1, "text")],
-                    ["converted into", "signal", "token", named, self.link(2, "tokens")],
-                    ["encoded in", "neuron", "embedding",
-                     f"{len(x)} arrays of {self.h.n_embd} numbers",
-                     f"{self.link(3, '`embed`')}, [`resid_pre`](taps.md)"],
-                    ["connected by", "synapse", "element",
-                     f"the first of {token(self.tokens[0])}: {number(x[0, 0])}",
-                     f"{self.link(3, '`embed`')}[position, element]"],
-                    ["layers", "of neurons", "of embeddings",
-                     f"{self.h.n_layer}, each the next one's input",
-                     self.link(8, "`resid_post`")],
-                    ["output", "conscious thought", "predicted token",
-                     f"{token(best)}, {percent(float(self.shares[-1].max()))}",
-                     self.link(9, "`logits`")],
+                    [*row, here, where]
+                    for row, (here, where) in zip(
+                        NETWORKS,
+                        [
+                            (f'"{TEXT}"', self.link(1, "text")),
+                            (named, self.link(2, "tokens")),
+                            (
+                                f"{len(x)} arrays of {self.h.n_embd} numbers",
+                                f"{self.link(3, '`embed`')}, [`resid_pre`](taps.md)",
+                            ),
+                            (
+                                f"the first of {token(self.tokens[0])}: {number(x[0, 0])}",
+                                f"{self.link(3, '`embed`')}[position, element]",
+                            ),
+                            (
+                                f"{self.h.n_layer}, each the next one's input",
+                                self.link(8, "`resid_post`"),
+                            ),
+                            (
+                                f"{token(best)}, {percent(float(self.shares[-1].max()))}",
+                                self.link(9, "`logits`"),
+                            ),
+                        ],
+                        strict=True,
+                    )
                 ],
             ),
-        ]  # fmt: skip
+        ]
+
+    def places(self) -> list[str]:
+        """What is live where: each of the twelve steps in a terminal, on the page and here."""
+        return [
+            "## Twelve steps, in three places",
+            "Each is live on a model's own numbers in all three: `pellucid walk`, its `--html`, "
+            "and this document, whose numbers are those of one run.",
+            table(
+                ["step", "terminal", "page", "here"],
+                [[self.link(number, str(number)), *row] for number, row in enumerate(PLACES, 1)],
+            ),
+            "Only on the page: any text may be typed, any cell pointed at is worked out, merges, "
+            "look-up and loop play, and temperature, top-k and top-p bend the distribution.",
+        ]
 
     def text(self) -> list[str]:
         return [

@@ -58,6 +58,7 @@ NOT_RUN = {
     "make bench": "minutes of timing",
     "make constraints": "asks the package index what is newest",
     "make format": "rewrites sources",
+    "make lint-js": "installs from the network; part of make test",
     "make talk": "makes an environment from the network; `pellucid talk` is run here",
     "make test": "is what runs this test",
     "pellucid serve": "serves until it is stopped; tests/test_serve_process.py does",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..visible import harmless
+from .pages import write_html, write_page
 from .plain import ascii_only
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..gpt import GPT
     from ..inspect import Finding
 
-__all__ = ["Output", "console", "note", "say", "to_json", "with_output", "write_page"]
+__all__ = ["Output", "console", "note", "say", "to_json", "with_output"]
 
 Command = Callable[..., Any]
 
@@ -36,10 +37,19 @@ class Output:
     html: str | None
     model: str
 
-    def show(self, finding: Finding, title: str, sections: list[Section] | None = None) -> None:
-        """sections: what is shown of it, where that is not what it shows by itself."""
+    def show(
+        self,
+        finding: Finding,
+        title: str,
+        sections: list[Section] | None = None,
+        page: Callable[[], str] | None = None,
+    ) -> None:
+        """sections: what is shown of it, where that is not what it shows by itself. page: the
+        HTML, where it has one of its own."""
         shown = finding.sections() if sections is None else sections
-        if self.html is not None:
+        if self.html is not None and page is not None:
+            write_html(self.html, page)
+        elif self.html is not None:
             write_page(self.html, lambda: shown, title, self.model)
         if self.as_json:
             say(to_json(finding.to_dict()))
@@ -63,16 +73,6 @@ def with_output(command: Command) -> Command:
         "--html", type=click.Path(dir_okay=False), help="Also one page for a browser."
     )(run)
     return click.option("--json", "as_json", is_flag=True, help="Every number, as JSON.")(run)
-
-
-def write_page(path: str, find: Callable[[], list[Section]], title: str, model: str) -> None:
-    """One HTML page about a model. `find` runs only once the file can be written."""
-    from ..draw.document import document
-    from ..files import new_file
-
-    with new_file(path) as partial:
-        subtitle = f"model {model}" if model else ""
-        partial.write_bytes(document(find(), title=title, subtitle=subtitle).encode())
 
 
 def to_json(value: Any) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import with_model
-from .output import note, write_page
+from .output import note
+from .pages import write_page
 from .text import Prompt, with_text
 from .types import TOKEN
 

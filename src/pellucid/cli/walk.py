@@ -65,7 +65,7 @@ def command(
     if step:
         step_through(way)
     else:
-        output.show(way, prompt.title)
+        output.show(way, prompt.title, page=lambda: inspect.walk_page(gpt, way, title=prompt.title))
 
 
 def _check_terminal(output: Output) -> None:

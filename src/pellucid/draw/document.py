@@ -8,7 +8,7 @@ its own, so that several cannot clash, whether or not the notebook runs scripts 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..visible import as_seen
 from .packing import Budget
 from .pictures import Section
 
-__all__ = ["FRAGMENT_BYTES", "PAGE_BYTES", "content", "document", "fragment"]
+__all__ = ["FRAGMENT_BYTES", "PAGE_BYTES", "content", "document", "document_of", "fragment"]
 
 PAGE_BYTES = 8 << 20  # of numbers, before base64
 FRAGMENT_BYTES = 4 << 20  # marimo shows outputs of up to 8 MB
@@ -63,11 +63,9 @@ def content(
     }
 
 
-def _document(
-    sections: Sequence[Section], title: str, n_bytes: int, *, subtitle: str = "", embedded: bool
-) -> str:
-    known = content(sections, title=title, subtitle=subtitle, n_bytes=n_bytes)
-    known["embedded"] = embedded
+def document_of(known: Mapping[str, Any], *, title: str, script: str, styles: Sequence[str]) -> str:
+    """One HTML document around what a script of web/ draws. known: what it reads, for JSON.
+    script, styles: by their paths within web/."""
     text = json.dumps(known, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     # A lone surrogate, from half a character, cannot be written as UTF-8.
@@ -80,14 +78,26 @@ def _document(
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{web.text('page/page.css')}</style>",
+            *(f"<style>{web.text(style)}</style>" for style in styles),
             '<body><main id="main"><noscript>This page draws its pictures with JavaScript, all '
             "of it inside this file: please allow it.</noscript></main>",
             f'<script type="application/json" id="content">{text}</script>',
-            f'<script type="module">{web.joined("page/page.js")}</script>',
+            f'<script type="module">{web.joined(script)}</script>',
             "</html>",
             "",
         )
+    )
+
+
+def _document(
+    sections: Sequence[Section], title: str, n_bytes: int, *, subtitle: str = "", embedded: bool
+) -> str:
+    known = content(sections, title=title, subtitle=subtitle, n_bytes=n_bytes)
+    return document_of(
+        known | {"embedded": embedded},
+        title=title,
+        script="page/page.js",
+        styles=("page/page.css",),
     )
 
 

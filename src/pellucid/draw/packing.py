@@ -42,7 +42,7 @@ class Budget:
     A browser reads them at once, where a list would be parsed number by number.
     """
 
-    def __init__(self, n_bytes: int) -> None:
+    def __init__(self, n_bytes: float) -> None:
         self.room: float = n_bytes
 
     def __call__(self, array: np.ndarray) -> dict[str, Any]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from .packing import Pack, plain
 from .pictures import Picture
 
-__all__ = ["Formula", "Matrix", "Table"]
+__all__ = ["Formula", "Matrix", "Role", "Table"]
+
+# What numbers are for; each has one colour in a terminal and one on a page.
+Role = Literal["", "query", "key", "value", "residual", "mlp", "prediction"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +60,7 @@ class Matrix(Picture):
     """values [row, column], written out. rows: their labels. columns: theirs; without any, each
     row is an array, of which as many numbers are written as fit. corner: what the labels are.
     followed: the row that is looked at, which stays in sight. ground: whether the numbers, 0…1,
-    stand on coloured grounds. What is −∞ is a pair that may not meet."""
+    stand on coloured grounds. role: what they are for. What is −∞ is a pair that may not meet."""
 
     values: np.ndarray
     rows: tuple[str, ...]
@@ -65,6 +68,7 @@ class Matrix(Picture):
     corner: str = ""
     followed: int = 0
     ground: bool = False
+    role: Role = ""
     caption: str = ""
 
     def __post_init__(self) -> None:

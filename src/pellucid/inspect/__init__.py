@@ -14,6 +14,7 @@ from .finding import Finding, fragment, page
 from .gradients import TokenGradients, gradient_times_input, integrated_gradients
 from .interventions import OPS, Direction, Intervention, intervene
 from .lens import LogitLens, logit_lens
+from .machines import MOST_PARAMETERS, machine
 from .nearest import Neighbours, neighbours
 from .patching import Patching, patch, patch_each
 from .patterns import (
@@ -36,11 +37,13 @@ from .views import (
     residual_norms,
     view,
 )
+from .walk_document import walk_page
 from .walks import Step, Walk, walk
 
 __all__ = [
     "BUDGET",
     "HEAD_KINDS",
+    "MOST_PARAMETERS",
     "OPS",
     "STRENGTH",
     "Ablation",
@@ -83,6 +86,7 @@ __all__ = [
     "integrated_gradients",
     "intervene",
     "logit_lens",
+    "machine",
     "neighbours",
     "page",
     "patch",
@@ -96,5 +100,6 @@ __all__ = [
     "transformer_lens_name",
     "view",
     "walk",
+    "walk_page",
     "why",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..draw.pictures import Lines, Picture, Section
-from ..draw.slides import Formula, Matrix
+from ..draw.slides import Formula, Matrix, Role
 from .finding import Finding, whole
 from .recorder import Recorder
 
@@ -112,12 +112,13 @@ class Seen:
     def of(self, *names: str) -> dict[str, np.ndarray]:
         return {name: self.values[name] for name in names}
 
-    def rows(self, values: np.ndarray, caption: str) -> Matrix:
+    def rows(self, values: np.ndarray, caption: str, role: Role = "residual") -> Matrix:
         """values [position, number]: the array of each token."""
         return Matrix(
             values=values[self.shown],
             rows=tuple(self.names[i] for i in self.shown),
             followed=self.shown.index(self.position),
+            role=role,
             caption=caption,
         )
 

@@ -12,6 +12,7 @@ from .lens import read_out
 from .patterns import summary
 from .step import Seen, Step, pictures_of
 from .views import norms_of
+from .words import said
 
 __all__ = ["heads", "layers", "self_attention", "synthesis"]
 
@@ -27,21 +28,15 @@ def self_attention(seen: Seen) -> Step:
     most = int(pattern[here, : here + 1].argmax())
     other, root = seen.names[most], math.sqrt(d_k)
     return Step(
-        number=5,
-        title=f"Self-attention: layer {seen.layer}, head {seen.head}",
-        talk="softmax((W_Query * embeddings * transpose(W_Key * embeddings)) / sqrt(d_k)) "
-        "* W_Value * embeddings",
-        words=(
-            "Each array is evaluated against each other array, with the elements of each "
-            "array adjusted as a result.",
-            f"Each token asks (query), offers (key) and gives (value), {d_k} numbers each; "
-            "every query is held against every key, and softmax makes shares of each row.",
-            f"“{seen.name}” looks most at “{other}” ({percent(float(pattern[here, most]))}).",
-            "The slide leaves out that GPT-2 norms the arrays first, adds a bias to each "
-            "product, and lets no token see a later one.",
-            "Layers, heads and positions count from 0.",
+        **said(
+            5,
+            layer=str(seen.layer),
+            head=str(seen.head),
+            d_k=str(d_k),
+            name=seen.name,
+            other=other,
+            share=percent(float(pattern[here, most])),
         ),
-        formula="z = softmax(q · kᵀ / √d_k) · v",
         values={
             "W_Query[:, 0]": column,
             **seen.of(f"{seen.block}.ln1.out"),
@@ -50,7 +45,7 @@ def self_attention(seen: Seen) -> Step:
         },
         pictures=(
             seen.rows(normed, "norm(x)"),
-            seen.rows(q, "query = W_Query · norm(x) + bias"),
+            seen.rows(q, "query = W_Query · norm(x) + bias", "query"),
             *seen.sum(
                 ("norm(x)", normed[here]),
                 ("W_Query", column),
@@ -58,8 +53,8 @@ def self_attention(seen: Seen) -> Step:
                 f"sum of these {len(column)} products, {_three(normed[here] @ column)}, and the "
                 f"bias, {_three(bias)}: {_three(q[here, 0])}.",
             ),
-            seen.rows(k, "key = W_Key · norm(x) + bias"),
-            seen.rows(v, "value = W_Value · norm(x) + bias"),
+            seen.rows(k, "key = W_Key · norm(x) + bias", "key"),
+            seen.rows(v, "value = W_Value · norm(x) + bias", "value"),
             seen.pairs(qk, f"q · kᵀ / √d_k, √{d_k} = {root:.3f}"),
             *seen.sum(
                 (f"query {seen.name}", q[here]),
@@ -98,15 +93,7 @@ def heads(seen: Seen) -> Step:
     pattern = seen.values[f"{seen.attn}.pattern"][None]
     patterns = summary(seen.gpt, seen.ids, (seen.layer,), tuple(range(n_head)), pattern)
     return Step(
-        number=6,
-        title=f"Heads: all {n_head} of layer {seen.layer}",
-        talk="in the case of gpt 2, that's 12 heads. So, 12 times per layer. "
-        "And it happens in parallel.",
-        words=(
-            f"Here it is {n_head} heads in each of {n_layer} layers, each with weights of "
-            "its own, so that each looks elsewhere.",
-        ),
-        formula="head n: selfAttention(embeddings, headNWeights, d_k)",
+        **said(6, n_head=str(n_head), n_layer=str(n_layer), layer=str(seen.layer)),
         values=seen.of(f"{seen.attn}.pattern", f"{seen.attn}.z"),
         pictures=pictures_of(patterns.sections(position=seen.position)),
     )
@@ -115,19 +102,10 @@ def heads(seen: Seen) -> Step:
 def synthesis(seen: Seen) -> Step:
     hparams, z = seen.gpt.hparams, seen.values[f"{seen.attn}.z"]
     concat = z.reshape(len(z), -1)
-    shape = f"({hparams.n_head} · {hparams.d_k}) × {hparams.n_embd}"
     return Step(
-        number=7,
-        title="concat · W_Output",
-        talk="The values from each head are then synthesized into a single set of embeddings "
-        "yet again.",
-        words=(
-            f"What the {hparams.n_head} heads found lies side by side, {hparams.n_head} × "
-            f"{hparams.d_k} numbers, and is multiplied by W_Output, {shape}: the slide's "
-            "(h * d_k, d_model).",
-            "The result is added to x.",
+        **said(
+            7, n_head=str(hparams.n_head), d_k=str(hparams.d_k), n_embd=str(hparams.n_embd)
         ),
-        formula="attn_out = concat(z_1 … z_h) · W_Output + bias;  x = x + attn_out",
         values={"concat(z)": concat, **seen.of(f"{seen.block}.attn_out",
                                                f"{seen.block}.resid_mid")},
         pictures=(
@@ -153,18 +131,14 @@ def layers(seen: Seen) -> Step:
     )
     lens = read_out(seen.gpt, seen.ids, tuple(shown), streams, seen.values["logits"][shown])
     return Step(
-        number=8,
-        title=f"Repeat for each of the {seen.gpt.hparams.n_layer} layers",
-        talk="repeat for each intermediate layer: layer 1 outputEmbeds => layer 2 inputEmbeds",
-        words=(
-            "Not on the slides: before a layer ends, each token works for itself through "
-            f"{4 * seen.gpt.hparams.n_embd:,} neurons (the MLP), whose result is added to x too.",
-            "Each layer's output is the next layer's input.",
+        **said(
+            8,
+            n_layer=str(seen.gpt.hparams.n_layer),
+            neurons=f"{4 * seen.gpt.hparams.n_embd:,}",
         ),
-        formula="x = x + mlp(norm(x))",
         values=seen.of(*names),
         pictures=(
-            seen.rows(seen.values[names[0]], "mlp(norm(x))"),
+            seen.rows(seen.values[names[0]], "mlp(norm(x))", "mlp"),
             seen.rows(seen.values[names[1]], f"x, the output of layer {seen.layer}"),
             *pictures_of(norms.sections()),
             *pictures_of(lens.sections()),

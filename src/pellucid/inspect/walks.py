@@ -1,7 +1,7 @@
 """The talk's whole way, from a text to the predicted token and round again, as one finding.
 
-Its words stand here and in `walk_layer`, nowhere else: the terminal, the page, the notebook and
-docs/tour.md draw the same steps. Source: "Neural Networks and Transformers" by Keith Gibson.
+Its words stand in `words`, nowhere else: the terminal, the page, the notebook and docs/tour.md
+show the same steps.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ..visible import visible, visible_bytes
 from .finding import Finding, highest, read, token_names, whole
 from .step import Seen, Step
 from .walk_layer import heads, layers, self_attention, synthesis
+from .words import said
 
 if TYPE_CHECKING:
     from ..generate import Generation
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ..sequence import Step as Predicted
     from ..tokenizer import Piece
 
-__all__ = ["Step", "Walk", "walk"]
+__all__ = ["Step", "Walk", "sizes", "walk"]
 
 _LIKELIEST = 8
 _MOST_STOPS = 12  # stop tokens named
@@ -151,8 +152,23 @@ def walk(
 
 
 def input_text(seen: Seen) -> Step:
-    hparams, large = seen.gpt.hparams, SIZES["gpt2"]
-    model = f"the model “{seen.gpt.name}”" if seen.gpt.name else "this model"
+    return Step(
+        **said(1, model=_model_of(seen.gpt)),
+        values={},
+        pictures=(
+            Lines(lines=(f'"{seen.text}"',)),
+            Table(columns=("", "", "GPT-2 (2019)", "this model"), rows=sizes(seen.gpt.hparams)),
+        ),
+    )
+
+
+def _model_of(gpt: GPT) -> str:
+    """As a sentence names it."""
+    return f"the model “{gpt.name}”" if gpt.name else "this model"
+
+
+def sizes(hparams: HParams) -> tuple[tuple[str, str, str, str], ...]:
+    """The hyperparameters line by line: name, what it is, GPT-2's (2019), this model's."""
     about = {
         "n_vocab": "unique tokens",
         "n_ctx": "most tokens in the context window",
@@ -162,45 +178,21 @@ def input_text(seen: Seen) -> Step:
         "d_k": "numbers per head: n_embd / n_head",
         "n_params": "parameters in all",
     }
-    sizes = tuple(
+    large = SIZES["gpt2"]
+    return tuple(
         (name, words, f"{getattr(large, name):,}", f"{getattr(hparams, name):,}")
         for name, words in about.items()
-    )
-    return Step(
-        number=1,
-        title="Input text",
-        talk="let's walk through each step of the transformer model",
-        words=(f"This text goes through {model}, whose sizes stand beside those of GPT-2 (2019).",),
-        formula="",
-        values={},
-        pictures=(
-            Lines(lines=(f'"{seen.text}"',)),
-            Table(columns=("", "", "GPT-2 (2019)", "this model"), rows=sizes),
-        ),
     )
 
 
 def tokenization(seen: Seen) -> Step:
     rows = tuple((str(i), seen.names[i], str(seen.ids[i])) for i in seen.shown)
-    words = [
-        f"The model knows {seen.gpt.hparams.n_vocab:,} tokens.",
-        "A space belongs to the token that follows it.",
-        "Each word begins as bytes; the pair of neighbours that was learned first is "
-        "merged, again and again, until no two neighbours make a token.",
-    ]
+    known = {"n_vocab": f"{seen.gpt.hparams.n_vocab:,}"}
     if len(seen.shown) < len(seen.ids):
-        words.append(
-            f"Of {len(seen.ids)} positions, {seen.shown[0]} to {seen.shown[-1]} are shown from "
-            "here on; the shares and sums of a row go on beyond them."
-        )
+        known |= {"n": str(len(seen.ids)), "first": str(seen.shown[0]), "last": str(seen.shown[-1])}
     merges = tuple(_merges(seen))
     return Step(
-        number=2,
-        title="Tokenization",
-        talk="Input text is broken down into tokens. Long words are broken down into shorter "
-        "tokens.",
-        words=tuple(words),
-        formula="",
+        **said(2, **known),
         values={"ids": np.asarray(seen.ids)},
         pictures=(
             Table(columns=("position", "token", "id"), rows=rows),
@@ -237,13 +229,7 @@ def _merges(seen: Seen) -> Iterator[tuple[str, str, str]]:
 
 def embeddings(seen: Seen) -> Step:
     return Step(
-        number=3,
-        title="Tokens ⇒ embeddings",
-        talk="we convert the token to a dense vector representation using the embedding matrix",
-        words=(
-            f"Each token becomes an array of {seen.gpt.hparams.n_embd} numbers, its embedding.",
-        ),
-        formula="embed = wte[id]",
+        **said(3, n_embd=str(seen.gpt.hparams.n_embd)),
         values=seen.of("embed"),
         pictures=(seen.rows(seen.values["embed"], "embed"),),
     )
@@ -258,17 +244,7 @@ def look_up(seen: Seen) -> Step:
     rows = seen.gpt.model.backend.to_numpy(seen.gpt.model.unembedding(map(int, near)))
     labels = (f"{i} {seen.gpt.tokenizer.piece(int(i)).shown}" for i in near)
     return Step(
-        number=4,
-        title="Look-up",
-        talk="we look up the token in a dictionary. we get back its value: an array of numbers",
-        words=(
-            "It's the same thing.",
-            f"The dictionary wte has {seen.gpt.hparams.n_vocab:,} rows, one a token; "
-            f"“{seen.name}” has the id {token} and gets row {token}.",
-            "Where a token stands matters too: the array of its position, from a second "
-            "dictionary, is added. The sum, x, is what enters the first layer.",
-        ),
-        formula="x = wte[id] + wpe[position]",
+        **said(4, n_vocab=f"{seen.gpt.hparams.n_vocab:,}", name=seen.name, id=str(token)),
         values={
             f"wte[{near[0]}:{near[-1] + 1}]": rows,
             **seen.of("pos_embed", "blocks.0.resid_pre"),
@@ -295,17 +271,7 @@ def output(seen: Seen) -> Step:
         for i in top
     )
     return Step(
-        number=9,
-        title="Output layer",
-        talk="we pass the final layer's output embeddings through a prediction function to "
-        "get the most likely token.",
-        words=(
-            f"The last x of “{seen.name}” is normed and held against the embeddings of all "
-            f"{seen.gpt.hparams.n_vocab:,} tokens, the dictionary of the input again: the better "
-            "it matches, the higher the token's logit.",
-            "Softmax turns the logits into probabilities.",
-        ),
-        formula="logits = norm(x) · wteᵀ",
+        **said(9, name=seen.name, n_vocab=f"{seen.gpt.hparams.n_vocab:,}"),
         values=seen.of("ln_final.out", "logits"),
         pictures=(
             seen.rows(seen.values["ln_final.out"], "norm(x)"),
@@ -326,14 +292,7 @@ def predicted(seen: Seen) -> Step:
     name = seen.gpt.tokenizer.piece(token).shown
     read = whole(seen.gpt, seen.ids[: seen.position + 1])
     return Step(
-        number=10,
-        title="Predicted token",
-        talk="We get a 1 token output.",
-        words=(
-            f"After “{read}” the most likely token is “{name}”, number {token}, with a "
-            f"probability of {percent(float(share))}.",
-        ),
-        formula="token = argmax(logits)",
+        **said(10, read=read, token=name, id=str(token), share=percent(float(share))),
         values={"token": np.asarray(token)},
         pictures=(),
     )
@@ -354,12 +313,7 @@ def loop(seen: Seen, generation: Generation) -> Step:
         )
         text += step.text
     return Step(
-        number=11,
-        title="Fed back in",
-        talk="the initial input and the output are fed back in. The process repeats, with "
-        "each new word influencing subsequent predictions.",
-        words=("Each time the likeliest token is taken and put behind the text.",),
-        formula="",
+        **said(11),
         values={"logprobs": np.asarray([step.logprob for step in generation.steps])},
         pictures=(Table(columns=("fed in", "predicted", "probability", "next"), rows=tuple(rows)),),
     )
@@ -371,16 +325,14 @@ def ending(seen: Seen, generation: Generation) -> Step:
     stops = ", ".join(seen.gpt.tokenizer.piece(token).shown for token in ids[:_MOST_STOPS])
     more = f" and {len(ids) - _MOST_STOPS:,} more" if len(ids) > _MOST_STOPS else ""
     return Step(
-        number=12,
-        title="Window full, or a stop token",
-        talk="repeat all prior steps until we reach the context window limit or a special "
-        "stop token, which in gpt 2 is 1024 tokens, but for our purposes we'll use 8.",
-        words=(
-            f"The context window of this model holds {seen.gpt.hparams.n_ctx:,} tokens; "
-            f"its stop tokens are {stops or 'none'}{more}.",
-            f"It ends: {generation.reason} ({used}).",
+        **said(
+            12,
+            n_ctx=f"{seen.gpt.hparams.n_ctx:,}",
+            stops=stops or "none",
+            more=more,
+            reason=generation.reason,
+            used=used,
         ),
-        formula="",
         values={"tokens": np.asarray(generation.tokens)},
         pictures=(Lines(lines=(seen.text + generation.text,)),),
     )

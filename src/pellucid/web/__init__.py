@@ -1,4 +1,5 @@
-"""What a browser gets: picture/ draws primitives, page/ is the document around them.
+"""What a browser gets: picture/ draws primitives, machine/ runs a small model, page/ and walk/ are
+documents around them.
 
 ECMAScript modules, as they stand in their files; `joined` makes one script of them for a document
 that may fetch nothing. Each keeps a scope of its own there, so two may use the same private names.

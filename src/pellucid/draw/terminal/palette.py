@@ -5,11 +5,21 @@ Both begin dark and end bright, so that on light and dark terminals alike bright
 
 from __future__ import annotations
 
-__all__ = ["LESS", "MORE", "magnitude", "on", "signed"]
+__all__ = ["LESS", "MORE", "ROLES", "magnitude", "on", "signed"]
 
 # Bars and single words stand on the terminal's own ground: at least 3 : 1 on white and on black.
 MORE = "#3b82d0"
 LESS = "#d0700a"
+
+# By the roles of `slides.Role`, on the same grounds.
+ROLES: dict[str, str] = {
+    "query": MORE,
+    "key": LESS,
+    "value": "#0f8a80",
+    "residual": "#7a8794",
+    "mlp": "#8f6bd6",
+    "prediction": "#dc4672",
+}
 
 _Colour = tuple[int, int, int]
 

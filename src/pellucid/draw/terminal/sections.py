@@ -29,6 +29,7 @@ from .canvas import Canvas, Drawn, prose
 from .heads import heads
 from .heat import heat
 from .lens import lens
+from .palette import ROLES
 from .slides import formula, matrix, table
 from .tokens import tokens
 from .values import values
@@ -81,7 +82,8 @@ def _sections(sections: Sequence[Section], canvas: Canvas) -> Drawn:
 def drawn(picture: Picture, canvas: Canvas) -> Drawn:
     """The lines of one picture: marks within the canvas, and prose that is still to be wrapped."""
     if picture.caption and not isinstance(picture, Tabs):
-        yield prose(picture.caption)
+        role = picture.role if isinstance(picture, Matrix) else ""
+        yield prose(picture.caption, ROLES.get(role, ""))
     yield from _PICTURES[type(picture)](picture, canvas)
 
 

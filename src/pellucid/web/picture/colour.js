@@ -49,15 +49,26 @@ export function rootStep(weight) {
   return Math.round(Math.sqrt(Math.max(0, Math.min(1, weight))) * 255);
 }
 
-function ground(place, scale) {
-  const colours = table(scale).subarray(place * 3, place * 3 + 3);
-  const [r, g, b] = [...colours].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+function ground(place, colours) {
+  const own = colours.subarray(place * 3, place * 3 + 3);
+  const [r, g, b] = [...own].map((c) => ((c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
   const luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  return { background: `rgb(${colours.join(" ")})`, color: luminance > 0.19 ? "#111" : "#fff" };
+  return { background: `rgb(${own.join(" ")})`, color: luminance > 0.19 ? "#111" : "#fff" };
 }
 
 export function paint(element, place, scale) {
-  Object.assign(element.style, ground(place, scale));
+  Object.assign(element.style, ground(place, table(scale)));
+}
+
+/* The same for many elements at once: paint(element, place), in the theme of now. */
+export function painter(scale) {
+  const colours = table(scale);
+  const known = [];
+  return (element, place) => {
+    known[place] ??= ground(place, colours);
+    element.style.background = known[place].background;
+    element.style.color = known[place].color;
+  };
 }
 
 /* What is to be drawn again when light turns to dark. */

@@ -8,6 +8,7 @@ import { likeliest, probabilities } from "./sampling.js";
 
 const ROWS = 12;
 
+/* spec.chosen: the settings, where they shall outlive this picture. */
 export function distribution(spec) {
   const logits = numbers(spec.logits).flat;
   const order = likeliest(logits);
@@ -15,7 +16,7 @@ export function distribution(spec) {
   const n = logits.length;
   const listed = new Set(spec.ids.slice(0, ROWS));
   const mostK = Math.min(100, n);
-  const chosen = { temperature: 1, topK: null, topP: null };
+  const chosen = spec.chosen ?? { temperature: 1, topK: null, topP: null };
   const line = readout();
   const list = make("ul", { className: "bars distribution" });
   const rows = spec.ids.slice(0, ROWS).map((id, i) => {
@@ -76,15 +77,15 @@ export function distribution(spec) {
   const sliders = make(
     "div",
     { className: "sliders" },
-    slider("temperature", "Temperature", 0, 2, 0.05, 1, (value) => {
+    slider("temperature", "Temperature", 0, 2, 0.05, chosen.temperature, (value) => {
       chosen.temperature = value;
       return value === 0 ? "0, greedy" : value.toFixed(2);
     }),
-    slider("top-k", "Top-k", 1, mostK + 1, 1, mostK + 1, (value) => {
+    slider("top-k", "Top-k", 1, mostK + 1, 1, chosen.topK ?? mostK + 1, (value) => {
       chosen.topK = value > mostK ? null : value;
       return value > mostK ? "off" : String(value);
     }),
-    slider("top-p", "Top-p", 0, 1, 0.01, 1, (value) => {
+    slider("top-p", "Top-p", 0, 1, 0.01, chosen.topP ?? 1, (value) => {
       chosen.topP = value >= 1 ? null : value;
       return value >= 1 ? "off" : value.toFixed(2);
     }),

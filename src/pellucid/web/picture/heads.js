@@ -121,14 +121,17 @@ export function heads(spec) {
       grid.append(thumb);
       return canvas;
     });
-    whenSeen(side, () =>
-      drawn(() => canvases.forEach((canvas, head) => fill(canvas, pattern, layer, head, Math.min(n, 64)))),
-    );
+    whenSeen(side, () => drawn(() => canvases.forEach((canvas, head) => fill(canvas, pattern, layer, head, Math.min(n, 64)))));
   }
-  arrows(grid, () => [nLayer, nHead], () => [row, column], (layer, head) => {
-    choose(layer, head);
-    thumbs[layer * nHead + head].focus();
-  });
+  arrows(
+    grid,
+    () => [nLayer, nHead],
+    () => [row, column],
+    (layer, head) => {
+      choose(layer, head);
+      thumbs[layer * nHead + head].focus();
+    },
+  );
   single.onchange = choose;
   choose(0, 0);
   const kinds = [...new Set(Object.values(spec.labels).flat())];
@@ -144,7 +147,7 @@ function oneHead(spec, pattern, about) {
   const n = pattern.n;
   let [layer, head, query, key] = [0, 0, spec.position, spec.position];
   let row = null;
-  const self = { onchange: () => {} };
+  const self = { onchange: (_layer, _head) => {} };
   const title = make("h4");
   const note = make("p", { className: "caption" });
   const [layerField, layerBox] = select("Layer", spec.layers.map(String), (i) => self.onchange(i, head));
@@ -184,13 +187,21 @@ function oneHead(spec, pattern, about) {
     const known = pattern.whole || weight > 0 ? written(weight, "percent") : "not among the largest";
     say(line, `${quoted(spec.tokens[query])} at ${query} looks at ${quoted(spec.tokens[key])} at ${key}: ${known}`, weight, query, key);
     heading.textContent = `${quoted(spec.tokens[query])} at ${query} looks most at`;
-    const top = [...row.keys()].filter((i) => i <= query && row[i] > 0).sort((a, b) => row[b] - row[a]).slice(0, 8);
+    const top = [...row.keys()]
+      .filter((i) => i <= query && row[i] > 0)
+      .sort((a, b) => row[b] - row[a])
+      .slice(0, 8);
     list.replaceChildren(
       ...top.map((i) =>
         make(
           "li",
           { "data-key": i, "data-value": row[i] },
-          make("span", { className: "label" }, make("span", { className: "token plain", textContent: visible(spec.tokens[i]) }), make("small", { textContent: ` ${i}` })),
+          make(
+            "span",
+            { className: "label" },
+            make("span", { className: "token plain", textContent: visible(spec.tokens[i]) }),
+            make("small", { textContent: ` ${i}` }),
+          ),
           make("span", { className: "track" }, bar(row[i], 1, false, "bar")),
           make("span", { className: "number", textContent: written(row[i], "percent") }),
         ),
@@ -202,8 +213,18 @@ function oneHead(spec, pattern, about) {
     const place = (at, from, size) => Math.max(0, Math.min(n - 1, Math.floor(((at - from) / size) * n)));
     look(place(event.clientY, box.top, box.height), place(event.clientX, box.left, box.width));
   };
-  arrows(canvas, () => [n, n], () => [query, key], (q, k) => look(q, k));
-  arrows(strip, () => [1, n], () => [0, query], (_, i) => pieces[i].focus());
+  arrows(
+    canvas,
+    () => [n, n],
+    () => [query, key],
+    (q, k) => look(q, k),
+  );
+  arrows(
+    strip,
+    () => [1, n],
+    () => [0, query],
+    (_, i) => pieces[i].focus(),
+  );
   let seen = false;
   const draw = () => seen && fill(canvas, pattern, layer, head, Math.min(n, 512));
   self.show = (l, h) => {

@@ -48,7 +48,12 @@ export function heat(spec) {
     if (r >= 0 && r < rows && c >= 0 && c < columns) point(r, c);
   };
   canvas.onfocus = () => point(row, column);
-  arrows(canvas, () => [rows, columns], () => [row, column], point);
+  arrows(
+    canvas,
+    () => [rows, columns],
+    () => [row, column],
+    point,
+  );
   drawn(() => {
     const colours = table(spec.scale);
     const image = new ImageData(columns, rows);

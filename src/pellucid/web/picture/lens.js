@@ -62,7 +62,11 @@ export function lens(spec) {
     place.style.setProperty("--columns", end - start);
     const build = () => {
       for (let p = start; p < end; p++) {
-        const column = make("div", { className: "lenscolumn" }, make("span", { className: "lenshead", textContent: visible(spec.tokens[p]), title: visible(spec.tokens[p]) }));
+        const column = make(
+          "div",
+          { className: "lenscolumn" },
+          make("span", { className: "lenshead", textContent: visible(spec.tokens[p]), title: visible(spec.tokens[p]) }),
+        );
         for (const l of order) {
           const text = visible(spec.texts[top.at(l, p, 0)]);
           const cell = make("button", { type: "button", className: "lenscell", tabIndex: -1, textContent: text, title: text });
@@ -91,14 +95,24 @@ export function lens(spec) {
     return place;
   }
   for (let start = 0; start < n; start += BLOCK) table.append(block(start));
-  arrows(table, () => [nLayer, n], () => here, (l, p) => {
-    show(l, p);
-    cells.get(`${here}`)?.focus();
-  });
+  arrows(
+    table,
+    () => [nLayer, n],
+    () => here,
+    (l, p) => {
+      show(l, p);
+      cells.get(`${here}`)?.focus();
+    },
+  );
   show(...here);
   const measures = choice("Show", ["likeliest token", spec.watched ? "the token watched" : "the token that follows"], (i) => {
     measure = i;
     for (const colour of redraw) colour();
   });
-  return [measures, make("div", { className: "scroll lensscroll" }, table), make("div", { className: "foot" }, legend("sequential", 1, "percent")), detail];
+  return [
+    measures,
+    make("div", { className: "scroll lensscroll" }, table),
+    make("div", { className: "foot" }, legend("sequential", 1, "percent")),
+    detail,
+  ];
 }

@@ -35,7 +35,10 @@ function unpack(packed) {
   const shape = [];
   for (let part = packed; Array.isArray(part); part = part[0]) shape.push(part.length);
   const flat = shape.length > 1 ? packed.flat(shape.length - 1) : packed;
-  return new Numbers(shape, Float64Array.from(flat, (value) => value ?? NaN));
+  return new Numbers(
+    shape,
+    Float64Array.from(flat, (value) => value ?? NaN),
+  );
 }
 
 /* Packed arrays anywhere in a picture become Numbers the first time they are looked at. */

@@ -17,6 +17,7 @@ export function picture(spec) {
   const host = make("div", { className: "picture", "data-type": spec.type });
   const note = spec.left_out ? make("p", { className: "note", textContent: spec.left_out }) : null;
   const own = spec.type === "tabs" ? null : caption(spec.caption);
+  if (own && spec.role) own.dataset.role = spec.role;
   host.append(...[note, own, ...PICTURES[spec.type](spec)].filter(Boolean));
   return host;
 }

@@ -33,15 +33,27 @@ export function matrix(spec) {
 }
 
 function cell(value, ground) {
-  const text = Number.isFinite(value) ? value.toFixed(3).replace(/^-(0\.0+)$/, "$1").replace("-", "−") : "−∞";
+  const text = Number.isFinite(value)
+    ? value
+        .toFixed(3)
+        .replace(/^-(0\.0+)$/, "$1")
+        .replace("-", "−")
+    : "−∞";
   const element = make("td", { className: Number.isFinite(value) ? "" : "later", "data-value": value, textContent: text });
   if (ground) drawn(() => paint(element, step(value, "sequential", 1), "sequential"));
   return element;
 }
 
-function scrolled(className, head, rows, followed = -1, kind = () => "") {
+function scrolled(className, head, rows, followed = -1, kind = (_column) => "") {
   const table = make("table", { className });
-  if (head.length) table.append(make("thead", {}, make("tr", {}, ...head.map((text, j) => make("th", { scope: "col", className: kind(j), textContent: onOneLine(text) })))));
+  if (head.length)
+    table.append(
+      make(
+        "thead",
+        {},
+        make("tr", {}, ...head.map((text, j) => make("th", { scope: "col", className: kind(j), textContent: onOneLine(text) }))),
+      ),
+    );
   const body = rows.map((cells, i) => make("tr", { className: i === followed ? "followed" : "" }, ...cells));
   table.append(make("tbody", {}, ...body));
   return make("div", { className: "scroll shaded" }, table);

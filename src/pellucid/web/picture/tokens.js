@@ -13,7 +13,11 @@ export function tokens(spec) {
   const strip = make("div", { className: "strip", role: "group", "aria-label": "Tokens" });
   let here = 0;
   const pieces = spec.tokens.map((text, i) => {
-    const piece = token(text, { tabIndex: i ? -1 : 0, "data-value": values[i], "aria-label": `${visible(text)}, ${written(values[i], spec.form)}` });
+    const piece = token(text, {
+      tabIndex: i ? -1 : 0,
+      "data-value": values[i],
+      "aria-label": `${visible(text)}, ${written(values[i], spec.form)}`,
+    });
     piece.onmouseenter = piece.onfocus = () => {
       here = i;
       const more = spec.notes[i] ? `, ${spec.notes[i]}` : "";
@@ -22,11 +26,16 @@ export function tokens(spec) {
     drawn(() => paint(piece, step(values[i], spec.scale, high), spec.scale));
     return piece;
   });
-  arrows(strip, () => [1, pieces.length], () => [0, here], (row, i) => {
-    pieces[here].tabIndex = -1;
-    pieces[i].tabIndex = 0;
-    pieces[i].focus();
-  });
+  arrows(
+    strip,
+    () => [1, pieces.length],
+    () => [0, here],
+    (row, i) => {
+      pieces[here].tabIndex = -1;
+      pieces[i].tabIndex = 0;
+      pieces[i].focus();
+    },
+  );
   strip.append(...pieces);
   return [strip, make("div", { className: "foot" }, legend(spec.scale, high, spec.form), line)];
 }

@@ -18,7 +18,10 @@ export function values(spec) {
         "summary",
         {},
         make("code", { textContent: row.name }),
-        make("span", { className: "shape", textContent: row.axes.map((axis, i) => (axis === String(row.shape[i]) ? axis : `${axis} ${row.shape[i]}`)).join(" × ") }),
+        make("span", {
+          className: "shape",
+          textContent: row.axes.map((axis, i) => (axis === String(row.shape[i]) ? axis : `${axis} ${row.shape[i]}`)).join(" × "),
+        }),
         histogram(row.histogram),
         make("span", { className: "facts", textContent: facts, "data-statistics": row.statistics.join(",") }),
       ),
@@ -80,10 +83,14 @@ function slice(spec, row) {
     );
   }
   leading.forEach((first, i) => {
-    const [field, box] = select(row.axes[i], names(row.axes[i], row.shape[i]).map((text, j) => `${j} ${text}`), (chosen) => {
-      leading[i] = chosen;
-      draw();
-    });
+    const [field, box] = select(
+      row.axes[i],
+      names(row.axes[i], row.shape[i]).map((text, j) => `${j} ${text}`),
+      (chosen) => {
+        leading[i] = chosen;
+        draw();
+      },
+    );
     box.selectedIndex = first;
     inside.append(field);
   });

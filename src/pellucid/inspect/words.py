@@ -1,0 +1,176 @@
+"""The walk's words: the talk's own, and what happens in plain ones, for whoever shows the steps.
+
+The terminal, docs/tour.md and the finding fill in what a sentence names with a pass's numbers, the
+page with those of the text that was just typed; both leave out a sentence that names what is not
+known. Source: "Neural Networks and Transformers" by Keith Gibson.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any
+
+__all__ = ["NETWORKS", "SAID", "Said", "said"]
+
+# What is compared, in a biological neural network, in an artificial one.
+NETWORKS = (
+    ("input", "sensory", "text"),
+    ("converted into", "signal", "token"),
+    ("encoded in", "neuron", "embedding"),
+    ("connected by", "synapse", "element"),
+    ("layers", "of neurons", "of embeddings"),
+    ("output", "conscious thought", "predicted token"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """title, talk, formula: as in `Step`. words: sentences that name what is known in braces."""
+
+    title: str
+    talk: str
+    words: tuple[str, ...]
+    formula: str = ""
+
+
+def said(number: int, **known: str) -> dict[str, Any]:
+    """The words of a step as fields of `Step`, with what they name filled in."""
+    step = SAID[number - 1]
+    words = (sentence.format(**known) for sentence in step.words if _names(sentence) <= set(known))
+    return {
+        "number": number,
+        "title": step.title.format(**known),
+        "talk": step.talk,
+        "words": tuple(words),
+        "formula": step.formula,
+    }
+
+
+def _names(sentence: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(sentence) if name is not None}
+
+
+SAID = (
+    Said(
+        title="Input text",
+        talk="let's walk through each step of the transformer model",
+        words=("This text goes through {model}, whose sizes stand beside those of GPT-2 (2019).",),
+    ),
+    Said(
+        title="Tokenization",
+        talk="Input text is broken down into tokens. Long words are broken down into shorter "
+        "tokens.",
+        words=(
+            "The model knows {n_vocab} tokens.",
+            "A space belongs to the token that follows it.",
+            "Each word begins as bytes; the pair of neighbours that was learned first is "
+            "merged, again and again, until no two neighbours make a token.",
+            "Of {n} positions, {first} to {last} are shown from here on; the shares and sums of a "
+            "row go on beyond them.",
+        ),
+    ),
+    Said(
+        title="Tokens ⇒ embeddings",
+        talk="we convert the token to a dense vector representation using the embedding matrix",
+        words=("Each token becomes an array of {n_embd} numbers, its embedding.",),
+        formula="embed = wte[id]",
+    ),
+    Said(
+        title="Look-up",
+        talk="we look up the token in a dictionary. we get back its value: an array of numbers",
+        words=(
+            "It's the same thing.",
+            "The dictionary wte has {n_vocab} rows, one a token; “{name}” has the id {id} and "
+            "gets row {id}.",
+            "Where a token stands matters too: the array of its position, from a second "
+            "dictionary, is added. The sum, x, is what enters the first layer.",
+        ),
+        formula="x = wte[id] + wpe[position]",
+    ),
+    Said(
+        title="Self-attention: layer {layer}, head {head}",
+        talk="softmax((W_Query * embeddings * transpose(W_Key * embeddings)) / sqrt(d_k)) "
+        "* W_Value * embeddings",
+        words=(
+            "Each array is evaluated against each other array, with the elements of each "
+            "array adjusted as a result.",
+            "Each token asks (query), offers (key) and gives (value), {d_k} numbers each; "
+            "every query is held against every key, and softmax makes shares of each row.",
+            "“{name}” looks most at “{other}” ({share}).",
+            "The slide leaves out that GPT-2 norms the arrays first, adds a bias to each "
+            "product, and lets no token see a later one.",
+            "Layers, heads and positions count from 0.",
+        ),
+        formula="z = softmax(q · kᵀ / √d_k) · v",
+    ),
+    Said(
+        title="Heads: all {n_head} of layer {layer}",
+        talk="in the case of gpt 2, that's 12 heads. So, 12 times per layer. "
+        "And it happens in parallel.",
+        words=(
+            "Here it is {n_head} heads in each of {n_layer} layers, each with weights of "
+            "its own, so that each looks elsewhere.",
+        ),
+        formula="head n: selfAttention(embeddings, headNWeights, d_k)",
+    ),
+    Said(
+        title="concat · W_Output",
+        talk="The values from each head are then synthesized into a single set of embeddings "
+        "yet again.",
+        words=(
+            "What the {n_head} heads found lies side by side, {n_head} × {d_k} numbers, and is "
+            "multiplied by W_Output, ({n_head} · {d_k}) × {n_embd}: the slide's "
+            "(h * d_k, d_model).",
+            "The result is added to x.",
+        ),
+        formula="attn_out = concat(z_1 … z_h) · W_Output + bias;  x = x + attn_out",
+    ),
+    Said(
+        title="Repeat for each of the {n_layer} layers",
+        talk="repeat for each intermediate layer: layer 1 outputEmbeds => layer 2 inputEmbeds",
+        words=(
+            "Not on the slides: before a layer ends, each token works for itself through "
+            "{neurons} neurons (the MLP), whose result is added to x too.",
+            "Each layer's output is the next layer's input.",
+        ),
+        formula="x = x + mlp(norm(x))",
+    ),
+    Said(
+        title="Output layer",
+        talk="we pass the final layer's output embeddings through a prediction function to "
+        "get the most likely token.",
+        words=(
+            "The last x of “{name}” is normed and held against the embeddings of all "
+            "{n_vocab} tokens, the dictionary of the input again: the better it matches, the "
+            "higher the token's logit.",
+            "Softmax turns the logits into probabilities.",
+        ),
+        formula="logits = norm(x) · wteᵀ",
+    ),
+    Said(
+        title="Predicted token",
+        talk="We get a 1 token output.",
+        words=(
+            "After “{read}” the most likely token is “{token}”, number {id}, with a "
+            "probability of {share}.",
+        ),
+        formula="token = argmax(logits)",
+    ),
+    Said(
+        title="Fed back in",
+        talk="the initial input and the output are fed back in. The process repeats, with "
+        "each new word influencing subsequent predictions.",
+        words=("Each time the likeliest token is taken and put behind the text.",),
+    ),
+    Said(
+        title="Window full, or a stop token",
+        talk="repeat all prior steps until we reach the context window limit or a special "
+        "stop token, which in gpt 2 is 1024 tokens, but for our purposes we'll use 8.",
+        words=(
+            "The context window of this model holds {n_ctx} tokens; its stop tokens are "
+            "{stops}{more}.",
+            "It ends: {reason} ({used}).",
+        ),
+    ),
+)

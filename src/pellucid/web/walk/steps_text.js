@@ -1,0 +1,235 @@
+/* The steps from a text to the first x: input, tokenization, embeddings. */
+
+import { make } from "../picture/elements.js";
+import { Board } from "./board.js";
+import { matrix } from "./matrix.js";
+import { missing, player, row, shapes } from "./step.js";
+import { calm, counted, digits, shape } from "./writing.js";
+
+export function input({ pass, content }) {
+  const sizes = make(
+    "table",
+    { className: "table" },
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        ...["", "", "GPT-2 (2019)", "this model"].map((text) =>
+          text ? make("th", { scope: "col", className: "number", textContent: text }) : make("td"),
+        ),
+      ),
+    ),
+    make(
+      "tbody",
+      {},
+      ...content.sizes.map((cells) =>
+        make(
+          "tr",
+          {},
+          make("th", { scope: "row" }, make("code", { textContent: cells[0] })),
+          ...cells.slice(1).map((text, i) => make("td", { className: i ? "number" : "", textContent: text })),
+        ),
+      ),
+    ),
+  );
+  return {
+    stage: [
+      make("p", { className: "typed", textContent: pass.text || "∅" }),
+      pass.note ? make("p", { className: "note", textContent: pass.note }) : null,
+      make("div", { className: "scroll" }, sizes),
+    ],
+  };
+}
+
+export function tokenization({ pass, place, choose }) {
+  const stage = [];
+  if (pass.words?.every((word) => word.merges)) stage.push(merging(pass.words));
+  else if (pass.words)
+    stage.push(
+      make("p", {
+        className: "note",
+        textContent: "Merges are shown for words of up to 1000 bytes; the ids below are the model's all the same.",
+      }),
+    );
+  const cells = (text, i) => make("td", { className: i ? "number" : "token", textContent: text });
+  const body = pass.pieces.map(({ id, shown }, i) => {
+    const line = make(
+      "tr",
+      { className: i === place.position ? "followed" : "" },
+      make("td", { className: "number", textContent: String(pass.first + i) }),
+      ...[shown, String(id)].map(cells),
+    );
+    line.onclick = () => choose({ position: i });
+    return line;
+  });
+  body.push(
+    ...pass.left.map(({ id, shown }) =>
+      make("tr", { className: "out" }, make("td", { className: "number", textContent: "–" }), ...[shown, String(id)].map(cells)),
+    ),
+  );
+  stage.push(
+    make(
+      "div",
+      { className: "scroll" },
+      make(
+        "table",
+        { className: "table" },
+        make(
+          "thead",
+          {},
+          make(
+            "tr",
+            {},
+            ...["position", "token", "id"].map((text, i) =>
+              make("th", { scope: "col", className: i === 1 ? "" : "number", textContent: text }),
+            ),
+          ),
+        ),
+        make("tbody", {}, ...body),
+      ),
+    ),
+  );
+  return { stage };
+}
+
+/* Each word begins as bytes; a merge at a time joins two neighbours. */
+function merging(words) {
+  const merges = words.flatMap((word, i) => word.merges.map((merge) => ({ ...merge, word: i })));
+  const places = words.map(() => make("span", { className: "word" }));
+  const line = make("p", { className: "merge-line", "aria-live": "polite" });
+  const show = (at, moved) => {
+    const parts = words.map((word) => word.start);
+    for (const merge of merges.slice(0, at)) parts[merge.word] = merge.parts;
+    const last = merges[at - 1];
+    places.forEach((element, i) => {
+      let joined = false;
+      const chips = parts[i].map((text) => {
+        const fresh = moved && !joined && last?.word === i && text === last.pair.join("");
+        joined ||= fresh;
+        return make("span", { className: fresh ? "chip joined" : "chip", textContent: text });
+      });
+      element.replaceChildren(...chips);
+    });
+    line.textContent = last ? `merge ${last.rank}: ${last.pair.join(" + ")} → ${last.pair.join("")}` : "bytes, before any merge";
+  };
+  const controls = player("merges", merges.length, merges.length, show);
+  return make("div", { className: "merging" }, controls.element, make("div", { className: "merge-words" }, ...places), line);
+}
+
+export function embeddings(context) {
+  const { pass, place } = context;
+  const board = new Board(pass);
+  const names = pass.pieces.map(({ shown }) => shown);
+  const [embed, position, x] = ["embed", "pos_embed", "blocks.0.resid_pre"].map((name) => pass.get(name));
+  if (!embed || !position || !x) return { stage: [missing(context, "The embeddings")] };
+  const common = { rows: names, kind: "read", followed: place.position };
+  const looked = matrix(
+    {
+      ...common,
+      symbol: "embed",
+      label: "wte[id]",
+      name: "embed",
+      role: "residual",
+      values: embed,
+      work: (i, j) => ({
+        text: `wte[${pass.pieces[i].id}, ${j}], row ${pass.pieces[i].id} of the dictionary`,
+        from: [["wte", context.entryRow?.(i) ?? -1, j]],
+      }),
+    },
+    board,
+  );
+  const { d, lookUp } = dictionary(context, board, looked);
+  const added = matrix(
+    {
+      ...common,
+      symbol: "pos",
+      label: "wpe[position]",
+      name: "pos_embed",
+      role: "residual",
+      values: position,
+      work: (i, j) => ({ text: `wpe[${pass.first + i}, ${j}], the array of position ${pass.first + i}` }),
+    },
+    board,
+  );
+  const whole = matrix(
+    {
+      ...common,
+      symbol: "x",
+      name: "blocks.0.resid_pre",
+      role: "residual",
+      values: x,
+      work: (i, j) => ({
+        text: `${digits(embed.at(i, j))} + ${digits(position.at(i, j))}`,
+        from: [
+          ["embed", i, j],
+          ["pos", i, j],
+        ],
+      }),
+    },
+    board,
+  );
+  const [n, m] = x.shape;
+  const id = pass.pieces[place.position].id;
+  return {
+    board,
+    known: { name: names[place.position], id: String(id) },
+    formula: [
+      { symbol: "x", role: "residual" },
+      " = ",
+      { symbol: "embed", text: "wte[id]", role: "residual" },
+      " + ",
+      { symbol: "pos", text: "wpe[position]", role: "residual" },
+    ],
+    stage: [
+      lookUp,
+      shapes(`${counted(n)} ids → ${counted(n)} rows of wte ${shape(pass.hparams.n_vocab, m)} → ${shape(n, m)}`),
+      row(d, "→", looked),
+      shapes(`${shape(n, m)} + ${shape(n, m)} → ${shape(n, m)}`),
+      row("+", added, "→", whole),
+    ],
+  };
+}
+
+/* The dictionary around one token's row, and a player that looks up token after token: the row
+   slides out of it. */
+function dictionary(context, board, looked) {
+  const { pass, place } = context;
+  const host = make("div", { className: "dictionary" });
+  const show = (i) => {
+    const { id } = pass.pieces[i];
+    const near = pass.near(id);
+    const entries = near.map((other) => pass.entry(other));
+    context.entryRow = (piece) => near.indexOf(pass.pieces[piece].id);
+    const spec = {
+      symbol: "wte",
+      label: `wte, the dictionary, around row ${id}`,
+      name: "wte.weight",
+      role: "residual",
+      kind: "read",
+      positions: false,
+      rows: near.map((other) => `${other} ${pass.show(other)}`),
+      followed: near.indexOf(id),
+      values: { shape: [near.length, entries[0].length], at: (r, j) => entries[r][j] },
+    };
+    host.replaceChildren(matrix(spec, board));
+  };
+  const rowsOf = () => [...looked.querySelectorAll("tbody tr")];
+  const controls = player("look-up", pass.pieces.length, pass.pieces.length, (at, moved) => {
+    rowsOf().forEach((tr, i) => {
+      tr.classList.toggle("waiting", i >= at);
+      tr.classList.toggle("slides", moved && !calm() && i === at - 1);
+    });
+    show(moved ? Math.max(0, at - 1) : place.position);
+  });
+  return {
+    d: host,
+    lookUp: make(
+      "div",
+      { className: "looking" },
+      make("span", { className: "caption", textContent: "Look up, token by token: " }),
+      controls.element,
+    ),
+  };
+}
