@@ -37,7 +37,7 @@ from .views import (
     residual_norms,
     view,
 )
-from .walk_document import walk_page
+from .walk_document import WalkPass, first_walk, walk_page, walk_pass
 from .walks import Step, Walk, walk
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "Trace",
     "View",
     "Walk",
+    "WalkPass",
     "Why",
     "ablate",
     "ablate_each",
@@ -80,6 +81,7 @@ __all__ = [
     "compose",
     "direction",
     "estimate",
+    "first_walk",
     "fragment",
     "gradient_times_input",
     "head_labels",
@@ -101,5 +103,6 @@ __all__ = [
     "view",
     "walk",
     "walk_page",
+    "walk_pass",
     "why",
 ]
