@@ -12,7 +12,9 @@ export function dialog(title, content, onclose = (_) => {}) {
     element.remove();
     onclose(element.returnValue);
   };
-  element.onclick = (event) => event.target === element && element.close();
+  element.onclick = (event) => {
+    if (event.target === element) element.close();
+  };
   document.body.append(element);
   element.showModal();
   return element;
@@ -43,13 +45,17 @@ export function ask(title, fields, accept, { note = "", grave = false } = {}) {
         make("button", { className: grave ? "main grave" : "main", value: "yes", textContent: accept }),
       ),
     );
-    dialog(title, form, (value) =>
+    const element = dialog(title, form, (value) =>
       resolve(
         value === "yes"
           ? Object.fromEntries(boxes.map(([{ name, type }, element]) => [name, type === "checkbox" ? element.checked : element.value]))
           : null,
       ),
     );
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      element.close("yes");
+    };
   });
 }
 

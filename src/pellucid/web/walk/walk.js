@@ -48,7 +48,7 @@ export class Walk {
     this.sections = new Map(
       STEPS.map((step) => [
         step.key,
-        make("section", { id: `step-${step.key}`, className: "step", "data-step": step.key, "aria-labelledby": `${step.key}-title` }),
+        make("section", { id: `step-${step.key}`, className: "step", "data-step": step.key, "aria-label": step.name }),
       ]),
     );
     this.place = this.fit({ layer: 0, head: 0, position: pass.pieces.length - 1, ...place });

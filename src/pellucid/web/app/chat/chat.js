@@ -280,7 +280,9 @@ class Chat {
       make("button", { type: "button", className: "main", textContent: "Say this instead", onclick: say }),
       make("button", { type: "button", className: "plain", textContent: "Leave it", onclick: back }),
     );
-    box.onkeydown = (event) => event.key === "Escape" && back();
+    box.onkeydown = (event) => {
+      if (event.key === "Escape") back();
+    };
     box.focus();
   }
 
