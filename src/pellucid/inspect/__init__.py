@@ -28,6 +28,7 @@ from .patterns import (
 from .reasons import Why, why
 from .recorder import Recorder, trace
 from .steering import STRENGTH, Steered, direction, steer, steered
+from .talk_document import talk_page
 from .traces import Trace
 from .views import (
     Prediction,
@@ -96,6 +97,7 @@ __all__ = [
     "select",
     "steer",
     "steered",
+    "talk_page",
     "trace",
     "transformer_lens_name",
     "view",
