@@ -4,6 +4,7 @@ import { Machine } from "../machine/machine.js";
 import { drawAgain } from "../picture/colour.js";
 import { useGlyphs } from "../picture/notation.js";
 import { FRAMES } from "./frames.js";
+import { KEYS } from "./keys.js";
 import { Talk, readPlace, writePlace } from "./talk.js";
 
 const content = JSON.parse(document.getElementById("content").textContent);
@@ -12,27 +13,17 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain)
 
 const machine = new Machine(content.machine);
 const host = document.getElementById("main");
-let talk = opened();
-addEventListener("hashchange", () => {
-  talk.close();
-  talk = opened();
-});
+const talk = new Talk({ host, content, machine, place: place(), onplace });
+addEventListener("hashchange", () => talk.show(place()));
 
-function opened() {
-  const known = Object.fromEntries(new URLSearchParams(location.hash.split("?")[1] ?? ""));
-  return new Talk({ host, content, machine, place: readPlace(known), onplace });
+function place() {
+  return readPlace(Object.fromEntries(new URLSearchParams(location.hash.split("?")[1] ?? "")));
 }
 
-function onplace(place) {
-  const known = Object.entries(writePlace(place)).filter(([, value]) => value !== null);
+function onplace(now) {
+  const known = Object.entries(writePlace(now)).filter(([, value]) => value !== null);
   history.replaceState(null, "", `#/talk?${new URLSearchParams(known.map(([name, value]) => [name, String(value)]))}`);
 }
 
 /* For tests, and for whoever opens the browser's console. */
-globalThis.pellucid = {
-  content,
-  frames: FRAMES,
-  get talk() {
-    return talk;
-  },
-};
+globalThis.pellucid = { content, frames: FRAMES, keys: KEYS, talk };

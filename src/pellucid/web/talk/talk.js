@@ -3,6 +3,7 @@
      const talk = new Talk({ host, content, machine, place, onplace, leave });
      talk.go(frame, beat)    frames count from 0; a beat is one press within a frame
      talk.use(text)          another sentence: every frame from now on
+     talk.show(place)        another place, as an address has it
      talk.place              {frame, beat, text, layer, head}: with the model, all that is on the screen
      talk.close()
 
@@ -169,6 +170,13 @@ export class Talk {
     this.onplace(this.place);
   }
 
+  show(place) {
+    const now = this.place;
+    if (place.text !== now.text) this.use(place.text ?? this.content.text);
+    if (place.layer !== now.layer || place.head !== now.head) this.choose(this.fitting(place));
+    if (place.frame !== now.frame || place.beat !== now.beat) this.go(place.frame, place.beat);
+  }
+
   next() {
     if (this.beat + 1 < this.shown.beats) this.go(this.frame, this.beat + 1);
     else if (this.frame + 1 < FRAMES.length) this.go(this.frame + 1);
@@ -329,14 +337,7 @@ export async function mount(host, { selection, info, go }) {
   const onplace = (place) => go(writePlace(place), { replace: true });
   const talk = new Talk({ host, content: info.content, machine: info.machine(), place: readPlace(selection), onplace, leave: "#/chat" });
   return {
-    update(chosen) {
-      const now = talk.place;
-      const next = readPlace(chosen);
-      if (JSON.stringify({ ...now, ...next }) === JSON.stringify(now)) return;
-      if (next.text !== now.text) talk.use(next.text ?? info.content.text);
-      if (next.layer !== now.layer || next.head !== now.head) talk.choose(talk.fitting(next));
-      talk.go(next.frame, next.beat);
-    },
+    update: (chosen) => talk.show(readPlace(chosen)),
     close: () => talk.close(),
   };
 }
