@@ -170,7 +170,6 @@ def test_the_audience_s_own_sentence(driver, talk) -> None:
     box.clear()
     box.send_keys("The king went home to")
     assert here(driver) == (KEYS.index("attention"), 6)
-    press(driver, "")
     assert not driver.execute_script("return pellucid.talk.composer.hidden")
     press(driver, "\ue007")  # Enter
     assert driver.execute_script("return pellucid.talk.composer.hidden")

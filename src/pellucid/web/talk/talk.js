@@ -22,6 +22,7 @@ import { draw, walkPlace } from "./stage.js";
 
 const FEW = 8;
 const SMALLEST = 0.55; /* of a figure's size, before it scrolls */
+const PHONE = 900; /* pixels: talk.css has the same */
 
 /** @typedef {{ frame: number, beat: number, text: string | null, layer: number, head: number }} Place text null: the talk's own */
 
@@ -220,15 +221,15 @@ export class Talk {
     this.fit();
   }
 
-  /* Figures shrink until the frame needs no scrolling, words never do. */
+  /* Figures shrink until the frame needs no scrolling, words never do; a phone scrolls. */
   fit() {
     const body = /** @type {HTMLElement} */ (this.slide.querySelector(".slide-body"));
     for (let size = 1; size >= SMALLEST; size -= 0.05) {
       body.style.setProperty("--fit", size.toFixed(2));
+      if (innerWidth <= PHONE) return;
       const wide = [...body.querySelectorAll(".matrix-scroll")].some((part) => part.scrollWidth > part.clientWidth + 1);
-      if (body.scrollHeight <= body.clientHeight + 1 && !(wide && innerWidth > 900)) return;
+      if (body.scrollHeight <= body.clientHeight + 1 && !wide) return;
     }
-    body.style.setProperty("--fit", "1");
   }
 
   choose(change) {
