@@ -21,6 +21,8 @@ KEYS = ["title", "question", "field", "alone", "relation", "networks", "network"
         "mechanism", "far", "fed", "sizes", "input", "tokens", "dictionary", "embeddings", "norm",
         "attention", "heads", "concat", "output", "mlp", "layers", "prediction", "loop", "end",
         "cited"]  # fmt: skip
+HEAD = ("q", "k", "v", "qk", "scores", "pattern", "z")
+STREAM = ("attn_out", "resid_mid", "mlp_out", "resid_post")
 SCRIPT_BYTES = 150_000
 
 
@@ -36,9 +38,10 @@ def driver(browser, html):
     """At the first frame, on a screen of 1920 × 1080."""
     driver = browser.show(html, all_of_it=False)
     screen(driver, 1920, 1080)
+    motion(driver, "reduce")
     browser.wait("globalThis.pellucid !== undefined")
     yield driver
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.check()
 
@@ -48,6 +51,11 @@ def screen(driver, width: int, height: int) -> None:
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
     )
+
+
+def motion(driver, value: str) -> None:
+    features = [{"name": "prefers-reduced-motion", "value": value}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def press(driver, *keys: str) -> None:
@@ -90,7 +98,7 @@ for (let i = 0; i < pellucid.frames.length; i++) {
     for (const f of document.querySelectorAll('.slide .matrix-figure'))
       out[`${pellucid.frames[i].key} ${f.dataset.symbol} ${beat}`] = {
         name: f.dataset.name, symbol: f.dataset.symbol,
-        cells: [...f.querySelectorAll('tr:not(.waiting) .cell')].map(c => [c.dataset.at, c.textContent])};
+        cells: [...f.querySelectorAll('.cell')].map(c => [c.dataset.at, c.textContent])};
   }
 }
 return Object.values(out);"""
@@ -136,13 +144,13 @@ def test_every_number_on_a_frame_is_python_s(driver, talk) -> None:
     ids = talk.encode(TEXT)
     compared = check_numbers(driver, talk, ids, layer=0, head=0)
     assert {"embed", "pos_embed", "blocks.0.resid_pre", "blocks.0.ln1.out", "logits"} <= compared
-    assert {f"blocks.0.attn.{name}" for name in ("q", "k", "v", "qk", "scores", "pattern", "z")} <= compared
-    assert {"blocks.0.attn_out", "blocks.0.resid_mid", "blocks.0.mlp_out", "blocks.0.resid_post"} <= compared
+    assert {f"blocks.0.attn.{name}" for name in HEAD} <= compared
+    assert {f"blocks.0.{name}" for name in STREAM} <= compared
     assert {"h.0.attn.c_proj.weight", "blocks.0.mlp.post", "ln_final.out"} <= compared
     out = talk.generate(TEXT, greedy=True)
-    said = [talk.tokenizer.piece(token).text for token in out.tokens[len(ids) :]]
+    assert out.text == " went straight to jail"
     go(driver, "fed")
-    assert words(driver, ".growing span") == [f"{TEXT} +", *said]
+    assert words(driver, ".growing span") == [f"{TEXT} +", " went", " straight", " to", " jail"]
     go(driver, "far")
     share = softmax(talk.logits(TEXT)[-1].astype(np.float64)).max()
     assert number(words(driver, ".comes small")[0]) == pytest.approx(share, abs=6e-4)
@@ -156,14 +164,16 @@ def test_every_number_on_a_frame_is_python_s(driver, talk) -> None:
     assert words(driver, ".cards span") == [str(i) for i in ids]
     go(driver, "layers")
     lens = inspect.logit_lens(talk, ids, positions=-1)
-    shown = driver.execute_script("return [...document.querySelectorAll('.ladder .number')].map(e => Number(e.dataset.value))")
+    shown = driver.execute_script(
+        "return [...document.querySelectorAll('.ladder .number')].map(e => +e.dataset.value)"
+    )
     assert shown == pytest.approx(np.exp(lens.top_logprobs[:, 0, 0])[::-1].tolist(), abs=1e-5)
     go(driver, "loop")
     assert "8 of 8" in words(driver, ".shapes")[0]
     assert "context window full" in words(driver, ".loop-said")[0]
 
 
-def test_the_audience_s_own_sentence(driver, talk) -> None:
+def test_the_audience_s_own_sentence(browser, driver, talk) -> None:
     go(driver, "attention", 6)
     press(driver, "t")
     box = driver.switch_to.active_element
@@ -181,28 +191,33 @@ def test_the_audience_s_own_sentence(driver, talk) -> None:
     assert "".join(words(driver, ".growing .comes")).startswith(reply)
     address = driver.current_url
     assert "text=The+king+went+home+to" in address
+    browser.check()
     driver.get("about:blank")
     driver.get(address)
     assert driver.execute_script("return pellucid.talk.pass.text") == "The king went home to"
     assert driver.execute_script("return pellucid.talk.place.layer") == 1
     for text, says in (("", "<|endoftext|>"), ("The power " * 6, "Shorten the text")):
-        note = driver.execute_script("return pellucid.talk.use(arguments[0])", text)
-        assert says in note
-        assert driver.execute_script(MATRICES)
+        assert says in driver.execute_script("return pellucid.talk.use(arguments[0])", text)
+        go(driver, "tokens")
+        assert says in words(driver, ".slide .note")[0]
+        assert len(words(driver, ".cards li:not(.out)")) == (8 if text else 1)
 
 
 def test_keys_go_through_all_of_it(driver) -> None:
     from selenium.webdriver.common.keys import Keys
 
     assert driver.execute_script("return pellucid.frames.map(f => f.key)") == KEYS
-    seen, presses = [0], 0
-    while here(driver)[0] < len(KEYS) - 1 and presses < 200:
-        press(driver, (Keys.ARROW_RIGHT, Keys.SPACE, Keys.PAGE_DOWN, Keys.ARROW_DOWN)[presses % 4])
-        presses += 1
-        if here(driver)[0] != seen[-1]:
-            seen.append(here(driver)[0])
-    assert seen == list(range(len(KEYS)))
-    assert presses > 80
+    beats = driver.execute_script(
+        "const talk = pellucid.talk, kept = talk.onplace; globalThis.seen = [];"
+        "const beats = pellucid.frames.map((_, i) => (talk.go(i), talk.shown.beats)); talk.go(0);"
+        "talk.onplace = (place) => (seen.push([place.frame, place.beat]), kept(place));"
+        "return beats"
+    )
+    every = [[frame, beat] for frame, n in enumerate(beats) for beat in range(n)]
+    assert len(every) > 90
+    keys = (Keys.ARROW_RIGHT, Keys.SPACE, Keys.PAGE_DOWN, Keys.ARROW_DOWN)
+    press(driver, *(keys[i % 4] for i in range(len(every) - 1)))
+    assert driver.execute_script("return seen") == every[1:]
     press(driver, Keys.ARROW_RIGHT)
     assert here(driver) == (len(KEYS) - 1, 0)
     press(driver, Keys.PAGE_UP)
@@ -296,21 +311,23 @@ def test_notes_and_clock_in_step(driver) -> None:
     finally:
         driver.close()
         driver.switch_to.window(main)
-    assert said == driver.execute_script("return pellucid.frames.find(f => f.key === 'attention').notes")
+    frames = driver.execute_script("return pellucid.frames")
+    assert said == frames[KEYS.index("attention")]["notes"]
     assert here(driver)[0] == len(KEYS) - 1
 
 
 def test_less_motion_stands_still(driver) -> None:
     data = "return document.querySelector('canvas.field').toDataURL()"
-    frames = "requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(arguments[0])))"
+    frames = (
+        "let n = 5; const wait = done => n-- ? requestAnimationFrame(() => wait(done)) : done();"
+    )
+    frames += "wait(arguments[0])"
+    motion(driver, "no-preference")
     go(driver, "relation")
     moving = driver.execute_script(data)
     driver.execute_async_script(frames)
     assert driver.execute_script(data) != moving
-    driver.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]},
-    )
+    motion(driver, "reduce")
     driver.execute_async_script(frames)
     still = driver.execute_script(data)
     driver.execute_async_script(frames)
@@ -324,46 +341,57 @@ def test_less_motion_stands_still(driver) -> None:
 
 
 # Of each frame at its last press: texts that are small or pale, what has no name, what is cut off.
-LOOKED_AT = """const [least] = arguments, out = {small: [], pale: [], nameless: [], cut: []};
+LOOKED_AT = """
+const [least] = arguments;
+const out = {small: [], pale: [], nameless: [], cut: []};
 const linear = c => ((c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
 const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
-const rgba = text => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
-  return [...canvas.getImageData(0, 0, 1, 1).data]; };
-const ground = e => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor);
-  if (c[3] === 255) return c; } return rgba('Canvas'); };
+const pen = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+const rgba = text => {
+  pen.clearRect(0, 0, 1, 1);
+  pen.fillStyle = text;
+  pen.fillRect(0, 0, 1, 1);
+  return [...pen.getImageData(0, 0, 1, 1).data];
+};
+const ground = e => {
+  for (; e; e = e.parentElement) {
+    const colour = rgba(getComputedStyle(e).backgroundColor);
+    if (colour[3] === 255) return colour;
+  }
+  return rgba('Canvas');
+};
+const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 for (let i = 0; i < pellucid.frames.length; i++) {
   pellucid.talk.go(i, Infinity);
-  const key = pellucid.frames[i].key, slide = document.querySelector('.slide');
-  const body = slide.querySelector('.slide-body');
-  if (body.scrollHeight > body.clientHeight + 1 || slide.scrollHeight > slide.clientHeight + 1) out.cut.push(key);
-  if (slide.scrollWidth > slide.clientWidth + 1) out.cut.push(key + ' →');
+  const key = pellucid.frames[i].key;
+  const slide = document.querySelector('.slide');
+  for (const box of [slide, slide.querySelector('.slide-body')])
+    if (box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1)
+      out.cut.push(key);
   for (const e of document.querySelectorAll('.talk *')) {
-    if (!e.checkVisibility({visibilityProperty: true}) || e.closest('.unseen, [aria-hidden]')) continue;
-    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+    if (!e.checkVisibility({visibilityProperty: true})) continue;
+    if (e.closest('.unseen, [aria-hidden]')) continue;
+    const says = `${key} ${e.className} ${e.textContent.slice(0, 20)}`;
     const style = getComputedStyle(e);
-    if (own) {
-      const [a, b] = [light(rgba(style.color)), light(ground(e))];
-      if ((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5) out.pale.push(`${key} ${e.className} ${e.textContent.slice(0, 20)}`);
-      if (e.closest('.slide') && parseFloat(style.fontSize) < least && !e.closest('.matrix-figure, .worked-foot, .option'))
-        out.small.push(`${key} ${e.className} ${style.fontSize}`);
+    if ([...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) {
+      if (contrast(light(rgba(style.color)), light(ground(e))) < 4.5) out.pale.push(says);
+      const size = parseFloat(style.fontSize);
+      if (e.closest('.slide') && size < least && !e.closest('.matrix-figure, .worked-foot'))
+        out.small.push(`${says} ${size}`);
     }
-    if (e.matches('button, a, input, select, [role=img]') && !(e.ariaLabel || e.textContent.trim() || e.labels?.length))
-      out.nameless.push(`${key} ${e.outerHTML.slice(0, 60)}`);
+    const named = e.ariaLabel || e.textContent.trim() || e.labels?.length;
+    if (e.matches('button, a, input, select, [role=img]') && !named) out.nameless.push(says);
   }
 }
 const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
 if (new Set(ids).size !== ids.length) out.nameless.push('ids');
-return out;"""
+return out;
+"""
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_readable_from_the_back_row(driver, theme) -> None:
     driver.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
-    driver.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]},
-    )
     assert driver.execute_script(LOOKED_AT, 28) == {
         "small": [], "pale": [], "nameless": [], "cut": [],
     }  # fmt: skip

@@ -1,8 +1,11 @@
-"""Write docs/talk.md and its pictures from the talk's own frames, in Chromium: python docs/generate/talk.py"""
+"""Write docs/talk.md and its pictures from the talk's own frames, as Chromium shows them:
+python docs/generate/talk.py"""
 
 from __future__ import annotations
 
 import base64
+import io
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,16 +39,16 @@ number on them is computed in the page, while it is shown.
 pellucid talk --present talk.html
 ```
 
-writes one file, which needs no server and no network: open it, press `f` for the full screen and `n`
-for a second window with these notes, what comes next, and a clock. `#/talk?frame=18` behind its
-address opens a frame; the address always says what is on the screen. `t` takes another sentence, the
-audience's own, at any frame. `pellucid serve` has the same talk as a place of its page.
+writes one file, which needs no server and no network: open it, press `f` for the full screen and
+`n` for a second window with these notes, what comes next, and a clock. `#/talk?frame=18` behind its
+address opens a frame; the address always says what is on the screen. `t` takes another sentence,
+the audience's own, at any frame. `pellucid serve` has the same talk as a place of its page.
 
 {keys}
 
 For those who ask their system for less motion the neurons stand still. A remote's keys are Page Up,
-Page Down and `.` or `b`. The second window is written by the first: a browser that holds pop-ups back
-says so, and the talk goes on without.
+Page Down and `.` or `b`. The second window is written by the first, so it needs no server either; a
+browser that holds pop-ups back says so, and the talk goes on without.
 """
 
 
@@ -62,12 +65,20 @@ def page(frames: Sequence[Mapping[str, Any]], keys: Sequence[Sequence[str]]) -> 
 
 
 def main() -> None:
+    from PIL import Image
     from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
-    for argument in ("headless=new", "no-sandbox", "hide-scrollbars", "force-prefers-reduced-motion"):
+    options.binary_location = shutil.which("chromium") or ""
+    for argument in (
+        "headless=new",
+        "no-sandbox",
+        "hide-scrollbars",
+        "force-prefers-reduced-motion",
+    ):
         options.add_argument(f"--{argument}")
-    driver = webdriver.Chrome(options=options)
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "talk.html"
         file.write_text(talk_page(pellucid.load("talk")), encoding="utf-8")
@@ -88,8 +99,10 @@ def main() -> None:
                     beat,
                 )
                 picture = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
-                file = PICTURES / f"{frame['key']}.png"
-                file.write_bytes(base64.b64decode(picture["data"]))
+                image = Image.open(io.BytesIO(base64.b64decode(picture["data"])))
+                image.convert("RGB").quantize(64).save(
+                    PICTURES / f"{frame['key']}.png", optimize=True
+                )
     driver.quit()
     print(f"wrote {PAGE.name} and {len(PICTURED)} pictures")
 

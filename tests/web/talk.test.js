@@ -40,7 +40,10 @@ test("keys of a keyboard and of a remote", () => {
   assert.deepEqual(new Set(next), new Set(["next"]));
   const back = ["ArrowLeft", "ArrowUp", "PageUp", "Backspace"].map((key) => pressed(key));
   assert.deepEqual(new Set([...back, pressed(" ", { shiftKey: true })]), new Set(["back"]));
-  assert.deepEqual(["b", "B", ".", "f", "n", "Escape"].map((key) => pressed(key)).join(" "), "toggleBlack toggleBlack toggleBlack fullScreen open stay");
+  assert.deepEqual(
+    ["b", "B", ".", "f", "n", "Escape"].map((key) => pressed(key)).join(" "),
+    "toggleBlack toggleBlack toggleBlack fullScreen open stay",
+  );
 });
 
 test("what is typed, and what presses a button, is not the talk's", () => {

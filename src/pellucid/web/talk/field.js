@@ -5,11 +5,11 @@
 import { drawn } from "../picture/colour.js";
 import { calm } from "../walk/writing.js";
 
-const SPACING = 150; /* of the neurons, in pixels of a 1920 × 1080 screen */
-const NEAREST = 3;
+const SPACING = 135; /* of the neurons, in pixels of a 1920 × 1080 screen */
+const NEAREST = 4;
 const SPREAD = 3; /* edges that a signal gets along in a second */
-const REACH = 5;
-const STRENGTH = { far: 0.16, near: 1, alone: 0.1, related: 1 };
+const REACH = 7;
+const STRENGTH = { far: 0.24, near: 1, alone: 0.1, related: 1 };
 
 export class Field {
   constructor(canvas) {
@@ -17,6 +17,7 @@ export class Field {
     this.seen = "";
     this.began = 0;
     this.moving = 0;
+    /** @type {(() => unknown)[]} */
     this.ended = [drawn(() => this.once())];
     const sized = new ResizeObserver(() => (this.plant(), this.once()));
     sized.observe(canvas);
@@ -122,7 +123,7 @@ export class Field {
     ]);
     pen.setTransform(this.dense, 0, 0, this.dense, 0, 0);
     pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    const lit = (hop) => (related && hop <= REACH ? Math.max(0, Math.min(1, since * SPREAD - hop + 1)) / (1 + 0.35 * hop) : 0);
+    const lit = (hop) => (related && hop <= REACH ? Math.max(0, Math.min(1, since * SPREAD - hop + 1)) / (1 + 0.22 * hop) : 0);
     for (const edge of alone ? [] : this.edges) {
       const [[x, y], [u, v]] = [places[edge.from], places[edge.to]];
       const middle = [(x + u) / 2 + (v - y) * edge.bend, (y + v) / 2 + (x - u) * edge.bend];

@@ -17,7 +17,7 @@ export const FRAMES = [
     key: "title",
     title: "Neural Networks and Transformers",
     field: "far",
-    lines: ["An introduction, on a model that is small enough to read"],
+    lines: ["An introduction, on a model that is small enough to read", "after the talk by Keith Gibson"],
     open: true,
     notes: [
       "Welcome. In the next half hour a text goes through a transformer, from its letters to the next word.",
@@ -211,13 +211,13 @@ export const FRAMES = [
       QUERY,
       " * ",
       EMBEDDINGS,
-      " * ",
+      "\n      * ",
       { symbol: "qkT", text: "transpose", role: "attention" },
       "(",
       KEY,
       " * ",
       EMBEDDINGS,
-      "))\n    / ",
+      ")) / ",
       { symbol: "qk", text: "sqrt(d_k)", role: "attention" },
       ") * ",
       VALUE,
@@ -381,7 +381,7 @@ export const FRAMES = [
   {
     key: "end",
     title: "if (output) return end;",
-    field: "related",
+    field: "far",
     lines: ["Text, tokens, embeddings, attention, layers, a token, and back in"],
     notes: [
       "Thank you. Go back to any frame a question is about: Home, End, the dots below, or its number in the address.",

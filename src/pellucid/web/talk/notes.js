@@ -73,10 +73,10 @@ export class Notes {
       button("black", () => this.talk.toggleBlack()),
       button("restart the clock", () => this.restart()),
     );
-    page.title = "Notes";
     page.documentElement.lang = "en";
     page.documentElement.dataset.theme = document.documentElement.dataset.theme ?? "";
     page.head.replaceChildren(make("meta", { name: "color-scheme", content: "light dark" }), ...styles);
+    page.title = "Notes";
     page.body.className = "notes-page";
     page.body.replaceChildren(make("main", { className: "notes" }, make("header", {}, elapsed, here), title, beat, said, next, bar));
   }
@@ -98,8 +98,7 @@ export class Notes {
     beat.textContent = talk.black.hidden ? (beats > 1 ? `press ${talk.beat + 1} of ${beats}` : "") : "the screen is black";
     said.replaceChildren(...frame.notes.map((text) => make("p", { textContent: text })));
     const coming = FRAMES[talk.frame + 1];
-    next.textContent =
-      talk.beat + 1 < beats ? "Next: more of this frame" : coming ? `Next: ${coming.title}` : "This is the last frame.";
+    next.textContent = talk.beat + 1 < beats ? "Next: more of this frame" : coming ? `Next: ${coming.title}` : "This is the last frame.";
     this.tick();
   }
 

@@ -25,7 +25,10 @@ export function walkPlace(frame, networks) {
   return { number: at + 1, of: STEPS.length, rows };
 }
 
-/* A step of the walk, taken apart: part(name) is a matrix's figure by its symbol, or what has a class. */
+/**
+ * A step of the walk, taken apart: part(name) is a matrix's figure by its symbol, or what has a class.
+ * @returns {any}
+ */
 function taken(frame, context) {
   const drawn = STEPS.find(({ key }) => key === frame.step).draw(context);
   const whole = make("div", {}, ...drawn.stage.filter(Boolean));
@@ -48,15 +51,24 @@ function figures(frame, context) {
     for (const button of buttons) button.onclick = () => context.turn(beats.findIndex((beat) => meant(beat, symbol)));
   const says = make("p", { className: "says", "aria-live": "polite" });
   const stage = make("div", { className: "figures" });
+  let now = beats[0];
+  const light = board.light.bind(board);
+  board.light = (symbol) => light(symbol ?? now.light ?? null); /* nothing pointed at: what is meant */
   return {
     board,
-    body: [written, says, stage, board.element],
+    body: [
+      frame.code ? make("div", { className: "beside-code" }, written, says) : written,
+      frame.code ? null : says,
+      stage,
+      board.element,
+    ].filter(Boolean),
     beats: beats.length,
     show(at) {
-      const beat = beats[at];
+      const beat = (now = beats[at]);
       says.textContent = filled(beat.says, known) ?? "";
-      stage.replaceChildren(...beat.show.flatMap((name) => shown(name, part, named)));
+      stage.replaceChildren(...terms(beat.show, part, named));
       if (beat.plays) play(beat.at, beat.at > 0);
+      else play?.(moments, false);
       point(board, beat, context.place.position);
     },
   };
@@ -66,11 +78,22 @@ function meant({ light, point, show }, symbol) {
   return light === symbol || point === symbol || (!light && show.includes(symbol));
 }
 
-/* A matrix, a part, all matrices of a kind ("z*"), or a sign between them. */
-function shown(name, part, named) {
-  if (name.endsWith("*")) return named.filter((symbol) => /^\d+$/.test(symbol.slice(name.length - 1)) && symbol.startsWith(name[0])).map(part);
-  const element = part(name);
-  return element ? [element] : [make("span", { className: "sign", textContent: name, "aria-hidden": "true" })];
+/* Of each name a matrix, a part, or all matrices of a kind ("z*"); what is neither is a sign, which
+   stays with what follows it. */
+function terms(names, part, named) {
+  const out = [];
+  let sign = "";
+  for (const name of names) {
+    const kind = name.endsWith("*") ? named.filter((symbol) => symbol.startsWith(name[0]) && /^\d+$/.test(symbol.slice(1))) : [name];
+    const found = kind.map((each) => part(each)).filter(Boolean);
+    if (!found.length) sign = name;
+    for (const element of found) {
+      const mark = make("span", { className: "sign", textContent: sign, "aria-hidden": "true" });
+      out.push(make("div", { className: "term" }, names.length > 1 ? mark : null, element));
+      sign = "";
+    }
+  }
+  return out;
 }
 
 /* One cell worked out without a hand: in the followed row, the largest that can be seen. */
@@ -78,11 +101,14 @@ function point(board, beat, row) {
   board.clear();
   waits(board.element, !beat.point);
   if (beat.point) {
-    const { spec } = board.matrices.get(beat.point).view;
+    const { view } = board.matrices.get(beat.point);
+    const { spec } = view;
     const at = Math.min(row, spec.values.shape[0] - 1);
     const values = Array.from({ length: spec.values.shape[1] }, (_, j) => spec.values.at(at, j));
     const finite = values.map((value) => (Number.isFinite(value) ? value : -Infinity));
-    board.point(spec, at, finite.indexOf(Math.max(...finite)));
+    const best = finite.indexOf(Math.max(...finite));
+    view.slide(at, best);
+    board.point(spec, at, best);
   }
   if (beat.light) board.light(beat.light);
 }

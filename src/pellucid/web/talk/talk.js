@@ -21,7 +21,10 @@ import { Notes } from "./notes.js";
 import { draw, walkPlace } from "./stage.js";
 
 const FEW = 8;
-const SMALLEST = 0.55; /* of a figure's size, before it scrolls */
+const LARGEST = 1.6; /* of a figure's size */
+const IN_ROW = 0.8; /* of figures side by side, before there are several rows of them */
+const SMALLEST = 0.55; /* before it scrolls */
+const STEP = 0.05;
 const PHONE = 900; /* pixels: talk.css has the same */
 
 /** @typedef {{ frame: number, beat: number, text: string | null, layer: number, head: number }} Place text null: the talk's own */
@@ -221,15 +224,19 @@ export class Talk {
     this.fit();
   }
 
-  /* Figures shrink until the frame needs no scrolling, words never do; a phone scrolls. */
+  /* Figures are as large as the frame allows, in one row if they can; words keep their size. A
+     phone scrolls. */
   fit() {
     const body = /** @type {HTMLElement} */ (this.slide.querySelector(".slide-body"));
-    for (let size = 1; size >= SMALLEST; size -= 0.05) {
+    const figures = body.querySelectorAll(".figures");
+    const fits = (inRow, size) => {
+      for (const each of figures) each.classList.toggle("in-row", inRow);
       body.style.setProperty("--fit", size.toFixed(2));
-      if (innerWidth <= PHONE) return;
       const wide = [...body.querySelectorAll(".matrix-scroll")].some((part) => part.scrollWidth > part.clientWidth + 1);
-      if (body.scrollHeight <= body.clientHeight + 1 && !wide) return;
-    }
+      return !wide && body.scrollHeight <= body.clientHeight && body.scrollWidth <= body.clientWidth;
+    };
+    if (innerWidth <= PHONE || !figures.length) fits(false, 1);
+    else if (!largest(IN_ROW, (size) => fits(true, size))) largest(SMALLEST, (size) => fits(false, size));
   }
 
   choose(change) {
@@ -313,6 +320,19 @@ export class Talk {
   }
 }
 
+/* The largest size down to the smallest that fits, by halves; tried last. Returns whether one does. */
+function largest(smallest, fits) {
+  let [low, high] = [0, Math.round((LARGEST - smallest) / STEP)];
+  const size = (step) => smallest + STEP * step;
+  if (!fits(size(low))) return false;
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (fits(size(middle))) low = middle;
+    else high = middle - 1;
+  }
+  return fits(size(low));
+}
+
 /* Whatever is not the talk is out of reach while it covers it. Returns what ends that. */
 function alone(host) {
   const covered = [];
@@ -322,7 +342,11 @@ function alone(host) {
   return () => covered.forEach((other) => (other.inert = false));
 }
 
-/* The part of an address that is the talk's: frames and beats count from 1 there. */
+/**
+ * The part of an address that is the talk's: frames and beats count from 1 there.
+ * @param {Record<string, any>} known
+ * @returns {Place}
+ */
 export function readPlace({ frame, beat, text = null, layer, head }) {
   const counted = (value, from) => (/^\d{1,6}$/.test(value ?? "") ? Math.max(0, Number(value) - from) : 0);
   return { frame: counted(frame, 1), beat: counted(beat, 1), text, layer: counted(layer, 0), head: counted(head, 0) };

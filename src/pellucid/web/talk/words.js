@@ -72,7 +72,7 @@ export function sizes(_frame, { content, pass }) {
       "tr",
       {},
       make("th", { scope: "row" }, make("code", { textContent: name })),
-      make("td", { className: "about", textContent: about }),
+      make("td", { className: "what", textContent: about }),
       ...numbers.map((text) => make("td", { className: "number", textContent: text })),
     ),
   );
@@ -103,7 +103,9 @@ export function input(_frame, { pass, compose }) {
 
 /* The two sentences that say the same, then the dictionary itself. */
 export function dictionary(frame, context, drawStep) {
-  const [dense, plain] = [3, 4].map((number) => make("p", { className: "line", textContent: `“${context.content.said[number - 1].talk}”` }));
+  const [dense, plain] = [3, 4].map((number) =>
+    make("p", { className: "line", textContent: `“${context.content.said[number - 1].talk}”` }),
+  );
   const same = make("p", { className: "same", textContent: "===" });
   const { part, known } = drawStep(frame, context);
   const opened = make(
@@ -118,7 +120,12 @@ export function dictionary(frame, context, drawStep) {
 
 export function cited(frame) {
   const items = frame.works.map(({ title, by, link }) =>
-    make("li", {}, make("a", { href: link, target: "_blank", rel: "noopener noreferrer", textContent: title }), make("span", { textContent: by })),
+    make(
+      "li",
+      {},
+      make("a", { href: link, target: "_blank", rel: "noopener noreferrer", textContent: title }),
+      make("span", { textContent: by }),
+    ),
   );
   return { body: [make("ul", { className: "cited" }, ...items)], beats: 1, show() {} };
 }
