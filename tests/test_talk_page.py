@@ -307,7 +307,7 @@ def test_notes_and_clock_in_step(driver) -> None:
         size = driver.execute_script(
             "return getComputedStyle(document.querySelector('.notes-said')).fontSize"
         )
-        assert size == "22px"
+        assert size == "20px"
     finally:
         driver.close()
         driver.switch_to.window(main)

@@ -23,7 +23,7 @@ import { draw, walkPlace } from "./stage.js";
 const FEW = 8;
 const LARGEST = 1.6; /* of a figure's size */
 const IN_ROW = 0.8; /* of figures side by side, before there are several rows of them */
-const SMALLEST = 0.55; /* before it scrolls */
+const SMALLEST = 0.4; /* before it scrolls */
 const STEP = 0.05;
 const PHONE = 900; /* pixels: talk.css has the same */
 

@@ -43,7 +43,7 @@ export function far(_frame, { pass }) {
 /* One token out, all of it fed back in, the next token out. */
 export function fed(_frame, { pass }) {
   const { steps, reason } = pass.loop();
-  const words = [`${pass.text} +`, ...steps.map(({ token }) => plainly(pass.show(token)))].map((text, i) =>
+  const words = [steps.length ? `${pass.text} +` : pass.text, ...steps.map(({ token }) => plainly(pass.show(token)))].map((text, i) =>
     make("span", { className: i ? "comes" : "given", textContent: text }),
   );
   const back = make("p", { className: "back", "aria-live": "polite" });
