@@ -38,7 +38,7 @@ from .views import (
     residual_norms,
     view,
 )
-from .walk_document import walk_page
+from .walk_document import WalkPass, first_walk, walk_page, walk_pass
 from .walks import Step, Walk, walk
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "Trace",
     "View",
     "Walk",
+    "WalkPass",
     "Why",
     "ablate",
     "ablate_each",
@@ -81,6 +82,7 @@ __all__ = [
     "compose",
     "direction",
     "estimate",
+    "first_walk",
     "fragment",
     "gradient_times_input",
     "head_labels",
@@ -103,5 +105,6 @@ __all__ = [
     "view",
     "walk",
     "walk_page",
+    "walk_pass",
     "why",
 ]
