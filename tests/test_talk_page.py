@@ -14,6 +14,7 @@ from pellucid import inspect
 from pellucid.errors import InputError
 from pellucid.sampling import softmax
 from support.program import run
+from support.skips import AXE, needs
 
 ROOT = Path(__file__).parents[1]
 TEXT = "The power clapper"
@@ -404,6 +405,53 @@ def test_readable_from_the_back_row(driver, theme) -> None:
     slide = driver.find_element("css selector", ".slide")
     assert slide.get_attribute("aria-label").startswith(f"Frame {len(KEYS)} of {len(KEYS)}")
     assert driver.execute_script("return document.querySelectorAll('h1, h2').length") == 2
+
+
+def test_axe_finds_nothing_serious(driver) -> None:
+    needs("axe-core")
+    driver.execute_script(AXE.read_text(encoding="utf-8"))
+    for key in ("relation", "networks", "fed", "attention", "heads", "prediction", "loop", "cited"):
+        go(driver, key)
+        found = driver.execute_async_script(
+            "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']})"
+            ".then(r => done(r.violations.map(v => [v.impact, v.id, v.nodes[0].html])))"
+        )
+        assert [each for each in found if each[0] in ("serious", "critical")] == [], key
+
+
+def test_as_a_place_of_the_served_page(browser) -> None:
+    """Under the page's own policy; the address is the page's."""
+    needs("fastapi")
+    from selenium.webdriver.common.keys import Keys
+
+    from support.server import serving, talker
+
+    with serving(talker()) as server:
+        driver = browser.visit(f"{server.url}/#/talk?frame=18&beat=7&text=The+king+went+home+to")
+        browser.wait("document.querySelector('.talk .worked')?.textContent.startsWith('pattern')")
+        motion(driver, "reduce")
+        assert "layer 0 · head 0" in words(driver, ".worked-about")[0]
+        assert "“to”" in words(driver, ".worked-about")[0].replace("␣", "")
+        assert driver.execute_script("return document.getElementById('top').inert")
+        press(driver, Keys.ARROW_RIGHT)
+        browser.wait("location.hash.includes('beat=8')")
+        assert "text=The+king+went+home+to" in driver.current_url
+        press(driver, "?")  # the talk's keys, not the page's
+        assert words(driver, ".keys-help dt")[0].startswith("→")
+        main = driver.current_window_handle
+        press(driver, Keys.ESCAPE, "n")
+        (other,) = set(driver.window_handles) - {main}
+        driver.switch_to.window(other)
+        assert words(driver, "h1") == ["18 · Self-attention"]
+        style = "return getComputedStyle(document.querySelector('.notes-said')).fontSize"
+        assert driver.execute_script(style) == "20px"
+        driver.switch_to.window(main)
+        browser.check_served()
+        driver.execute_script("location.hash = '#/chat'")
+        browser.wait("!document.querySelector('.talk')")
+        assert not driver.execute_script("return document.getElementById('top').inert")
+        assert driver.window_handles == [main]
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def test_one_file_of_bounded_size_and_a_page_of_the_docs(driver, html, talk, chat) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..draw.document import document_of
-from ..visible import as_seen
-from .machines import machine
-from .walks import sizes
-from .words import NETWORKS, SAID
+from .walk_document import first_walk
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -18,24 +15,14 @@ __all__ = ["talk_page"]
 _TITLE = "Neural Networks and Transformers"
 
 
-def talk_page(gpt: GPT, text: str = "The power clapper") -> str:
+def talk_page(gpt: GPT) -> str:
     """One HTML document to give the talk from: full screen, arrow keys, notes and clock in a
     second window; another text may be typed at any frame. It needs no server.
 
     Raises InputError for a model that a page cannot run (`machine`).
     """
-    known = {
-        "title": _TITLE,
-        "glyphs": as_seen(),
-        "said": [{"talk": said.talk, "words": said.words} for said in SAID],
-        "networks": NETWORKS,
-        "sizes": sizes(gpt.hparams),
-        "more": "",
-        "text": text,
-        "machine": machine(gpt),
-    }
     return document_of(
-        known,
+        {"title": _TITLE, **first_walk(gpt)},
         title=_TITLE,
         script="talk/main.js",
         styles=("page/page.css", "walk/walk.css", "talk/talk.css"),
