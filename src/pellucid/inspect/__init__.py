@@ -28,6 +28,7 @@ from .patterns import (
 from .reasons import Why, why
 from .recorder import Recorder, trace
 from .steering import STRENGTH, Steered, direction, steer, steered
+from .talk_document import talk_page
 from .traces import Trace
 from .views import (
     Prediction,
@@ -37,7 +38,7 @@ from .views import (
     residual_norms,
     view,
 )
-from .walk_document import walk_page
+from .walk_document import WalkPass, first_walk, walk_page, walk_pass
 from .walks import Step, Walk, walk
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "Trace",
     "View",
     "Walk",
+    "WalkPass",
     "Why",
     "ablate",
     "ablate_each",
@@ -80,6 +82,7 @@ __all__ = [
     "compose",
     "direction",
     "estimate",
+    "first_walk",
     "fragment",
     "gradient_times_input",
     "head_labels",
@@ -96,10 +99,12 @@ __all__ = [
     "select",
     "steer",
     "steered",
+    "talk_page",
     "trace",
     "transformer_lens_name",
     "view",
     "walk",
     "walk_page",
+    "walk_pass",
     "why",
 ]
