@@ -19,7 +19,7 @@ from .fields import (
     StreamOptions,
     rule,
 )
-from .inspection import Inspection, WithWatched
+from .declared import Inspection, WithWatched
 from .messages import Message
 
 __all__ = [

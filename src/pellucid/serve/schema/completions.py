@@ -18,7 +18,7 @@ from .fields import (
     Tokens,
     rule,
 )
-from .inspection import Inspection, WithWatched
+from .declared import Inspection, WithWatched
 
 __all__ = [
     "Choice",

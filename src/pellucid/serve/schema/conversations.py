@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from .chat import ChatChoice, ChatChunkChoice
 from .completions import Usage
 from .fields import Body, ModelName, Penalty, Share, Stop, TokenId
-from .inspection import Inspection
+from .declared import Inspection
 
 __all__ = [
     "Branch",
