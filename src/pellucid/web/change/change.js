@@ -139,13 +139,15 @@ class Change {
     try {
       if (!this.model) await this.known();
       this.state = this.stateOf(selection);
-      const { state } = this;
       const updating = (this.updating = {});
-      if (!(await this.tokenize(state)) || updating !== this.updating) return;
+      const read = await this.tokenize(this.state);
+      if (updating !== this.updating) return;
+      this.read = read;
       this.tell("");
       this.show(selection);
     } catch (error) {
       this.tell(error.message);
+      if (this.sides) this.sides.element.dataset.state = "failed";
     }
   }
 
@@ -168,18 +170,15 @@ class Change {
     };
   }
 
-  /* The ids of what is asked about; whether there are any. */
+  /* What is asked about, as ids and as its tokens' texts. */
   async tokenize({ text, ids, reply }) {
     const known = text ?? (reply || ids ? null : TEXT);
     const asked = ids ? { text: ids } : reply && text === null ? { reply } : { text: known };
     const key = JSON.stringify(asked);
-    if (asked.text === "" || key === this.read.key) {
-      if (asked.text === "") this.tell("Write something: there is nothing to go on from.");
-      return asked.text !== "";
-    }
+    if (asked.text === "") throw new Error("Write something: there is nothing to go on from.");
+    if (key === this.read.key) return this.read;
     const { tokens, text: whole } = await this.api.post("v1/inspect/tokens", asked);
-    this.read = { key, ids: tokens.map(({ id }) => id), tokens: tokens.map(named), text: known ?? whole };
-    return true;
+    return { key, ids: tokens.map(({ id }) => id), tokens: tokens.map(named), text: known ?? whole };
   }
 
   show(selection) {
@@ -194,6 +193,7 @@ class Change {
     this.look.textContent = example?.look ?? "";
     this.stop.update(state.stop, read.ids, read.tokens, state.changes);
     if (read.ids.length >= model.hparams.n_ctx) {
+      this.sides.element.dataset.state = "failed";
       this.tell(`${read.ids.length} tokens fill the window of ${model.hparams.n_ctx}: nothing can follow. Shorten the text.`);
       return;
     }

@@ -84,12 +84,13 @@ export class Sides {
   }
 
   draw(ask, [before, after]) {
+    /* Copies of the shares: what was unpacked once is not looked at again. */
     const spec = {
       names: ["as it is", "changed"],
       before: before.tokens,
       after: after.tokens,
-      shares_before: before.shares,
-      shares_after: after.shares,
+      shares_before: [...before.shares],
+      shares_after: [...after.shares],
       first: ask.ids.length,
       ends: [before.end, after.end],
     };
