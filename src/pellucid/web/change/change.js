@@ -1,6 +1,8 @@
 /* The place where the model is changed: its parts as switches, the text before and after, a value
-   where the pass is stopped, and examples. All that is on the screen is in the address. */
+   where the pass is stopped, and examples. All that is on the screen is in the address. Within another
+   place it is a tray: there the selected reply is what is changed. */
 
+import { readSelection, writeSelection } from "../app/selection.js";
 import { make } from "../picture/elements.js";
 import { onOneLine } from "../picture/notation.js";
 import { readChanges, readStop, writeChanges, writeStop } from "./changes.js";
@@ -12,9 +14,9 @@ import { Tray } from "./tray.js";
 const LENGTH = 24;
 const TEXT = "The power clapper went straight to";
 
-export async function mount(host, { api, selection, info, go }) {
+export async function mount(host, { api, selection, go }) {
   await styled();
-  const place = new Change(host, api, info, go);
+  const place = new Change(host, api, go);
   await place.update(selection);
   return place;
 }
@@ -27,16 +29,29 @@ function styled() {
 }
 
 class Change {
-  constructor(host, api, info, go) {
+  constructor(host, api, go) {
+    host.classList.add("change-place");
     this.host = host;
     this.api = api;
-    this.info = info;
-    this.go = go;
+    this.router = go;
+    this.address = null;
+    this.back = () => this.followed();
+    addEventListener("popstate", this.back);
     this.state = null;
     this.model = null;
     this.read = { key: "", ids: [], tokens: [] };
     this.said = make("p", { className: "note", role: "alert", hidden: true });
     host.append(this.said);
+  }
+
+  async go(change, options = {}) {
+    await this.router(change, options);
+    await this.followed();
+  }
+
+  /* The address has changed; who holds this place may have shown it already, or may not. */
+  async followed() {
+    if (location.hash !== this.address) await this.update(readSelection(location.hash));
   }
 
   tell(text) {
@@ -45,14 +60,14 @@ class Change {
   }
 
   /* Whose numbers these are; once. */
-  async known() {
+  async known(within) {
     const { data } = await this.api.get("v1/models");
     const [{ id, hparams }] = data;
     this.model = { name: id, hparams };
-    this.build();
+    this.build(within);
   }
 
-  build() {
+  build(within) {
     const { name, hparams } = this.model;
     const set = (changes) => this.go({ changes: writeChanges(changes) });
     this.tray = new Tray(hparams, set);
@@ -79,18 +94,20 @@ class Change {
     };
     this.look = make("p", { className: "example-look", hidden: true });
     const size = `${hparams.n_layer} layers × ${hparams.n_head} heads, window ${hparams.n_ctx}`;
-    const title = (text) => make("h2", { textContent: text });
+    const title = (text) => make(within ? "h3" : "h2", { textContent: text });
+    this.door = within ? make("a", { className: "door", textContent: "Open it in full →" }) : null;
     this.host.prepend(
       make(
         "div",
         { className: "change-head" },
-        make("h1", { textContent: "Change it" }),
+        within ? null : make("h1", { textContent: "Change it" }),
         make("p", { className: "subtitle", textContent: `${onOneLine(name)} · ${size}` }),
+        this.door,
       ),
       make(
         "div",
         { className: "change-asked" },
-        make("label", { className: "text-box" }, make("span", { textContent: "Text" }), this.text),
+        make("label", { className: "text-box", hidden: within }, make("span", { textContent: "Text" }), this.text),
         number("Tokens", "length", { min: 1, max: 200, step: 1 }),
         number("Temperature", "temperature", { min: 0, max: 2, step: 0.05 }),
         number("Seed", "seed", { min: 0, max: 2 ** 32 - 1, step: 1 }),
@@ -98,7 +115,7 @@ class Change {
       this.tray.strip,
       this.look,
     );
-    this.host.append(
+    const rest = [
       make(
         "div",
         { className: "change-frame" },
@@ -129,15 +146,16 @@ class Change {
         }),
         this.stop.element,
       ),
-      gallery(name),
-    );
+    ];
+    this.host.append(...rest, ...(within ? [] : [gallery(name)]));
   }
 
   /** @param {import("../app/selection.js").Selection} selection */
   async update(selection) {
+    this.address = location.hash;
     if (this.sides) this.sides.element.dataset.state = "running";
     try {
-      if (!this.model) await this.known();
+      if (!this.model) await this.known(selection.place !== "change");
       this.state = this.stateOf(selection);
       const updating = (this.updating = {});
       const read = await this.tokenize(this.state);
@@ -188,6 +206,7 @@ class Change {
     const at = [selection.layer, selection.head];
     if (at.every(Number.isInteger) && at[0] < model.hparams.n_layer && at[1] < model.hparams.n_head) this.tray.reach(...at);
     this.tray.update(read.tokens, state.changes);
+    if (this.door) this.door.href = writeSelection({ ...selection, place: "change", view: null });
     const example = shown(model.name, read.text, state.changes);
     this.look.hidden = !example;
     this.look.textContent = example?.look ?? "";
@@ -209,6 +228,7 @@ class Change {
   }
 
   close() {
+    removeEventListener("popstate", this.back);
     clearTimeout(this.typing);
     this.sides?.close();
     this.stop?.close();
