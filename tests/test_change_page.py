@@ -209,8 +209,12 @@ def edited(page: Page, i: int, value: float) -> None:
 
 
 def shown_values(page: Page) -> list[float]:
-    page.browser.wait("document.querySelector('.stopped:not([aria-busy]) .edited-values input') !== null")
-    boxes = "return [...document.querySelectorAll('.edited-values input')].map(e => e.dataset.value)"
+    page.browser.wait(
+        "document.querySelector('.stopped:not([aria-busy]) .edited-values input') !== null"
+    )
+    boxes = (
+        "return [...document.querySelectorAll('.edited-values input')].map(e => e.dataset.value)"
+    )
     return [float(value) for value in page.run(boxes)]
 
 
@@ -247,7 +251,9 @@ def test_the_pass_is_stopped_looked_at_and_goes_on(page, talk) -> None:
 
 
 def test_what_does_not_fit_the_model_is_said(page) -> None:
-    page.driver.get(f"{page.url}/#/change?text=The&changes={quote(json.dumps([OFF | {'layer': 9}]))}")
+    page.driver.get(
+        f"{page.url}/#/change?text=The&changes={quote(json.dumps([OFF | {'layer': 9}]))}"
+    )
     page.browser.wait("document.querySelector('.note[role=alert]')?.hidden === false")
     said = page.run("return document.querySelector('.note[role=alert]').textContent")
     assert "layer 9" in said
@@ -272,14 +278,19 @@ def test_the_gallery_shows_what_it_claims(browser) -> None:
     with serving(pellucid.load("induction")) as server:
         page = Page(browser, server.url)
         page.open()
-        names = "return [...document.querySelectorAll('.example:not(.elsewhere)')].map(e => e.dataset.example)"
-        assert page.run(names) == [example.name for example in examples]
+        own = "[...document.querySelectorAll('.example:not(.elsewhere)')]"
+        assert page.run(f"return {own}.map(e => e.dataset.example)") == [
+            example.name for example in examples
+        ]
         for example in examples:
             page.press(f"[data-example={example.name}] a")
             declared = [Intervention(**change) for change in example.changes]
             gpt = pellucid.load("induction")
             check(page, gpt, example.text, declared, max_tokens=example.length)
-            assert page.run("return document.querySelector('.example-look').textContent") == example.look
+            assert (
+                page.run("return document.querySelector('.example-look').textContent")
+                == example.look
+            )
             values = shown_values(page)
             assert values[example.looks[3]] > 0.9
             assert max(values) == values[example.looks[3]]

@@ -137,13 +137,15 @@ def test_mistakes_are_named(talk) -> None:
 
 def test_what_is_shown_of_it(talk) -> None:
     off = [Intervention(name="attn.z", layer=0, op="suppress")]
-    (section,) = compare(talk, KING, off, greedy=True).sections()
+    found = compare(talk, KING, off, greedy=True)
+    (section,) = found.sections()
     assert "with L0H* off" in section.how
     columns, lines, bars, heat = section.pictures
     assert columns.before[0] == " jail"
     assert columns.first == 5
     assert "position 5" in lines.lines[0]
-    assert "heads that look most differently: L1H" in lines.lines[1]
+    (layer, head), _ = found.strongest(1)[0]
+    assert f"heads that look most differently: L{layer}H{head} (" in lines.lines[1]
     assert bars.names == columns.names
     assert heat.values.shape == (2, 3)
     late = [Intervention(name="ln_final.out", op="scale", value=0.0)]
@@ -163,7 +165,7 @@ def test_what_is_shown_of_it(talk) -> None:
         ({"name": "mlp_out", "layer": 3, "op": "scale", "value": 0.5}, "MLP 3 × 0.5"),
         ({"name": "attn_out", "layer": [0, 1], "op": "suppress"}, "attention 0,1 off"),
         (
-            {"name": "embed", "op": "patch", "position": 2, "source": "The queen\nwent home to dinner"},
+            {"name": "embed", "op": "patch", "position": 2, "source": "The queen\nwent home to do"},
             "position 2 from “The queen␊went home to d…”",
         ),
         ({"name": "embed", "op": "patch", "source": [1, 2]}, "embed from “ids”"),

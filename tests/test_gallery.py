@@ -19,7 +19,9 @@ EXAMPLES = {example.name: example for example in GALLERY["EXAMPLES"]}
 def test_the_page_reads_what_is_written_here() -> None:
     script = (ROOT / "src" / "pellucid" / "web" / "change" / "examples.js").read_text("utf-8")
     assert script == GALLERY["script"]()
-    known = json.loads(script.partition("export const EXAMPLES = ")[2].rstrip(";\n").replace(",\n]", "\n]"))
+    known = json.loads(
+        script.partition("export const EXAMPLES = ")[2].rstrip(";\n").replace(",\n]", "\n]")
+    )
     assert [each["name"] for each in known] == list(EXAMPLES)
 
 

@@ -11,9 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-SCRIPT = (
-    Path(__file__).parents[2] / "src" / "pellucid" / "web" / "change" / "examples.js"
-)
+SCRIPT = Path(__file__).parents[2] / "src" / "pellucid" / "web" / "change" / "examples.js"
 _CLAIMS = ("looks", "before", "after")
 
 
@@ -85,7 +83,7 @@ EXAMPLES = (
     Example(
         name="duplicate-token",
         title="Duplicate token: where it stood before",
-        look="L1H1 looks at the same letter, earlier: the c at 7 at the c at 2. It writes nothing, so "
+        look="L1H1 looks at the same letter, earlier: the c at 7 at the c at 2. It writes nothing: "
         "switching it off changes no word.",
         model="induction",
         text="abcdeabc",

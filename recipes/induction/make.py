@@ -1,4 +1,4 @@
-"""Make the embedded model `induction`: a GPT whose heads are known, because they were built by hand.
+"""Make the embedded model `induction`, a GPT whose heads are known: they were built by hand.
 
     python recipes/induction/make.py [--out FOLDER]
 
@@ -44,8 +44,8 @@ def planted(
     mean 0 and the layer norms only divide): the token here, the position, and the token before.
     Layer 0 writes the third through its previous-token head; in layer 1 the induction head looks
     for a position whose token before is the token here, and writes the token it finds there where
-    the unembedding reads. All vectors in a layer are equally long, so each norm's scale is one known
-    number, which its gain takes back. The MLPs do nothing.
+    the unembedding reads. All vectors in a layer are equally long, so each norm's scale is one
+    known number, which its gain takes back. The MLPs do nothing.
     """
     n, n_ctx, n_embd, d_k = codes.shape[1], hparams.n_ctx, hparams.n_embd, hparams.d_k
     half = n_embd // 2

@@ -56,9 +56,7 @@ def command(
     done: dict[str, Any] = {"op": "scale", "value": times} if times else {"op": "suppress"}
     if source is not None:
         done = {"op": "patch", "source": source}
-    changes = [
-        Intervention(name="attn.z", layer=layer, head=head, **done) for layer, head in heads
-    ]
+    changes = [Intervention(name="attn.z", layer=layer, head=head, **done) for layer, head in heads]
     changes += [Intervention(name="mlp_out", layer=layer, **done) for layer in mlps]
     if positions:
         changes.append(Intervention(name="embed", position=positions, **done))

@@ -1,4 +1,4 @@
-"""A text that goes on twice, as the model is and as it is changed: two continuations side by side."""
+"""A text that goes on twice, as the model is and as it is changed, side by side."""
 
 from __future__ import annotations
 
@@ -169,9 +169,7 @@ def compare(
     parted = _run(one, other)
     before, after = (_continuation(gpt, each) for each in (one, other))
     n = min(len(before.ids), len(after.ids))
-    traces = [
-        recorder.trace(each) for recorder, each in zip(recorders, (one, other), strict=True)
-    ]
+    traces = [recorder.trace(each) for recorder, each in zip(recorders, (one, other), strict=True)]
     first, at = (0, n - 1) if parted is None else (parted, parted)
     looks = [
         np.stack(

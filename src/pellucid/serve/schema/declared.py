@@ -1,5 +1,5 @@
-"""What a request declares of a pass: places in it, texts, what is to be seen and changed; and the field
-"pellucid", in which completions take that."""
+"""What a request declares of a pass: places in it, texts, what is to be seen and changed; and the
+field "pellucid", in which completions take that."""
 
 from __future__ import annotations
 
