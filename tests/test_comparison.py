@@ -166,7 +166,7 @@ def test_what_is_shown_of_it(talk) -> None:
         ({"name": "attn_out", "layer": [0, 1], "op": "suppress"}, "attention 0,1 off"),
         (
             {"name": "embed", "op": "patch", "position": 2, "source": "The queen\nwent home to do"},
-            "position 2 from “The queen␊went home to d…”",
+            "position 2 from “The queen⏎went home to d…”",
         ),
         ({"name": "embed", "op": "patch", "source": [1, 2]}, "embed from “ids”"),
         ({"name": "resid_pre", "layer": 4, "op": "add", "value": ("happy", "sad")},
