@@ -8,6 +8,7 @@ __all__ = ["EXAMPLES", "SECTIONS", "VERBS"]
 SECTIONS: dict[str, dict[str, str]] = {
     "Talk and generate": {
         "chat": "Talk with a model; see every token if you like.",
+        "open": "The page in your browser: chat, click any word, see how it came about.",
         "generate": "Go on from a text, token by token.",
         "conversations": "What was said in the chat: list, show, search, export, delete.",
         "talk": "The chatbot, the model `chat`; the walk where there is no terminal.",
@@ -54,6 +55,7 @@ VERBS: tuple[str, ...] = tuple(verb for verbs in SECTIONS.values() for verb in v
 _TALK = '"The power clapper went straight to"'
 EXAMPLES: dict[str, str] = {
     "chat": "pellucid chat --temperature 0.8",
+    "open": "pellucid open",
     "generate": 'pellucid generate "Once upon a time" --max-tokens 40',
     "conversations": "pellucid conversations list",
     "talk": "pellucid talk",

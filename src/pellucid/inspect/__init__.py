@@ -38,7 +38,7 @@ from .views import (
     residual_norms,
     view,
 )
-from .walk_document import walk_page
+from .walk_document import WalkPass, first_walk, walk_page, walk_pass
 from .walks import Step, Walk, walk
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "Trace",
     "View",
     "Walk",
+    "WalkPass",
     "Why",
     "ablate",
     "ablate_each",
@@ -85,6 +86,7 @@ __all__ = [
     "compose",
     "direction",
     "estimate",
+    "first_walk",
     "fragment",
     "gradient_times_input",
     "head_labels",
@@ -106,5 +108,6 @@ __all__ = [
     "view",
     "walk",
     "walk_page",
+    "walk_pass",
     "why",
 ]

@@ -24,6 +24,7 @@ from .routes import (
     dialogue,
     inspection,
     models,
+    page,
     responses,
     tokens,
 )
@@ -65,6 +66,7 @@ def new_app(service: Service, access: Access) -> ASGIApp:
             dialogue,
             tokens,
             inspection,
+            page,
         )
     ]
     for router in routers:
@@ -73,7 +75,7 @@ def new_app(service: Service, access: Access) -> ASGIApp:
     for kind, answer in _ANSWERS.items():
         api.add_exception_handler(kind, answer)
     _tell_the_truth(api, service)
-    return Observe(Bodies(Gate(api, access)), service.metrics)
+    return Observe(Bodies(Gate(api, access, open_to_all=page.PATHS)), service.metrics)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

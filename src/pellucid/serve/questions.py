@@ -57,6 +57,7 @@ QUESTIONS = {
     "lens": Question(function=inspect.logit_lens),
     "neighbours": Question(function=inspect.neighbours, texts=0),
     "norms": Question(function=inspect.residual_norms),
+    "pass": Question(function=inspect.walk_pass),
     "patch": Question(function=inspect.patch_each, texts=2, counts=True),
     "prediction": Question(function=inspect.prediction),
     "steer": Question(function=inspect.steered),

@@ -125,6 +125,12 @@ class _Walk(TextRequest):
     max_tokens: Annotated[int, Field(ge=0, le=1024)] | None = None
 
 
+class _Pass(TextRequest):
+    layer: Place | None = None
+    head: Place | None = None
+    position: Place | None = None
+
+
 class _View(TextRequest):
     target: _TokenName | None = None
     versus: _TokenName | None = None
@@ -193,6 +199,7 @@ REQUESTS: dict[str, type[JobRequest]] = {
     "lens": _Lens,
     "neighbours": _Neighbours,
     "norms": _Norms,
+    "pass": _Pass,
     "patch": PatchRequest,
     "prediction": _Prediction,
     "steer": _Steer,
