@@ -20,7 +20,7 @@ needs("fastapi")
 import pellucid  # noqa: E402
 from pellucid import inspect  # noqa: E402
 from pellucid.inspect import Direction, Intervention, compare, intervene, trace  # noqa: E402
-from pellucid.taps import TAPS, axes  # noqa: E402
+from pellucid.taps import TAPS  # noqa: E402
 from pellucid.visible import visible  # noqa: E402
 from support.server import Served, serving  # noqa: E402
 
@@ -303,7 +303,7 @@ def test_the_page_knows_every_value() -> None:
     known = dict(re.findall(r'"?([\w.]+)"?: "([^"]+)"', table))
     expected = {}
     for name in TAPS:
-        own = axes(name)
+        own = TAPS[name].axes
         heads = "head " if "head" in own else ""
         expected[name.removeprefix("blocks.{i}.")] = heads + own[-1]
     assert known == expected

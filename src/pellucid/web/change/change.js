@@ -6,7 +6,7 @@ import { readSelection, writeSelection } from "../app/selection.js";
 import { make } from "../picture/elements.js";
 import { onOneLine } from "../picture/notation.js";
 import { readChanges, readStop, writeChanges, writeStop } from "./changes.js";
-import { gallery, shown } from "./gallery.js";
+import { first, gallery, shown } from "./gallery.js";
 import { Sides } from "./sides.js";
 import { Breakpoint } from "./stop.js";
 import { Tray } from "./tray.js";
@@ -190,7 +190,7 @@ class Change {
 
   /* What is asked about, as ids and as its tokens' texts. */
   async tokenize({ text, ids, reply }) {
-    const known = text ?? (reply || ids ? null : TEXT);
+    const known = text ?? (reply || ids ? null : (first(this.model.name)?.text ?? TEXT));
     const asked = ids ? { text: ids } : reply && text === null ? { reply } : { text: known };
     const key = JSON.stringify(asked);
     if (asked.text === "") throw new Error("Write something: there is nothing to go on from.");

@@ -2,6 +2,7 @@
 
 import { writeSelection } from "../app/selection.js";
 import { make } from "../picture/elements.js";
+import { readChanges } from "./changes.js";
 import { EXAMPLES } from "./examples.js";
 
 export function addressOf(/** @type {typeof EXAMPLES[number]} */ { model, text, changes, stop, length }) {
@@ -33,9 +34,19 @@ export function gallery(model) {
   );
 }
 
+/* The one that a model begins with, or none. */
+export function first(model) {
+  return EXAMPLES.find((example) => example.model === model);
+}
+
 /* What to look at in the example that the address shows, or null. */
 export function shown(model, text, changes) {
   const same = (example) => example.model === model && example.text === text;
-  const exact = EXAMPLES.find((example) => same(example) && JSON.stringify(example.changes) === JSON.stringify(changes));
+  const exact = EXAMPLES.find((example) => same(example) && known(example.changes) === known(changes));
   return exact ?? EXAMPLES.find(same) ?? null;
+}
+
+/* However the fields are ordered. */
+function known(changes) {
+  return JSON.stringify(readChanges(JSON.stringify(changes)));
 }
