@@ -82,7 +82,7 @@ function placed(change) {
   return p ? `${where} at ${p}` : where;
 }
 
-function done({ op, value, source }) {
+function done(/** @type {any} */ { op, value, source }) {
   if (op === "suppress") return "off";
   if (op === "patch") {
     const text = typeof source === "string" ? source : "ids";

@@ -33,7 +33,7 @@ export class Sides {
     try {
       const both = await this.stream(ask, signal);
       if (signal.aborted) return;
-      this.draw(ask, both);
+      this.draw(ask, both[0], both[1]);
       await this.finish(ask, signal);
       this.element.dataset.state = "done";
     } catch (error) {
@@ -57,7 +57,7 @@ export class Sides {
       if (met(before, after)) reading.abort();
       drawing ||= requestAnimationFrame(() => {
         drawing = 0;
-        if (!signal.aborted) this.draw(ask, [before, after]);
+        if (!signal.aborted) this.draw(ask, before, after);
       });
     };
     const runs = [again ? null : this.generate(ask, [], before, reading.signal, onstep)];
@@ -83,7 +83,7 @@ export class Sides {
     }
   }
 
-  draw(ask, [before, after]) {
+  draw(ask, before, after) {
     /* Copies of the shares: what was unpacked once is not looked at again. */
     const spec = {
       names: ["as it is", "changed"],

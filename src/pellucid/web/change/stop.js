@@ -41,7 +41,12 @@ export class Breakpoint {
       event.preventDefault();
       choose(this.asked());
     };
-    this.stage = make("div", { className: "stopped", role: "region", "aria-label": "The value where the pass stopped", "aria-live": "polite" });
+    this.stage = make("div", {
+      className: "stopped",
+      role: "region",
+      "aria-label": "The value where the pass stopped",
+      "aria-live": "polite",
+    });
     this.element = make("div", { className: "breakpoint" }, form, this.stage);
     this.fit();
   }
@@ -55,7 +60,12 @@ export class Breakpoint {
   /** @returns {Stop} */
   asked() {
     const of = ({ row, box }) => (row.hidden ? null : box.selectedIndex);
-    return { name: this.names[this.name.box.selectedIndex], layer: of(this.layer), head: of(this.head), position: this.place.box.selectedIndex };
+    return {
+      name: this.names[this.name.box.selectedIndex],
+      layer: of(this.layer),
+      head: of(this.head),
+      position: this.place.box.selectedIndex,
+    };
   }
 
   /* The pass as far as `stop`, or none. */

@@ -15,8 +15,12 @@ export class Tray {
     this.changes = [];
     this.tokens = [];
     this.cells = new Map();
-    [this.row, this.column] = [0, 0];
-    this.strip = make("div", { className: "strip change-text", role: "group", "aria-label": "The text's tokens: press one to switch it off" });
+    this.row = this.column = 0;
+    this.strip = make("div", {
+      className: "strip change-text",
+      role: "group",
+      "aria-label": "The text's tokens: press one to switch it off",
+    });
     this.list = make("ul", { className: "change-chips", "aria-label": "Changes" });
     this.parts = this.grid();
     this.form = new Form(hparams, (change) => this.add(change));
@@ -56,7 +60,8 @@ export class Tray {
 
   reach(row, column) {
     this.cells.get(`${this.row},${this.column}`).cell.tabIndex = -1;
-    [this.row, this.column] = [row, column];
+    this.row = row;
+    this.column = column;
     this.cells.get(`${row},${column}`).cell.tabIndex = 0;
   }
 
@@ -150,13 +155,20 @@ class Form {
       event.preventDefault();
       add(this.change());
     };
-    this.element = make("details", { className: "more-changes" }, make("summary", { textContent: "Another change: scale, patch, add …" }), form);
+    this.element = make(
+      "details",
+      { className: "more-changes" },
+      make("summary", { textContent: "Another change: scale, patch, add …" }),
+      form,
+    );
     this.fit();
   }
 
   update(tokens) {
     const at = this.place.box.selectedIndex;
-    this.place.box.replaceChildren(...["all", ...tokens.map((text, i) => `${i} ${visible(text)}`)].map((text) => make("option", { textContent: text })));
+    this.place.box.replaceChildren(
+      ...["all", ...tokens.map((text, i) => `${i} ${visible(text)}`)].map((text) => make("option", { textContent: text })),
+    );
     this.place.box.selectedIndex = Math.min(at, tokens.length);
   }
 

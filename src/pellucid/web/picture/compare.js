@@ -51,7 +51,8 @@ export function compare(spec) {
     const line = make("tr", { className: differs ? "differs" : "", "data-before": row[0], "data-after": row[1] });
     line.append(make("th", { scope: "row", textContent: String(place) }));
     row.forEach((at, side) => {
-      if (side) line.append(make("td", { className: "mark-cell", textContent: differs ? "≠" : "", title: differs ? "They differ here." : "" }));
+      if (side)
+        line.append(make("td", { className: "mark-cell", textContent: differs ? "≠" : "", title: differs ? "They differ here." : "" }));
       line.append(
         at === null
           ? make("td", { className: "nothing", textContent: "" })
