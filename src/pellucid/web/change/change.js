@@ -182,7 +182,7 @@ class Change {
       const value = Number(text);
       return text === undefined || text === "" || !Number.isFinite(value) ? otherwise : Math.max(low, Math.min(high, value));
     };
-    const example = shown(this.model.name, selection.text ?? "", []);
+    const example = shown(this.model.name, selection.text ?? "", null);
     const reply = selection.conversation && selection.message !== undefined;
     return {
       text: selection.text ?? null,

@@ -39,11 +39,11 @@ export function first(model) {
   return EXAMPLES.find((example) => example.model === model);
 }
 
-/* What to look at in the example that the address shows, or null. */
+/* The example that the address shows, or none. changes: null for whatever they are. */
 export function shown(model, text, changes) {
-  const same = (example) => example.model === model && example.text === text;
-  const exact = EXAMPLES.find((example) => same(example) && known(example.changes) === known(changes));
-  return exact ?? EXAMPLES.find(same) ?? null;
+  return EXAMPLES.find(
+    (example) => example.model === model && example.text === text && (changes === null || known(example.changes) === known(changes)),
+  );
 }
 
 /* However the fields are ordered. */

@@ -143,7 +143,7 @@ export class Breakpoint {
           const name = pairs ? visible(this.tokens[i] ?? "") : String(i);
           const box = make("input", { type: "number", step: "any", "aria-label": `${stop.name} ${pairs ? `of the key ${i} ${name}` : i}` });
           const write = () => {
-            box.value = String(Number(values[i].toPrecision(6)));
+            box.value = String(Number(values[i].toPrecision(4)));
             box.dataset.value = String(values[i]);
             box.classList.toggle("edited", values[i] !== before[i]);
             paint(box, step(values[i], "diverging", high), "diverging");

@@ -92,14 +92,15 @@ export class Tray {
       cell.setAttribute("aria-label", `${name}: ${words || "on"}`);
     }
     this.reach(this.row, this.column);
-    const off = (i) => changes.some((each) => samePlace(each, { name: "embed", position: i }));
+    const own = (i) => changes.filter((each) => samePlace(each, { name: "embed", position: i }));
+    const off = (i) => own(i).some(({ op }) => op === "suppress");
     const focused = tokens === this.tokens ? [...this.strip.children].indexOf(document.activeElement) : -1;
     this.tokens = tokens;
     this.strip.replaceChildren(
       ...tokens.map((text, i) =>
         make("button", {
           type: "button",
-          className: "token change-token",
+          className: own(i).length ? "token change-token touched" : "token change-token",
           textContent: visible(text),
           "aria-pressed": String(off(i)),
           "aria-label": `${visible(text)}, position ${i}: ${off(i) ? "off" : "on"}`,
