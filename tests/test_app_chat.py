@@ -21,7 +21,6 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 from pellucid.sampling import softmax  # noqa: E402
-from pellucid.serve.events import EngineLimits  # noqa: E402
 from pellucid.visible import visible  # noqa: E402
 from support.server import Served, babbler, eventually, serving, talker  # noqa: E402
 
@@ -293,7 +292,8 @@ def test_the_door_leads_to_the_walk_on_the_very_ids(browser, served) -> None:
         page.js("pellucid.mounted.walk.section('attention')")
         name = f"blocks.{layer}.attn.pattern"
         page.wait(
-            f"pellucid.mounted.walk.pass.get('{name}') && pellucid.mounted.walk.pass.projections({layer}, 1)"
+            f"pellucid.mounted.walk.pass.get('{name}')"
+            f" && pellucid.mounted.walk.pass.projections({layer}, 1)"
         )
         flat = page.js("return [...pellucid.mounted.walk.pass.get(arguments[0]).flat]", name)
         assert flat == pytest.approx(seen[name].ravel().tolist(), abs=1e-5)
@@ -396,14 +396,24 @@ def test_it_lives_on_without_its_server(browser, tmp_path) -> None:
 
 CHANGED = """globalThis.changed = 0;
 new MutationObserver(all => globalThis.changed += all.length)
-  .observe(document.querySelector('.thread'), {subtree: true, childList: true, attributes: true});"""
+  .observe(document.querySelector('.thread'),
+    {subtree: true, childList: true, attributes: true});"""
+
+
+# The server's answer to whoever is one too many, once.
+BUSY = """const own = fetch; let busy = true;
+globalThis.fetch = (url, options) => {
+  if (options?.method !== 'POST' || !busy) return own(url, options);
+  busy = false;
+  const body = JSON.stringify({error: {message: 'too many wait', code: 'overloaded'}});
+  return Promise.resolve(new Response(body, {status: 429, headers: {'retry-after': '1'}}));
+};"""
 
 
 def test_long_replies_are_stopped_and_walked(browser, tmp_path) -> None:
     """One that goes on is stopped, and stays as far as it came. In one of 1,024 tokens opening
     another touches a few elements only."""
-    limits = EngineLimits(max_running=1, max_waiting=0)
-    with serving(babbler(), store=tmp_path / "a.db", engine_limits=limits) as server:
+    with serving(babbler(), store=tmp_path / "a.db") as server:
         head, (said,) = begun(server, "the cat", max_tokens=1024)
         reply = said["conversation"]["reply"]
         page = Page(browser, server, f"#/chat?conversation={head}&message={reply}&token=500")
@@ -416,11 +426,9 @@ def test_long_replies_are_stopped_and_walked(browser, tmp_path) -> None:
         page.wait("document.querySelector('.tok.open')?.dataset.i === '501'")
         assert 0 < page.js("return globalThis.changed") < 3000
         # Busy: it waits as long as it is told, and then says it.
-        endless = {"prompt": "the", "max_tokens": 4000, "stream": True}
-        with server.client.stream("POST", "/v1/completions", json=endless) as other:
-            next(other.iter_text())
-            page.say("the king")
-            page.wait("document.querySelector('.composer .quiet').textContent.includes('busy')")
+        page.js(BUSY)
+        page.say("the king")
+        page.wait("document.querySelector('.composer .quiet').textContent.includes('busy')")
         page.wait("document.querySelectorAll('.message.assistant').length === 2")
         server.client.patch(f"/v1/conversations/{head}", json={"settings": {"max_tokens": None}})
         page.settled(2)

@@ -1,7 +1,7 @@
 """Take docs/page.md's pictures from the live page: python docs/generate/page.py [FOLDER]
 
-Into docs/, or into FOLDER all of them: 390, 1280 and 1920 px wide, light and dark. Needs Chromium with
-its chromedriver, selenium and the extra [serve].
+Into docs/, or into FOLDER all of them: 390, 1280 and 1920 px wide, light and dark. Needs Chromium
+with its chromedriver, selenium and the extra [serve].
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def views(url: str) -> dict[str, tuple[str, str]]:
             f"/v1/conversations/{head}/messages/{reply}/branch", json={"step": step, "token": other}
         ).json()["conversation"]["reply"]
     here = f"conversation={head}&leaf={reply}&message={reply}"
-    ready = "document.querySelector('.below #step-tokenization[data-drawn]')"
+    ready = "document.querySelector('.below #step-input[data-drawn]')"
     return {
         "home": ("", ready),
         "could": (
@@ -92,7 +92,7 @@ def views(url: str) -> dict[str, tuple[str, str]]:
         ),
         "walk": (
             f"#/walk?conversation={head}&message={reply}&token={step}",
-            "document.querySelector('#step-tokenization[data-drawn]')",
+            "document.querySelector('#step-input[data-drawn]')",
         ),
     }
 

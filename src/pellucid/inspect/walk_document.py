@@ -143,7 +143,7 @@ def recorded(gpt: GPT, way: Walk, *, n_bytes: int = PAGE_BYTES) -> dict[str, Any
         "text": way.text,
         "note": ""
         if len(window) == len(ids)
-        else f"Of {len(ids):,} positions, {first} to {window[-1]} are in this file; the shares and "
+        else f"Of {len(ids):,} positions, {first} to {window[-1]} are here; the shares and "
         "sums of a row go on beyond them.",
         "first": first,
         "pieces": [{"id": ids[i], "text": token_name(gpt, ids[i])} for i in window],

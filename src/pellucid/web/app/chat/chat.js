@@ -200,7 +200,6 @@ class Chat {
       this.shown = message;
       return;
     }
-    span.scrollIntoView({ block: "nearest" });
     this.shown = message;
     const source = this.sources.of({
       reply,
@@ -220,6 +219,7 @@ class Chat {
       door: `#/walk?${new URLSearchParams({ conversation: this.head.id, message, token: String(token) })}`,
       source: { ...source, place },
     });
+    span.scrollIntoView({ block: "nearest" });
   }
 
   async tokensOf(message) {

@@ -14,9 +14,9 @@ export function compare({ api, first, second, names, signal, close }) {
   const [above, below] = [first, second].map(({ tokens }) => tokens);
   const ids = (tokens) => tokens.map(({ id }) => id);
   const aligned = pairs(ids(above), ids(below));
-  const parts = aligned.findIndex(([i, j]) => i === null || j === null || above[i].id !== below[j].id);
   const cell = (token) => {
-    if (!token) return make("span", { className: "tok none", textContent: " " });
+    if (!token)
+      return make("span", { className: "stacked" }, make("span", { className: "tok none" }), make("small", { textContent: "\u00a0" }));
     const share = token.logprob === null ? null : Math.exp(token.logprob);
     const text = token.text || decoded(token);
     const span = make("span", {
@@ -53,16 +53,15 @@ export function compare({ api, first, second, names, signal, close }) {
     make("div", { className: "pairs-flow shaded-tokens", role: "list", "aria-label": "Both, token by token" }, ...columns),
     heads,
   );
-  const done = deciding({ api, first, pair: aligned[parts], above, below, heads, signal });
+  const done = deciding({ api, first, above, below, heads, signal });
   return { element, done };
 }
 
 /* Where they part both had read the same: the heads whose writing tells the two tokens apart. */
-async function deciding({ api, first, pair, above, below, heads, signal }) {
-  if (!pair || pair[0] === null || pair[1] === null || pair[0] !== pair[1]) return;
-  const [one, other] = [above[pair[0]], below[pair[1]]];
-  const same = above.slice(0, pair[0]).every(({ id }, i) => id === below[i].id);
-  if (!same) return;
+async function deciding({ api, first, above, below, heads, signal }) {
+  const at = above.findIndex(({ id }, i) => below[i] && below[i].id !== id);
+  if (at < 0) return;
+  const [one, other] = [above[at], below[at]];
   const title = make(
     "h3",
     {},
@@ -74,7 +73,7 @@ async function deciding({ api, first, pair, above, below, heads, signal }) {
   const note = make("p", { className: "quiet", role: "status", textContent: "Computing what each head wrote…" });
   heads.replaceChildren(title, note);
   try {
-    const reply = { conversation: first.conversation, message: first.id, token: pair[0] };
+    const reply = { conversation: first.conversation, message: first.id, token: at };
     const found = await api.ask("attribute", { reply, target: one.id, versus: other.id }, { signal });
     const each = found.heads.flatMap((row, layer) => row.map((value, head) => [headName(layer, head), value]));
     each.sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));

@@ -27,7 +27,7 @@ export function drawSentence(sentence, { token, choose, pulse }) {
   const made = steps.map((step, i) => {
     const share = Math.exp(step.logprob);
     const span = make("span", {
-      className: `tok${stops.has(step.token) ? " mark" : ""}${i === token ? " open" : ""}${i === last ? " calling" : ""}`,
+      className: `tok${stops.has(step.token) ? " ending" : ""}${i === token ? " open" : ""}${i === last ? " calling" : ""}`,
       role: "button",
       tabIndex: i === (token ?? 0) ? 0 : -1,
       "data-i": i,

@@ -46,7 +46,7 @@ class View {
 
   span(token, i) {
     const span = make("span", {
-      className: token.text === "" ? "tok mark" : "tok",
+      className: token.text === "" ? "tok ending" : "tok",
       role: "button",
       tabIndex: i ? -1 : 0,
       "data-i": i,
