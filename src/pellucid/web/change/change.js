@@ -14,8 +14,22 @@ import { Tray } from "./tray.js";
 const LENGTH = 24;
 const TEXT = "The power clapper went straight to";
 
-export async function mount(host, { api, selection, go }) {
+/* asked: as app.js hands it on; nothing where the sentence is not the server's. */
+export async function mount(host, asked) {
   await styled();
+  if (!asked) {
+    host.append(
+      make(
+        "p",
+        { className: "quiet" },
+        "This sentence lives in the page. What the server's model says can be changed: ",
+        make("a", { href: "#/change", textContent: "change it" }),
+        ".",
+      ),
+    );
+    return null;
+  }
+  const { api, selection, go } = asked;
   const place = new Change(host, api, go);
   await place.update(selection);
   return place;
