@@ -62,7 +62,7 @@ ROOMS: dict[str, set[str]] = {
     "serve": {
         "backend", "blocks", "chat", "checkpoint", "conversations", "draw", "errors", "files",
         "generate", "gpt", "inspect", "model", "sampling", "sequence", "taps", "template",
-        "tokenizer", "visible",
+        "tokenizer", "visible", "web",
     },
     "batch": {
         "chat", "data", "errors", "evaluate", "files", "gpt", "inspect", "sequence", "serve",
