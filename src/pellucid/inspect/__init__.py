@@ -8,6 +8,7 @@ gradients need torch.
 from ..taps import canonical_name, compose, transformer_lens_name
 from .ablations import Ablation, Sweep, ablate, ablate_each, ablation
 from .attribution import Attribution, attribute
+from .comparison import MEET, Comparison, Continuation, compare
 from .cost import BUDGET, Cost, OverBudget, estimate, select
 from .edits import Edits
 from .finding import Finding, fragment, page
@@ -28,6 +29,7 @@ from .patterns import (
 from .reasons import Why, why
 from .recorder import Recorder, trace
 from .steering import STRENGTH, Steered, direction, steer, steered
+from .talk_document import talk_page
 from .traces import Trace
 from .views import (
     Prediction,
@@ -43,12 +45,15 @@ from .walks import Step, Walk, walk
 __all__ = [
     "BUDGET",
     "HEAD_KINDS",
+    "MEET",
     "MOST_PARAMETERS",
     "OPS",
     "STRENGTH",
     "Ablation",
     "AttentionSummary",
     "Attribution",
+    "Comparison",
+    "Continuation",
     "Cost",
     "Direction",
     "Edits",
@@ -78,6 +83,7 @@ __all__ = [
     "attention",
     "attribute",
     "canonical_name",
+    "compare",
     "compose",
     "direction",
     "estimate",
@@ -98,6 +104,7 @@ __all__ = [
     "select",
     "steer",
     "steered",
+    "talk_page",
     "trace",
     "transformer_lens_name",
     "view",
