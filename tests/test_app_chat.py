@@ -433,11 +433,13 @@ def test_long_replies_are_stopped_and_walked(browser, tmp_path) -> None:
         page.settled(2)
         server.client.patch(f"/v1/conversations/{head}", json={"settings": {"max_tokens": None}})
         page.press(".message:nth-child(4) .plain[title='Another reply']")
+        page.wait("pellucid.mounted.writer.reply")
         page.wait("document.querySelectorAll('.message:nth-child(4) .tok').length > 5")
         page.js("document.querySelector('.composer .main:not([hidden])').click()")
         page.wait("!pellucid.mounted.writer.busy")
-        eventually(lambda: len(messages(server, head)) == 5)
-        stopped = messages(server, head)[-1]
+        leaf = page.selection["leaf"]
+        eventually(lambda: kept(server, head, leaf).get("generated"))
+        stopped = kept(server, head, leaf)
         assert stopped["generated"]["reason"] is None
         shown = page.js("return document.querySelectorAll('.message:nth-child(4) .tok').length")
         assert 5 < shown <= len(stopped["generated"]["tokens"])
