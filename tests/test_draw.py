@@ -19,6 +19,7 @@ import pellucid.draw
 from pellucid import web
 from pellucid.draw import (
     Bars,
+    Compare,
     Distribution,
     Formula,
     Heads,
@@ -78,6 +79,15 @@ PICTURES = {
         labels=("a", "b"), values=np.array([0.2, 0.9]), form="percent", notes=("", "→ x")
     ),
     "compared": Bars(labels=ODD, values=RNG.random(N), after=RNG.random(N), tokens=True, high=1.0),
+    "beside": Compare(
+        names=("as it is", ODD[1]),
+        before=ODD,
+        after=(*ODD[:3], " other", *ODD[4:], " more"),
+        shares_before=RNG.random(N),
+        shares_after=RNG.random(N + 1),
+        first=7,
+        ends=("ends here", ""),
+    ),
     "heat": HEAT,
     "cells": Heat(
         values=np.array([[0.1, np.nan]]), rows=("L0",), columns=("H0", "H1"), cells=("P 10", "·")

@@ -68,6 +68,7 @@ NOT_RUN = {
     "python benchmarks/": "minutes of timing, beside what others wrote",
     "python docs/generate/": "writes pages; tests/test_docs.py holds each page to its generator",
     "python recipes/chatbot/": "hours of training, or the texts that the chatbot learned from",
+    "python recipes/induction/": "writes the embedded model; tests/test_embedded.py compares it",
     "tensorboard --logdir": "serves until it is stopped",
     "torchrun": "starts processes that find each other; tests/test_train_distributed.py does",
 }

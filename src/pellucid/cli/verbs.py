@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "gradients": "Which tokens the prediction is sensitive to (needs PyTorch).",
     },
     "Change and watch": {
+        "compare": "How a text goes on, as it is and changed, side by side.",
         "ablate": "Switch parts off and see what it says then.",
         "sweep": "Every head, MLP or token off, each alone.",
         "patch": "Put values of one prompt's run into another's.",
@@ -69,6 +70,7 @@ EXAMPLES: dict[str, str] = {
     "why": f'pellucid why {_TALK} " jail" --model talk',
     "attribute": f'pellucid attribute {_TALK} --model talk --versus " court"',
     "gradients": f"pellucid gradients {_TALK} --model talk --integrated",
+    "compare": 'pellucid compare "The king went home to" --model talk --head 1.0 --greedy',
     "ablate": 'pellucid ablate "The king went home to" --model talk --head 1.0',
     "sweep": 'pellucid sweep "The judge went home to" --model talk',
     "patch": 'pellucid patch "The power went" "The king went" --model talk',

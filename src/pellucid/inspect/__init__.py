@@ -8,6 +8,7 @@ gradients need torch.
 from ..taps import canonical_name, compose, transformer_lens_name
 from .ablations import Ablation, Sweep, ablate, ablate_each, ablation
 from .attribution import Attribution, attribute
+from .comparison import MEET, Comparison, Continuation, compare
 from .cost import BUDGET, Cost, OverBudget, estimate, select
 from .edits import Edits
 from .finding import Finding, fragment, page
@@ -44,12 +45,15 @@ from .walks import Step, Walk, walk
 __all__ = [
     "BUDGET",
     "HEAD_KINDS",
+    "MEET",
     "MOST_PARAMETERS",
     "OPS",
     "STRENGTH",
     "Ablation",
     "AttentionSummary",
     "Attribution",
+    "Comparison",
+    "Continuation",
     "Cost",
     "Direction",
     "Edits",
@@ -79,6 +83,7 @@ __all__ = [
     "attention",
     "attribute",
     "canonical_name",
+    "compare",
     "compose",
     "direction",
     "estimate",

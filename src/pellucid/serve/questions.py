@@ -52,6 +52,7 @@ QUESTIONS = {
     "ablate": Question(function=inspect.ablate),
     "attention": Question(function=inspect.attention, budget=True),
     "attribute": Question(function=inspect.attribute),
+    "compare": Question(function=inspect.compare, budget=True),
     "heads": Question(function=inspect.head_labels, texts=0),
     "lens": Question(function=inspect.logit_lens),
     "neighbours": Question(function=inspect.neighbours, texts=0),

@@ -19,6 +19,7 @@ const optional = (path) => import(path);
 const PLACES = {
   chat: { name: "Chat", load: () => import("./chat/chat.js") },
   walk: { name: "Walk", load: () => import("./walk/place.js") },
+  change: { name: "Change it", file: "change/change.js", load: () => optional("../change/change.js") },
   talk: { name: "Talk", file: "talk/talk.js", load: () => optional("../talk/talk.js") },
   learn: { name: "How it learned", file: "learn/learn.js", load: () => optional("../learn/learn.js") },
 };
