@@ -29,6 +29,7 @@ from .patterns import (
 from .reasons import Why, why
 from .recorder import Recorder, trace
 from .steering import STRENGTH, Steered, direction, steer, steered
+from .talk_document import talk_page
 from .traces import Trace
 from .views import (
     Prediction,
@@ -103,6 +104,7 @@ __all__ = [
     "select",
     "steer",
     "steered",
+    "talk_page",
     "trace",
     "transformer_lens_name",
     "view",

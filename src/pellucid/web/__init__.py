@@ -3,7 +3,8 @@ documents around them, app/ is the page that `pellucid serve` shows.
 
 ECMAScript modules, as they stand in their files; `joined` makes one script of them for a document
 that may fetch nothing. Each keeps a scope of its own there, so two may use the same private names.
-They have no // comments, and end every statement with a semicolon: marimo joins lines.
+They have no // comments, and end every statement with a semicolon: marimo joins lines. No template
+literal runs over lines: `joined` leaves out comments and indentation.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 __all__ = ["imports", "joined", "names", "text"]
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "([^"]+)";\n', re.MULTILINE)
+_COMMENT = re.compile(r"^ */\*.*?\*/\n", re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export ((?:async )?function\*?|class|const) (\w+)", re.MULTILINE)
 
 
@@ -79,7 +81,8 @@ def _visit(name: str, folder: Path | None, above: tuple[str, ...], order: list[s
 
 
 def _scope(name: str, folder: Path | None) -> str:
-    body = _IMPORT.sub("", text(name, folder))
+    body = _COMMENT.sub("", _IMPORT.sub("", text(name, folder)))
+    body = re.sub(r"^ +", "", body, flags=re.MULTILINE)
     exported = [match[2] for match in _EXPORT.finditer(body)]
     body = _EXPORT.sub(r"\1 \2", body)
     if wrong := re.search(r"^(import|export)\b.*$", body, re.MULTILINE):
