@@ -161,6 +161,26 @@ def test_a_head_is_switched_off_undone_and_kept_in_the_address(page, talk) -> No
     check(page, talk, KING, [])
 
 
+def test_both_are_streamed_before_the_finding_comes(page, talk) -> None:
+    """All but the tokens that end them, with the same shares."""
+    page.open(text=KING)
+    page.run("pellucid.api.ask = () => new Promise(() => {})")
+    page.run("document.querySelector('[data-part=L1H0]').click()")
+    page.browser.wait("document.querySelector('.part[aria-pressed=true]') !== null")
+    page.browser.wait("document.querySelectorAll('.sides .differs').length > 0")
+    page.browser.wait("/as it is: .*changed: /.test(document.querySelector('.sides').innerText)")
+    off = [Intervention(**OFF)]
+    found = compare(talk, KING, off, temperature=0, max_tokens=24)
+    rows = page.run(ROWS)
+    for at, own in ((1, found.before), (3, found.after)):
+        n = len(own.ids) - (own.reason == "stop token")
+        side = [row[at : at + 2] for row in rows if row[at + 1]]
+        assert [token for token, _ in side] == [visible(token) for token in own.tokens[:n]]
+        assert [float(share) for _, share in side] == pytest.approx(
+            np.exp(own.logprobs[:n]).tolist(), abs=1e-6
+        )
+
+
 def test_every_kind_of_change(page, talk) -> None:
     page.open(text=KING, length=4, temperature=0.9, seed=3)
     settings = {"temperature": 0.9, "seed": 3, "max_tokens": 4}
