@@ -426,12 +426,12 @@ def test_long_replies_are_stopped_and_walked(browser, tmp_path) -> None:
         page.wait("document.querySelector('.tok.open')?.dataset.i === '501'")
         assert 0 < page.js("return globalThis.changed") < 3000
         # Busy: it waits as long as it is told, and then says it.
+        server.client.patch(f"/v1/conversations/{head}", json={"settings": {"max_tokens": 8}})
         page.js(BUSY)
         page.say("the king")
         page.wait("document.querySelector('.composer .quiet').textContent.includes('busy')")
-        page.wait("document.querySelectorAll('.message.assistant').length === 2")
-        server.client.patch(f"/v1/conversations/{head}", json={"settings": {"max_tokens": None}})
         page.settled(2)
+        server.client.patch(f"/v1/conversations/{head}", json={"settings": {"max_tokens": None}})
         page.press(".message:nth-child(4) .plain[title='Another reply']")
         page.wait("document.querySelectorAll('.message:nth-child(4) .tok').length > 5")
         page.js("document.querySelector('.composer .main:not([hidden])').click()")

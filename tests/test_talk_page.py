@@ -153,6 +153,7 @@ def test_every_number_on_a_frame_is_python_s(driver, talk) -> None:
     go(driver, "fed")
     assert words(driver, ".growing span") == [f"{TEXT} +", " went", " straight", " to", " jail"]
     go(driver, "far")
+    assert words(driver, ".comes b") == [" went"]
     share = softmax(talk.logits(TEXT)[-1].astype(np.float64)).max()
     assert number(words(driver, ".comes small")[0]) == pytest.approx(share, abs=6e-4)
     go(driver, "sizes")

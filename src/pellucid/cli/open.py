@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import with_loader
+from .output import say
 from .serve import serve
 from .store import store_option
 
@@ -48,12 +49,12 @@ def command(
         import webbrowser
 
         if no_browser or not webbrowser.open(url):
-            click.echo(f"The page: {url}")
+            say(f"The page: {url}")
 
     serve(
         load,
         show,
-        say=lambda text: click.echo(f"{text.partition(';')[0]}. Ctrl-C ends it."),
+        say=lambda text: say(f"{text.partition(';')[0]}. Ctrl-C ends it."),
         name=name,
         template=template,
         port=port,

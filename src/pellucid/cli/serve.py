@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import with_loader
+from .output import say
 from .store import store_option
 from .types import BYTES
 
@@ -85,7 +86,7 @@ def command(load: Callable[[], GPT], **options: Any) -> None:
 def serve(
     load: Callable[[], GPT],
     show: Callable[[str], object] = lambda url: None,
-    say: Callable[[str], object] = click.echo,
+    say: Callable[[str], object] = say,
     **options: Any,
 ) -> None:
     """Until it is told to end. show: called with the page's address. options: of `Options`."""

@@ -7,10 +7,7 @@
    moments; point: the matrix of which a cell is worked out; light: the symbol that is meant; says:
    one sentence, with what it names in braces. notes: for the speaker. */
 
-const EMBEDDINGS = { symbol: "norm", text: "embeddings", role: "residual" };
-const QUERY = { symbol: "W_Query", role: "query" };
-const KEY = { symbol: "W_Key", role: "key" };
-const VALUE = { symbol: "W_Value", role: "value" };
+import { SELF_ATTENTION } from "./self_attention.js";
 
 export const FRAMES = [
   {
@@ -194,37 +191,7 @@ export const FRAMES = [
     key: "attention",
     title: "Self-attention",
     step: "attention",
-    code: [
-      "function selfAttention(",
-      EMBEDDINGS,
-      ", headNWeights, d_k) {\n  const { ",
-      QUERY,
-      ", ",
-      KEY,
-      ", ",
-      VALUE,
-      " } = headNWeights;\n  const ",
-      { symbol: "z", text: "updatedEmbeddings", role: "residual" },
-      " = ",
-      { symbol: "pattern", text: "softmax", role: "attention" },
-      "((",
-      QUERY,
-      " * ",
-      EMBEDDINGS,
-      "\n      * ",
-      { symbol: "qkT", text: "transpose", role: "attention" },
-      "(",
-      KEY,
-      " * ",
-      EMBEDDINGS,
-      ")) / ",
-      { symbol: "qk", text: "sqrt(d_k)", role: "attention" },
-      ") * ",
-      VALUE,
-      " * ",
-      EMBEDDINGS,
-      ";\n  return updatedEmbeddings; }",
-    ],
+    code: SELF_ATTENTION,
     beats: [
       {
         show: ["norm"],

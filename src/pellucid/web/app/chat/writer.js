@@ -3,6 +3,7 @@
 import { make } from "../../picture/elements.js";
 import { onOneLine } from "../../picture/notation.js";
 
+const TOGETHER = 40; /* ms of tokens that are drawn at once */
 const NEAR = 160; /* px from the end within which it is kept in sight */
 
 export class Writer {
@@ -35,6 +36,17 @@ export class Writer {
     composer.tell("The model reads…");
     this.atEnd();
     let view = null;
+    let timer = null;
+    const coming = [];
+    const draw = () => {
+      clearTimeout(timer);
+      timer = null;
+      if (!coming.length) return;
+      const tokens = coming.splice(0);
+      view.append(tokens);
+      view.message.text += tokens.map(({ text }) => text).join("");
+      this.atEnd();
+    };
     const follow = async () => {
       for await (const chunk of api.stream("POST", `v1/conversations/${id}/${path}`, { ...body, stream: true }, signal)) {
         if (chat.head?.id !== id) return;
@@ -42,9 +54,8 @@ export class Writer {
           pending?.remove();
           view = this.begun(chunk, said);
         } else if (chunk.tokens && view) {
-          view.append(chunk.tokens);
-          view.message.text += chunk.tokens.map(({ text }) => text).join("");
-          this.atEnd();
+          coming.push(...chunk.tokens);
+          timer ??= setTimeout(draw, TOGETHER);
         }
         if (chunk.kept && !chunk.kept.kept && chunk.kept.problem) view?.say(`Not kept: ${chunk.kept.problem}. It is tried again.`);
       }
@@ -56,6 +67,7 @@ export class Writer {
     } catch (error) {
       if (error.name !== "AbortError") problem = error.message;
     }
+    draw();
     pending?.remove();
     this.controller = this.reply = null;
     composer.working = false;
