@@ -22,7 +22,7 @@ from pellucid import inspect  # noqa: E402
 from pellucid.inspect import Direction, Intervention, compare, intervene, trace  # noqa: E402
 from pellucid.taps import TAPS  # noqa: E402
 from pellucid.visible import visible  # noqa: E402
-from support.server import Served, serving  # noqa: E402
+from support.server import Served, serving, talker  # noqa: E402
 
 KING = "The king went home to"
 GALLERY = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "generate" / "gallery.py"))
@@ -110,7 +110,9 @@ def page(browser, served) -> Iterator[Page]:
     assert [e for e in browser.driver.get_log("browser") if e["level"] == "SEVERE"] == []
 
 
-def check(page: Page, gpt, text: str, changes: list[Intervention], **settings: Any) -> None:
+def check(
+    page: Page, gpt, text: str | list[int], changes: list[Intervention], **settings: Any
+) -> None:
     """The columns are those of Python's finding, token by token, share by share."""
     settings = {"temperature": 0, "max_tokens": 24} | settings
     found = compare(gpt, text, changes, **settings)
@@ -268,6 +270,28 @@ def test_the_pass_is_stopped_looked_at_and_goes_on(page, talk) -> None:
     talk.forward([talk.encode(KING)], tap=tap)
     after = np.asarray(recorder.passes[0]["blocks.1.resid_post"])[0, 4]
     assert shown_values(page) == pytest.approx(after.tolist(), abs=1e-5)
+
+
+def test_in_the_glass_a_reply_is_changed_from_the_token_on(browser, tmp_path) -> None:
+    """On the very ids that the model had before that token."""
+    gpt = talker()
+    with serving(gpt, store=tmp_path / "a.db") as server:
+        settings = {"max_tokens": 6, "seed": 1}
+        kept = server.post("/v1/conversations", settings=settings).json()["id"]
+        said = server.post(f"/v1/conversations/{kept}/messages", text="the cat sat").json()
+        place = {"conversation": kept, "message": said["conversation"]["reply"], "token": 2}
+        pieces = server.post("/v1/inspect/tokens", reply=place).json()["tokens"]
+        page = Page(browser, server.url)
+        page.driver.get("about:blank")
+        query = "&".join(f"{name}={value}" for name, value in place.items())
+        page.driver.get(f"{page.url}/#/chat?{query}&leaf={place['message']}&view=change&length=5")
+        page.settled()
+        page.press("[data-part=L1H0]")
+        ids = [piece["id"] for piece in pieces]
+        check(page, gpt, ids, [Intervention(**OFF)], max_tokens=5)
+        page.do("history.back()")
+        page.browser.wait("document.querySelector('.change-chips .none') !== null")
+        assert page.chips == []
 
 
 def test_what_does_not_fit_the_model_is_said(page) -> None:
