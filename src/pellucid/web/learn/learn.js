@@ -1,0 +1,49 @@
+/* The place "How it learned" of the served page. */
+
+import { make } from "../picture/elements.js";
+import { useGlyphs } from "../picture/notation.js";
+import { Learned } from "./view.js";
+
+const STYLES = ["../walk/walk.css", "./learn.css"];
+
+function styled() {
+  const wanted = STYLES.map((name) => new URL(name, import.meta.url).href);
+  const there = new Set([...document.styleSheets].map(({ href }) => href));
+  const links = wanted.filter((href) => !there.has(href)).map((href) => make("link", { rel: "stylesheet", href }));
+  const loaded = links.map((link) => new Promise((resolve) => (link.onload = link.onerror = resolve)));
+  document.head.append(...links);
+  return Promise.all(loaded);
+}
+
+function placeIn({ text = null, layer, head, moment }) {
+  return { text, layer, head, step: /^\d+$/.test(String(moment)) ? Number(moment) : null };
+}
+
+/* selection: {text, layer, head, moment}, moment being a step. go(change, how): another one. */
+export async function mount(host, { api, selection, go = (_, __) => {} }) {
+  const waiting = make("p", { className: "learned-state", textContent: "The moments of the training are on their way …" });
+  host.replaceChildren(waiting);
+  let [view, closed] = [null, false];
+  const close = () => ((closed = true), view?.close());
+  const onplace = ({ text, layer, head, step }) => go({ text, layer, head, moment: step }, { replace: true });
+  try {
+    const [known] = await Promise.all([api.get("v1/inspect/history"), styled()]);
+    if (closed) return { update() {}, close };
+    useGlyphs(known.glyphs);
+    host.replaceChildren(heading(known));
+    view = new Learned({ host, data: known.learned, place: placeIn(selection), onplace });
+  } catch (error) {
+    waiting.textContent = error.message;
+  }
+  return { update() {}, close, key: (event) => Boolean(view?.key(event)) };
+}
+
+function heading({ learned, note }) {
+  const about = `model ${learned.name}, ${learned.parameters.toLocaleString("en")} parameters`;
+  return make(
+    "div",
+    { className: "learned-title" },
+    make("h1", { textContent: "How it learned" }),
+    make("p", { className: "subtitle", textContent: note ? `${about}. ${note}` : about }),
+  );
+}
