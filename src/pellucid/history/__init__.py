@@ -11,6 +11,6 @@ live       that page for a run in progress, on this machine alone
 from .course import Course, Curve, course
 from .finding import Learned, learned
 from .packed import pack
-from .page import learned_page, page_data
+from .page import data_of, learned_page, page_data
 
-__all__ = ["Course", "Curve", "Learned", "course", "learned", "learned_page", "pack", "page_data"]
+__all__ = ["Course", "Curve", "Learned", "course", "data_of", "learned", "learned_page", "pack", "page_data"]

@@ -25,7 +25,7 @@ from ..train.state import models
 from .packed import FOLDER as PACKED
 from .packed import Packed, unpack
 
-__all__ = ["Course", "Curve", "course"]
+__all__ = ["Course", "Curve", "course", "kept"]
 
 TALK = "The power clapper went straight to"
 _ABOVE = 3  # RUN/checkpoints/00000100/model is so far below RUN
@@ -92,7 +92,8 @@ def course(source: str | os.PathLike[str]) -> Course:
             return _embedded(source)
         raise InputError(f"the model {source} comes without the moments of its training; talk has them")
     folder = Path(source)
-    for run in (folder, *list(folder.resolve().parents)[:_ABOVE]):
+    around = (folder, *folder.resolve().parents[:_ABOVE]) if str(source) and folder.exists() else ()
+    for run in around:
         if (run / LOG).is_file() and (run / "config.toml").is_file():
             return _of_run(run)
     raise InputError(
@@ -124,13 +125,7 @@ def _losses_of(packed: Packed) -> dict[int, float]:
 
 def _of_run(run: Path) -> Course:
     config = read_config(run / "config.toml")
-    paths: dict[int, Path] = {}
-    if not config.lora_rank:  # there a checkpoint holds the base's weights, without what is learned
-        paths |= models(run)
-    paths |= snapshots.kept(run)
-    final = run / "model"
-    if (ended := _steps_of(final)) is not None:
-        paths[ended] = final
+    paths, done = kept(run, config)
     if not paths:
         raise InputError(
             f"{run} has kept no moment yet: the first snapshot or checkpoint comes with "
@@ -143,11 +138,23 @@ def _of_run(run: Path) -> Course:
     return Course(
         name=run.resolve().name,
         steps=config.steps,
-        done=ended == config.steps,
+        done=done,
         prompt=TALK if config.task == "talk" else config.sample_prompt,
         curve=_curve(run, config),
         weights={step: load(paths[step]) for step in sorted(paths)},
     )
+
+
+def kept(run: Path, config: TrainConfig) -> tuple[dict[int, Path], bool]:
+    """The moments of a run, step -> model, and whether the run is done."""
+    paths: dict[int, Path] = {}
+    if not config.lora_rank:  # there a checkpoint holds the base's weights, without what is learned
+        paths |= models(run)
+    paths |= snapshots.kept(run)
+    final = run / "model"
+    if (ended := _steps_of(final)) is not None:
+        paths[ended] = final
+    return paths, ended == config.steps
 
 
 def _steps_of(model: Path) -> int | None:

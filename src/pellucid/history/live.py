@@ -25,9 +25,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from .. import web
 from ..errors import InputError, PellucidError
-from ..train.log import LOG, reports
+from ..train.config import read_config
+from ..train.log import LOG, Tail
 from ..visible import as_seen
-from .course import course
+from .course import course, kept
 from .looks import Look
 from .page import data_of
 
@@ -41,8 +42,8 @@ _MOST_LOOKS = 512
 _FILE = re.compile(r"/page/([a-z]+/[a-z_]+\.(?:js|css))")
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' "
-    "'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -102,30 +103,30 @@ class Server(ThreadingHTTPServer):
     def events(self) -> Iterator[tuple[str, Any]]:
         """("steps", [[step, loss], …]) as they are logged, ("moments", [step, …]) when there are
         others than before, ("end", None) when the run is done; ("", None) now and then."""
-        told, moments, quiet, size = -1, (), 0, -1
-        while self.run is not None and not self.ending.is_set():
-            quiet += 1
-            log = self.run / LOG
-            with suppress(OSError):
-                if (now := log.stat().st_size) != size:
-                    size, quiet = now, 0
-                    news = [[r.step - 1, r.loss] for r in reports(self.run) if r.step > told]
-                    if news:
-                        told = int(news[-1][0]) + 1
-                        stride = -(-len(news) // _MOST_AT_ONCE)
-                        yield "steps", news[::-1][::stride][::-1]
-            with suppress(PellucidError, OSError):
-                training = course(self.run)
-                if training.moments != moments:
-                    moments, quiet = training.moments, 0
-                    yield "moments", list(moments)
-                if training.done:
-                    break
-            if quiet >= _HEARTBEAT:
-                quiet = 0
-                yield "", None
-            self.ending.wait(_OFTEN)
+        if (run := self.run) is not None:
+            yield from self._followed(run)
         yield "end", None
+
+    def _followed(self, run: Path) -> Iterator[tuple[str, Any]]:
+        tail, moments, quiet = Tail(run), (), 0
+        while not self.ending.is_set():
+            quiet += 1
+            with suppress(PellucidError, OSError):
+                if news := [[report.step - 1, report.loss] for report in tail.news()]:
+                    stride = -(-len(news) // _MOST_AT_ONCE)
+                    yield "steps", news[::-1][::stride][::-1]
+                    quiet = 0
+                paths, done = kept(run, read_config(run / "config.toml"))
+                if paths and moments != (now := tuple(sorted(paths))):
+                    moments = now
+                    yield "moments", list(moments)
+                    quiet = 0
+                if done:
+                    return
+            if quiet >= _HEARTBEAT:
+                yield "", None
+                quiet = 0
+            self.ending.wait(_OFTEN)
 
     def shutdown(self) -> None:
         self.ending.set()

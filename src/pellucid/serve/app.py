@@ -22,6 +22,7 @@ from .routes import (
     completions,
     conversations,
     dialogue,
+    history,
     inspection,
     models,
     responses,
@@ -65,6 +66,7 @@ def new_app(service: Service, access: Access) -> ASGIApp:
             dialogue,
             tokens,
             inspection,
+            history,
         )
     ]
     for router in routers:

@@ -4,19 +4,19 @@ import { make } from "../picture/elements.js";
 import { useGlyphs } from "../picture/notation.js";
 import { Learned } from "./view.js";
 
-const STYLES = ["../walk/walk.css", "./learn.css"];
-
+/* Its style, once, before anything is drawn. */
 function styled() {
-  const wanted = STYLES.map((name) => new URL(name, import.meta.url).href);
-  const there = new Set([...document.styleSheets].map(({ href }) => href));
-  const links = wanted.filter((href) => !there.has(href)).map((href) => make("link", { rel: "stylesheet", href }));
-  const loaded = links.map((link) => new Promise((resolve) => (link.onload = link.onerror = resolve)));
-  document.head.append(...links);
-  return Promise.all(loaded);
+  const href = new URL("./learn.css", import.meta.url).href;
+  if ([...document.styleSheets].some((sheet) => sheet.href === href)) return null;
+  const link = make("link", { rel: "stylesheet", href });
+  const loaded = new Promise((resolve) => (link.onload = link.onerror = resolve));
+  document.head.append(link);
+  return loaded;
 }
 
-function placeIn({ text = null, layer, head, moment }) {
-  return { text, layer, head, step: /^\d+$/.test(String(moment)) ? Number(moment) : null };
+/* A selection as the view takes it: the first moment, where it names none. */
+function placeIn({ text = null, layer = null, head = null, moment = 0 }) {
+  return { text, layer, head, step: /^\d+$/.test(String(moment)) ? Number(moment) : 0 };
 }
 
 /* selection: {text, layer, head, moment}, moment being a step. go(change, how): another one. */
@@ -35,7 +35,7 @@ export async function mount(host, { api, selection, go = (_, __) => {} }) {
   } catch (error) {
     waiting.textContent = error.message;
   }
-  return { update() {}, close, key: (event) => Boolean(view?.key(event)) };
+  return { update: (next) => view?.open(placeIn(next)), close, key: (event) => Boolean(view?.key(event)) };
 }
 
 function heading({ learned, note }) {

@@ -41,7 +41,7 @@ export class Learned {
     this.said = make("p", { className: "learned-said", "aria-live": "polite" });
     this.state = make("p", { className: "learned-state" });
     this.range = make("input", { type: "range", min: 0, max: 1, step: 1, "aria-label": "Moment of the training" });
-    this.range.oninput = () => (this.pause(), this.show(Number(this.range.value)));
+    this.range.oninput = () => (this.show(Number(this.range.value)), this.pause());
     this.step = make("output", { className: "learned-step" });
     this.button = make("button", { type: "button", className: "option learned-play", onclick: () => this.toggle() });
     this.input = make("input", { type: "text", value: "", spellcheck: false, autocomplete: "off", "aria-label": "The text" });
@@ -57,11 +57,11 @@ export class Learned {
       this.said,
     );
 
-    this.curve = new LossCurve({ ...data, choose: (step) => (this.pause(), this.show(this.nearest(step))) });
+    this.curve = new LossCurve({ ...data, choose: (step) => (this.show(this.nearest(step)), this.pause()) });
     this.lossLine = readout();
     this.nextList = make("ul", { className: "bars learned-next" });
     this.nextLine = readout();
-    this.pattern = make("div", { className: "matrix-scroll" });
+    this.pattern = make("div", { className: "learned-scroll" });
     this.patternLine = readout();
     this.heads = make("div", { className: "learned-heads" });
     this.planeHost = make("div", { className: "plane-host" });
@@ -125,6 +125,17 @@ export class Learned {
     this.read(text);
     this.show(this.at);
     this.tell();
+  }
+
+  /* What an address names; what it does not name stays. */
+  open({ text = null, layer = null, head = null, step = null }) {
+    if (text !== null && text !== this.moments.text && this.data.machine) {
+      this.text = this.input.value = text;
+      this.read(text);
+    }
+    if (this.moments.heads.some((each) => each[0] === layer && each[1] === head)) [this.layer, this.head] = [layer, head];
+    this.drawHeads();
+    this.show(step === null ? this.at : this.nearest(step));
   }
 
   tell() {
@@ -313,8 +324,8 @@ export class Learned {
     if (event.key === " ") this.toggle();
     else if (to === undefined) return false;
     else {
-      this.pause();
       this.show(Math.max(0, Math.min(last, to)));
+      this.pause();
     }
     return true;
   }
