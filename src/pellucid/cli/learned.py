@@ -64,7 +64,7 @@ def _serve(
         say(server.url)
         sys.stdout.flush()
         if beside:
-            _wait_in_the_background(server.shutdown)
+            _wait_in_the_background(server.wind_up)
         else:
             note("Ctrl-C ends it.")
         with suppress(KeyboardInterrupt):

@@ -39,6 +39,7 @@ _HEARTBEAT = 50  # looks without news until something is sent, to learn whether 
 _MOST_AT_ONCE = 600  # steps in one event
 _MOST_FOLLOWERS = 16
 _MOST_LOOKS = 512
+_CALM, _PATIENCE = 8, 100  # twentieths of a second without a question, and at most, before the end
 _FILE = re.compile(r"/page/([a-z]+/[a-z_]+\.(?:js|css))")
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _HEADERS = {
@@ -75,10 +76,11 @@ class Server(ThreadingHTTPServer):
             raise InputError(f"cannot listen on port {port}: {error.strerror}") from error
         self.source, self.text, self.layer, self.head = source, text, layer, head
         self.run: Path | None = Path(source) if (Path(source) / LOG).exists() else None
-        self.ending = threading.Event()
         self.followers = threading.BoundedSemaphore(_MOST_FOLLOWERS)
+        self._ending = threading.Event()
+        self._asked = 0  # requests that are being answered
         self._seen: dict[tuple[int, tuple[int, ...]], Look] = {}
-        self._lock = threading.Lock()
+        self._lock, self._counting = threading.Lock(), threading.Lock()
 
     @property
     def url(self) -> str:
@@ -109,8 +111,8 @@ class Server(ThreadingHTTPServer):
 
     def _followed(self, run: Path) -> Iterator[tuple[str, Any]]:
         tail, moments, quiet = Tail(run), (), 0
-        while not self.ending.is_set():
-            quiet += 1
+        while True:
+            quiet, last = quiet + 1, self._ending.is_set()
             with suppress(PellucidError, OSError):
                 if news := [[report.step - 1, report.loss] for report in tail.news()]:
                     stride = -(-len(news) // _MOST_AT_ONCE)
@@ -121,16 +123,34 @@ class Server(ThreadingHTTPServer):
                     moments = now
                     yield "moments", list(moments)
                     quiet = 0
-                if done:
-                    return
+                last |= done
+            if last:
+                return
             if quiet >= _HEARTBEAT:
                 yield "", None
                 quiet = 0
-            self.ending.wait(_OFTEN)
+            self._ending.wait(_OFTEN)
 
-    def shutdown(self) -> None:
-        self.ending.set()
-        super().shutdown()
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        with self._counting:
+            self._asked += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._asked -= 1
+
+    def wind_up(self) -> None:
+        """Tell those who follow how it ended, let them ask for it, and end."""
+        self._ending.set()
+        quiet = 0 if self._asked else _CALM
+        for _ in range(_PATIENCE):
+            if quiet >= _CALM:
+                break
+            threading.Event().wait(0.05)
+            quiet = 0 if self._asked else quiet + 1
+        self.shutdown()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -143,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         if host not in ("127.0.0.1", "localhost"):  # a page elsewhere that calls itself by our name
             self._send(HTTPStatus.FORBIDDEN, "text/plain", b"ask for 127.0.0.1\n")
             return
-        with suppress(ConnectionError, TimeoutError):  # nobody reads it any more
+        with self.server.answering(), suppress(ConnectionError, TimeoutError):  # nobody reads it any more
             self._answer(urlsplit(self.path))
 
     def _answer(self, asked: Any) -> None:
@@ -224,7 +244,7 @@ def beside(run: Path, port: int) -> Iterator[str]:
     finally:
         child.stdin.close()
         try:
-            child.wait(5)
+            child.wait(10)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

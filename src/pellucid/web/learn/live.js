@@ -52,6 +52,7 @@ source.addEventListener("moments", reload);
 source.addEventListener("end", async () => {
   source.close();
   await reload();
+  if (known.view && !known.view.data.done) gone(`The run was stopped after step ${counted(known.view.data.steps.at(-1))}, or goes on unseen.`);
   known.ended = true;
 });
 source.onerror = () => {

@@ -24,11 +24,23 @@ const LISTED = 6; /* tokens that may come next: the likeliest at the end */
  * @property {(moment: number) => number | null} textLoss the mean of -log p of its own tokens, in nats
  */
 
+/* The machine of every moment, made once. */
+const made = new WeakMap();
+
+function machinesOf(data) {
+  if (!made.has(data))
+    made.set(
+      data,
+      data.weights.map((weights) => new Machine(data.machine, weights)),
+    );
+  return made.get(data);
+}
+
 /** @implements {Moments} */
 export class LiveMoments {
   /* ids: instead of the text's own, where they are others. */
   constructor(data, text, ids = null) {
-    const machines = data.weights.map((weights) => new Machine(data.machine, weights));
+    const machines = machinesOf(data);
     const read = ids ? { ids, note: "" } : machines[0].read(text);
     this.machine = machines[0];
     this.text = text;

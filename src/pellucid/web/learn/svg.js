@@ -38,11 +38,14 @@ export class LossCurve {
     this.points = [];
     this.heldOut = [];
     this.at = null;
+    this.size = null;
     const { svg, host, observer } = drawing("loss-curve", `Loss over the steps, in ${unit}`, (width, height) => {
       this.size = [width, height];
       this.draw();
     });
-    Object.assign(this, { svg, host, observer, size: null });
+    this.svg = svg;
+    this.host = host;
+    this.observer = observer;
     const point = (event) => {
       if (event.type === "pointermove" && !event.buttons) return;
       const share = (event.clientX - svg.getBoundingClientRect().left - LEFT) / (this.size[0] - LEFT - RIGHT);
@@ -129,12 +132,14 @@ export class Plane {
       const mark = shape("g", { class: "word" }, shape("title", {}, visible(word)), shape("circle", { r: 3.5 }), label);
       return { mark, label, width: 12 + LETTER * visible(word).length };
     });
+    this.size = null;
     const about = `Embeddings of ${words.length} tokens in a plane`;
     const { svg, host, observer } = drawing("plane", about, (width, height) => {
       this.size = [width, height];
       this.show(this.moment);
     });
-    Object.assign(this, { svg, host, observer, size: null });
+    this.host = host;
+    this.observer = observer;
     const flat = points.flat;
     const along = (axis) => flat.filter((_, i) => i % 2 === axis);
     this.low = [0, 1].map((axis) => along(axis).reduce((a, b) => Math.min(a, b), Infinity));

@@ -86,7 +86,7 @@ export class Learned {
         panel("of-plane", "The embeddings", this.planeHost, make("div", { className: "foot" }, this.planeLine)),
       ),
     );
-    drawn(() => this.moments && this.show(this.at));
+    this.forget = drawn(() => this.moments && this.show(this.at));
   }
 
   /* Another state of the same training, or the first. step: the one to open; null: the last, or
@@ -332,6 +332,7 @@ export class Learned {
 
   close() {
     clearInterval(this.timer);
+    this.forget();
     this.curve.close();
     this.plane.close();
   }

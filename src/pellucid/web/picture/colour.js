@@ -77,6 +77,7 @@ const drawings = new Set();
 export function drawn(draw) {
   drawings.add(draw);
   draw();
+  return () => drawings.delete(draw);
 }
 
 export function drawAgain() {
