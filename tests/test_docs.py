@@ -26,7 +26,8 @@ def test_a_page_is_what_its_generator_writes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [
+    "page",
+    [
         "README.md",
         "docs/conversations.md",
         "docs/inspect.md",

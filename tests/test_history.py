@@ -96,14 +96,15 @@ def test_a_run_that_goes_back_leaves_what_it_takes_again(tmp_path) -> None:
 # Those that are shipped
 
 
-def test_the_shipped_moments_are_small_and_end_at_the_shipped_model(talk) -> None:
+def test_the_shipped_moments_are_small_and_end_where_the_recipe_does(talk) -> None:
     assert sum(path.stat().st_size for path in PACKED.iterdir()) <= 1_000_000
     training = history.course("talk")
     assert training.moments == snapshots.moments(1500, 29)
-    ended = training.weights[1500]().tensors
-    assert {n: x.tobytes() for n, x in ended.items()} == {
-        n: x.tobytes() for n, x in checkpoint.load("talk").tensors.items()
-    }
+    gpt = training.gpt(1500)
+    assert gpt.generate("The power clapper", greedy=True).text == " went straight to jail"
+    # By the same recipe on another machine: as good, and it is said that the numbers are others.
+    same = np.array_equal(gpt.model.tensors()["wte.weight"], talk.model.tensors()["wte.weight"])
+    assert same == (training.note == "")
     assert training.curve.losses[1500] == pytest.approx(talk.card["loss"], abs=1e-3)
 
 
@@ -129,10 +130,10 @@ def test_a_shipped_file_that_was_changed_is_not_believed(name, tmp_path) -> None
     folder = tmp_path / "snapshots"
     shutil.copytree(PACKED, folder)
     data = bytearray((folder / name).read_bytes())
-    at = -9 if name.startswith("w") else data.index(b'"model": "') + 12
+    at = -9 if name.startswith("w") else data.index(b"0.42") + 3
     data[at] ^= 1
     (folder / name).write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"damaged or exchanged|another model|not JSON"):
+    with pytest.raises(CheckpointError, match="damaged or exchanged"):
         unpack(folder, model)
 
 
@@ -164,7 +165,8 @@ def test_each_number_is_that_of_the_moment_s_own_model(step) -> None:
             found.pattern[at, layer], seen[f"blocks.{layer}.attn.pattern"]
         )
     logprobs = log_softmax(gpt.logits(TEXT).astype(np.float64))
-    np.testing.assert_allclose(found.next_shares[at], np.exp(logprobs[-1][list(found.next_ids)]))
+    shares = np.exp(logprobs[-1][list(found.next_ids)])
+    np.testing.assert_allclose(found.next_shares[at], shares, rtol=1e-4)
     assert found.next_ids[found.first[at]] == logprobs[-1].argmax()
     own = [-logprobs[i, token] for i, token in enumerate(found.ids[1:])]
     assert found.text_losses[at] == pytest.approx(np.mean(own))
@@ -184,15 +186,13 @@ def test_points_are_a_projection_that_stands_still() -> None:
     np.testing.assert_allclose(found.points[-1].var(0, ddof=1), strength[:2], rtol=1e-6)
     # One linear map for all moments: what it does to the last, it does to the first.
     mapped, *_ = np.linalg.lstsq(centred, found.points[-1], rcond=None)
-    np.testing.assert_allclose(
-        (rows[0] - rows[-1].mean(0)) @ mapped, found.points[0], atol=1e-5
-    )
+    np.testing.assert_allclose((rows[0] - rows[-1].mean(0)) @ mapped, found.points[0], atol=1e-5)
 
 
 def test_the_terminal_and_json_say_it() -> None:
     shown = run("learned", width=100)
     assert "What it would have said" in shown
-    assert "“ jail”" in shown.replace("·", " ")
+    assert "“␣jail”" in shown
     known = json.loads(run("learned", "talk", "The king went home to", "--head", "1", "--json"))
     assert (known["kind"], known["head"], known["steps"][:3]) == ("Learned", 1, [0, 1, 2])
     assert known["names"][str(known["next_ids"][known["first"][-1]])] == " jail"

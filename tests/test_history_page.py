@@ -58,7 +58,8 @@ def check(driver, found) -> None:
 
 def press(driver, key: str) -> None:
     driver.execute_script(
-        "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: arguments[0], bubbles: true}))",
+        "document.body.dispatchEvent("
+        "new KeyboardEvent('keydown', {key: arguments[0], bubbles: true}))",
         key,
     )
 
@@ -185,7 +186,7 @@ def test_a_run_is_watched_while_it_learns_and_does_not_notice(browser, tmp_path)
     it learns alone, to the bit."""
     out = tmp_path / "watched"
     asked = ("talk", "--steps", 600, "--sample-every", 0)
-    with learning(*asked, "--out", out, "--page") as (child, url):
+    with learning(*asked, "--out", out, "--page") as (_, url):
         driver = browser.visit(url)
         with httpx.stream("GET", f"{url}events", timeout=20) as stream:  # leaves in the middle
             assert next(stream.iter_lines()).startswith("event: ")
@@ -263,7 +264,8 @@ def test_the_place_of_the_served_page_mounts_itself(browser, served) -> None:
         " throw new Error('The server does not answer.'); return (await fetch('/data')).json(); }};"
         "import('/page/learn/learn.js').then(async ({mount}) => { const said = [];"
         "const place = await mount(host, {api, info: {}, go: (...all) => said.push(all),"
-        "selection: {place: 'learn', text: 'The king went home to', layer: 1, head: 0, moment: '128'}});"
+        "selection: {place: 'learn', text: 'The king went home to', layer: 1, head: 0,"
+        "moment: '128'}});"
         "globalThis.mounted = {host, place, said}; done(host.textContent); });"
     )
     text = driver.execute_async_script(mount, False)

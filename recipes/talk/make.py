@@ -1,13 +1,13 @@
 """Make the moments of the model `talk`'s training again: python recipes/talk/make.py
 
 Trains it as `pellucid train talk --snapshots 29` does, and writes what the package ships beside
-it, src/pellucid/embedded/talk/snapshots/. The weights that it ends with must be the shipped ones,
-bit for bit; else nothing is written, and the largest difference is said.
+it, src/pellucid/embedded/talk/snapshots/: on one machine the same files each time. Another
+processor adds in another order, which after some hundred steps shows in every weight; how far
+from the shipped model this training ends is said.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,15 +29,13 @@ def main() -> None:
         rows = trainer.task.take(0, trainer.config.batch)
         last = trainer.measure(lambda model, *part: trainer.task.loss(model, part)[0], rows)
         losses.append(float(last) / trainer.task.count(rows))
-        moments = {step: checkpoint.load(path).tensors for step, path in kept(Path(folder)).items()}
-    shipped = checkpoint.load("talk").tensors
-    ended = moments[trainer.step]
+        moments = {step: checkpoint.load(path) for step, path in kept(Path(folder)).items()}
+    shipped, ended = checkpoint.load("talk").tensors, moments[trainer.step].tensors
     apart = max(float(np.abs(ended[name] - shipped[name]).max()) for name in shipped)
-    if apart:
-        sys.exit(f"this training ends {apart:.2e} from the model that is shipped: nothing is written")
     folder = embedded.FOLDER / "talk" / "snapshots"
     pack(folder, moments, losses)
-    print(f"Wrote {folder}: {sum(path.stat().st_size for path in folder.iterdir()):,} bytes")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"Wrote {folder}: {size:,} bytes. It ends {apart:.3g} from the shipped model at most.")
 
 
 if __name__ == "__main__":

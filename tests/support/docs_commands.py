@@ -68,6 +68,7 @@ NOT_RUN = {
     "python benchmarks/": "minutes of timing, beside what others wrote",
     "python docs/generate/": "writes pages; tests/test_docs.py holds each page to its generator",
     "python recipes/chatbot/": "hours of training, or the texts that the chatbot learned from",
+    "python recipes/talk/": "writes into the package; tests/test_history.py makes its moments",
     "tensorboard --logdir": "serves until it is stopped",
     "pellucid train talk --page": "learns for seconds; tests/test_history_page.py does it",
     "torchrun": "starts processes that find each other; tests/test_train_distributed.py does",

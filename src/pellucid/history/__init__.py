@@ -13,4 +13,14 @@ from .finding import Learned, learned
 from .packed import pack
 from .page import data_of, learned_page, page_data
 
-__all__ = ["Course", "Curve", "Learned", "course", "data_of", "learned", "learned_page", "pack", "page_data"]
+__all__ = [
+    "Course",
+    "Curve",
+    "Learned",
+    "course",
+    "data_of",
+    "learned",
+    "learned_page",
+    "pack",
+    "page_data",
+]

@@ -28,6 +28,10 @@ from .packed import Packed, unpack
 __all__ = ["Course", "Curve", "course", "kept"]
 
 TALK = "The power clapper went straight to"
+_ANOTHER = (
+    "This is {name}'s recipe on another machine, which rounds otherwise: it ends at the same loss "
+    "as the model {name}, by other numbers."
+)
 _ABOVE = 3  # RUN/checkpoints/00000100/model is so far below RUN
 
 
@@ -47,7 +51,7 @@ class Curve:
 class Course:
     """A training. name: of its run or model. steps: of the whole of it. done: whether it has
     ended. prompt: a text to look at. weights: step -> how to load that moment, the first step
-    first; never empty."""
+    first; never empty. note: what a person should know of it, or ""."""
 
     name: str
     steps: int
@@ -55,6 +59,7 @@ class Course:
     prompt: str
     curve: Curve
     weights: Mapping[int, Callable[[], Checkpoint]]
+    note: str = ""
 
     @property
     def moments(self) -> tuple[int, ...]:
@@ -90,7 +95,9 @@ def course(source: str | os.PathLike[str]) -> Course:
     if isinstance(source, str) and source in embedded.names():
         if (embedded.FOLDER / source / PACKED).is_dir():
             return _embedded(source)
-        raise InputError(f"the model {source} comes without the moments of its training; talk has them")
+        raise InputError(
+            f"the model {source} comes without the moments of its training; talk has them"
+        )
     folder = Path(source)
     around = (folder, *folder.resolve().parents[:_ABOVE]) if str(source) and folder.exists() else ()
     for run in around:
@@ -116,6 +123,7 @@ def _embedded(name: str) -> Course:
         prompt=TALK,
         curve=Curve(losses=_losses_of(packed), floor=model.card.get("loss_floor")),
         weights={step: at(step) for step in packed.steps},
+        note="" if packed.same else _ANOTHER.format(name=name),
     )
 
 

@@ -16,10 +16,10 @@ from ..draw.slides import Table
 from ..errors import InputError
 from ..gpt import GPT
 from ..inspect.finding import Finding, chosen, highest, read, token_name, whole
+from ..train.snapshots import moments
 from ..visible import quoted
 from .course import Course, course
 from .looks import Look, flat, look, sharpest
-from ..train.snapshots import moments
 
 __all__ = ["MOST_TOKENS", "Learned", "found", "learned"]
 
@@ -35,13 +35,14 @@ class Learned(Finding):
     """A training, moment by moment, on one text.
 
     name: whose. total: the steps of the whole training. done: whether it has ended. steps
-    [moment]. unit, losses, held_out, floor: of its `Curve`. text_losses [moment]: the mean loss of this text's
-    own tokens, in nats; not-a-number for a text of one token. pattern [moment, layer, head, query,
-    key]. layer, head: the one that is opened. next_ids [token]: the likeliest at the end, and
-    whatever was the likeliest once; next_shares [moment, token]: their probabilities; first
-    [moment]: which of them was the likeliest. words [token]: ids whose embeddings are shown, in
-    `points` [moment, token, 2], the plane of the last moment's two principal components;
-    plane_shares [2]: how much of the embeddings' variance they have. names: id -> its text.
+    [moment]. unit, losses, held_out, floor: of its `Curve`. text_losses [moment]: the mean loss
+    of this text's own tokens, in nats; not-a-number for a text of one token. pattern [moment,
+    layer, head, query, key]. layer, head: the one that is opened. next_ids [token]: the likeliest
+    at the end, and whatever was the likeliest once; next_shares [moment, token]: their
+    probabilities; first [moment]: which of them was the likeliest. words [token]: ids whose
+    embeddings are shown, in `points` [moment, token, 2], the plane of the last moment's two
+    principal components; plane_shares [2]: how much of the embeddings' variance they have.
+    names: id -> its text. note: of its `Course`.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Learned(Finding):
     points: np.ndarray
     plane_shares: np.ndarray
     names: Mapping[int, str]
+    note: str = ""
 
     def sections(self) -> list[Section]:
         labels = tuple(f"step {step:,}" for step in self.steps)
@@ -80,9 +82,7 @@ class Learned(Finding):
                 "from; of this text: of its own tokens, in nats.",
                 about=self.text,
                 pictures=(self._said(),),
-                notes=()
-                if self.done
-                else (f"The run goes on: step {self.steps[-1]:,} of {self.total:,}.",),
+                notes=tuple(filter(None, (self.note, self._goes_on()))),
             ),
             Section(
                 kind="learned",
@@ -110,6 +110,9 @@ class Learned(Finding):
                 pictures=(Bars(labels=labels, values=far),),
             ),
         ]
+
+    def _goes_on(self) -> str:
+        return "" if self.done else f"So far: step {self.steps[-1]:,} of {self.total:,}."
 
     def _said(self) -> Table:
         rows = []
@@ -177,9 +180,7 @@ def found(
         changed[1] if head is None else chosen(head, last.hparams.n_head, "head")[0],
     )
     firsts = [int(each.logprobs.argmax()) for each in looks]
-    next_ids = tuple(
-        dict.fromkeys([*map(int, highest(looks[-1].logprobs, _LIKELIEST)), *firsts])
-    )
+    next_ids = tuple(dict.fromkeys([*map(int, highest(looks[-1].logprobs, _LIKELIEST)), *firsts]))
     points, shares = flat([each.dictionary for each in looks])
     finding = Learned(
         name=training.name,
@@ -204,6 +205,7 @@ def found(
         points=points,
         plane_shares=shares,
         names={each: token_name(last, each) for each in sorted({*next_ids, *words})},
+        note=training.note,
     )
     return finding, last
 

@@ -21,7 +21,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from .. import web
 from ..errors import InputError, PellucidError
@@ -163,7 +163,10 @@ class _Handler(BaseHTTPRequestHandler):
         if host not in ("127.0.0.1", "localhost"):  # a page elsewhere that calls itself by our name
             self._send(HTTPStatus.FORBIDDEN, "text/plain", b"ask for 127.0.0.1\n")
             return
-        with self.server.answering(), suppress(ConnectionError, TimeoutError):  # nobody reads it any more
+        with (
+            self.server.answering(),
+            suppress(ConnectionError, TimeoutError),
+        ):  # nobody reads it any more
             self._answer(urlsplit(self.path))
 
     def _answer(self, asked: Any) -> None:
@@ -172,7 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, "text/html", web.text("learn/index.html").encode())
         elif asked.path == "/data":
             known = {"glyphs": as_seen(), "learned": self.server.data()}
-            body = json.dumps(known, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
+            body = json.dumps(known, separators=(",", ":"), allow_nan=False).encode(
+                "utf-8", "replace"
+            )
             self._send(HTTPStatus.OK, "application/json", body)
         elif asked.path == "/events":
             self._follow()
@@ -202,7 +207,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.close_connection = True
             for name, value in self.server.events():
-                text = f"event: {name}\ndata: {json.dumps(value)}\n\n" if name else ": still here\n\n"
+                text = (
+                    f"event: {name}\ndata: {json.dumps(value)}\n\n" if name else ": still here\n\n"
+                )
                 self.wfile.write(text.encode())
         finally:
             self.server.followers.release()
@@ -235,7 +242,9 @@ def beside(run: Path, port: int) -> Iterator[str]:
         start_new_session=True,  # Ctrl-C is for the run
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    assert child.stdin and child.stdout and child.stderr
+    assert child.stdin
+    assert child.stdout
+    assert child.stderr
     try:
         url = child.stdout.readline().strip()
         if not url.startswith("http://"):

@@ -73,6 +73,7 @@ def data_of(
         "hparams": gpt.hparams.to_dict(),
         "total": finding.total,
         "done": finding.done,
+        "note": finding.note,
         "unit": finding.unit,
         "floor": finding.floor,
         "curve": _curve(finding.losses, pack),

@@ -1,4 +1,4 @@
-"""How the model that is served learned, for the page: found once, and again when a run has gone on."""
+"""How the model that is served learned, for the page: found anew only where a run has gone on."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ export class Learned {
     const share = data.plane.shares.reduce((sum, each) => sum + each, 0);
     this.planeLine.textContent = `${data.plane.ids.length} tokens in the plane in which they end farthest apart (${written(share, "percent")} of their variance); the text's in bold, with their way so far.`;
     this.said.textContent = this.words(moment);
-    this.state.textContent = data.done ? "" : `The run goes on: these are its moments up to step ${counted(data.steps.at(-1))}.`;
+    this.state.textContent = data.done ? data.note : `The run goes on: these are its moments up to step ${counted(data.steps.at(-1))}.`;
     this.drawButton();
   }
 
