@@ -16,9 +16,11 @@ import pytest
 
 from pellucid import history
 from pellucid.history.live import Server
+from pellucid.train.config import TalkConfig
+from pellucid.train.run import trainer_for
 from pellucid.train.snapshots import moments
 from support import small_corpus
-from support.program import PROGRAM, captured, run
+from support.program import PROGRAM
 from support.skips import needs
 from support.work import until
 
@@ -104,7 +106,7 @@ def test_points_move_in_one_plane(browser) -> None:
     own = driver.execute_script(
         "return [...document.querySelectorAll('.plane .own text')].map(e => e.textContent)"
     )
-    assert {word.replace("·", " ") for word in own} == set(found.tokens)
+    assert {word.replace("␣", " ") for word in own} == set(found.tokens)
 
 
 def test_keys_and_playing(browser) -> None:
@@ -136,11 +138,8 @@ def wide(tmp_path_factory):
     needs("torch")
     folder = tmp_path_factory.mktemp("runs")
     corpus = small_corpus.write(folder / "tokens")
-    run(
-        "train", corpus, "--out", folder / "wide", "--steps", 3, "--snapshots", 4, "--n-embd", 128,
-        "--n-layer", 2, "--n-head", 4, "--n-ctx", 16, "--batch", 2, "--threads", 1, "--warmup", 1,
-        "--eval-rows", 4,
-    )  # fmt: skip
+    shape = {"n_embd": 128, "n_head": 4, "steps": 3, "snapshots": 4, "save_every": 0}
+    list(trainer_for(small_corpus.config(corpus, folder / "wide", **shape)))
     return folder / "wide"
 
 
@@ -185,22 +184,22 @@ def test_a_run_is_watched_while_it_learns_and_does_not_notice(browser, tmp_path)
     """A browser sees it from the beginning to the end; others come and go; what it learned is what
     it learns alone, to the bit."""
     out = tmp_path / "watched"
-    asked = ("talk", "--steps", 600, "--sample-every", 0)
+    asked = ("talk", "--steps", 150, "--sample-every", 0)
     with learning(*asked, "--out", out, "--page") as (_, url):
         driver = browser.visit(url)
         with httpx.stream("GET", f"{url}events", timeout=20) as stream:  # leaves in the middle
             assert next(stream.iter_lines()).startswith("event: ")
         browser.wait("pellucid.view && pellucid.view.data.steps.length > 1")
-        assert driver.execute_script("return pellucid.view.data.total") == 600
-        browser.wait("pellucid.ended")
-        assert driver.execute_script("return pellucid.view.data.steps") == list(moments(600, 30))
-        assert at(driver) == 600  # it followed the newest
+        assert driver.execute_script("return pellucid.view.data.total") == 150
+        browser.wait("pellucid.ended", seconds=60)
+        assert driver.execute_script("return pellucid.view.data.steps") == list(moments(150, 30))
+        assert at(driver) == 150  # it followed the newest
         check(driver, history.learned(out))
     browser.check_served()
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
     alone = tmp_path / "alone"
-    assert captured([*PROGRAM, "train", *asked, "--out", alone]).returncode == 0
+    list(trainer_for(TalkConfig(out=str(alone), steps=150)))
     one, other = ((each / "model" / "model.safetensors").read_bytes() for each in (out, alone))
     assert one == other
     assert not (alone / "snapshots").exists()

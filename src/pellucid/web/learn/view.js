@@ -30,8 +30,8 @@ export class Learned {
     this.timer = 0;
     this.at = 0;
     this.text = place.text ?? null;
-    this.layer = place.layer ?? data.layer;
-    this.head = place.head ?? data.head;
+    [this.layer, this.head] = [place.layer ?? data.layer, place.head ?? data.head];
+    this.chosen = (place.layer ?? place.head ?? null) !== null; /* by a person, who keeps that head */
     this.build(data);
     this.use(data, place.step ?? null);
   }
@@ -95,6 +95,7 @@ export class Learned {
     const following = !this.data || this.at === this.data.steps.length - 1;
     const before = this.data?.steps[this.at];
     this.data = data;
+    if (!this.chosen) [this.layer, this.head] = [data.layer, data.head];
     this.range.max = data.steps.length - 1;
     this.heldOut = pairs(data.held_out);
     this.curve.use(pairs(data.curve), this.heldOut);
@@ -133,7 +134,7 @@ export class Learned {
       this.text = this.input.value = text;
       this.read(text);
     }
-    if (this.moments.heads.some((each) => each[0] === layer && each[1] === head)) [this.layer, this.head] = [layer, head];
+    if (this.moments.heads.some((each) => each[0] === layer && each[1] === head)) [this.layer, this.head, this.chosen] = [layer, head, true];
     this.drawHeads();
     this.show(step === null ? this.at : this.nearest(step));
   }
@@ -170,6 +171,7 @@ export class Learned {
       heads.map(([layer, head]) => headName(layer, head)),
       (i) => {
         [this.layer, this.head] = heads[i];
+        this.chosen = true;
         this.show(this.at);
         this.tell();
       },
