@@ -195,6 +195,7 @@ def test_a_run_is_watched_while_it_learns_and_does_not_notice(browser, tmp_path)
         assert driver.execute_script("return pellucid.view.data.steps") == list(moments(150, 30))
         assert at(driver) == 150  # it followed the newest
         check(driver, history.learned(out))
+    print("LOG", browser.driver.get_log("browser"))
     browser.check_served()
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)

@@ -39,7 +39,7 @@ _HEARTBEAT = 50  # looks without news until something is sent, to learn whether 
 _MOST_AT_ONCE = 600  # steps in one event
 _MOST_FOLLOWERS = 16
 _MOST_LOOKS = 512
-_CALM, _PATIENCE = 8, 100  # twentieths of a second without a question, and at most, before the end
+_PATIENCE = 160  # twentieths of a second at most, from the run's end to the page's
 _FILE = re.compile(r"/page/([a-z]+/[a-z_]+\.(?:js|css))")
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _HEADERS = {
@@ -78,7 +78,7 @@ class Server(ThreadingHTTPServer):
         self.run: Path | None = Path(source) if (Path(source) / LOG).exists() else None
         self.followers = threading.BoundedSemaphore(_MOST_FOLLOWERS)
         self._ending = threading.Event()
-        self._asked = 0  # requests that are being answered
+        self._asked = self._owed = 0
         self._seen: dict[tuple[int, tuple[int, ...]], Look] = {}
         self._lock, self._counting = threading.Lock(), threading.Lock()
 
@@ -132,24 +132,27 @@ class Server(ThreadingHTTPServer):
             self._ending.wait(_OFTEN)
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
+    def answering(self, path: str) -> Iterator[None]:
+        """Counts who is answered, and whom the last state is owed: those who were told the end,
+        and have not asked for it since."""
         with self._counting:
             self._asked += 1
+            if path == "/data" and self._owed:
+                self._owed -= 1
         try:
             yield
         finally:
             with self._counting:
                 self._asked -= 1
+                self._owed += path == "/events"
 
     def wind_up(self) -> None:
-        """Tell those who follow how it ended, let them ask for it, and end."""
+        """Tell those who follow that it ends, let them ask how it ended, and end."""
         self._ending.set()
-        quiet = 0 if self._asked else _CALM
-        for _ in range(_PATIENCE):
-            if quiet >= _CALM:
+        for turn in range(_PATIENCE):
+            if not self._asked and (not self._owed or turn > _PATIENCE // 2):
                 break
             threading.Event().wait(0.05)
-            quiet = 0 if self._asked else quiet + 1
         self.shutdown()
 
 
@@ -163,11 +166,10 @@ class _Handler(BaseHTTPRequestHandler):
         if host not in ("127.0.0.1", "localhost"):  # a page elsewhere that calls itself by our name
             self._send(HTTPStatus.FORBIDDEN, "text/plain", b"ask for 127.0.0.1\n")
             return
-        with (
-            self.server.answering(),
-            suppress(ConnectionError, TimeoutError),
-        ):  # nobody reads it any more
-            self._answer(urlsplit(self.path))
+        asked = urlsplit(self.path)
+        # Who does not read it any more is no matter.
+        with suppress(ConnectionError, TimeoutError), self.server.answering(asked.path):
+            self._answer(asked)
 
     def _answer(self, asked: Any) -> None:
         file = _FILE.fullmatch(asked.path)
