@@ -195,7 +195,6 @@ def test_a_run_is_watched_while_it_learns_and_does_not_notice(browser, tmp_path)
         assert driver.execute_script("return pellucid.view.data.steps") == list(moments(150, 30))
         assert at(driver) == 150  # it followed the newest
         check(driver, history.learned(out))
-    print("LOG", browser.driver.get_log("browser"))
     browser.check_served()
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
@@ -246,7 +245,9 @@ def test_the_server_shows_its_page_and_nothing_else(served) -> None:
         assert httpx.get(base + path).status_code == 404
     assert httpx.get(f"{base}/", headers={"host": "evil.example:80"}).status_code == 403
     assert httpx.post(f"{base}/data").status_code == 501
-    assert httpx.get(f"{base}/events").text == "event: end\ndata: null\n\n"
+    assert httpx.get(f"{base}/events").text == (
+        'event: end\ndata: {"last": null, "done": true}\n\n'
+    )
     known = httpx.get(f"{base}/data").json()["learned"]
     assert known["steps"] == list(moments(1500, 29))
     assert json.dumps(known) == json.dumps(history.page_data("talk"))

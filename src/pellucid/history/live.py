@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -104,13 +104,16 @@ class Server(ThreadingHTTPServer):
 
     def events(self) -> Iterator[tuple[str, Any]]:
         """("steps", [[step, loss], …]) as they are logged, ("moments", [step, …]) when there are
-        others than before, ("end", None) when the run is done; ("", None) now and then."""
-        if (run := self.run) is not None:
-            yield from self._followed(run)
-        yield "end", None
+        others than before, ("end", {last, done}) when no more come: the last moment, and whether
+        the run is done; ("", None) now and then."""
+        ended: tuple[int | None, bool] = (None, True)
+        if self.run is not None:
+            ended = yield from self._followed(self.run)
+        yield "end", {"last": ended[0], "done": ended[1]}
 
-    def _followed(self, run: Path) -> Iterator[tuple[str, Any]]:
-        tail, moments, quiet = Tail(run), (), 0
+    def _followed(self, run: Path) -> Generator[tuple[str, Any], None, tuple[int | None, bool]]:
+        tail, quiet, done = Tail(run), 0, False
+        moments: tuple[int, ...] = ()
         while True:
             quiet, last = quiet + 1, self._ending.is_set()
             with suppress(PellucidError, OSError):
@@ -123,9 +126,8 @@ class Server(ThreadingHTTPServer):
                     moments = now
                     yield "moments", list(moments)
                     quiet = 0
-                last |= done
-            if last:
-                return
+            if last or done:
+                return (moments[-1] if moments else None), done
             if quiet >= _HEARTBEAT:
                 yield "", None
                 quiet = 0

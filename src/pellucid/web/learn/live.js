@@ -36,8 +36,25 @@ function follow(steps) {
   view.state.textContent = `It is learning: step ${counted(newest)} of ${counted(view.data.total)}, loss ${known.points.get(newest).toFixed(3)}.`;
 }
 
-let loading = Promise.resolve();
-const reload = () => (loading = loading.then(load).catch(() => gone("The page's program has ended; what it showed stays.")));
+/* Once more after what is under way, however often it is asked for meanwhile. */
+let [loading, again] = [null, false];
+
+function reload() {
+  again = true;
+  loading ??= loadAll().finally(() => (loading = null));
+  return loading;
+}
+
+async function loadAll() {
+  try {
+    while (again) {
+      again = false;
+      await load();
+    }
+  } catch {
+    gone("The page's program has ended; what it showed stays.");
+  }
+}
 
 function gone(text) {
   source.close();
@@ -49,9 +66,12 @@ function gone(text) {
 const source = new EventSource("events");
 source.addEventListener("steps", ({ data }) => follow(JSON.parse(data)));
 source.addEventListener("moments", reload);
-source.addEventListener("end", async () => {
+source.addEventListener("end", async ({ data }) => {
   source.close();
-  await reload();
+  const { last, done } = JSON.parse(data);
+  await loading;
+  const state = known.view?.data;
+  if (state?.done !== done || (last !== null && state.steps.at(-1) !== last)) await reload();
   if (known.view && !known.view.data.done) gone(`The run was stopped after step ${counted(known.view.data.steps.at(-1))}, or goes on unseen.`);
   known.ended = true;
 });
