@@ -98,7 +98,7 @@ def test_a_run_that_goes_back_leaves_what_it_takes_again(tmp_path) -> None:
 
 def test_the_shipped_moments_are_small_and_end_where_the_recipe_does(talk) -> None:
     assert sum(path.stat().st_size for path in PACKED.iterdir()) <= 1_000_000
-    training = history.course("talk")
+    training = history.open_course("talk")
     assert training.moments == snapshots.moments(1500, 29)
     gpt = training.gpt(1500)
     assert gpt.generate("The power clapper", greedy=True).text == " went straight to jail"
@@ -112,7 +112,7 @@ def test_the_shipped_moments_are_what_the_recipe_makes(tmp_path) -> None:
     """The first of them: they take a moment, and a change to the recipe would show in each."""
     needs("torch")
     trainer = talk_run(tmp_path, stop=16)
-    training = history.course("talk")
+    training = history.open_course("talk")
     made = snapshots.kept(tmp_path)
     assert len(made) > 8
     for step, path in made.items():
@@ -154,7 +154,7 @@ def mean_loss(gpt) -> float:
 
 @pytest.mark.parametrize("step", [0, 12, 1500])
 def test_each_number_is_that_of_the_moment_s_own_model(step) -> None:
-    training = history.course("talk")
+    training = history.open_course("talk")
     found = history.learned("talk")
     at = found.steps.index(training.moments[np.searchsorted(training.moments, step)])
     gpt = training.gpt(found.steps[at])
@@ -175,7 +175,7 @@ def test_each_number_is_that_of_the_moment_s_own_model(step) -> None:
 def test_points_are_a_projection_that_stands_still() -> None:
     """Distances within the plane are never longer than those of the embeddings, at the end no
     plane keeps more of them, and the moments share one."""
-    found, training = history.learned("talk"), history.course("talk")
+    found, training = history.learned("talk"), history.open_course("talk")
     rows = [training.gpt(step).model.unembedding(list(found.words)) for step in found.steps]
     for points, table in zip(found.points, rows, strict=True):
         between = np.linalg.norm(points[:, None] - points[None], axis=-1)
@@ -204,7 +204,7 @@ def test_of_a_run_the_snapshots_checkpoints_and_model_are_its_moments(short) -> 
     assert found.done
     losses = {line["step"] - 1: line["loss"] for line in read_log(short)}
     assert found.losses == losses
-    assert history.course(short / "model").moments == found.steps
+    assert history.open_course(short / "model").moments == found.steps
     assert "step" in run("learned", short, width=100)
     assert math.isnan(history.learned(short, "The").text_losses[0])
 

@@ -57,9 +57,9 @@ def _serve(
     from ..history.live import Server
 
     if not beside:
-        from ..history import course
+        from ..history import open_course
 
-        course(source)  # whoever asks for what is not there is told so at once
+        open_course(source)  # whoever asks for what is not there is told so at once
     with Server(source, text, layer=layer, head=head, port=port) as server:
         say(server.url)
         sys.stdout.flush()

@@ -8,7 +8,7 @@ page       the same as data for a page with a slider, and as one HTML file
 live       that page for a run in progress, on this machine alone
 """
 
-from .course import Course, Curve, course
+from .course import Course, Curve, open_course
 from .finding import Learned, learned
 from .packed import pack
 from .page import data_of, learned_page, page_data
@@ -17,10 +17,10 @@ __all__ = [
     "Course",
     "Curve",
     "Learned",
-    "course",
     "data_of",
     "learned",
     "learned_page",
+    "open_course",
     "pack",
     "page_data",
 ]

@@ -25,7 +25,7 @@ from ..train.state import models
 from .packed import FOLDER as PACKED
 from .packed import Packed, unpack
 
-__all__ = ["Course", "Curve", "course", "kept"]
+__all__ = ["Course", "Curve", "kept", "open_course"]
 
 TALK = "The power clapper went straight to"
 _ANOTHER = (
@@ -85,7 +85,7 @@ class Course:
         )
 
 
-def course(source: str | os.PathLike[str]) -> Course:
+def open_course(source: str | os.PathLike[str]) -> Course:
     """The training of a model that comes with its moments ("talk"), or of a run, by its folder or
     that of a model in it; the run may still go on.
 

@@ -18,7 +18,7 @@ from ..gpt import GPT
 from ..inspect.finding import Finding, chosen, highest, read, token_name, whole
 from ..train.snapshots import moments
 from ..visible import quoted
-from .course import Course, course
+from .course import Course, open_course
 from .looks import Look, flat, look, sharpest
 
 __all__ = ["MOST_TOKENS", "Learned", "found", "learned"]
@@ -148,7 +148,7 @@ def learned(
     one whose last row changed most). Raises InputError where no moments were kept or the text does
     not fit, CheckpointError where a file was changed.
     """
-    return found(course(source), text, layer=layer, head=head, seen={})[0]
+    return found(open_course(source), text, layer=layer, head=head, seen={})[0]
 
 
 def found(

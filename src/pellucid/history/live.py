@@ -28,7 +28,7 @@ from ..errors import InputError, PellucidError
 from ..train.config import read_config
 from ..train.log import LOG, Tail
 from ..visible import as_seen
-from .course import course, kept
+from .course import kept, open_course
 from .looks import Look
 from .page import data_of
 
@@ -55,7 +55,7 @@ _HEADERS = {
 class Server(ThreadingHTTPServer):
     """The page of one training, at `url` from when it is made; `serve_forever` answers.
 
-    source: as `course` takes it; a run need not have kept anything yet. text, layer, head: as
+    source: as `open_course` takes it; a run need not have kept anything yet. text, layer, head: as
     `learned_page` takes them. Raises InputError for a port that is taken.
     """
 
@@ -93,7 +93,7 @@ class Server(ThreadingHTTPServer):
                 self._seen.clear()
             try:
                 return data_of(
-                    course(self.source),
+                    open_course(self.source),
                     self.text,
                     layer=self.layer,
                     head=self.head,

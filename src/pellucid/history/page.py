@@ -13,7 +13,7 @@ from ..draw.packing import Budget
 from ..gpt import GPT
 from ..inspect.machines import fits_a_page, machine
 from ..visible import as_seen
-from .course import Course, course
+from .course import Course, open_course
 from .finding import Learned, found
 from .looks import Look
 
@@ -51,7 +51,7 @@ def page_data(
     head: int | None = None,
 ) -> dict[str, Any]:
     """What that page draws, for JSON (web/learn/moments.js says what it is)."""
-    return data_of(course(source), text, layer=layer, head=head, seen={})
+    return data_of(open_course(source), text, layer=layer, head=head, seen={})
 
 
 def data_of(

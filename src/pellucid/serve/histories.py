@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from ..errors import PellucidError
-from ..history import Course, course, data_of
+from ..history import Course, data_of, open_course
 from ..visible import as_seen
 from .answers import to_json
 
@@ -34,8 +34,8 @@ class Histories:
 
     def _training(self) -> tuple[Course, str]:
         try:
-            return course(self.source), ""
+            return open_course(self.source), ""
         except (PellucidError, OSError):
             name = self.source.rpartition("/")[2] or "this model"
             note = f"{name} came without the moments of its training: here is that of {_OTHER}"
-            return course(_OTHER), note
+            return open_course(_OTHER), note

@@ -18,7 +18,9 @@ export function framed({ name, parameters }) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
   const toggle = choice("Theme", ["auto", "light", "dark"], (i) => setTheme(["", "light", "dark"][i]));
   const about = make("p", { className: "subtitle", textContent: `${onOneLine(name)}, ${counted(parameters)} parameters` });
-  main.before(make("header", { className: "learned-title" }, make("div", {}, make("h1", { textContent: "How it learned" }), about), toggle));
+  main.before(
+    make("header", { className: "learned-title" }, make("div", {}, make("h1", { textContent: "How it learned" }), about), toggle),
+  );
   const host = make("div", {});
   main.replaceChildren(host);
   return host;

@@ -25,7 +25,7 @@ export async function mount(host, { api, selection, go = (_, __) => {} }) {
   host.replaceChildren(waiting);
   let [view, closed] = [null, false];
   const close = () => ((closed = true), view?.close());
-  const onplace = ({ text, layer, head, step }) => go({ text, layer, head, moment: step }, { replace: true });
+  const onplace = ({ text = null, layer = null, head = null, step = null }) => go({ text, layer, head, moment: step }, { replace: true });
   try {
     const [known] = await Promise.all([api.get("v1/inspect/history"), styled()]);
     if (closed) return { update() {}, close };

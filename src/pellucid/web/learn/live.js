@@ -32,7 +32,10 @@ function follow(steps) {
   if (!view || view.data.done) return;
   const newest = Math.max(...known.points.keys());
   if (!Number.isFinite(newest)) return;
-  view.curve.use([...known.points].sort((a, b) => a[0] - b[0]), view.heldOut);
+  view.curve.use(
+    [...known.points].sort((a, b) => a[0] - b[0]),
+    view.heldOut,
+  );
   view.state.textContent = `It is learning: step ${counted(newest)} of ${counted(view.data.total)}, loss ${known.points.get(newest).toFixed(3)}.`;
 }
 
@@ -72,7 +75,8 @@ source.addEventListener("end", async ({ data }) => {
   await loading;
   const state = known.view?.data;
   if (state?.done !== done || (last !== null && state.steps.at(-1) !== last)) await reload();
-  if (known.view && !known.view.data.done) gone(`The run was stopped after step ${counted(known.view.data.steps.at(-1))}, or goes on unseen.`);
+  if (known.view && !known.view.data.done)
+    gone(`The run was stopped after step ${counted(known.view.data.steps.at(-1))}, or goes on unseen.`);
   known.ended = true;
 });
 source.onerror = () => {

@@ -14,10 +14,11 @@ const LISTED = 6; /* tokens that may come next: the likeliest at the end */
  *
  * @typedef {object} Moments
  * @property {string} text
- * @property {string[]} tokens of the text, as they are shown
+ * @property {number[]} ids of the text
+ * @property {string[]} tokens the same, as they are shown
  * @property {string} note what was done to the text, or ""
  * @property {number} count
- * @property {[number, number][]} heads those whose patterns are here: layer, head
+ * @property {number[][]} heads those whose patterns are here: layer, head
  * @property {(moment: number, layer: number, head: number) => Pattern} pattern
  * @property {(moment: number) => Likely[]} next the likeliest of the end with their probabilities then
  * @property {(moment: number) => Likely} first the likeliest then
@@ -95,6 +96,7 @@ export class ToldMoments {
     this.told = data.told;
     this.text = data.text;
     this.note = "";
+    this.ids = data.ids;
     this.tokens = data.tokens.map(visible);
     this.count = data.steps.length;
     this.heads = data.told.heads;

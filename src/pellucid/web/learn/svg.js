@@ -144,10 +144,7 @@ export class Plane {
     const along = (axis) => flat.filter((_, i) => i % 2 === axis);
     this.low = [0, 1].map((axis) => along(axis).reduce((a, b) => Math.min(a, b), Infinity));
     this.high = [0, 1].map((axis) => along(axis).reduce((a, b) => Math.max(a, b), -Infinity));
-    svg.append(
-      this.trails,
-      ...this.marks.map(({ mark }) => mark),
-    );
+    svg.append(this.trails, ...this.marks.map(({ mark }) => mark));
   }
 
   /* places: of the words that are in the text. */

@@ -21,16 +21,20 @@ function panel(className, title, ...content) {
   return make("section", { className: `learned-panel ${className}`, "data-drawn": "" }, make("h2", { textContent: title }), ...content);
 }
 
+/** @typedef {{ text?: string | null, layer?: number | null, head?: number | null, step?: number | null }} Place */
+
 export class Learned {
   /* data: as history/page.py writes it. place: {text, layer, head, step}, what to open of it.
      onplace(place): whenever that changes. */
+  /** @param {{ host: HTMLElement, data: any, place?: Place, onplace?: (place: Place) => void }} options */
   constructor({ host, data, place = {}, onplace = (_) => {} }) {
     this.host = host;
     this.onplace = onplace;
     this.timer = 0;
     this.at = 0;
     this.text = place.text ?? null;
-    [this.layer, this.head] = [place.layer ?? data.layer, place.head ?? data.head];
+    this.layer = place.layer ?? data.layer;
+    this.head = place.head ?? data.head;
     this.chosen = (place.layer ?? place.head ?? null) !== null; /* by a person, who keeps that head */
     this.build(data);
     this.use(data, place.step ?? null);
@@ -66,7 +70,8 @@ export class Learned {
     this.heads = make("div", { className: "learned-heads" });
     this.planeHost = make("div", { className: "plane-host" });
     this.planeLine = readout();
-    const unit = data.unit === "nats/token" ? "How surprised it is by each token that it learns from" : `On what it learns from, in ${data.unit}`;
+    const unit =
+      data.unit === "nats/token" ? "How surprised it is by each token that it learns from" : `On what it learns from, in ${data.unit}`;
     this.host.append(
       bar,
       this.note,
@@ -117,7 +122,7 @@ export class Learned {
     this.drawNext();
     this.drawHeads();
     this.drawPattern();
-    const ids = new Set(this.moments.ids ?? data.ids);
+    const ids = new Set(this.moments.ids);
     this.plane.use(data.plane.ids.flatMap((id, place) => (ids.has(id) ? [place] : [])));
   }
 
@@ -134,7 +139,8 @@ export class Learned {
       this.text = this.input.value = text;
       this.read(text);
     }
-    if (this.moments.heads.some((each) => each[0] === layer && each[1] === head)) [this.layer, this.head, this.chosen] = [layer, head, true];
+    if (this.moments.heads.some((each) => each[0] === layer && each[1] === head))
+      [this.layer, this.head, this.chosen] = [layer, head, true];
     this.drawHeads();
     this.show(step === null ? this.at : this.nearest(step));
   }
@@ -192,7 +198,9 @@ export class Learned {
       }),
     );
     const rows = this.cells.map((cells, query) => make("tr", {}, make("th", { scope: "row", textContent: tokens[query] }), ...cells));
-    this.pattern.replaceChildren(make("table", { className: `learned-pattern${small}` }, make("thead", {}, head), make("tbody", {}, ...rows)));
+    this.pattern.replaceChildren(
+      make("table", { className: `learned-pattern${small}` }, make("thead", {}, head), make("tbody", {}, ...rows)),
+    );
     this.pointed = null;
   }
 
