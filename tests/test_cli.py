@@ -360,7 +360,7 @@ def test_no_size_is_a_mistake(size):
 # Examples
 
 NEEDS_FILES = {"batch", "data", "eval", "merge", "plot", "prefer", "train"}
-SERVES = {"serve"}  # until it is stopped: tests/test_serve_process.py runs it
+SERVES = {"open", "serve"}  # until it is stopped: tests/test_serve_process.py runs it
 
 
 def test_every_verb_has_an_example():
@@ -372,7 +372,7 @@ def test_every_verb_has_an_example():
 
 @pytest.mark.parametrize("verb", [v for v in VERBS if v not in NEEDS_FILES | SERVES])
 def test_every_example_runs(verb, tmp_path, monkeypatch):
-    """But `serve`, which goes on until it is stopped: tests/test_serve_process.py does that."""
+    """But `serve` and `open`, which go on until stopped: tests/test_serve_process.py does that."""
     if verb == "gradients":
         needs("torch")
     monkeypatch.chdir(tmp_path)

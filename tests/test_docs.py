@@ -29,6 +29,7 @@ def test_a_page_is_what_its_generator_writes(name: str) -> None:
     "page",
     [
         "README.md",
+        "docs/change.md",
         "docs/conversations.md",
         "docs/inspect.md",
         "docs/learned.md",

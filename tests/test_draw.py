@@ -19,6 +19,7 @@ import pellucid.draw
 from pellucid import web
 from pellucid.draw import (
     Bars,
+    Compare,
     Distribution,
     Formula,
     Heads,
@@ -78,6 +79,15 @@ PICTURES = {
         labels=("a", "b"), values=np.array([0.2, 0.9]), form="percent", notes=("", "→ x")
     ),
     "compared": Bars(labels=ODD, values=RNG.random(N), after=RNG.random(N), tokens=True, high=1.0),
+    "beside": Compare(
+        names=("as it is", ODD[1]),
+        before=ODD,
+        after=(*ODD[:3], " other", *ODD[4:], " more"),
+        shares_before=RNG.random(N),
+        shares_after=RNG.random(N + 1),
+        first=7,
+        ends=("ends here", ""),
+    ),
     "heat": HEAT,
     "cells": Heat(
         values=np.array([[0.1, np.nan]]), rows=("L0",), columns=("H0", "H1"), cells=("P 10", "·")
@@ -514,19 +524,25 @@ WEB = {
     "page": {"picture"},
     "machine": {"picture"},
     "walk": {"machine", "picture"},
+    "app": {"machine", "picture", "walk"},
+    "change": {"app", "picture"},
+    "talk": {"machine", "picture", "walk"},
 }
 
 
 def test_modules_import_what_there_is_and_only_downwards():
     folder = Path(web.__file__).parent
-    names = [f"{each.parent.name}/{each.name}" for each in folder.glob("*/*.js")]
+    names = [each.relative_to(folder).as_posix() for each in folder.rglob("*.js")]
     assert {name.split("/")[0] for name in names} == set(WEB)
     for name in names:
         room = name.split("/")[0]
         for source, taken in web.imports(name).items():
             assert source.split("/")[0] in {room} | WEB[room], f"{name} imports {source}"
-            exported = re.findall(r"^export (?:function|class|const) (\w+)", web.text(source), re.M)
-            assert set(taken) <= set(exported), f"{name} from {source}"
+            exported = re.findall(
+                r"^export (?:(?:async )?function\*?|class|const) (\w+)", web.text(source), re.M
+            )
+            taken = {name.split(" as ")[0] for name in taken}
+            assert taken <= set(exported), f"{name} from {source}"
 
 
 def test_a_page_writes_tokens_as_the_terminal_does():

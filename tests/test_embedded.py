@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 import pellucid
-from pellucid import checkpoint, embedded
+from pellucid import checkpoint, embedded, inspect
 from pellucid.checkpoint.source import find
 from pellucid.errors import CheckpointError
 from pellucid.hparams import HParams
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_names() -> None:
-    assert embedded.names() == ["chat", "talk"]
+    assert embedded.names() == ["chat", "induction", "talk"]
     assert embedded.DEFAULT in embedded.names()
     for name in embedded.names():
         assert checkpoint.load(name).path == embedded.FOLDER / name
@@ -34,6 +35,26 @@ def test_the_wheel_takes_them_along() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     (package,) = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert embedded.FOLDER.is_relative_to(ROOT / package)
+
+
+def test_the_model_of_known_circuits_is_what_its_recipe_writes(tmp_path: Path) -> None:
+    """To the byte, but for a file's time; and small."""
+    recipe = runpy.run_path(str(ROOT / "recipes" / "induction" / "make.py"))
+    shipped = embedded.FOLDER / "induction"
+    assert recipe["EMBEDDED"] == shipped
+    recipe["make"](tmp_path / "made")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in shipped.iterdir()}
+    assert sum(map(len, files.values())) <= 200_000
+
+
+def test_every_head_of_it_does_what_its_card_says() -> None:
+    gpt = pellucid.load("induction")
+    known = inspect.head_labels(gpt, period=5)
+    assert {kind: [list(at) for at in known.of(kind)] for kind in gpt.card["heads"]} == {
+        kind: [at] for kind, at in gpt.card["heads"].items()
+    }
+    assert gpt.generate("abcdeabc", greedy=True, max_tokens=4).text == "deab"
 
 
 @pytest.fixture
@@ -88,5 +109,5 @@ def test_what_means_nothing_says_what_would() -> None:
     for name in ("chatt", "no/such/thing/here", "", "a\0b"):
         with pytest.raises(CheckpointError, match="hub name"):
             find(name)
-    with pytest.raises(CheckpointError, match="chat, talk"):
+    with pytest.raises(CheckpointError, match="chat, induction, talk"):
         find("chatt")

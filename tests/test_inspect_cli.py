@@ -54,6 +54,25 @@ QUESTIONS = {
         g, " jail", 4, by="dot"
     ),
     ("why", TEXT, " jail"): lambda g: inspect.why(g, TEXT, " jail"),
+    ("compare", SHORT, "--head", "1.0", "--token", "1,2", "--times", "0.5", "--greedy"): (
+        lambda g: inspect.compare(
+            g,
+            SHORT,
+            [
+                inspect.Intervention(name="attn.z", layer=1, head=0, op="scale", value=0.5),
+                inspect.Intervention(name="embed", position=[1, 2], op="scale", value=0.5),
+            ],
+            greedy=True,
+        )
+    ),
+    ("compare", SHORT, "--mlp", "0", "--source", "The king went", "--greedy"): lambda g: (
+        inspect.compare(
+            g,
+            SHORT,
+            [inspect.Intervention(name="mlp_out", layer=0, op="patch", source="The king went")],
+            greedy=True,
+        )
+    ),
     ("ablate", TEXT, "--head", "1.-1", "--mlp", "0", "--how", "mean"): lambda g: inspect.ablate(
         g, TEXT, heads=[(1, -1)], mlps=[0], how="mean"
     ),

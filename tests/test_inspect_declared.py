@@ -288,3 +288,32 @@ def test_float32_has_its_own_largest_number() -> None:
     check(TINY, [each])
     with pytest.raises(InputError, match=r"finite in this model's numbers \(float32\)"):
         check(gpt, [each])
+
+
+def test_a_row_of_a_pattern_is_set_key_by_key() -> None:
+    """Of one position: as many numbers as it sees keys, wherever the text ends."""
+    shares = [0.25, 0.0, 0.75]
+    declared = Intervention(
+        name="attn.pattern", layer=1, head=1, position=2, op="set", value=shares
+    )
+    for ids in (PROMPT, PROMPT[:3]):
+        recorder = Recorder(TINY, ["attn.pattern", "attn.z", "attn.v"], layers=1)
+        plain = Recorder(TINY, "attn.pattern", layers=1)
+        TINY.forward([ids], tap=plain)
+        TINY.forward([ids], tap=compose(intervene(TINY, [declared]), recorder))
+        pattern, z, v = (
+            np.asarray(recorder.passes[0][f"blocks.1.attn.{name}"])[0]
+            for name in ("pattern", "z", "v")
+        )
+        expected = np.array(plain.passes[0]["blocks.1.attn.pattern"])[0]
+        expected[1, 2, :3] = shares
+        np.testing.assert_array_equal(pattern, expected)
+        np.testing.assert_allclose(z[2, 1], 0.25 * v[0, 1] + 0.75 * v[2, 1], atol=1e-12)
+    for more, says in (
+        ({"position": None}, "single position"),
+        ({"position": [1, 2]}, "single position"),
+        ({"value": [0.5, 0.5]}, "3 \\(key\\)"),
+    ):
+        known = {"position": 2, "value": shares} | more
+        with pytest.raises(InputError, match=says):
+            check(TINY, [Intervention(name="attn.pattern", op="set", **known)])

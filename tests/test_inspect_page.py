@@ -464,7 +464,7 @@ def test_scales_run_one_way_in_lightness() -> None:
             assert (change > 0).all() or (change < 0).all()
 
 
-ROOMS = ("machine", "page", "picture", "walk")
+ROOMS = ("machine", "page", "picture", "talk", "walk")
 
 
 def test_web_parts_are_ours_and_complete() -> None:
@@ -473,9 +473,11 @@ def test_web_parts_are_ours_and_complete() -> None:
     assert len(scripts) > 10
     for each in scripts:
         text = each.read_text(encoding="utf-8")
-        assert "http" not in text
+        assert "http" not in text or each.name == "frames.js"  # the works cited
         assert "innerHTML" not in text
         assert not re.search(r"(^|\s)//", text), "marimo joins lines: no // comments"
+        whole = [line.count("`") % 2 == 0 for line in text.splitlines()]
+        assert all(whole) or each.name.endswith(".css"), "joined: no template over several lines"
 
 
 def test_view_from_the_command_line(browser, tmp_path) -> None:

@@ -41,19 +41,25 @@ def spellings(path: str) -> list[str]:
 
 
 def test_every_route_asks_for_a_key(served) -> None:
-    """E11: each path, each method, each spelling."""
+    """E11: each path, each method, each spelling; but /health, and the page's own files, which are
+    the same for everyone."""
     document = served.client.get("/openapi.json", headers=bearer(KEYS[0])).json()
     paths = [path.replace("{model}", "talker") for path in document["paths"]]
     assert len(paths) > 5
     client = HTTPConnection("127.0.0.1", served.port)  # sends a path as it stands
-    for path in [*paths, "/openapi.json", "/docs", "/nothing", "/"]:
+    files = ["/", "/page/start.json", "/page/app/app.js", "/page/page/page.css"]
+    hidden = ["/page", "/page/", "/page/__init__.py", "/page/app", "/page/nothing.js"]
+    for path in [*paths, *files, *hidden, "/openapi.json", "/docs", "/nothing"]:
         for spelled in spellings(path):
             for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
                 client.request(method, spelled, b"{}", JSON)
                 answer = client.getresponse()
                 answer.read()
-                if spelled.partition("?")[0] == "/health":
+                plain = spelled.partition("?")[0]
+                if plain == "/health":
                     assert answer.status == (200 if method == "GET" else 405)
+                elif plain in files:
+                    assert answer.status == (200 if method in ("GET", "HEAD") else 405)
                 else:
                     assert answer.status == 401, (method, spelled)
                     assert answer.headers["www-authenticate"] == "Bearer"

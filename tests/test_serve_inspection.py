@@ -254,6 +254,10 @@ ASKED: dict[str, tuple[dict[str, Any], Any]] = {
     "ablate": ({"heads": [[0, 1]], "mlps": [1], "positions": [2], "how": "mean"}, None),
     "attention": ({"layers": {"start": 1, "stop": 2}, "heads": [0]}, {"layers": [1], "heads": [0]}),
     "attribute": ({"target": " mat", "versus": 7, "position": -2}, None),
+    "compare": (
+        {"interventions": DECLARED, "greedy": True, "max_tokens": 6},
+        {"interventions": SAME, "greedy": True, "max_tokens": 6},
+    ),
     "heads": ({"period": 4, "seed": 3}, None),
     "lens": ({"positions": [1, -1], "k": 3}, None),
     "neighbours": ({"vector": [0.25] * 16, "k": 4, "by": "dot"}, None),
@@ -277,7 +281,11 @@ def test_a_finding_is_the_same_as_in_python(served, kind: str, said: bool) -> No
     arguments, in_python = ASKED[kind]
     in_python = in_python or arguments
     if not said:
-        needed = {"neighbours": {"vector": " cat"}, "steer": {"towards": "king"}}.get(kind, {})
+        needed = {
+            "compare": {"interventions": []},
+            "neighbours": {"vector": " cat"},
+            "steer": {"towards": "king"},
+        }.get(kind, {})
         arguments = in_python = needed
     texts: list[str] = []
     body = dict(arguments)

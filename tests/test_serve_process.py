@@ -32,6 +32,14 @@ def test_it_says_where_it_is_and_what_it_says_works() -> None:
     assert any("POST /v1/chat/completions 200" in line for line in program.errors)
 
 
+def test_open_says_where_the_page_is() -> None:
+    code = "import sys; sys.argv[1] = 'open'; from pellucid.cli import main; main()"
+    with started("--model", "talk", "--no-browser", "--no-store", code=code) as program:
+        assert "<title>Pellucid</title>" in httpx.get(program.url).text
+        assert httpx.get(f"{program.url}/v1/models").json()["data"][0]["id"] == "talk"
+        assert program.end(signal.SIGINT) == 0
+
+
 def test_a_key_from_a_file(tmp_path) -> None:
     keys = tmp_path / "the keys"
     keys.write_text("a-long-enough-key\n\nanother-long-key\n", encoding="ascii")

@@ -66,7 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "serve": {
         "backend", "blocks", "chat", "checkpoint", "conversations", "draw", "errors", "files",
         "generate", "gpt", "history", "inspect", "model", "sampling", "sequence", "taps",
-        "template", "tokenizer", "visible",
+        "template", "tokenizer", "visible", "web",
     },
     "batch": {
         "chat", "data", "errors", "evaluate", "files", "gpt", "inspect", "sequence", "serve",

@@ -154,8 +154,9 @@ def load(
 ) -> GPT:
     """A GPT from the package, a folder, a file, or the Hugging Face hub.
 
-    source: None for the embedded default, the name of an embedded model ("chat", "talk"), a
-    folder or file in any format that `pellucid.checkpoint` reads, or a hub name such as "gpt2".
+    source: None for the embedded default, the name of an embedded model ("chat", "talk",
+    "induction"), a folder or file in any format that `pellucid.checkpoint` reads, or a hub name
+    such as "gpt2".
     "chat" always means the embedded model; "./chat" and Path("chat") mean the folder.
     Weights without a tokenizer load too: then ids go in and come out (`IdsOnly`).
     backend, device, dtype, threads: see `pellucid.backend.get_backend`.

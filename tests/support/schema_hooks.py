@@ -7,7 +7,7 @@ from typing import Any
 import schemathesis
 from pydantic import ValidationError
 
-from pellucid.serve.schema.inspection import Inspection
+from pellucid.serve.schema.declared import Inspection
 
 # Path -> what makes a reply, and the fields that can say how long it may be.
 LENGTHS = {

@@ -222,7 +222,9 @@ def started(*arguments: object, code: str | None = None, **environment: str) -> 
             if line.startswith("curl "):
                 program.curl = line
                 program.url = line.split()[1].partition("/v1/")[0]
-            if line.startswith("Point "):
+            if line.startswith("The page: "):
+                program.url = line.split()[2].rstrip("/")
+            if line.startswith(("Point ", "The page: ")):
                 break
         yield program
     finally:

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-__all__ = ["BACKENDS", "GENUINE", "NEEDS", "SHARED", "Need", "needs", "only_with", "summary"]
+__all__ = ["AXE", "BACKENDS", "GENUINE", "NEEDS", "SHARED", "Need", "needs", "only_with", "summary"]
 
 BESIDE = Path(__file__).parents[3] / "shared"  # beside the repository
 SHARED = BESIDE / "data"  # the texts from which the chatbot is made
+AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
 GENUINE = BESIDE / "openai-gpt2-124M"
 TEST_EXTRA = 'pip install -e ".[torch,gguf,train,tensorboard,eval,serve,test]" (make test does)'
 
@@ -101,6 +102,12 @@ NEEDS = {
         why="the joined JavaScript modules outside a browser",
         unskip="apt-get install nodejs",
         here=lambda: shutil.which("node") is not None,
+    ),
+    "axe-core": Need(
+        what="axe-core",
+        why="that people who use a screen reader or keys alone can use the page",
+        unskip="npm ci (make lint-js does, where npm is at hand)",
+        here=lambda: AXE.is_file(),
     ),
     "POSIX": Need(
         what="POSIX system",

@@ -1,8 +1,8 @@
 """What the name of a model means: the one rule for Python and for every command.
 
 1. A `Path`, and a text with a separator or a `~` in front, is a file or folder.
-2. The bare name of an embedded model (`chat`, `talk`) is that model, whatever lies in the current
-   folder; `./chat` is the folder.
+2. The bare name of an embedded model (`chat`, `talk`, `induction`) is that model, whatever lies in
+   the current folder; `./chat` is the folder.
 3. Any other name that exists is that file or folder.
 4. What is left may be a name on the Hugging Face hub: `org/name`, or a short one such as `gpt2`.
 """

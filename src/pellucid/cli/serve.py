@@ -79,6 +79,16 @@ def command(load: Callable[[], GPT], **options: Any) -> None:
     Only this machine reaches it, unless --host says otherwise; then it asks for an API key.
     Needs the extra [serve].
     """
+    serve(load, **options)
+
+
+def serve(
+    load: Callable[[], GPT],
+    show: Callable[[str], object] = lambda url: None,
+    say: Callable[[str], object] = click.echo,
+    **options: Any,
+) -> None:
+    """Until it is told to end. show: called with the page's address. options: of `Options`."""
     from ..errors import InputError
 
     try:
@@ -87,4 +97,4 @@ def command(load: Callable[[], GPT], **options: Any) -> None:
         if (error.name or "").startswith("pellucid"):
             raise
         raise InputError(f'this needs {error.name}: pip install "pellucid[serve]"') from error
-    run(load, Options(**options), click.echo)
+    run(load, Options(**options), say, show)

@@ -1,4 +1,5 @@
-"""`pellucid talk`, what `make talk` runs: the chatbot; without a terminal, the walk."""
+"""`pellucid talk`, what `make talk` runs: the chatbot; without a terminal, the walk. Or the talk
+itself, as a file to give it from."""
 
 from __future__ import annotations
 
@@ -6,15 +7,28 @@ import sys
 
 import click
 
-from .output import console
+from .output import console, note
 
 __all__ = ["command"]
 
 
 @click.command("talk")
-def command() -> None:
+@click.option(
+    "--present",
+    type=click.Path(dir_okay=False),
+    help="Write the talk to this HTML file instead: frames to give it from, on the model `talk`.",
+)
+def command(present: str | None) -> None:
     """Chat with the model `chat`; where there is no terminal, walk through one prediction."""
     from ..gpt import load
+
+    if present is not None:
+        from ..inspect import talk_page
+        from .pages import write_html
+
+        write_html(present, lambda: talk_page(load("talk")))
+        note(f"Wrote {present}: open it in a browser; ? lists the keys.")
+        return
     from ..sampling import recommended
     from .chat import converse
     from .walk import TALK, walk

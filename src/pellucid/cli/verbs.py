@@ -8,6 +8,7 @@ __all__ = ["EXAMPLES", "SECTIONS", "VERBS"]
 SECTIONS: dict[str, dict[str, str]] = {
     "Talk and generate": {
         "chat": "Talk with a model; see every token if you like.",
+        "open": "The page in your browser: chat, click any word, see how it came about.",
         "generate": "Go on from a text, token by token.",
         "conversations": "What was said in the chat: list, show, search, export, delete.",
         "talk": "The chatbot, the model `chat`; the walk where there is no terminal.",
@@ -28,6 +29,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "gradients": "Which tokens the prediction is sensitive to (needs PyTorch).",
     },
     "Change and watch": {
+        "compare": "How a text goes on, as it is and changed, side by side.",
         "ablate": "Switch parts off and see what it says then.",
         "sweep": "Every head, MLP or token off, each alone.",
         "patch": "Put values of one prompt's run into another's.",
@@ -54,6 +56,7 @@ VERBS: tuple[str, ...] = tuple(verb for verbs in SECTIONS.values() for verb in v
 _TALK = '"The power clapper went straight to"'
 EXAMPLES: dict[str, str] = {
     "chat": "pellucid chat --temperature 0.8",
+    "open": "pellucid open",
     "generate": 'pellucid generate "Once upon a time" --max-tokens 40',
     "conversations": "pellucid conversations list",
     "talk": "pellucid talk",
@@ -68,6 +71,7 @@ EXAMPLES: dict[str, str] = {
     "why": f'pellucid why {_TALK} " jail" --model talk',
     "attribute": f'pellucid attribute {_TALK} --model talk --versus " court"',
     "gradients": f"pellucid gradients {_TALK} --model talk --integrated",
+    "compare": 'pellucid compare "The king went home to" --model talk --head 1.0 --greedy',
     "ablate": 'pellucid ablate "The king went home to" --model talk --head 1.0',
     "sweep": 'pellucid sweep "The judge went home to" --model talk',
     "patch": 'pellucid patch "The power went" "The king went" --model talk',

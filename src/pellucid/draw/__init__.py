@@ -4,6 +4,7 @@ Knows no finding: whoever has something to show makes `Section`s of the primitiv
 `terminal` (which imports rich) and `document` draw whatever they are handed.
 """
 
+from .compare import Compare
 from .pictures import (
     Bars,
     Distribution,
@@ -22,6 +23,7 @@ from .slides import Formula, Matrix, Table
 
 __all__ = [
     "Bars",
+    "Compare",
     "Distribution",
     "Formula",
     "Heads",

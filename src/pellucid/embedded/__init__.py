@@ -1,7 +1,7 @@
 """The models that come with the package: a folder each, in Pellucid's own format.
 
 `chat` is the chatbot (recipes/chatbot), `talk` the model small enough to read (`pellucid train
-talk`).
+talk`), `induction` one whose heads are known, because they were built by hand (recipes/induction).
 """
 
 from __future__ import annotations

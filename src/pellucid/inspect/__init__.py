@@ -8,6 +8,7 @@ gradients need torch.
 from ..taps import canonical_name, compose, transformer_lens_name
 from .ablations import Ablation, Sweep, ablate, ablate_each, ablation
 from .attribution import Attribution, attribute
+from .comparison import MEET, Comparison, Continuation, compare
 from .cost import BUDGET, Cost, OverBudget, estimate, select
 from .edits import Edits
 from .finding import Finding, fragment, page
@@ -28,6 +29,7 @@ from .patterns import (
 from .reasons import Why, why
 from .recorder import Recorder, trace
 from .steering import STRENGTH, Steered, direction, steer, steered
+from .talk_document import talk_page
 from .traces import Trace
 from .views import (
     Prediction,
@@ -37,18 +39,21 @@ from .views import (
     residual_norms,
     view,
 )
-from .walk_document import walk_page
+from .walk_document import WalkPass, first_walk, walk_page, walk_pass
 from .walks import Step, Walk, walk
 
 __all__ = [
     "BUDGET",
     "HEAD_KINDS",
+    "MEET",
     "MOST_PARAMETERS",
     "OPS",
     "STRENGTH",
     "Ablation",
     "AttentionSummary",
     "Attribution",
+    "Comparison",
+    "Continuation",
     "Cost",
     "Direction",
     "Edits",
@@ -70,6 +75,7 @@ __all__ = [
     "Trace",
     "View",
     "Walk",
+    "WalkPass",
     "Why",
     "ablate",
     "ablate_each",
@@ -77,9 +83,11 @@ __all__ = [
     "attention",
     "attribute",
     "canonical_name",
+    "compare",
     "compose",
     "direction",
     "estimate",
+    "first_walk",
     "fragment",
     "gradient_times_input",
     "head_labels",
@@ -96,10 +104,12 @@ __all__ = [
     "select",
     "steer",
     "steered",
+    "talk_page",
     "trace",
     "transformer_lens_name",
     "view",
     "walk",
     "walk_page",
+    "walk_pass",
     "why",
 ]

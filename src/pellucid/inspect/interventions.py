@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..taps import axes, canonical_name, layer_of, table_name
+from ..visible import on_one_line
 from .cost import BUDGET, Indices, cost_of, select
 from .finding import chosen, read
 from .recorder import Recorder
@@ -51,8 +52,9 @@ class Intervention:
     or TransformerLens's. layer, head, position: only these; left out, all. Positions count from the
     window's beginning, generated tokens too; of a value with queries and keys they are the
     queries, and only keys that a query can see are changed.
-    op: see `OPS`. value: a number, or one for each element of the value's last axis; for "add" to
-    resid_pre also a `Direction`. source: of "patch", a text or ids.
+    op: see `OPS`. value: a number, or one for each element of the value's last axis (where that is
+    the keys: of a single position, one for each key that it sees); for "add" to resid_pre also a
+    `Direction`. source: of "patch", a text or ids.
     Raises InputError where these do not go together.
     """
 
@@ -75,6 +77,53 @@ class Intervention:
                 raise InputError(f"{self.op} of {self.name!r} {verb} {name}")
         if isinstance(self.value, Direction) and self.op != "add":
             raise InputError(f"a direction can be added, not {self.op}: {OPS[self.op]}")
+
+    @property
+    def label(self) -> str:
+        """In a few words: "L1H0 off", "MLP 3 × 0.5", "position 2 from “The queen”"."""
+        return f"{_place(self)} {_done(self)}"
+
+
+def _place(asked: Intervention) -> str:
+    """web/change/chips.js writes the same."""
+    name = canonical_name(asked.name)
+    layer = _listed(asked.layer if name.split(".")[0] != "blocks" else layer_of(name))
+    kind = ".".join(name.split(".")[2:]) if name.startswith("blocks.") else name
+    head, position = _listed(asked.head), _listed(asked.position)
+    if kind == "attn.z":
+        where = f"L{layer or '*'}H{head or '*'}"
+    elif kind == "embed":
+        return f"position {position}" if position else kind
+    else:
+        known = {"mlp_out": "MLP", "attn_out": "attention"}
+        where = f"{known[kind]} {layer or '*'}" if kind in known else kind
+        if kind not in known and layer:
+            where += f" L{layer}{f'H{head}' if head else ''}"
+    return f"{where} at {position}" if position else where
+
+
+def _listed(places: Indices) -> str:
+    if places is None:
+        return ""
+    return ",".join(map(str, [places] if isinstance(places, int) else places))
+
+
+def _done(asked: Intervention) -> str:
+    value = asked.value
+    if asked.op == "suppress":
+        return "off"
+    if asked.op == "patch":
+        text = asked.source if isinstance(asked.source, str) else "ids"
+        return f"from “{on_one_line(text if len(text) <= _SHOWN else text[:_SHOWN] + '…')}”"
+    sign = {"scale": "×", "add": "+", "set": "="}[asked.op]
+    if isinstance(value, Direction):
+        return f"{sign} {on_one_line(value.towards.strip())}"
+    if value is None or not isinstance(value, int | float):
+        return f"{sign} edited"
+    return f"{sign} {value:g}"
+
+
+_SHOWN = 24  # characters of a source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +242,7 @@ def _checked(gpt: GPT, asked: Intervention) -> _Change:
         return replace(change, direction=asked.value)
     if asked.value is None:
         return change
-    return replace(change, value=_number(gpt, asked, names[0]))
+    return replace(change, value=_number(gpt, asked, names[0], positions))
 
 
 def _names(gpt: GPT, asked: Intervention) -> list[str]:
@@ -212,7 +261,9 @@ def _names(gpt: GPT, asked: Intervention) -> list[str]:
     return names
 
 
-def _number(gpt: GPT, asked: Intervention, name: str) -> np.ndarray:
+def _number(
+    gpt: GPT, asked: Intervention, name: str, positions: tuple[int, ...] | None
+) -> np.ndarray:
     """The value in the model's own kind of numbers: one, or one for each element."""
     hparams, last = gpt.hparams, axes(name)[-1]
     lengths = {
@@ -229,7 +280,12 @@ def _number(gpt: GPT, asked: Intervention, name: str) -> np.ndarray:
     if exact.dtype.kind not in "iuf":
         raise InputError("value must be a number, or a list of numbers")
     if exact.ndim and last == "key":
-        raise InputError(f"{asked.name!r} takes one number: how many keys there are changes")
+        if positions is None or len(positions) != 1:
+            raise InputError(
+                f"{asked.name!r} takes one number, for how many keys there are changes; or, at a "
+                "single position, one for each key that it sees"
+            )
+        lengths[last] = positions[0] + 1
     if exact.ndim and exact.shape != (lengths[last],):
         raise InputError(
             f"{asked.name!r} takes one number, or {lengths[last]} ({last}), "
@@ -282,11 +338,17 @@ def _operations(gpt: GPT, change: _Change) -> Callable[[str], _Operation]:
         values = recorder.passes[0]
         return lambda name: _patched(gpt.model.backend.to_numpy(values[name])[0], name)
     value = np.zeros(()) if change.value is None else change.value
+
+    def to(rows: np.ndarray) -> np.ndarray:
+        """As wide as the rows: of keys the position's own come first, and only they are changed."""
+        missing = rows.shape[-1] - value.shape[-1] if value.ndim else 0
+        return np.pad(value, (0, missing)) if missing else value
+
     operations: dict[Op, _Operation] = {
         "suppress": lambda rows, at: np.zeros_like(rows),
-        "scale": lambda rows, at: rows * value,
-        "add": lambda rows, at: rows + value,
-        "set": lambda rows, at: np.broadcast_to(value, rows.shape),
+        "scale": lambda rows, at: rows * to(rows),
+        "add": lambda rows, at: rows + to(rows),
+        "set": lambda rows, at: np.broadcast_to(to(rows), rows.shape),
     }
     return lambda name: operations[change.op]
 

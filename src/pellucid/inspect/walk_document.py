@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,18 +13,19 @@ from ..draw.packing import Budget
 from ..errors import InputError, TokenizerError
 from ..sampling import softmax
 from ..visible import as_seen, token_text
-from .finding import highest, token_name
+from .finding import Finding, highest, token_name
 from .lens import logit_lens
 from .machines import fits_a_page, machine
 from .recorder import trace
-from .walks import Walk, sizes
+from .walks import Walk, sizes, walk
 from .words import NETWORKS, SAID
 
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["recorded", "walk_page"]
+__all__ = ["FIRST", "WalkPass", "first_walk", "recorded", "walk_page", "walk_pass"]
 
+FIRST = "The power clapper"  # the talk's own sentence
 _MOST_POSITIONS = 64
 _AROUND = 3  # rows of the dictionary above and below a token's own
 _LIKELIEST = 12
@@ -42,11 +44,7 @@ def walk_page(gpt: GPT, way: Walk, *, title: str, n_bytes: int = PAGE_BYTES) -> 
     file = None if live else recorded(gpt, way, n_bytes=n_bytes)
     known: dict[str, Any] = {
         "title": title or "∅",
-        "subtitle": f"model {gpt.name}, {gpt.hparams.n_params:,} parameters",
-        "glyphs": as_seen(),
-        "said": [{"talk": said.talk, "words": said.words} for said in SAID],
-        "networks": NETWORKS,
-        "sizes": sizes(gpt.hparams),
+        **_about(gpt),
         "more": "Write the page anew with --layer, --head or --position.",
         "place": {
             "layer": way.layer,
@@ -62,6 +60,65 @@ def walk_page(gpt: GPT, way: Walk, *, title: str, n_bytes: int = PAGE_BYTES) -> 
     return document_of(
         known, title=title, script="walk/main.js", styles=("page/page.css", "walk/walk.css")
     )
+
+
+def _about(gpt: GPT) -> dict[str, Any]:
+    return {
+        "subtitle": f"model {gpt.name}, {gpt.hparams.n_params:,} parameters",
+        "glyphs": as_seen(),
+        "said": [{"talk": said.talk, "words": said.words} for said in SAID],
+        "networks": NETWORKS,
+        "sizes": sizes(gpt.hparams),
+    }
+
+
+def first_walk(gpt: GPT) -> dict[str, Any]:
+    """What a page needs for a walk of the talk's sentence: the words of the steps, and the model,
+    which the page runs itself."""
+    return {**_about(gpt), "text": FIRST, "more": "", "machine": machine(gpt)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WalkPass(Finding):
+    """What a page's walk draws of one text, one layer open: `data` has sizes, and the numbers as
+    `recorded` packs them, in base64."""
+
+    data: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "WalkPass", **self.data}
+
+    def each_array(self) -> Iterator[np.ndarray]:
+        """What is packed, as bytes."""
+        return _packed(self.data)
+
+
+def _packed(data: Any) -> Iterator[np.ndarray]:
+    if isinstance(data, dict):
+        if "base64" in data:
+            yield np.frombuffer(data["base64"].encode("ascii"), np.uint8)
+        else:
+            for each in data.values():
+                yield from _packed(each)
+
+
+def walk_pass(
+    gpt: GPT,
+    text: str | Sequence[int],
+    *,
+    layer: int = 0,
+    head: int = 0,
+    position: int = -1,
+    n_bytes: int = PAGE_BYTES,
+) -> WalkPass:
+    """The numbers of a walk with one layer open, as a page asks for them step by step.
+
+    layer, head, position: as of `walk`; n_bytes: of numbers at most, before base64. Raises
+    InputError for a layer, head or position that is not there.
+    """
+    way = walk(gpt, text, layer=layer, head=head, position=position)
+    more = {"sizes": sizes(gpt.hparams), "layer": way.layer, "position": way.position}
+    return WalkPass(data=recorded(gpt, way, n_bytes=n_bytes) | more)
 
 
 def recorded(gpt: GPT, way: Walk, *, n_bytes: int = PAGE_BYTES) -> dict[str, Any]:
@@ -86,7 +143,7 @@ def recorded(gpt: GPT, way: Walk, *, n_bytes: int = PAGE_BYTES) -> dict[str, Any
         "text": way.text,
         "note": ""
         if len(window) == len(ids)
-        else f"Of {len(ids):,} positions, {first} to {window[-1]} are in this file; the shares and "
+        else f"Of {len(ids):,} positions, {first} to {window[-1]} are here; the shares and "
         "sums of a row go on beyond them.",
         "first": first,
         "pieces": [{"id": ids[i], "text": token_name(gpt, ids[i])} for i in window],

@@ -25,7 +25,7 @@ __all__ = ["LOOPBACK", "MOST_HEAD", "Access", "Gate", "checked_origins"]
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 MOST_HEAD = 16_384  # bytes of a request's line and headers
-_OPEN = frozenset({"/health"})  # needs no key
+_HEALTH = frozenset({"/health"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,13 @@ def checked_origins(origins: Collection[str]) -> frozenset[str]:
 
 
 class Gate:
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    """open_to_all: paths that need no key, spelled just so, beside /health: nobody's data."""
+
+    def __init__(
+        self, app: ASGIApp, access: Access, *, open_to_all: frozenset[str] = frozenset()
+    ) -> None:
         self._app = app
+        self._open = _HEALTH | open_to_all
         self._access = access
         self._keys = tuple(key.encode() for key in access.keys)
 
@@ -78,7 +83,8 @@ class Gate:
             if shared and scope["method"] == "OPTIONS":
                 await Json(None, status_code=200, headers=_PREFLIGHT)(scope, receive, marked)
                 return
-            if scope["path"] not in _OPEN or scope["raw_path"].decode("ascii") not in _OPEN:
+            # The path as it was sent too: /%68ealth is another spelling.
+            if scope["path"] not in self._open or scope["raw_path"].decode() not in self._open:
                 self._check_key(headers.get(b"authorization", ""))
         except ApiError as error:
             refusal = Json(error.body, status_code=error.status, headers=error.headers)

@@ -25,6 +25,7 @@ from .routes import (
     history,
     inspection,
     models,
+    page,
     responses,
     tokens,
 )
@@ -67,6 +68,7 @@ def new_app(service: Service, access: Access) -> ASGIApp:
             tokens,
             inspection,
             history,
+            page,
         )
     ]
     for router in routers:
@@ -75,7 +77,7 @@ def new_app(service: Service, access: Access) -> ASGIApp:
     for kind, answer in _ANSWERS.items():
         api.add_exception_handler(kind, answer)
     _tell_the_truth(api, service)
-    return Observe(Bodies(Gate(api, access)), service.metrics)
+    return Observe(Bodies(Gate(api, access, open_to_all=page.PATHS)), service.metrics)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

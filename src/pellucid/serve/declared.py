@@ -8,7 +8,8 @@ from ..errors import InputError
 from ..inspect import Direction, Intervention, finding
 from ..inspect.interventions import check
 from .errors import of
-from .schema.inspection import DirectionRequest, JobRequest, MessagesText, Range, ReplyText
+from .schema.declared import DirectionRequest, MessagesText, Range, ReplyText
+from .schema.inspection import JobRequest
 from .watched import BUDGET, TraceAsk, Watch
 
 if TYPE_CHECKING:
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from ..gpt import GPT
     from ..inspect.cost import Indices
     from .prompts import Prompts
-    from .schema.inspection import Inspection, InterventionRequest, TextRequest, TraceRequest
+    from .schema.declared import Inspection, InterventionRequest, TraceRequest
+    from .schema.inspection import TextRequest
     from .schema.messages import Message
 
-__all__ = ["arguments", "ids_of", "read", "text_of", "watch_of"]
+__all__ = ["arguments", "ids_of", "interventions_of", "read", "text_of", "watch_of"]
 
 
 async def watch_of(prompts: Prompts, asked: Inspection | None, owner: str) -> Watch | None:
@@ -28,15 +30,26 @@ async def watch_of(prompts: Prompts, asked: Inspection | None, owner: str) -> Wa
     have, before anything runs."""
     if asked is None or (asked.trace is None and not asked.interventions):
         return None
+    declared = await interventions_of(prompts, asked.interventions or (), "pellucid")
     try:
-        declared = [await _intervention(prompts, each) for each in asked.interventions or ()]
         trace = None if asked.trace is None else _trace(asked.trace)
         if trace is not None:
             trace.recorder(prompts.gpt)
-        check(prompts.gpt, declared, budget_bytes=BUDGET)
     except Exception as error:
         raise of(error, "pellucid") from error
-    return Watch(owner=owner, trace=trace, interventions=tuple(declared))
+    return Watch(owner=owner, trace=trace, interventions=declared)
+
+
+async def interventions_of(
+    prompts: Prompts, asked: Sequence[InterventionRequest], field: str = "interventions"
+) -> tuple[Intervention, ...]:
+    """Raises ApiError, of this field, for those that do not fit the model."""
+    try:
+        declared = [await _intervention(prompts, each) for each in asked]
+        check(prompts.gpt, declared, budget_bytes=BUDGET)
+    except Exception as error:
+        raise of(error, field) from error
+    return tuple(declared)
 
 
 def _trace(asked: TraceRequest) -> TraceAsk:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..draw.document import content
 from ..draw.packing import plain
 from ..errors import InputError
-from ..inspect import Finding, OverBudget, Trace
+from ..inspect import Finding, OverBudget, Trace, WalkPass
 from ..taps import TAPS, canonical_name, table_name
 from ..tokenizer.spelled import spelled
 from ..visible import text_of
@@ -44,7 +44,7 @@ def result(inquiry: Inquiry, turns: Turns) -> bytes:
         info = trace_info(inquiry.trace or "", finding)
         return to_json_in_turns(lambda: {"kind": "Trace", **info}, turns)
     n = sum(array.size for array in finding.each_array())
-    if n > IN_JSON:
+    if n > IN_JSON and not isinstance(finding, WalkPass):  # whose arrays are base64
         raise OverBudget(
             f"the answer has {n:,} numbers, too many for JSON: take its pictures, or ask about a "
             "shorter text, or about fewer layers, heads or positions"

@@ -32,24 +32,32 @@ __all__ = ["KEY", "Options", "run"]
 class Options:
     """As the command line has them."""
 
-    host: str
-    port: int
-    name: str | None
-    template: str | None
-    api_key_file: str | None
-    allow_host: tuple[str, ...]
-    allow_origin: tuple[str, ...]
-    max_running: int
-    max_waiting: int
-    cache: int | None
-    strict: bool
-    grace: float
-    store: str | None
-    no_store: bool
+    host: str = "127.0.0.1"
+    port: int = 8000
+    name: str | None = None
+    template: str | None = None
+    api_key_file: str | None = None
+    allow_host: tuple[str, ...] = ()
+    allow_origin: tuple[str, ...] = ()
+    max_running: int = 32
+    max_waiting: int = 128
+    cache: int | None = None
+    strict: bool = False
+    grace: float = 30
+    store: str | None = None
+    no_store: bool = False
 
 
-def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object]) -> None:
-    """Until it is told to end. Raises InputError for what cannot be, before the model is loaded."""
+def run(
+    load: Callable[[], GPT],
+    options: Options,
+    say: Callable[[str], object],
+    show: Callable[[str], object] = lambda url: None,
+) -> None:
+    """Until it is told to end. show: called with the page's address once there is an answer there.
+
+    Raises InputError for what cannot be, before the model is loaded.
+    """
     keys = read_keys(options.api_key_file)
     origins = checked_origins(options.allow_origin)
     with bind(options.host, options.port) as listening:
@@ -85,6 +93,7 @@ def run(load: Callable[[], GPT], options: Options, say: Callable[[str], object])
         _log_to_stderr()
         service.start()
         say(_greeting(service.model, listening, options))
+        show(f"{_url(listening)}/")
         asyncio.run(server.serve(sockets=[listening]))
     if service.engine.failure is not None:
         raise Stopped(f"the engine had failed: {service.engine.failure}")
@@ -104,19 +113,24 @@ def _log_to_stderr() -> None:
 
 def _greeting(name: str, listening: socket.socket, options: Options) -> str:
     """Where to point a client; the line with curl works as it stands."""
-    host, port = listening.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = _url(listening)
     key = ""
     if options.api_key_file is not None:
         key = f'-H "Authorization: Bearer $(head -n 1 {shlex.quote(options.api_key_file)})" '
     elif os.environ.get(KEY):
         key = f'-H "Authorization: Bearer ${KEY}" '
     return (
-        f"Serving {name} at {url}/v1; Ctrl-C ends it. Try, from another terminal:\n\n"
+        f"Serving {name} at {url}/v1, and a page at {url}/; Ctrl-C ends it. Try, from another "
+        "terminal:\n\n"
         f"curl {url}/v1/chat/completions {key}-H 'Content-Type: application/json' "
         """-d '{"messages": [{"role": "user", "content": "Hello!"}]}'\n\n"""
         f"Point OpenAI's clients at base_url {url}/v1, model {name}, "
         f"{'with your key' if key else 'any api_key'}. /openapi.json lists all there is."
     )
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..gpt import GPT
     from ..template import Template
     from .archive import Archive
-    from .schema.inspection import ReplyPlace
+    from .schema.declared import ReplyPlace
 
 __all__ = ["Prompts"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from .events import WatchedStep
-from .schema.inspection import Record, SeenTrace, WithWatched
+from .schema.declared import Record, SeenTrace, WithWatched
 
 if TYPE_CHECKING:
     from ..sequence import Step

@@ -1,22 +1,26 @@
 """What a browser gets: picture/ draws primitives, machine/ runs a small model, page/ and walk/ are
-documents around them.
+documents around them, app/ is the page that `pellucid serve` shows.
 
 ECMAScript modules, as they stand in their files; `joined` makes one script of them for a document
 that may fetch nothing. Each keeps a scope of its own there, so two may use the same private names.
-They have no // comments, and end every statement with a semicolon: marimo joins lines.
+They have no // comments, and end every statement with a semicolon: marimo joins lines. No template
+literal runs over lines: `joined` leaves out comments and indentation.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
-__all__ = ["imports", "joined", "text"]
+__all__ = ["imports", "joined", "names", "text"]
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "([^"]+)";\n', re.MULTILINE)
+_COMMENT = re.compile(r"^ */\*.*?\*/\n", re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export ((?:async )?function\*?|class|const) (\w+)", re.MULTILINE)
 
 
@@ -24,6 +28,21 @@ _EXPORT = re.compile(r"^export ((?:async )?function\*?|class|const) (\w+)", re.M
 def text(name: str, folder: Path | None = None) -> str:
     """A file by its path within this folder, such as "page/page.css"."""
     return (folder or files(__package__)).joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def names() -> frozenset[str]:
+    """Every file within this folder, by its path."""
+    root = files(__package__)
+
+    def below(folder: Traversable, path: str) -> Iterator[str]:
+        for each in folder.iterdir():
+            if each.is_dir():
+                yield from below(each, f"{path}{each.name}/")
+            else:
+                yield path + each.name
+
+    return frozenset(below(root, ""))
 
 
 def imports(name: str, folder: Path | None = None) -> dict[str, list[str]]:
@@ -62,7 +81,8 @@ def _visit(name: str, folder: Path | None, above: tuple[str, ...], order: list[s
 
 
 def _scope(name: str, folder: Path | None) -> str:
-    body = _IMPORT.sub("", text(name, folder))
+    body = _COMMENT.sub("", _IMPORT.sub("", text(name, folder)))
+    body = re.sub(r"^ +", "", body, flags=re.MULTILINE)
     exported = [match[2] for match in _EXPORT.finditer(body)]
     body = _EXPORT.sub(r"\1 \2", body)
     if wrong := re.search(r"^(import|export)\b.*$", body, re.MULTILINE):

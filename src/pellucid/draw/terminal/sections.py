@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from ...visible import on_one_line
+from ..compare import Compare
 from ..pictures import (
     Bars,
     Distribution,
@@ -26,6 +27,7 @@ from ..pictures import (
 from ..slides import Formula, Matrix, Table
 from .bars import bars
 from .canvas import Canvas, Drawn, prose
+from .compare import compare
 from .heads import heads
 from .heat import heat
 from .lens import lens
@@ -119,6 +121,7 @@ def _distribution(picture: Distribution, canvas: Canvas) -> Drawn:
 
 _PICTURES: dict[type[Picture], Callable[[Any, Canvas], Drawn]] = {
     Bars: bars,
+    Compare: compare,
     Distribution: _distribution,
     Formula: formula,
     Heads: heads,

@@ -12,20 +12,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..answers import EventStream, Json, event
-from ..declared import arguments, ids_of, read, text_of
+from ..declared import arguments, ids_of, interventions_of, read, text_of
 from ..errors import ApiError, of
 from ..forms import page_of, picture_data, result, tokens, trace_bytes, trace_info
 from ..inquiries import Inquiry
 from ..questions import QUESTIONS
 from ..routing import STREAM, failures, new_router
+from ..schema.declared import MessagesText, ReplyText
 from ..schema.inspection import (
     REQUESTS,
+    CompareRequest,
     Job,
     JobRequest,
-    MessagesText,
     PatchRequest,
     PictureData,
-    ReplyText,
     TextRequest,
     Tokens,
     TokensOfIds,
@@ -38,7 +38,8 @@ from ..service import Service
 __all__ = ["router"]
 
 _OFTEN = 0.1  # seconds between two events of a job
-_TEXTS = frozenset({"text", "messages", "reply", "source", "base"})
+# Read apart from the other fields.
+_APART = frozenset({"text", "messages", "reply", "source", "base", "interventions"})
 _SAFETENSORS: dict[str, Any] = {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
 }
@@ -63,7 +64,9 @@ def router(service: Service) -> APIRouter:
             elif isinstance(body, TextRequest):
                 text, known = await text_of(prompts, body)
                 texts = (text,)
-            known |= arguments(service.gpt, body, _TEXTS)
+            if isinstance(body, CompareRequest):
+                known["interventions"] = await interventions_of(prompts, body.interventions)
+            known |= arguments(service.gpt, body, _APART)
             inquiry = inspection.ask(service.owner(request), kind, texts, known)
             return Json(_job(inquiry), status_code=202)
 

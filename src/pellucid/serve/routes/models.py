@@ -23,6 +23,7 @@ def router(service: Service) -> APIRouter:
             "created": service.began,
             "owned_by": "pellucid",
             "max_model_len": service.gpt.hparams.n_ctx,
+            "hparams": service.gpt.hparams.to_dict(),
         }
 
     @routes.get("/v1/models", responses=failures(401, 403))

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
 from .completions import FinishReason, Usage
+from .declared import Inspection, WithWatched
 from .fields import (
     MOST_CHOICES,
     NO_IMAGES,
@@ -19,7 +20,6 @@ from .fields import (
     StreamOptions,
     rule,
 )
-from .inspection import Inspection, WithWatched
 from .messages import Message
 
 __all__ = [

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
+from .declared import Inspection, WithWatched
 from .fields import (
     MOST_CHOICES,
     MOST_PROMPTS,
@@ -18,7 +19,6 @@ from .fields import (
     Tokens,
     rule,
 )
-from .inspection import Inspection, WithWatched
 
 __all__ = [
     "Choice",

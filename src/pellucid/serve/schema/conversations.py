@@ -9,8 +9,8 @@ from typing_extensions import TypedDict
 
 from .chat import ChatChoice, ChatChunkChoice
 from .completions import Usage
+from .declared import Inspection
 from .fields import Body, ModelName, Penalty, Share, Stop, TokenId
-from .inspection import Inspection
 
 __all__ = [
     "Branch",

@@ -1,5 +1,4 @@
-"""What is asked of inspection, and what it answers: the field "pellucid" of completions, and
-/v1/inspect."""
+"""What /v1/inspect is asked, and what it answers."""
 
 from __future__ import annotations
 
@@ -9,155 +8,39 @@ from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import TypedDict
 
+from .declared import (
+    MOST_PLACES,
+    InterventionRequest,
+    Messages,
+    MessagesText,
+    Names,
+    Numbers,
+    Place,
+    Places,
+    ReplyPlace,
+    ReplyText,
+    Text,
+)
 from .fields import Body, Ids
-from .messages import Message
 
 __all__ = [
     "REQUESTS",
-    "DirectionRequest",
-    "Inspection",
-    "InterventionRequest",
+    "CompareRequest",
     "Job",
     "JobRequest",
-    "MessagesText",
     "PatchRequest",
     "PictureData",
-    "Places",
-    "Range",
-    "Record",
-    "ReplyPlace",
-    "ReplyText",
-    "SeenTrace",
     "TextRequest",
     "Tokens",
     "TokensOfIds",
     "TokensOfText",
     "TraceInfo",
-    "TraceRequest",
     "ValueInfo",
     "ValuesPage",
-    "Watched",
-    "WithWatched",
 ]
 
-_MOST_PLACES = 4096
-_Place = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
-_Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-_Names = _Name | Annotated[list[_Name], Field(min_length=1, max_length=64)]
-_Numbers = Annotated[list[float], Field(fail_fast=True, min_length=1)]
 _Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-_TokenName = Annotated[str, StringConstraints(min_length=1, max_length=200)] | _Place
-_Text = Annotated[str, StringConstraints(min_length=1)]
-_Kept = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-
-
-class Range(Body):
-    """start, start + 1, … as far as, and without, stop."""
-
-    start: Annotated[int, Field(ge=0, le=1 << 14)] = 0
-    stop: Annotated[int, Field(ge=1, le=1 << 14)]
-
-
-Places = _Place | Annotated[list[_Place], Field(min_length=1, max_length=_MOST_PLACES)] | Range
-
-
-_Messages = Annotated[list[Message], Field(min_length=1)]
-
-
-class MessagesText(Body):
-    """A conversation, as it stands before the model where the reply begins."""
-
-    messages: _Messages
-
-
-class ReplyPlace(Body):
-    """A reply that is kept, by the ids of its conversation and itself: what the model had before it
-    when it predicted the reply's token `token` (0 is the first), on the very ids."""
-
-    conversation: _Kept
-    message: _Kept
-    token: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-
-
-class ReplyText(Body):
-    reply: ReplyPlace
-
-
-# The field "pellucid"
-
-
-class TraceRequest(Body):
-    """names: of values, "attn.pattern", with * and ? too. positions: "new", of each generated token
-    the position that it was predicted from; "all"; or those, from the window's beginning. top_k: of
-    the values that come with each token only so many, the largest."""
-
-    names: _Names
-    layers: Places | None = None
-    heads: Places | None = None
-    positions: Literal["new", "all"] | Places = "new"
-    top_k: Annotated[int, Field(ge=1, le=1024)] | None = None
-
-
-class DirectionRequest(Body):
-    """From one text to another, strength times as long as the residual stream."""
-
-    towards: _Text
-    away: _Text
-    strength: float | None = None
-
-
-class InterventionRequest(Body):
-    """op: suppress (becomes 0), scale, add, set (by value) or patch (as it is in a pass over
-    source). name: of a value. layer, head, position: only there, else everywhere; positions count
-    from the window's beginning."""
-
-    name: _Name
-    op: Literal["suppress", "scale", "add", "set", "patch"]
-    layer: Places | None = None
-    head: Places | None = None
-    position: Places | None = None
-    value: float | _Numbers | DirectionRequest | None = None
-    source: _Text | Ids | MessagesText | ReplyText | None = None
-
-
-class Inspection(Body):
-    """What is to be seen, and changed, in this very completion."""
-
-    trace: TraceRequest | None = None
-    interventions: Annotated[list[InterventionRequest], Field(max_length=64)] | None = None
-
-
-class Record(TypedDict):
-    """position: that a token was predicted from. values: name -> its axes, shape and numbers there;
-    with top_k their indices on the last axis. left_out: names for which there was no room."""
-
-    position: int
-    values: dict[str, dict[str, Any]]
-    left_out: NotRequired[list[str]]
-
-
-class SeenTrace(TypedDict):
-    """id: for /v1/inspect/traces. records: one a token; in a stream record, with each token."""
-
-    id: str
-    records: NotRequired[list[Record | None]]
-    record: NotRequired[Record | None]
-
-
-class Watched(TypedDict):
-    """trace: where one was asked for. interventions: how many were made."""
-
-    trace: SeenTrace | None
-    interventions: int
-
-
-class WithWatched(TypedDict):
-    """What a choice has beside, where its request had the field "pellucid"."""
-
-    pellucid: NotRequired[Watched]
-
-
-# /v1/inspect
+_TokenName = Annotated[str, StringConstraints(min_length=1, max_length=200)] | Place
 
 
 class JobRequest(Body):
@@ -175,8 +58,8 @@ class TextRequest(JobRequest):
         }
     )
 
-    text: _Text | Ids | SkipJsonSchema[None] = None
-    messages: _Messages | SkipJsonSchema[None] = None
+    text: Text | Ids | SkipJsonSchema[None] = None
+    messages: Messages | SkipJsonSchema[None] = None
     reply: ReplyPlace | SkipJsonSchema[None] = None
 
 
@@ -189,12 +72,12 @@ class _Lens(TextRequest):
 class _Attribute(TextRequest):
     target: _TokenName | None = None
     versus: _TokenName | None = None
-    position: _Place | None = None
+    position: Place | None = None
 
 
 class _Why(TextRequest):
-    continuation: _Text | Ids | None = None
-    token: _Place | None = None
+    continuation: Text | Ids | None = None
+    token: Place | None = None
     labels: bool | None = None
 
 
@@ -203,22 +86,22 @@ _How = Literal["zero", "mean", "resample"]
 
 class _Ablation(TextRequest):
     how: _How | None = None
-    reference: _Text | Ids | None = None
+    reference: Text | Ids | None = None
     target: _TokenName | None = None
-    position: _Place | None = None
+    position: Place | None = None
     seed: _Seed | None = None
 
 
 class _Ablate(_Ablation):
     heads: (
         Annotated[
-            list[Annotated[list[_Place], Field(min_length=2, max_length=2)]],
-            Field(max_length=_MOST_PLACES),
+            list[Annotated[list[Place], Field(min_length=2, max_length=2)]],
+            Field(max_length=MOST_PLACES),
         ]
         | None
     ) = None
-    mlps: Annotated[list[_Place], Field(max_length=_MOST_PLACES)] | None = None
-    positions: Annotated[list[_Place], Field(max_length=_MOST_PLACES)] | None = None
+    mlps: Annotated[list[Place], Field(max_length=MOST_PLACES)] | None = None
+    positions: Annotated[list[Place], Field(max_length=MOST_PLACES)] | None = None
 
 
 class _Sweep(_Ablation):
@@ -228,18 +111,24 @@ class _Sweep(_Ablation):
 class PatchRequest(JobRequest):
     """source, base: two texts of as many tokens."""
 
-    source: _Text | Ids | MessagesText | ReplyText
-    base: _Text | Ids | MessagesText | ReplyText
+    source: Text | Ids | MessagesText | ReplyText
+    base: Text | Ids | MessagesText | ReplyText
     over: Literal["positions", "heads"] | None = None
     target: _TokenName | None = None
     versus: _TokenName | None = None
 
 
 class _Walk(TextRequest):
-    layer: _Place | None = None
-    head: _Place | None = None
-    position: _Place | None = None
+    layer: Place | None = None
+    head: Place | None = None
+    position: Place | None = None
     max_tokens: Annotated[int, Field(ge=0, le=1024)] | None = None
+
+
+class _Pass(TextRequest):
+    layer: Place | None = None
+    head: Place | None = None
+    position: Place | None = None
 
 
 class _View(TextRequest):
@@ -261,24 +150,31 @@ class _Heads(JobRequest):
 
 
 class _Neighbours(JobRequest):
-    vector: _TokenName | _Numbers
+    vector: _TokenName | Numbers
     k: Annotated[int, Field(ge=1, le=1000)] | None = None
     by: Literal["cosine", "dot"] | None = None
 
 
-class _Steer(TextRequest):
-    towards: _Text | None = None
-    away: _Text | None = None
-    layer: _Place | None = None
-    strength: float | None = None
+class _Generated(TextRequest):
     seed: _Seed | None = None
     max_tokens: Annotated[int, Field(ge=0, le=1024)] | None = None
     greedy: bool | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
 
 
+class _Steer(_Generated):
+    towards: Text | None = None
+    away: Text | None = None
+    layer: Place | None = None
+    strength: float | None = None
+
+
+class CompareRequest(_Generated):
+    interventions: Annotated[list[InterventionRequest], Field(max_length=64)]
+
+
 class _Prediction(TextRequest):
-    position: _Place | None = None
+    position: Place | None = None
     k: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
@@ -287,7 +183,7 @@ class _Norms(TextRequest):
 
 
 class _Trace(TextRequest):
-    names: _Names
+    names: Names
     layers: Places | None = None
     heads: Places | None = None
     positions: Places | None = None
@@ -298,10 +194,12 @@ REQUESTS: dict[str, type[JobRequest]] = {
     "ablate": _Ablate,
     "attention": _Attention,
     "attribute": _Attribute,
+    "compare": CompareRequest,
     "heads": _Heads,
     "lens": _Lens,
     "neighbours": _Neighbours,
     "norms": _Norms,
+    "pass": _Pass,
     "patch": PatchRequest,
     "prediction": _Prediction,
     "steer": _Steer,

@@ -10,13 +10,15 @@ __all__ = ["Health", "ModelCard", "ModelList"]
 
 
 class ModelCard(TypedDict):
-    """max_model_len: tokens in the window, the reply's included."""
+    """max_model_len: tokens in the window, the reply's included. hparams: n_vocab, n_ctx, n_embd,
+    n_head, n_layer."""
 
     id: str
     object: Literal["model"]
     created: int
     owned_by: str
     max_model_len: int
+    hparams: dict[str, int]
 
 
 class ModelList(TypedDict):

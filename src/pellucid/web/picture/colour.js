@@ -71,7 +71,7 @@ export function painter(scale) {
   };
 }
 
-/* What is to be drawn again when light turns to dark. */
+/* What is to be drawn again when light turns to dark. Returns what ends that. */
 const drawings = new Set();
 
 export function drawn(draw) {

@@ -8,18 +8,22 @@ import { likeliest, probabilities } from "./sampling.js";
 
 const ROWS = 12;
 
-/* spec.chosen: the settings, where they shall outlive this picture. */
+/* spec.chosen: the settings, where they shall outlive this picture. spec.taken: the id of the token
+   that was drawn, listed whatever its rank. spec.pick(id): makes each row a button. */
 export function distribution(spec) {
   const logits = numbers(spec.logits).flat;
   const order = likeliest(logits);
   const model = probabilities(logits, {}, order);
   const n = logits.length;
-  const listed = new Set(spec.ids.slice(0, ROWS));
+  const first = spec.ids.slice(0, ROWS);
+  const ids = first.includes(spec.taken) || !spec.ids.includes(spec.taken) ? first : [...first.slice(0, -1), spec.taken];
+  const listed = new Set(ids);
   const mostK = Math.min(100, n);
   const chosen = spec.chosen ?? { temperature: 1, topK: null, topP: null };
   const line = readout();
   const list = make("ul", { className: "bars distribution" });
-  const rows = spec.ids.slice(0, ROWS).map((id, i) => {
+  const rows = ids.map((id) => {
+    const text = visible(spec.texts[spec.ids.indexOf(id)]);
     const parts = {
       before: bar(model[id], 1, false, "bar before"),
       after: bar(model[id], 1, false, "bar"),
@@ -27,8 +31,8 @@ export function distribution(spec) {
     };
     parts.element = make(
       "li",
-      { "data-id": id },
-      make("span", { className: "label token plain", textContent: visible(spec.texts[i]) }),
+      { "data-id": id, className: id === spec.taken ? "taken" : "" },
+      label(id, text),
       make("span", { className: "track" }, parts.before, parts.after),
       parts.number,
     );
@@ -36,11 +40,18 @@ export function distribution(spec) {
     return parts;
   });
 
+  function label(id, text) {
+    const shown = { className: "label token plain", textContent: text };
+    if (!spec.pick || id === spec.taken) return make("span", shown);
+    const about = { type: "button", title: "Take this way instead", "aria-label": `Take this way instead: ${text}` };
+    return make("button", { ...shown, ...about, className: "label token plain way", onclick: () => spec.pick(id) });
+  }
+
   function update() {
     const now = probabilities(logits, chosen, order);
     const high = Math.max(model[order[0]], now[order[0]]);
     rows.forEach(({ element, before, after, number }, i) => {
-      const id = spec.ids[i];
+      const id = ids[i];
       before.style.width = `${(100 * model[id]) / high}%`;
       after.style.width = `${(100 * now[id]) / high}%`;
       number.textContent = now[id] > 0 ? written(now[id], "percent") : "out";

@@ -1,6 +1,7 @@
 /* Every primitive by its name, as draw/pictures.py describes it. */
 
 import { bars } from "./bars.js";
+import { compare } from "./compare.js";
 import { distribution } from "./distribution.js";
 import { caption, choice, make } from "./elements.js";
 import { heads } from "./heads.js";
@@ -11,7 +12,7 @@ import { formula, matrix, table } from "./slides.js";
 import { tokens } from "./tokens.js";
 import { values } from "./values.js";
 
-const PICTURES = { bars, distribution, formula, heads, heat, lens, lines, matrix, table, tabs, tokens, values };
+const PICTURES = { bars, compare, distribution, formula, heads, heat, lens, lines, matrix, table, tabs, tokens, values };
 
 export function picture(spec) {
   const host = make("div", { className: "picture", "data-type": spec.type });

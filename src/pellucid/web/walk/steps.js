@@ -3,7 +3,8 @@
    said: the steps of the finding (inspect/words.py) whose words stand here, sentences: only those;
    quote: whose talk is quoted, where not that of all. networks: rows of the table biological ↔
    artificial. needs(place): what a pass must have at hand before the step is drawn: values by their
-   taps' names, and "dictionary", "projections", "lens", "loop" for what those methods give. */
+   taps' names, and "dictionary", "projections", "lens", "loop" for what those methods give.
+   draw(context): {board, known, formula, stage, own}; of what plays, play(at, moved) and how many moments it has. */
 
 import { attention, norm } from "./steps_attention.js";
 import { concat, heads, output } from "./steps_heads.js";

@@ -70,5 +70,7 @@ export function loop({ pass, feed }) {
       used: `${counted(end)} of ${counted(window)} tokens`,
     },
     stage: [make("div", { className: "loop-bar" }, controls.element, again), slots, filled, said, list],
+    play: controls.go,
+    moments: steps.length,
   };
 }

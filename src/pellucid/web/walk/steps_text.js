@@ -140,7 +140,7 @@ export function embeddings(context) {
     },
     board,
   );
-  const { d, lookUp } = dictionary(context, board, looked);
+  const { d, lookUp, play } = dictionary(context, board, looked);
   const added = matrix(
     {
       ...common,
@@ -189,6 +189,8 @@ export function embeddings(context) {
       shapes(`${shape(n, m)} + ${shape(n, m)} → ${shape(n, m)}`),
       row("+", added, "→", whole),
     ],
+    play,
+    moments: names.length,
   };
 }
 
@@ -225,6 +227,7 @@ function dictionary(context, board, looked) {
   });
   return {
     d: host,
+    play: controls.go,
     lookUp: make(
       "div",
       { className: "looking" },

@@ -5,6 +5,7 @@
      walk.use(pass)          another pass: everything moves at once
      walk.choose({ head: 1 })  another layer, head or position
      walk.section(key)       one step's element, drawn as things stand
+     walk.close()            it is not shown any longer
      walk.place, walk.step   {layer, head, position} and the step in sight: with the pass, all that
                              is on the screen
 
@@ -47,7 +48,7 @@ export class Walk {
     this.sections = new Map(
       STEPS.map((step) => [
         step.key,
-        make("section", { id: `step-${step.key}`, className: "step", "data-step": step.key, "aria-labelledby": `${step.key}-title` }),
+        make("section", { id: `step-${step.key}`, className: "step", "data-step": step.key, "aria-label": step.name }),
       ]),
     );
     this.place = this.fit({ layer: 0, head: 0, position: pass.pieces.length - 1, ...place });
@@ -72,8 +73,13 @@ export class Walk {
       { rootMargin: "300px" },
     );
     for (const section of this.sections.values()) nearby.observe(section);
-    this.watch();
-    drawn(() => this.redraw());
+    const watching = this.watch();
+    const forget = drawn(() => this.redraw());
+    this.close = () => {
+      nearby.disconnect();
+      watching.disconnect();
+      forget();
+    };
   }
 
   fit(place) {
@@ -282,6 +288,7 @@ export class Walk {
       { rootMargin: "-30% 0px -60% 0px" },
     );
     for (const section of this.sections.values()) observer.observe(section);
+    return observer;
   }
 
   /* On a phone the map is a strip: the place where we are stays in sight. */

@@ -1,0 +1,127 @@
+/* What the glass asks about a token: of a reply that is kept, the server; of the live sentence, the
+   model in the page. */
+
+import { numbers } from "../../picture/numbers.js";
+import { likeliest } from "../../picture/sampling.js";
+import { align, textsOf } from "./align.js";
+import { passBefore } from "./prepared.js";
+import { decoded } from "./thread.js";
+
+const LISTED = 50;
+
+export class Sources {
+  constructor(api) {
+    this.api = api;
+    this.clear();
+  }
+
+  clear() {
+    this.known = new Map();
+    this.placed = null;
+  }
+
+  /* reply: a message. number: of its token. path: from the beginning to it. */
+  of({ reply, number, tokens, path, thread, pick }) {
+    const { api } = this;
+    const own = tokens[number];
+    const token = { ...own, shown: own.text || decoded(own) };
+    const place = { conversation: reply.conversation, message: reply.id, token: number };
+    const rival = own.alternatives?.find(({ id }) => id !== own.id);
+    const once = (kind, ask) => this.once(`${reply.id}/${number}/${kind}`, ask);
+    this.place(reply, tokens, path, thread);
+    return {
+      token,
+      settings: reply.generated?.settings ?? {},
+      pick,
+      logits: (signal) =>
+        once("logits", async () => {
+          const { sections } = await api.ask("prediction", { reply: place, k: LISTED }, { signal, as: "pictures" });
+          const spec = sections[0].pictures[0];
+          if (!spec.ids.includes(own.id)) Object.assign(spec, { ids: [...spec.ids, own.id], texts: [...spec.texts, token.shown] });
+          return spec;
+        }),
+      attribute: (signal) =>
+        once("attribute", () => api.ask("attribute", { reply: place, ...(rival ? { versus: rival.id } : {}) }, { signal })),
+      pattern: (layer, signal) =>
+        once(`pattern ${layer}`, async () => {
+          const trace = await api.ask("trace", { reply: place, names: "attn.pattern", layers: layer, positions: -1 }, { signal });
+          const page = await api.get(`v1/inspect/traces/${trace.id}/values?name=blocks.${layer}.attn.pattern`, signal);
+          api.delete(`v1/inspect/traces/${trace.id}`).catch(() => {});
+          return page.values.map((head) => head[0]);
+        }),
+      lens: (signal) =>
+        once("lens", async () => {
+          const found = await api.ask("lens", { reply: place, positions: -1, k: 5 }, { signal });
+          return found.layers.map((layer, i) => ({
+            layer,
+            top: found.top_tokens[i][0].map((text, j) => ({ text, share: Math.exp(found.top_logprobs[i][0][j]) })),
+            own: Math.exp(found.target_logprobs[i][0]),
+          }));
+        }),
+      explain: (signal, onprogress) => once("why", () => api.ask("why", { reply: place, labels: false }, { signal, onprogress })),
+      mark: (gave) => thread.mark(gave),
+      look: (weights) => thread.look(weights),
+    };
+  }
+
+  /* An answer is asked once; one that was given up or failed, again. */
+  once(key, ask) {
+    if (!this.known.has(key)) {
+      const answer = ask();
+      this.known.set(key, answer);
+      answer.catch(() => this.known.delete(key));
+    }
+    return this.known.get(key);
+  }
+
+  /* Where the tokens on the screen stand in the ids that the reply was generated from. */
+  async place(reply, tokens, path, thread) {
+    if (this.placed === reply.id) return;
+    this.placed = reply.id;
+    const place = { conversation: reply.conversation, message: reply.id, token: 0 };
+    try {
+      const { tokens: pieces } = await this.once(`${reply.id}/pieces`, () => this.api.post("v1/inspect/tokens", { reply: place }));
+      if (this.placed !== reply.id) return;
+      for (const span of thread.element.querySelectorAll("[data-at]")) delete span.dataset.at;
+      const before = path.slice(0, -1);
+      const texts = textsOf(pieces);
+      align(
+        pieces,
+        before.map(({ text }) => text),
+      ).forEach((range, i) => {
+        if (range) thread.view(before[i].id)?.place(texts.slice(...range), range[0]);
+      });
+      thread.view(reply.id)?.spans.forEach((span, i) => (span.dataset.at = String(pieces.length + i)));
+      thread.again();
+    } catch {
+      this.placed = null;
+    }
+  }
+}
+
+/* The same of the live sentence; pick(id): take another token there. */
+export function liveSource(sentence, number, pick) {
+  const step = sentence.steps[number];
+  const text = sentence.text(step.token);
+  const pass = passBefore(sentence, number);
+  const last = pass.pieces.length - 1;
+  return {
+    token: { id: step.token, text, shown: text, logprob: step.logprob },
+    settings: { temperature: 1 },
+    pick,
+    logits: async () => {
+      const flat = Float64Array.from(pass.get("logits").below(last));
+      const ids = likeliest(flat);
+      return { logits: numbers([...flat]), ids, texts: ids.map((id) => sentence.text(id)) };
+    },
+    attribute: null,
+    lens: async () =>
+      pass.lens(last).map(({ layer, top }) => ({
+        layer,
+        top: top.map(({ id, share }) => ({ text: sentence.text(id), share })),
+        own: top.find(({ id }) => id === step.token)?.share ?? null,
+      })),
+    mark: () => {},
+    look: () => {},
+  };
+}

@@ -1,0 +1,39 @@
+/* The third pass: of the model that the server has, asked layer by layer. */
+
+import { RecordedPass } from "../../walk/pass.js";
+
+export class ServedPass extends RecordedPass {
+  /* question: { reply } or { text }. → a promise; place: {layer, head} that it begins with. */
+  static async of(api, question, { layer = 0, head = 0 } = {}, signal = null) {
+    const data = await api.ask("pass", { ...question, layer, head }, { signal });
+    return new ServedPass(api, question, data);
+  }
+
+  constructor(api, question, data) {
+    super(data);
+    this.api = api;
+    this.question = question;
+    this.layers = new Map([[data.layer, null]]);
+  }
+
+  /* What lies within a layer comes with all of it: once. */
+  load(needs, { layer, head }) {
+    if (!needs.some((name) => name === "projections" || name.startsWith(`blocks.${layer}.`))) return null;
+    if (this.layers.get(layer) === null) return null;
+    if (!this.layers.has(layer)) {
+      const coming = this.api.ask("pass", { ...this.question, layer, head }).then(
+        (data) => {
+          Object.assign(this.data.values, data.values);
+          Object.assign(this.data.projections, data.projections);
+          this.layers.set(layer, null);
+        },
+        (error) => {
+          this.layers.delete(layer);
+          throw error;
+        },
+      );
+      this.layers.set(layer, coming);
+    }
+    return this.layers.get(layer);
+  }
+}

@@ -1,0 +1,91 @@
+/* The page's address, where messages stand among ids, and how two replies are aligned. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { align, pairs, textsOf } from "../../src/pellucid/web/app/chat/align.js";
+import { Branches } from "../../src/pellucid/web/app/chat/branches.js";
+import { readSelection, writeSelection } from "../../src/pellucid/web/app/selection.js";
+
+test("an address says the whole selection", () => {
+  const selection = { place: "chat", conversation: "3f9a", message: "b7", token: 0, view: "why", mine: "a&b=c?d #é" };
+  assert.deepEqual(readSelection(writeSelection(selection)), selection);
+  assert.equal(writeSelection({ place: "walk", token: undefined, text: null, ids: "" }), "#/walk");
+});
+
+test("what is no address is the chat", () => {
+  for (const hash of ["", "#", "#/", "#/?", "#/../x", "#step-norm"]) assert.equal(readSelection(hash).place, "chat");
+  assert.deepEqual(readSelection("#/walk?token=-1&layer=x&head=1e3&position=99999999999&place=chat"), { place: "walk" });
+});
+
+const piece = (text) => ({ bytes: [...new TextEncoder().encode(text)] });
+
+test("messages are found among the prompt's tokens, from its end", () => {
+  const pieces = ["<u>", "the", " cat", "<a>", "the", " dog", "<u>", "the", " cat", "<a>"].map(piece);
+  assert.deepEqual(align(pieces, ["the cat", "the dog", "the cat"]), [
+    [1, 3],
+    [4, 6],
+    [7, 9],
+  ]);
+  assert.deepEqual(align(pieces, ["gone by now", "the dog", " the cat "]), [null, [4, 6], [7, 9]]);
+  assert.deepEqual(align([], ["a"]), [null]);
+});
+
+test("a character of several tokens stands at its last", () => {
+  const bytes = piece("é!").bytes;
+  assert.deepEqual(textsOf([{ bytes: bytes.slice(0, 1) }, { bytes: bytes.slice(1) }]), ["", "é!"]);
+});
+
+test("aligned pairs hold each list in order, and all that both have in common", () => {
+  assert.deepEqual(pairs([1, 2, 3, 4], [1, 2, 9, 4]), [
+    [0, 0],
+    [1, 1],
+    [2, 2],
+    [3, 3],
+  ]);
+  assert.deepEqual(pairs([1, 2], [1, 5, 6, 2]), [
+    [0, 0],
+    [null, 1],
+    [null, 2],
+    [1, 3],
+  ]);
+  let state = 7;
+  const next = () => (state = (state * 48271) % 2147483647) % 4;
+  for (let round = 0; round < 200; round++) {
+    const [left, right] = [0, 1].map(() => Array.from({ length: next() * 2 }, next));
+    const aligned = pairs(left, right);
+    for (const [side, list] of [left, right].entries()) {
+      assert.deepEqual(
+        aligned.map((pair) => pair[side]).filter((i) => i !== null),
+        [...list.keys()],
+      );
+    }
+    const same = aligned.filter(([i, j]) => i !== null && j !== null && left[i] === right[j]).length;
+    assert.ok(same >= common(left, right), `${left} ${right}`);
+  }
+});
+
+function common(left, right) {
+  if (!left.length || !right.length) return 0;
+  const [a, b] = [left.slice(1), right.slice(1)];
+  return left[0] === right[0] ? 1 + common(a, b) : Math.max(common(a, right), common(left, b));
+}
+
+test("a branch goes from the beginning to the newest end through a message", () => {
+  const tree = new Branches([
+    { id: "a", parent: null, role: "user" },
+    { id: "b", parent: "a", role: "assistant" },
+    { id: "c", parent: "a", role: "assistant", source: "b" },
+    { id: "d", parent: "b", role: "user" },
+  ]);
+  assert.deepEqual(
+    tree.path("d").map(({ id }) => id),
+    ["a", "b", "d"],
+  );
+  assert.equal(tree.end("a"), "c");
+  assert.equal(tree.end("b"), "d");
+  assert.deepEqual(
+    tree.siblings(tree.get("b")).map(({ id }) => id),
+    ["b", "c"],
+  );
+});
