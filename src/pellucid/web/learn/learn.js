@@ -22,6 +22,7 @@ function placeIn({ text = null, layer = null, head = null, moment = 0 }) {
 /* selection: {text, layer, head, moment}, moment being a step. go(change, how): another one. */
 export async function mount(host, { api, selection, go = (_, __) => {} }) {
   const waiting = make("p", { className: "learned-state", textContent: "The moments of the training are on their way …" });
+  host.classList.add("learned-place");
   host.replaceChildren(waiting);
   let [view, closed] = [null, false];
   const close = () => ((closed = true), view?.close());
