@@ -22,7 +22,7 @@ from pellucid import inspect  # noqa: E402
 from pellucid.inspect import Direction, Intervention, compare, intervene, trace  # noqa: E402
 from pellucid.taps import TAPS  # noqa: E402
 from pellucid.visible import visible  # noqa: E402
-from support.server import Served, serving  # noqa: E402
+from support.server import Served, serving, talker  # noqa: E402
 
 KING = "The king went home to"
 GALLERY = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "generate" / "gallery.py"))
@@ -110,7 +110,9 @@ def page(browser, served) -> Iterator[Page]:
     assert [e for e in browser.driver.get_log("browser") if e["level"] == "SEVERE"] == []
 
 
-def check(page: Page, gpt, text: str, changes: list[Intervention], **settings: Any) -> None:
+def check(
+    page: Page, gpt, text: str | list[int], changes: list[Intervention], **settings: Any
+) -> None:
     """The columns are those of Python's finding, token by token, share by share."""
     settings = {"temperature": 0, "max_tokens": 24} | settings
     found = compare(gpt, text, changes, **settings)
@@ -159,6 +161,26 @@ def test_a_head_is_switched_off_undone_and_kept_in_the_address(page, talk) -> No
     assert found.sections()[0].pictures[1].lines[0] in shown
     page.press(".change-chips .remove")
     check(page, talk, KING, [])
+
+
+def test_both_are_streamed_before_the_finding_comes(page, talk) -> None:
+    """All but the tokens that end them, with the same shares."""
+    page.open(text=KING)
+    page.run("pellucid.api.ask = () => new Promise(() => {})")
+    page.run("document.querySelector('[data-part=L1H0]').click()")
+    page.browser.wait("document.querySelector('.part[aria-pressed=true]') !== null")
+    page.browser.wait("document.querySelectorAll('.sides .differs').length > 0")
+    page.browser.wait("/as it is: .*changed: /.test(document.querySelector('.sides').innerText)")
+    off = [Intervention(**OFF)]
+    found = compare(talk, KING, off, temperature=0, max_tokens=24)
+    rows = page.run(ROWS)
+    for at, own in ((1, found.before), (3, found.after)):
+        n = len(own.ids) - (own.reason == "stop token")
+        side = [row[at : at + 2] for row in rows if row[at + 1]]
+        assert [token for token, _ in side] == [visible(token) for token in own.tokens[:n]]
+        assert [float(share) for _, share in side] == pytest.approx(
+            np.exp(own.logprobs[:n]).tolist(), abs=1e-6
+        )
 
 
 def test_every_kind_of_change(page, talk) -> None:
@@ -248,6 +270,28 @@ def test_the_pass_is_stopped_looked_at_and_goes_on(page, talk) -> None:
     talk.forward([talk.encode(KING)], tap=tap)
     after = np.asarray(recorder.passes[0]["blocks.1.resid_post"])[0, 4]
     assert shown_values(page) == pytest.approx(after.tolist(), abs=1e-5)
+
+
+def test_in_the_glass_a_reply_is_changed_from_the_token_on(browser, tmp_path) -> None:
+    """On the very ids that the model had before that token."""
+    gpt = talker()
+    with serving(gpt, store=tmp_path / "a.db") as server:
+        settings = {"max_tokens": 6, "seed": 1}
+        kept = server.post("/v1/conversations", settings=settings).json()["id"]
+        said = server.post(f"/v1/conversations/{kept}/messages", text="the cat sat").json()
+        place = {"conversation": kept, "message": said["conversation"]["reply"], "token": 2}
+        pieces = server.post("/v1/inspect/tokens", reply=place).json()["tokens"]
+        page = Page(browser, server.url)
+        page.driver.get("about:blank")
+        query = "&".join(f"{name}={value}" for name, value in place.items())
+        page.driver.get(f"{page.url}/#/chat?{query}&leaf={place['message']}&view=change&length=5")
+        page.settled()
+        page.press("[data-part=L1H0]")
+        ids = [piece["id"] for piece in pieces]
+        check(page, gpt, ids, [Intervention(**OFF)], max_tokens=5)
+        page.do("history.back()")
+        page.browser.wait("document.querySelector('.change-chips .none') !== null")
+        assert page.chips == []
 
 
 def test_what_does_not_fit_the_model_is_said(page) -> None:

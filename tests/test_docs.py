@@ -27,7 +27,14 @@ def test_a_page_is_what_its_generator_writes(name: str) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/change.md", "docs/conversations.md", "docs/inspect.md", "docs/taps.md"],
+    [
+        "README.md",
+        "docs/change.md",
+        "docs/conversations.md",
+        "docs/inspect.md",
+        "docs/learned.md",
+        "docs/taps.md",
+    ],
 )
 def test_python_examples_run_and_say_what_they_claim(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -262,6 +262,7 @@ ASKED: dict[str, tuple[dict[str, Any], Any]] = {
     "lens": ({"positions": [1, -1], "k": 3}, None),
     "neighbours": ({"vector": [0.25] * 16, "k": 4, "by": "dot"}, None),
     "norms": ({}, None),
+    "pass": ({"layer": 1, "head": 0, "position": 2}, None),
     "patch": ({"over": "heads", "target": 7}, None),
     "prediction": ({"position": 2, "k": 9}, None),
     "steer": ({"towards": "king", "layer": 1, "max_tokens": 4, "greedy": True}, None),

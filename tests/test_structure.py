@@ -54,6 +54,10 @@ ROOMS: dict[str, set[str]] = {
         "backend", "checkpoint", "data", "errors", "files", "gpt", "hparams", "model", "template",
         "tokenizer", "visible", "weights",
     },
+    "history": {
+        "backend", "checkpoint", "draw", "embedded", "errors", "files", "gpt", "inspect", "model",
+        "sampling", "tokenizer", "train", "visible", "web", "weights",
+    },
     "evaluate": {"chat", "data", "errors", "gpt", "sampling", "template"},
     "session": {
         "chat", "conversations", "draw", "errors", "files", "generate", "gpt", "inspect",
@@ -61,8 +65,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "serve": {
         "backend", "blocks", "chat", "checkpoint", "conversations", "draw", "errors", "files",
-        "generate", "gpt", "inspect", "model", "sampling", "sequence", "taps", "template",
-        "tokenizer", "visible", "web",
+        "generate", "gpt", "history", "inspect", "model", "sampling", "sequence", "taps",
+        "template", "tokenizer", "visible", "web",
     },
     "batch": {
         "chat", "data", "errors", "evaluate", "files", "gpt", "inspect", "sequence", "serve",
@@ -70,8 +74,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "cli": {
         "batch", "chat", "checkpoint", "conversations", "data", "draw", "embedded", "errors",
-        "evaluate", "files", "generate", "gpt", "hparams", "inspect", "sampling", "sequence",
-        "serve", "session", "tokenizer", "train", "transcript", "visible",
+        "evaluate", "files", "generate", "gpt", "history", "hparams", "inspect", "sampling",
+        "sequence", "serve", "session", "tokenizer", "train", "transcript", "visible",
     },
 }  # fmt: skip
 

@@ -61,6 +61,7 @@ NOT_RUN = {
     "make lint-js": "installs from the network; part of make test",
     "make talk": "makes an environment from the network; `pellucid talk` is run here",
     "make test": "is what runs this test",
+    "pellucid learned run --page": "serves until it is stopped; tests/test_history_page.py does",
     "pellucid open": "serves until it is stopped; tests/test_serve_process.py does",
     "pellucid serve": "serves until it is stopped; tests/test_serve_process.py does",
     "pip install": "needs the network; that the extras exist is tested here",
@@ -68,8 +69,10 @@ NOT_RUN = {
     "python benchmarks/": "minutes of timing, beside what others wrote",
     "python docs/generate/": "writes pages; tests/test_docs.py holds each page to its generator",
     "python recipes/chatbot/": "hours of training, or the texts that the chatbot learned from",
+    "python recipes/talk/": "writes into the package; tests/test_history.py makes its moments",
     "python recipes/induction/": "writes the embedded model; tests/test_embedded.py compares it",
     "tensorboard --logdir": "serves until it is stopped",
+    "pellucid train talk --page": "learns for seconds; tests/test_history_page.py does it",
     "torchrun": "starts processes that find each other; tests/test_train_distributed.py does",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,11 @@ import click
 from ..train.config import PreferenceConfig, TalkConfig, TrainConfig, read_config
 from .output import say
 from .progress import watching
-from .training import finish, flags, show
+from .training import describe, finish, flags, with_page
 
 __all__ = ["command"]
+
+_WATCHED = 30  # moments of the talk's small model that are kept where somebody watches
 
 
 @click.command("train")
@@ -25,6 +26,7 @@ __all__ = ["command"]
 @click.option("--resume", metavar="RUN", help="Go on with the run in this folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--n-vocab", type=int, help="Tokens of TEXTS, at most.  [default: 4096]")
+@with_page("Let a browser on this machine watch it learn (0: any port).")
 @flags(TrainConfig, without=("corpus", "out"))
 def command(
     texts: tuple[str, ...],
@@ -33,19 +35,20 @@ def command(
     resume: str | None,
     dry_run: bool,
     n_vocab: int | None,
+    page: int | None,
     **fields: Any,
 ) -> None:
     """Train a model on TEXTS (files and folders) or on a CORPUS of `pellucid data`.
 
     The same command again goes on where it was stopped. Flags win over --config. `train talk`
     trains the model `talk` in seconds, to watch (its only options: --out, --steps,
-    --seed, --sample-every).
+    --seed, --sample-every, --snapshots, --page).
     """
     changed = {name: value for name, value in fields.items() if value is not None}
     if texts == ("talk",):
         if dry_run or resume or config or n_vocab:
             raise click.UsageError("train talk takes no --dry-run, --resume, --config or --n-vocab")
-        _talk({**changed, **({} if out is None else {"out": out})})
+        _talk({**changed, **({} if out is None else {"out": out})}, page)
         return
     if resume is not None:
         if texts or config is not None or out is not None:
@@ -61,11 +64,11 @@ def command(
     if isinstance(settings, PreferenceConfig | TalkConfig):
         if dry_run or n_vocab:
             raise click.UsageError(f"--dry-run and --n-vocab are not for a run of {settings.task}")
-        finish(settings)
+        finish(settings, page)
         return
     sources = texts or (settings.corpus,)
     if dry_run:
-        _describe(settings, sources, n_vocab)
+        describe(settings, sources, n_vocab)
         return
     from ..train.run import with_corpus
 
@@ -78,7 +81,7 @@ def command(
             "vocabulary.",
             err=True,
         )
-    finish(settings)
+    finish(settings, page)
 
 
 def _settings(config: Path | None, changed: dict[str, Any], any_task: bool) -> TrainConfig:
@@ -94,25 +97,14 @@ def _settings(config: Path | None, changed: dict[str, Any], any_task: bool) -> T
     return TrainConfig.from_dict(changed)
 
 
-def _describe(settings: TrainConfig, sources: tuple[str, ...], n_vocab: int | None) -> None:
-    """The configuration, and what it amounts to."""
-    from ..data.corpus import open_corpus
-    from ..train.describe import outlook
-    from ..train.run import corpus_folder
-
-    folder, there = corpus_folder(settings, sources, n_vocab)
-    if there:
-        settings = replace(settings, corpus=str(folder))
-    say(settings.to_toml())
-    show(outlook(settings, open_corpus(folder) if there else None, n_vocab))
-
-
-def _talk(changed: dict[str, Any]) -> None:
+def _talk(changed: dict[str, Any], page: int | None) -> None:
     from ..train.run import talk_again
 
-    if unknown := sorted(set(changed) - {"out", "steps", "seed", "sample_every"}):
+    if unknown := sorted(set(changed) - {"out", "steps", "seed", "sample_every", "snapshots"}):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in unknown)
         raise click.UsageError(f"the model `talk` has a recipe of its own: no {names} here")
+    if page is not None:
+        changed.setdefault("snapshots", _WATCHED)
     settings = TalkConfig.from_dict(changed)
     talk_again(settings)
-    finish(settings)
+    finish(settings, page)

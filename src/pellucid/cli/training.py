@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import fields
+from contextlib import ExitStack
+from dataclasses import fields, replace
 from typing import Any
 
 import click
 
 from ..train.config import TrainConfig, help_of
 from .options import console
+from .output import say
 
-__all__ = ["finish", "flags", "show"]
+__all__ = ["describe", "finish", "flags", "with_page"]
 
 # Other spellings: torchrun, which looks at our options too, takes --start for one of its own.
 _OTHERS = {"start": ("--from",)}
@@ -42,7 +44,32 @@ def flags(config: type[TrainConfig], without: Collection[str]) -> Callable[..., 
     return decorate
 
 
-def show(rows: list[tuple[str, str]], *commands: str) -> None:
+def with_page(help: str) -> Callable[..., Any]:
+    """--page, with a port or without: hands on `page`, None where it is not given."""
+    return click.option(
+        "--page",
+        type=click.IntRange(0, 65535),
+        is_flag=False,
+        flag_value=0,
+        metavar="[PORT]",
+        help=help,
+    )
+
+
+def describe(settings: TrainConfig, sources: tuple[str, ...], n_vocab: int | None) -> None:
+    """The configuration, and what it amounts to."""
+    from ..data.corpus import open_corpus
+    from ..train.describe import outlook
+    from ..train.run import corpus_folder
+
+    folder, there = corpus_folder(settings, sources, n_vocab)
+    if there:
+        settings = replace(settings, corpus=str(folder))
+    say(settings.to_toml())
+    _show(outlook(settings, open_corpus(folder) if there else None, n_vocab))
+
+
+def _show(rows: list[tuple[str, str]], *commands: str) -> None:
     """A table of names and values, and what can be done next."""
     from rich.table import Table
 
@@ -57,15 +84,24 @@ def show(rows: list[tuple[str, str]], *commands: str) -> None:
         screen.print(line, markup=False, soft_wrap=True, style="bold")
 
 
-def finish(settings: TrainConfig) -> None:
-    """Train, or go on, until the last step: exit code 130 or 143 after Ctrl-C or SIGTERM."""
+def finish(settings: TrainConfig, page: int | None = None) -> None:
+    """Train, or go on, until the last step: exit code 130 or 143 after Ctrl-C or SIGTERM.
+
+    page: a port of this machine on which a browser may watch; 0 is any, None none."""
     from ..train.describe import results
     from ..train.run import learn, trainer_for
 
     screen = console(stderr=True)
     with screen.status("reading"):
         trainer = trainer_for(settings)
-    if came := learn(trainer, screen):
+    with ExitStack() as others:
+        if page is not None and trainer.processes.first:
+            from ..history.live import beside
+
+            url = others.enter_context(beside(trainer.out, page))
+            screen.print(f"Watch it learn: {url}", markup=False, soft_wrap=True)
+        came = learn(trainer, screen)
+    if came:
         raise SystemExit(128 + came)
     if trainer.processes.first:
-        show(results(trainer), *trainer.task.commands(trainer.out / "model"))
+        _show(results(trainer), *trainer.task.commands(trainer.out / "model"))

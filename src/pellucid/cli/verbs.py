@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "train": "Make a model from your texts; `train talk` learns in seconds.",
         "prefer": "Make the better of two replies likelier (DPO).",
         "plot": "Draw a training run's losses.",
+        "learned": "How it came to say that: a slider over the moments of a training.",
     },
     "Models": {
         "serve": "Serve a model over HTTP, as OpenAI's clients expect it.",
@@ -79,6 +80,7 @@ EXAMPLES: dict[str, str] = {
     "train": "pellucid train texts/ --out run",
     "prefer": "pellucid prefer pairs.jsonl --start run/model --out better",
     "plot": "pellucid plot run",
+    "learned": "pellucid learned talk --html learned.html",
     "serve": "pellucid serve --port 8000",
     "batch": "pellucid batch texts/ rows --max-tokens 20 --loss",
     "eval": "pellucid eval text.txt --model run/model",

@@ -22,6 +22,7 @@ from .routes import (
     completions,
     conversations,
     dialogue,
+    history,
     inspection,
     models,
     page,
@@ -66,6 +67,7 @@ def new_app(service: Service, access: Access) -> ASGIApp:
             dialogue,
             tokens,
             inspection,
+            history,
             page,
         )
     ]

@@ -19,6 +19,7 @@ from .archive import Archive
 from .engine import Engine
 from .errors import ApiError
 from .events import Ask, EngineLimits
+from .histories import Histories
 from .inspection import Inspection
 from .metrics import Metrics
 from .prompts import Prompts
@@ -64,6 +65,7 @@ class Service:
         self.gpt = gpt
         self.engine = engine
         self.inspection = Inspection(gpt, engine.turns, new_id)
+        self.histories = Histories(gpt.name)
         self.model = model
         self.archive = Archive(off=True) if archive is None else archive
         self.kept_as = whole_characters(gpt.name or "")  # the model's name in the store

@@ -10,6 +10,7 @@ run           a run as a person starts it: its corpus, going on, signals, sample
 describe      what a run would be, and what it was
 view, plot, tensorboard    the losses on a terminal, as a picture, in TensorBoard
 log           one line a step
+snapshots     the weights at chosen moments, to look at how it learned
 state         a run's checkpoints
 batches       which rows are taken at which step
 optimizer     which parameters are changed how

@@ -92,6 +92,7 @@ class TrainConfig:
     eval_rows: int = setting(64, "Rows that are held out for it.")
     save_every: int = setting(100, "Steps between checkpoints; 0: at the end alone.")
     keep: int = setting(2, "Checkpoints that are kept.")
+    snapshots: int = setting(0, "Moments of the weights to keep and look at later; 0: none.")
     sample_every: int = setting(0, "Steps between samples of what it writes; 0: none.")
     sample_prompt: str = setting("Once upon a time", "The beginning of a sample.")
     tensorboard: str | None = setting(None, "A folder for TensorBoard (extra tensorboard).")
@@ -103,7 +104,7 @@ class TrainConfig:
             "n_ctx": 1, "n_embd": 1, "n_head": 1, "n_layer": 1, "steps": 1, "batch": 1,
             "micro_batch": 1, "warmup": 0, "weight_decay": 0, "dropout": 0, "seed": 0,
             "threads": 1, "eval_every": 0, "eval_rows": 1, "save_every": 0, "keep": 1,
-            "sample_every": 0, "final_rate": 0, "lora_rank": 0,
+            "sample_every": 0, "final_rate": 0, "lora_rank": 0, "snapshots": 0,
         }  # fmt: skip
         for name, least in at_least.items():
             value = getattr(self, name)
@@ -115,6 +116,8 @@ class TrainConfig:
         for name in ("dropout", "lora_dropout", "beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        if self.snapshots == 1:
+            raise InputError("snapshots must be 0 or at least 2: the first moment and the last")
         if self.final_rate > 1:
             raise InputError(f"final_rate is a fraction of learning_rate, not {self.final_rate}")
         if self.lora_rank and self.start is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InputError
 from ..files import write_file
 
-__all__ = ["LOG", "StepReport", "append", "read_log", "reports", "rewind"]
+__all__ = ["LOG", "StepReport", "Tail", "append", "read_log", "reports", "rewind"]
 
 LOG = "log.jsonl"
 
@@ -50,12 +50,37 @@ def rewind(run: Path, step: int) -> None:
 
 def reports(run: Path) -> list[StepReport]:
     """Every step that the log tells of; none where there is no log."""
+    return _reports(_lines(run / LOG))
+
+
+def _reports(lines: Iterable[dict[str, Any]]) -> list[StepReport]:
     known = StepReport.__dataclass_fields__
     return [
         StepReport(**{name: value for name, value in line.items() if name in known})
-        for line in _lines(run / LOG)
+        for line in lines
         if {"norm", "rate", "tokens", "seconds"} <= set(line)
     ]
+
+
+class Tail:
+    """A log that grows, read on from where it was read before."""
+
+    def __init__(self, run: Path) -> None:
+        self._path, self._at, self._rest = run / LOG, 0, b""
+
+    def news(self) -> list[StepReport]:
+        """The steps that were added; all of them where the log became shorter, as when its run
+        went back to a checkpoint. None where there is no log."""
+        if not self._path.is_file():
+            return []
+        with open(self._path, "rb") as file:
+            if file.seek(0, os.SEEK_END) < self._at:
+                self._at, self._rest = 0, b""
+            file.seek(self._at)
+            data = file.read()
+        self._at += len(data)
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        return _reports(_parsed(b"\n".join(whole).decode("utf-8", "replace")))
 
 
 def read_log(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -73,9 +98,12 @@ def read_log(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """Those that are whole."""
+    return _parsed(path.read_text(encoding="utf-8", errors="replace") if path.is_file() else "")
+
+
+def _parsed(text: str) -> list[dict[str, Any]]:
+    """The lines that are whole."""
     steps = []
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     for line in text.split("\n"):
         try:
             step = json.loads(line)

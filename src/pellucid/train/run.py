@@ -18,6 +18,7 @@ from ..data.corpus import CARD, open_corpus
 from ..data.files import find_files, sha256
 from ..data.prepare import N_VOCAB, Progress, write_corpus
 from ..errors import CheckpointError, InputError, TrainingError
+from . import snapshots
 from .config import PreferenceConfig, TalkConfig, TrainConfig, read_config
 from .log import reports
 from .view import View
@@ -65,7 +66,7 @@ def talk_again(config: TalkConfig) -> None:
         raise InputError(f"{path} holds a run of another task: choose another --out")
     done = (path / "model").is_dir()
     if done or (before.steps, before.seed) != (config.steps, config.seed):
-        for folder in ("model", "checkpoints"):
+        for folder in ("model", "checkpoints", snapshots.FOLDER):
             shutil.rmtree(path / folder, ignore_errors=True)
 
 

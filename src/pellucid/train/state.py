@@ -26,7 +26,7 @@ from ..checkpoint import Checkpoint
 from ..errors import CheckpointError
 from ..files import new_folder
 
-__all__ = ["Saved", "newest", "prune", "save", "sweep"]
+__all__ = ["Saved", "models", "newest", "prune", "save", "sweep"]
 
 FOLDER = "checkpoints"
 MODEL = "model"
@@ -96,6 +96,11 @@ def newest(out: Path) -> tuple[Saved | None, list[str]]:
         except (CheckpointError, OSError, ValueError, KeyError) as error:
             wrong.append(f"{path}: {error}")
     return None, wrong
+
+
+def models(out: Path) -> dict[int, Path]:
+    """Step -> the model in its checkpoint."""
+    return {int(path.name): path / MODEL for path in _checkpoints(out)}
 
 
 def sweep(out: Path) -> None:

@@ -26,7 +26,7 @@ from ..errors import InputError, PellucidError, TrainingError
 from ..files import write_file
 from ..tokenizer import Tokenizer
 from ..weights import fingerprint
-from . import adapter, log, lora, state
+from . import adapter, log, lora, snapshots, state
 from .distributed import gathered, join, wait_for_last
 from .log import StepReport
 from .module import GPTModule
@@ -44,7 +44,7 @@ _BASE = "base"  # the name of what a checkpoint keeps
 # Fields that may differ when a run goes on: they do not change what is computed.
 _MAY_CHANGE = {
     "out", "corpus", "threads", "micro_batch", "eval_every", "eval_rows", "save_every", "keep",
-    "sample_every", "sample_prompt", "tensorboard", "compile", "parallel",
+    "snapshots", "sample_every", "sample_prompt", "tensorboard", "compile", "parallel",
 }  # fmt: skip
 
 
@@ -101,6 +101,8 @@ class Trainer:
             self.out.mkdir(parents=True, exist_ok=True)
             write_file(self.out / "config.toml", config.to_toml().encode())
             log.rewind(self.out, self.step)
+            snapshots.rewind(self.out, self.step)
+        self.moments = frozenset(snapshots.moments(config.steps, config.snapshots))
 
     @property
     def step(self) -> int:
@@ -115,6 +117,8 @@ class Trainer:
 
     def advance(self) -> StepReport:
         """One step; then validation and a checkpoint where they are due."""
+        if self.step == 0:
+            self._remember()
         config, progress, begin = self.config, self.progress, time.perf_counter()
         rows = self.task.take(self.step * config.batch, config.batch)
         learned = self.task.count(rows)
@@ -156,6 +160,7 @@ class Trainer:
             self.save_model(self.out / "best")
         if last or (config.save_every and self.step % config.save_every == 0):
             self.save()
+        self._remember()
         if last:
             self.save_model(self.out / "model")
             if config.lora_rank:
@@ -270,6 +275,11 @@ class Trainer:
             state.prune(self.out, self.config.keep)
         self.processes.wait()
         return path
+
+    def _remember(self) -> None:
+        """A snapshot, where this moment is one of those to be kept."""
+        if self.step in self.moments:
+            self.save_model(snapshots.place(self.out, self.step))
 
     def _save_adapter(self) -> None:
         learned = replace(lora.adapter(self.module), tokenizer=_fingerprint(self.tokenizer))
