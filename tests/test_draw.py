@@ -526,6 +526,7 @@ WEB = {
     "walk": {"machine", "picture"},
     "app": {"machine", "picture", "walk"},
     "change": {"app", "picture"},
+    "learn": {"machine", "picture", "walk"},
     "talk": {"machine", "picture", "walk"},
 }
 
