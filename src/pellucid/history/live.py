@@ -39,7 +39,7 @@ _HEARTBEAT = 50  # looks without news until something is sent, to learn whether 
 _MOST_AT_ONCE = 600  # steps in one event
 _MOST_FOLLOWERS = 16
 _MOST_LOOKS = 512
-_PATIENCE = 160  # twentieths of a second at most, from the run's end to the page's
+_PATIENCE, _CALM = 160, 20  # twentieths of a second from the run's end to the page's
 _FILE = re.compile(r"/page/([a-z]+/[a-z_]+\.(?:js|css))")
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _HEADERS = {
@@ -146,13 +146,19 @@ class Server(ThreadingHTTPServer):
         finally:
             with self._counting:
                 self._asked -= 1
-                self._owed += path == "/events"
+
+    def told_the_end(self) -> None:
+        with self._counting:
+            self._owed += 1
 
     def wind_up(self) -> None:
         """Tell those who follow that it ends, let them ask how it ended, and end."""
+        quiet, followed = 0, bool(self._asked)
         self._ending.set()
         for turn in range(_PATIENCE):
-            if not self._asked and (not self._owed or turn > _PATIENCE // 2):
+            idle = not self._asked and (not self._owed or turn > _PATIENCE // 2)
+            quiet = quiet + 1 if idle else 0
+            if quiet > (_CALM if followed else 0):  # a page may ask twice in a row
                 break
             threading.Event().wait(0.05)
         self.shutdown()
@@ -215,6 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
                     f"event: {name}\ndata: {json.dumps(value)}\n\n" if name else ": still here\n\n"
                 )
                 self.wfile.write(text.encode())
+            self.server.told_the_end()
         finally:
             self.server.followers.release()
 
