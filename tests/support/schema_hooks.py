@@ -26,6 +26,8 @@ def before_call(context: Any, case: Any, options: Any) -> None:
         return
     if "pellucid" in body:
         body = case.body = {**body, "pellucid": _possible(body["pellucid"])}
+    if "interventions" in body:
+        body = case.body = {**body, **_possible({"interventions": body["interventions"]})}
     if case.operation.path in ("/v1/conversations", "/v1/conversations/{id}"):
         body = case.body = _brief(body)
     said, lengths = LENGTHS.get(case.operation.path, ("", ()))
