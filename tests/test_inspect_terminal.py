@@ -55,6 +55,13 @@ def questions(gpt, text):
         inspect.patch_each(gpt, text, text, "heads"),
         inspect.neighbours(gpt, 3),
         inspect.steered(gpt, gpt.encode(text)[:3], towards=text, max_tokens=3),
+        inspect.compare(
+            gpt,
+            gpt.encode(text)[:3],
+            [inspect.Intervention(name="attn.z", layer=0, head=0, op="suppress")],
+            max_tokens=3,
+        ),
+        inspect.walk_pass(gpt, text),
     ]
     way = inspect.walk(gpt, text, layer=1, head=2, position=1, max_tokens=2)
     found += [way, way.steps[4]]
@@ -96,7 +103,7 @@ def test_every_finding_has_a_picture(talk):
     }
     own = {inspect.Finding, inspect.TokenGradients}
     assert findings - own == kinds
-    for each in findings - {inspect.Finding}:
+    for each in findings - {inspect.Finding, inspect.WalkPass}:  # a page draws that one itself
         assert "sections" in vars(each), each
 
 

@@ -71,7 +71,8 @@ def every_verb(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[lis
     os.chdir(folder)
     try:
         verbs = [verb for verb in VERBS if verb not in NEEDS_TORCH or NEEDS["torch"].here()]
-        verbs.remove("serve")  # until it is stopped: tests/test_serve_process.py runs it
+        for verb in ("open", "serve"):  # until they are stopped: tests/test_serve_process.py
+            verbs.remove(verb)
         examples = [desk.words(Command(page="", text=EXAMPLES[verb])) for verb in verbs]
     finally:
         os.chdir(before)

@@ -140,7 +140,7 @@ def test_an_unknown_model_is_not_found(served) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404), ("GET", "/v1", 404), ("POST", "/v1/nothing", 404),
+        ("GET", "/v1", 404), ("POST", "/v1/nothing", 404),
         ("GET", "/v1/completions", 405), ("PUT", "/v1/completions", 405),
         ("DELETE", "/v1/models", 405), ("OPTIONS", "/v1/completions", 405),
         ("PUT", "/v1/inspect/traces/a", 405), ("GET", "/docs", 404), ("GET", "/v1/models/", 404),
