@@ -232,8 +232,8 @@ class Store:
         with self._connection.reading() as connection:
             found = heads(
                 connection,
-                "WHERE substr(id, 1, length(?1)) = ?1 ORDER BY changed DESC",
-                (prefix,),
+                "WHERE substr(id, 1, length(?)) = ? ORDER BY changed DESC",
+                (prefix, prefix),
             )
         exact = [head for head in found if head.id == prefix]
         if len(found) == 1 or exact:
@@ -277,13 +277,13 @@ class Store:
     ) -> tuple[Message, ...]:
         """Those of the tree, in the order in which they were kept, without their tokens. after: the
         id of the last one that was listed, for the next page. limit: None is all."""
-        rest = "WHERE conversation = ?1 AND number > coalesce((SELECT number FROM messages "
-        rest += "WHERE conversation = ?1 AND id = ?2), 0) ORDER BY number LIMIT ?3"
+        rest = "WHERE conversation = ? AND number > coalesce((SELECT number FROM messages "
+        rest += "WHERE conversation = ? AND id = ?), 0) ORDER BY number LIMIT ?"
         with self._connection.reading() as connection:
             head_of(connection, conversation)
             if after is not None:
                 _check_there(connection, conversation, after)
-            values = (conversation, after, -1 if limit is None else limit)
+            values = (conversation, conversation, after, -1 if limit is None else limit)
             return tuple(messages(connection, rest, values, with_tokens=False))
 
     def message(self, id: str) -> Message:
