@@ -157,11 +157,14 @@ def migrate(
 def version_of(connection: sqlite3.Connection, path: Path, known: int = len(MIGRATIONS)) -> int:
     """How many changes it has. Raises StoreError as `migrate` does; nothing is written."""
     (program,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if not program:
-        if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            return 0
+        # Made by somebody between these two looks: the first change names the program, too.
+        (program,) = connection.execute("PRAGMA application_id").fetchone()
+        if not program:
             raise StoreError(f"{path} is a database of another program: name another store")
-        return 0
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     last = ""
     if program == APPLICATION and version > known:
         last = _newest_name(connection)
