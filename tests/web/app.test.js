@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { align, pairs, textsOf } from "../../src/pellucid/web/app/chat/align.js";
+import { align, textsOf } from "../../src/pellucid/web/app/chat/align.js";
 import { Branches } from "../../src/pellucid/web/app/chat/branches.js";
+import { aligned } from "../../src/pellucid/web/picture/compare.js";
 import { readSelection, writeSelection } from "../../src/pellucid/web/app/selection.js";
 
 test("an address says the whole selection", () => {
@@ -37,13 +38,13 @@ test("a character of several tokens stands at its last", () => {
 });
 
 test("aligned pairs hold each list in order, and all that both have in common", () => {
-  assert.deepEqual(pairs([1, 2, 3, 4], [1, 2, 9, 4]), [
+  assert.deepEqual(aligned([1, 2, 3, 4], [1, 2, 9, 4]), [
     [0, 0],
     [1, 1],
     [2, 2],
     [3, 3],
   ]);
-  assert.deepEqual(pairs([1, 2], [1, 5, 6, 2]), [
+  assert.deepEqual(aligned([1, 2], [1, 5, 6, 2]), [
     [0, 0],
     [null, 1],
     [null, 2],
@@ -53,14 +54,14 @@ test("aligned pairs hold each list in order, and all that both have in common", 
   const next = () => (state = (state * 48271) % 2147483647) % 4;
   for (let round = 0; round < 200; round++) {
     const [left, right] = [0, 1].map(() => Array.from({ length: next() * 2 }, next));
-    const aligned = pairs(left, right);
+    const rows = aligned(left, right);
     for (const [side, list] of [left, right].entries()) {
       assert.deepEqual(
-        aligned.map((pair) => pair[side]).filter((i) => i !== null),
+        rows.map((pair) => pair[side]).filter((i) => i !== null),
         [...list.keys()],
       );
     }
-    const same = aligned.filter(([i, j]) => i !== null && j !== null && left[i] === right[j]).length;
+    const same = rows.filter(([i, j]) => i !== null && j !== null && left[i] === right[j]).length;
     assert.ok(same >= common(left, right), `${left} ${right}`);
   }
 });

@@ -39,33 +39,3 @@ export function textsOf(pieces) {
   const decoder = new TextDecoder();
   return pieces.map(({ bytes }) => decoder.decode(Uint8Array.from(bytes), { stream: true }));
 }
-
-/* Pairs [i, j] of two lists of ids that go together, null where one has nothing: the longest common
-   subsequence, beginnings first. */
-export function pairs(left, right) {
-  const [n, m] = [left.length, right.length];
-  const table = Array.from({ length: n + 1 }, () => new Uint16Array(m + 1));
-  for (let i = n - 1; i >= 0; i--) {
-    for (let j = m - 1; j >= 0; j--) {
-      table[i][j] = left[i] === right[j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
-    }
-  }
-  const out = [];
-  let gap = [[], []];
-  /* What differs stands one above the other. */
-  const close = () => {
-    const [above, below] = gap;
-    for (let k = 0; k < Math.max(above.length, below.length); k++) out.push([above[k] ?? null, below[k] ?? null]);
-    gap = [[], []];
-  };
-  let [i, j] = [0, 0];
-  while (i < n || j < m) {
-    if (i < n && j < m && left[i] === right[j]) {
-      close();
-      out.push([i++, j++]);
-    } else if (i < n && (j === m || table[i + 1][j] >= table[i][j + 1])) gap[0].push(i++);
-    else gap[1].push(j++);
-  }
-  close();
-  return out;
-}

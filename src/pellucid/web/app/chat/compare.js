@@ -2,9 +2,9 @@
    they part. */
 
 import { bars } from "../../picture/bars.js";
+import { aligned } from "../../picture/compare.js";
 import { make } from "../../picture/elements.js";
 import { headName, quoted, written } from "../../picture/notation.js";
-import { pairs } from "./align.js";
 import { decoded } from "./thread.js";
 
 const HEADS = 8;
@@ -13,7 +13,7 @@ const HEADS = 8;
 export function compare({ api, first, second, names, signal, close }) {
   const [above, below] = [first, second].map(({ tokens }) => tokens);
   const ids = (tokens) => tokens.map(({ id }) => id);
-  const aligned = pairs(ids(above), ids(below));
+  const rows = aligned(ids(above), ids(below));
   const cell = (token) => {
     if (!token)
       return make("span", { className: "stacked" }, make("span", { className: "tok none" }), make("small", { textContent: "\u00a0" }));
@@ -27,7 +27,7 @@ export function compare({ api, first, second, names, signal, close }) {
     if (share !== null) span.style.setProperty("--surprise", (1 - share).toFixed(3));
     return make("span", { className: "stacked" }, span, make("small", { textContent: share === null ? "" : written(share, "percent") }));
   };
-  const columns = aligned.map(([i, j]) =>
+  const columns = rows.map(([i, j]) =>
     make(
       "span",
       { className: i !== null && j !== null && above[i].id === below[j].id ? "pair" : "pair differs", role: "listitem" },
@@ -35,7 +35,7 @@ export function compare({ api, first, second, names, signal, close }) {
       cell(below[j]),
     ),
   );
-  const same = aligned.filter(([i, j]) => i !== null && j !== null && above[i].id === below[j].id).length;
+  const same = rows.filter(([i, j]) => i !== null && j !== null && above[i].id === below[j].id).length;
   const heads = make("div", { className: "compare-heads" });
   const element = make(
     "div",
@@ -48,7 +48,7 @@ export function compare({ api, first, second, names, signal, close }) {
     ),
     make("p", {
       className: "quiet",
-      textContent: `Above: ${names[0]}. Below: ${names[1]}. ${same} of ${aligned.length} places have the same token.`,
+      textContent: `Above: ${names[0]}. Below: ${names[1]}. ${same} of ${rows.length} places have the same token.`,
     }),
     make("div", { className: "pairs-flow shaded-tokens", role: "list", "aria-label": "Both, token by token" }, ...columns),
     heads,
