@@ -117,7 +117,7 @@ def test_texts_to_a_model_in_one_command(texts, tmp_path):
     assert "step 4 writes: The cat" in done.stderr
     assert "step 6 writes: The cat" in done.stderr
     assert f"pellucid chat --model {run / 'model'}" in done.stdout
-    assert f"pellucid eval text.txt --model {run / 'model'}" in done.stdout
+    assert f"pellucid eval FILE --model {run / 'model'}" in done.stdout
     assert "held-out loss" in done.stdout
     assert "384" in done.stdout  # 6 steps of 4 rows of 16 tokens
     gpt = pellucid.load(run / "model")

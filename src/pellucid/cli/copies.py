@@ -10,13 +10,13 @@ import click
 from ..errors import InputError
 from ..visible import harmless
 from .output import note
-from .store import open_store, store_option
+from .store import named, open_store, store_option
 
 __all__ = ["backup", "bring_in", "export"]
 
 
 @click.command("export")
-@click.argument("ids", nargs=-1, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
 @store_option
 @click.option("--all", "everything", is_flag=True, help="Every conversation.")
 @click.option(
@@ -31,14 +31,15 @@ __all__ = ["backup", "bring_in", "export"]
 def export(
     ids: tuple[str, ...], store: str | None, everything: bool, form: str, out: str | None
 ) -> None:
-    """Write conversations out. `import` takes jsonl back, and `pellucid data` learns from it."""
+    """Write conversations out (default: the newest). `import` takes jsonl back, and `pellucid data`
+    learns from it."""
     from ..files import write_file
     from .kept import exported
 
-    if everything == bool(ids):
-        raise click.UsageError("give the IDs of conversations, or --all")
+    if everything and ids:
+        raise click.UsageError("give the IDs of conversations, or --all, not both")
     with open_store(store) as opened:
-        heads = opened.list(None) if everything else [opened.find(id) for id in ids]
+        heads = opened.list(None) if everything else [named(opened, id) for id in ids or [None]]
         text = exported([opened.tree(head.id) for head in heads], form)
     if out is not None:
         write_file(out, text.encode())

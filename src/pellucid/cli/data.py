@@ -103,4 +103,4 @@ def _print(card: dict[str, Any], out: Path) -> None:
         say(f"Left out: {skipped['empty']:,} without a word.")
     for note in card["notes"]:
         say(f"Note: {note}.")
-    say(f"Train on it: pellucid train {shlex.quote(str(out))} --out RUN")
+    say(f"Train on it: pellucid train {shlex.quote(str(out))} --out RUN", data=True)

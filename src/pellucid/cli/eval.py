@@ -81,7 +81,7 @@ def _print(score: Any, path: str, as_json: bool) -> None:
     from ..evaluate import ConversationPerplexity, Perplexity
 
     if as_json:
-        say(to_json({"file": path, **score.to_dict()}))
+        say(to_json({"file": path, **score.to_dict()}), data=True)
     elif isinstance(score, ConversationPerplexity):
         _print_perplexity(score.replies, path, "the assistant's turns")
         _print_perplexity(score.everything, path, "all turns")
@@ -94,17 +94,17 @@ def _print(score: Any, path: str, as_json: bool) -> None:
 def _print_perplexity(score: Perplexity, path: str, part: str) -> None:
     say(f"{path}{', ' + part if part else ''}, model {score.model}")
     say(f"  bits per byte         {score.bits_per_byte:.4f}")
-    say(f"  perplexity per token  {score.perplexity:.4f}")
+    say(f"  perplexity per token  {score.perplexity:,.4f}")
     say(f"  nats per token        {score.nats_per_token:.4f}")
     if score.word_perplexity is not None:
-        say(f"  perplexity per word   {score.word_perplexity:.4f}")
-    words = "" if score.n_words is None else f", {score.n_words} words"
-    documents = "1 document" if score.n_documents == 1 else f"{score.n_documents} documents"
+        say(f"  perplexity per word   {score.word_perplexity:,.4f}")
+    words = "" if score.n_words is None else f", {score.n_words:,} words"
+    documents = "1 document" if score.n_documents == 1 else f"{score.n_documents:,} documents"
     say(
-        f"  {documents}, {score.n_tokens} tokens scored, "
-        f"{score.n_bytes} bytes{words}{'' if score.complete else ' (broken off)'}"
+        f"  {documents}, {score.n_tokens:,} tokens scored, "
+        f"{score.n_bytes:,} bytes{words}{'' if score.complete else ' (broken off)'}"
     )
-    say(f"  protocol: {score.protocol}", words=True)
+    say(f"  protocol: {score.protocol}")
 
 
 def _print_task(score: TaskScore, path: str) -> None:
@@ -114,7 +114,7 @@ def _print_task(score: TaskScore, path: str) -> None:
     for name, value in score.groups.items():
         say(f"    {name:50}  {value:.3f}")
     say(
-        f"  {score.n_examples} examples, {score.n_tokens} tokens scored"
+        f"  {score.n_examples:,} examples, {score.n_tokens:,} tokens scored"
         f"{'' if score.complete else ' (broken off)'}"
     )
-    say(f"  protocol: {score.protocol}", words=True)
+    say(f"  protocol: {score.protocol}")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["exported", "listed", "print_heads", "print_hits", "print_tree"]
 
 DIGITS = 8  # of an id; any beginning that only one has will do
+_WIDEST = 16  # cells of a column
+_TITLE = 20  # cells that a title has at least
 AROUND = 40  # characters of a message on each side of what was searched for
 
 
@@ -33,25 +35,36 @@ def listed(head: Head) -> dict[str, Any]:
 
 
 def print_heads(screen: Console, heads: Sequence[Head]) -> None:
-    from rich.table import Table
+    """A line each. What is typed again, the id, is never cut; a narrow terminal has no room for
+    the rest of what comes before the title."""
     from rich.text import Text
+
+    from ..draw.terminal.canvas import fitted
 
     if not heads:
         screen.print("No conversation is kept here.")
         return
-    table = Table(box=None, header_style="bold")
-    for name in ("id", "changed", "messages", "model"):
-        table.add_column(name, no_wrap=True, justify="right" if name == "messages" else "left")
-    table.add_column("title", no_wrap=True, overflow="ellipsis")
-    for head in heads:
-        table.add_row(
-            head.id[:DIGITS],
-            f"{head.changed.astimezone():%Y-%m-%d %H:%M}",
-            str(head.n_messages),
-            Text(on_one_line(head.model)),
-            Text(on_one_line(head.title)),
-        )
-    screen.print(table)
+    columns = {
+        "id": [head.id[:DIGITS] for head in heads],
+        "changed": [f"{head.changed.astimezone():%Y-%m-%d %H:%M}" for head in heads],
+        "messages": [f"{head.n_messages:,}" for head in heads],
+        "model": [on_one_line(head.model) for head in heads],
+    }
+    widths = {
+        name: min(max(map(len, (name, *texts))), _WIDEST) for name, texts in columns.items()
+    }
+    for name in ("model", "messages", "changed"):
+        if screen.width - sum(widths.values()) - 2 * len(widths) < _TITLE:
+            del widths[name]
+    room = screen.width - sum(widths.values()) - 2 * len(widths)
+    titles = [on_one_line(head.title) for head in heads]
+    for row in range(-1, len(heads)):
+        parts = [
+            fitted(name if row < 0 else columns[name][row], width, right=name == "messages")
+            for name, width in widths.items()
+        ]
+        parts.append(fitted("title" if row < 0 else titles[row], max(1, room)).rstrip())
+        screen.print(Text("  ".join(parts), style="" if row >= 0 else "bold"))
 
 
 def print_tree(screen: Console, tree: Tree) -> None:

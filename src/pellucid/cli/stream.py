@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..draw.notation import ended
 from ..session.writer import Writer
 from .output import console, note, to_json
 
@@ -37,7 +38,7 @@ def print_generation(prompt: str, generation: Generation, *, as_json: bool) -> N
     stream(prompt, generation)
     n, seconds = len(generation.steps), time.perf_counter() - start
     rate = f", {n / seconds:.0f} tokens/s" if seconds > 0 and n else ""
-    note(f"[{generation.reason}; {n} tokens{rate}]")
+    note(f"[{ended(generation.reason)}; {n} token{'s' * (n != 1)}{rate}]")
 
 
 def stream(prompt: str, generation: Generation) -> None:

@@ -59,13 +59,16 @@ def with_page(help: str) -> Callable[..., Any]:
 def describe(settings: TrainConfig, sources: tuple[str, ...], n_vocab: int | None) -> None:
     """The configuration, and what it amounts to."""
     from ..data.corpus import open_corpus
+    from ..data.files import find_files
     from ..train.describe import outlook
     from ..train.run import corpus_folder
 
     folder, there = corpus_folder(settings, sources, n_vocab)
+    if not there:
+        find_files(sources, without=folder)  # whoever named what is not there is told now
     if there:
         settings = replace(settings, corpus=str(folder))
-    say(settings.to_toml())
+    say(settings.to_toml(), data=True)
     _show(outlook(settings, open_corpus(folder) if there else None, n_vocab))
 
 
