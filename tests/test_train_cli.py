@@ -203,6 +203,13 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(corpus, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_dry_run_wants_what_the_run_will_want(tmp_path):
+    said = train(tmp_path / "none", "--out", tmp_path / "run", "--dry-run")
+    assert said.returncode == 2
+    assert f"{tmp_path / 'none'} does not exist" in said.stderr
+    assert said.stdout == ""
+
+
 def test_dry_run_counts(corpus, tmp_path):
     asked = (corpus, "--out", tmp_path / "run", *TINY, "--steps", 10)
     printed = " ".join(train(*asked, "--dry-run").stdout.split())

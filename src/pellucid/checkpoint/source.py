@@ -56,8 +56,8 @@ def find(source: str | os.PathLike[str]) -> Path:
     meant = get_close_matches(text, embedded.names(), n=1) or [_near(path)]
     hint = f" (is {meant[0]} meant?)" if meant[0] else ""
     raise CheckpointError(
-        f"there is no folder or file {text[:200]!r}, and it is no name of a model{hint}: give a path, "
-        f"an embedded model ({', '.join(embedded.names())}), or a hub name such as gpt2, "
+        f"there is no folder or file {text[:200]!r}, and it is no name of a model{hint}: give a "
+        f"path, an embedded model ({', '.join(embedded.names())}), or a hub name such as gpt2, "
         "distilgpt2, openai-community/gpt2"
     )
 

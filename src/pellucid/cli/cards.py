@@ -41,17 +41,15 @@ def print_models(*, as_json: bool) -> None:
     screen.print("Embedded (need no download): " + ", ".join(embedded.names()), markup=False)
     listed = ", ".join(cached) or "none; --model gpt2 downloads it"
     screen.print(harmless(f"In the hub's cache: {listed}"), markup=False)
-    wide = screen.width >= _WIDE
+    # A narrow terminal has no room for all columns; --json has them.
+    left_out = () if screen.width >= _WIDE else ("n_vocab",)
+    shapes = {**{name: _embedded(name) for name in embedded.names()}, **SIZES}
     rows = [
-        (
-            name,
-            f"{h.n_params:,}" if wide else f"{h.n_params / 1e6:,.3g}",
-            *(f"{value:,}" for value in h.to_dict().values()),
-        )
-        for name, h in {**{name: _embedded(name) for name in embedded.names()}, **SIZES}.items()
+        {"model": name, "parameters": f"{h.n_params:,}"}
+        | {field: f"{value:,}" for field, value in h.to_dict().items() if field not in left_out}
+        for name, h in shapes.items()
     ]
-    columns = ("model", "parameters" if wide else "millions", *HParams.__slots__)
-    picture = Table(columns=columns, rows=tuple(rows))
+    picture = Table(columns=tuple(rows[0]), rows=tuple(tuple(row.values()) for row in rows))
     screen.print()
     for line in table(picture, Canvas(width=screen.width, colour=True)):
         screen.print(line)
@@ -100,7 +98,7 @@ def lines(table: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[int, str, 
             yield depth, name, f" {_plain(value)}"
 
 
-_WIDE = 80  # cells that a table with whole numbers of parameters takes
+_WIDE = 70  # cells that the whole table takes
 _LONG = 1_000  # from here on digits stand in groups of three
 _NAMES = {field.name for field in fields(HParams)}  # GPT-2's own, as they are everywhere
 

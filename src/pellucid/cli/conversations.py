@@ -81,7 +81,9 @@ def search(text: tuple[str, ...], store: str | None, limit: int) -> None:
 def delete(ids: tuple[str, ...], store: str | None, yes: bool) -> None:
     """Delete conversations, with all their branches; they cannot be brought back."""
     if not ids:
-        raise click.UsageError("give the IDs of conversations: `pellucid conversations list` shows them")
+        raise click.UsageError(
+            "give the IDs of conversations: `pellucid conversations list` shows them"
+        )
     with open_store(store) as opened:
         heads = {head.id: head for head in map(opened.find, ids)}
         for head in heads.values():

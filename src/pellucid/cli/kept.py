@@ -50,9 +50,7 @@ def print_heads(screen: Console, heads: Sequence[Head]) -> None:
         "messages": [f"{head.n_messages:,}" for head in heads],
         "model": [on_one_line(head.model) for head in heads],
     }
-    widths = {
-        name: min(max(map(len, (name, *texts))), _WIDEST) for name, texts in columns.items()
-    }
+    widths = {name: min(max(map(len, (name, *texts))), _WIDEST) for name, texts in columns.items()}
     for name in ("model", "messages", "changed"):
         if screen.width - sum(widths.values()) - 2 * len(widths) < _TITLE:
             del widths[name]

@@ -48,8 +48,10 @@ def command(
     def show(url: str) -> None:
         import webbrowser
 
-        if no_browser or not webbrowser.open(url):
+        if no_browser:
             say(f"The page: {url}")
+        elif not webbrowser.open(url):
+            say(f"No browser could be opened here: open {url} yourself.")
 
     serve(
         load,

@@ -39,14 +39,17 @@ def open_store(path: str | None, *, create: bool = False) -> Store:
 
 def transcript_named(text: str, tokenizer: Tokenizer) -> Transcript | None:
     """The conversation whose file this is, as /save wrote it; or whose id this is, or begins, in
-    the person's own store. None where it is neither, which is said where it looks like an id. Raises
-    InputError for a file that is not there, or another tokenizer's."""
+    the person's own store. None where it is neither, which is said where it looks like an id.
+
+    Raises InputError for a file that is not there, or another tokenizer's."""
     if text.endswith(_FILES) and Path(text).is_file():
         from ..transcript import Transcript
 
         return Transcript.read(text, tokenizer)
     if text.endswith(_FILES) and not any(map(str.isspace, text)):
-        raise InputError(f"there is no file {text}: --chat takes the file that /save wrote in a chat")
+        raise InputError(
+            f"there is no file {text}: --chat takes the file that /save wrote in a chat"
+        )
     if not re.fullmatch(r"[0-9a-f]{4,16}", text):
         return None
     from ..conversations import Store, store_path

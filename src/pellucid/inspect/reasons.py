@@ -229,8 +229,9 @@ def _prediction(
         if each.token != target_id
     ]
     place = "its first choice" if rank == 0 else f"number {rank + 1} on its list"
+    end = on_one_line(shortened(text, 60))
     return (
-        f"After “{on_one_line(shortened(text, 60))}” the model gives {quoted(target)} a probability of "
+        f"After “{end}” the model gives {quoted(target)} a probability of "
         f"{percent(probability)}, {place}; other candidates are {_listed(others[:_MOST])}."
     )
 

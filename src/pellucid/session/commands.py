@@ -152,7 +152,8 @@ COMMANDS: dict[str, Command] = {
         run=looks.tokens,
     ),
     "/walk": Command(
-        summary="the whole way from the last prompt to the next token, with live numbers",
+        summary="the whole way from the last prompt to the next token, step by step, with live "
+        "numbers",
         run=looks.walk,
     ),
     "/why": Command(

@@ -40,7 +40,9 @@ def why(exchange: Exchange, argument: str) -> None:
     n = len(ids)
     number = _number(argument or "1")
     if number is None or not 1 <= number <= n:
-        raise InputError(f"the reply has {n} token{'s' * (n != 1)}: /why 1 to /why {n}; /tokens numbers them")
+        raise InputError(
+            f"the reply has {n} token{'s' * (n != 1)}: /why 1 to /why {n}; /tokens numbers them"
+        )
     name = quoted(token_text(exchange.gpt.tokenizer.bytes_of(ids[number - 1])))
     exchange.writer.note(f"Token {number} of {n} of the reply: {name}. /why N explains the Nth.")
     exchange.screen.print(explain(exchange.gpt, reply.prompt, ids, token=number, labels=False))

@@ -2,8 +2,7 @@
 
 import { drawAgain } from "../picture/colour.js";
 import { choice, make } from "../picture/elements.js";
-import { onOneLine } from "../picture/notation.js";
-import { counted } from "../walk/writing.js";
+import { counted, onOneLine } from "../picture/notation.js";
 
 function setTheme(theme) {
   const root = document.documentElement;

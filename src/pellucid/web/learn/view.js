@@ -3,9 +3,8 @@
 
 import { drawn, painter, step as placeOf } from "../picture/colour.js";
 import { make, readout, select } from "../picture/elements.js";
-import { headName, written } from "../picture/notation.js";
+import { counted, headName, written } from "../picture/notation.js";
 import { numbers } from "../picture/numbers.js";
-import { counted } from "../walk/writing.js";
 import { foundAt, LiveMoments, mostAt, ToldMoments } from "./moments.js";
 import { LossCurve, Plane } from "./svg.js";
 

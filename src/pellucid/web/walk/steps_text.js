@@ -1,10 +1,11 @@
 /* The steps from a text to the first x: input, tokenization, embeddings. */
 
 import { make } from "../picture/elements.js";
+import { counted } from "../picture/notation.js";
 import { Board } from "./board.js";
 import { matrix } from "./matrix.js";
 import { missing, player, row, shapes } from "./step.js";
-import { calm, counted, digits, shape } from "./writing.js";
+import { calm, digits, shape } from "./writing.js";
 
 export function input({ pass, content }) {
   const sizes = make(
