@@ -152,8 +152,7 @@ COMMANDS: dict[str, Command] = {
         run=looks.tokens,
     ),
     "/walk": Command(
-        summary="the whole way from the last prompt to the next token, step by step, with live "
-        "numbers",
+        summary="the whole way from the last prompt to the next token, step by step",
         run=looks.walk,
     ),
     "/why": Command(

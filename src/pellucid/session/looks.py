@@ -33,6 +33,7 @@ def walk(exchange: Exchange, _: str) -> None:
 
 
 def why(exchange: Exchange, argument: str) -> None:
+    from ..draw.terminal.waiting import waiting
     from ..inspect import why as explain
 
     reply = _reply(exchange, "explain")
@@ -45,7 +46,11 @@ def why(exchange: Exchange, argument: str) -> None:
         )
     name = quoted(token_text(exchange.gpt.tokenizer.bytes_of(ids[number - 1])))
     exchange.writer.note(f"Token {number} of {n} of the reply: {name}. /why N explains the Nth.")
-    exchange.screen.print(explain(exchange.gpt, reply.prompt, ids, token=number, labels=False))
+    with waiting(exchange.screen, "switching parts off") as progress:
+        found = explain(
+            exchange.gpt, reply.prompt, ids, token=number, labels=False, progress=progress
+        )
+    exchange.screen.print(found)
 
 
 def view(exchange: Exchange, path: str) -> None:
