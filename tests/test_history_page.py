@@ -40,6 +40,13 @@ return view.data.steps.map((step, i) => { view.show(i); return {
 def check(driver, found) -> None:
     """Every moment of the page is what Python found, and says which it is."""
     shown = driver.execute_script(SEEN)
+    rings = driver.execute_script(
+        "return document.querySelectorAll('.loss-curve .held-out').length"
+    )
+    caption = driver.execute_script(
+        "return document.querySelector('.of-loss .caption').textContent"
+    )
+    assert ("Rings: on what was held out." in caption) == (rings > 0)
     assert [each["step"] for each in shown] == list(found.steps)
     for at, moment in enumerate(shown):
         step = found.steps[at]

@@ -203,6 +203,15 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(corpus, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_dry_run_shows_no_shape_that_is_not_the_models(corpus, tmp_path):
+    train(corpus, "--out", tmp_path / "first", *TINY, "--steps", 1)
+    model = tmp_path / "first" / "model"
+    printed = train(corpus, "--out", tmp_path / "b", "--start", model, "--dry-run").stdout
+    for name in ("n_ctx", "n_embd", "n_head", "n_layer"):
+        assert f"# {name} is that of start\n" in printed
+        assert f"\n{name} = " not in printed
+
+
 def test_dry_run_wants_what_the_run_will_want(tmp_path):
     said = train(tmp_path / "none", "--out", tmp_path / "run", "--dry-run")
     assert said.returncode == 2
