@@ -70,12 +70,13 @@ def test_models():
 
 
 def test_a_card_breaks_no_word_in_a_terminal(monkeypatch):
+    whole = run("models", "chat").split()
     shown = screen(40, colour=True)
     monkeypatch.setattr("pellucid.cli.cards.console", lambda: shown)
     print_card("chat", as_json=False)
     lines = bare(text_of(shown)).splitlines()
     assert max(map(len, lines)) <= 40
-    assert " ".join(" ".join(lines).split()) == " ".join(run("models", "chat").split())
+    assert " ".join(lines).split() == whole
 
 
 @pytest.mark.parametrize("form", ["pellucid", "hf"])
@@ -335,7 +336,7 @@ def test_no_line_of_words_is_broken_by_the_terminal(arguments, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text("The power clapper went straight to jail")
     done = process(*arguments)
-    child = terminal(*arguments, NO_COLOR="1", TERM="dumb", dimensions=(40, 50), timeout=60)
+    child = terminal(*arguments, NO_COLOR="1", dimensions=(40, 50), timeout=60)
     ended(child)
     text = bare(child.before).replace("\r", "")
     assert all(len(line) <= 50 for line in text.splitlines())

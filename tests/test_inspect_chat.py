@@ -174,8 +174,10 @@ def test_files_that_are_none_and_texts_that_only_look_so(gpt, tmp_path, monkeypa
     Path("other.json").write_text("{}")
     with pytest.raises(InputError, match="is not a conversation that Pellucid saved"):
         run("lens", "--chat", "other.json")
-    found = json.loads(run("tokens", "none.json", "--chat", "--json"))
-    assert [piece["id"] for piece in found["tokens"]] == turn(gpt, "none.json")
+    with pytest.raises(InputError, match=r"there is no file none\.json: --chat takes what /save"):
+        run("tokens", "none.json", "--chat")  # a file mistyped, and not what a user says
+    found = json.loads(run("tokens", "a none.json", "--chat", "--json"))
+    assert [piece["id"] for piece in found["tokens"]] == turn(gpt, "a none.json")
     found = json.loads(run("tokens", "other.json", "--json"))
     assert found["text"] == "other.json"
 

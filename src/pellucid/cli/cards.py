@@ -22,17 +22,11 @@ def print_models(*, as_json: bool) -> None:
     cached = hub.cached()
     if as_json:
         sizes = {size: {**h.to_dict(), "parameters": h.n_params} for size, h in SIZES.items()}
-        say(
-            to_json(
-                {
-                    "embedded": embedded.names(),
-                    "default": embedded.DEFAULT,
-                    "cached": cached,
-                    "sizes": sizes,
-                }
-            )
-        )
+        known = {"embedded": embedded.names(), "default": embedded.DEFAULT, "cached": cached}
+        say(to_json({**known, "sizes": sizes}), data=True)
         return
+    from rich.text import Text
+
     from ..draw.slides import Table
     from ..draw.terminal.canvas import Canvas
     from ..draw.terminal.slides import table
@@ -43,15 +37,14 @@ def print_models(*, as_json: bool) -> None:
     screen.print(harmless(f"In the hub's cache: {listed}"), markup=False)
     # A narrow terminal has no room for all columns; --json has them.
     left_out = () if screen.width >= _WIDE else ("n_vocab",)
-    shapes = {**{name: _embedded(name) for name in embedded.names()}, **SIZES}
+    shapes = {name: _embedded(name) for name in embedded.names()} | SIZES
     rows = [
         {"model": name, "parameters": f"{h.n_params:,}"}
         | {field: f"{value:,}" for field, value in h.to_dict().items() if field not in left_out}
         for name, h in shapes.items()
     ]
     picture = Table(columns=tuple(rows[0]), rows=tuple(tuple(row.values()) for row in rows))
-    screen.print()
-    for line in table(picture, Canvas(width=screen.width, colour=True)):
+    for line in [Text(), *table(picture, Canvas(width=screen.width, colour=True))]:
         screen.print(line)
 
 
@@ -72,7 +65,7 @@ def print_card(name: str, *, as_json: bool) -> None:
         "template": model.template,
     }
     if as_json:
-        say(to_json({**own, "card": model.card}))
+        say(to_json({**own, "card": model.card}), data=True)
         return
     screen = console()
     for depth, key, value in lines({**model.card, **own}):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..conversations import Head, Hit, Tree
 
-__all__ = ["exported", "listed", "print_heads", "print_hits", "print_tree"]
+__all__ = ["listed", "print_heads", "print_hits", "print_tree"]
 
 DIGITS = 8  # of an id; any beginning that only one has will do
 _WIDEST = 16  # cells of a column
@@ -54,15 +53,14 @@ def print_heads(screen: Console, heads: Sequence[Head]) -> None:
     for name in ("model", "messages", "changed"):
         if screen.width - sum(widths.values()) - 2 * len(widths) < _TITLE:
             del widths[name]
-    room = screen.width - sum(widths.values()) - 2 * len(widths)
-    titles = [on_one_line(head.title) for head in heads]
-    for row in range(-1, len(heads)):
-        parts = [
-            fitted(name if row < 0 else columns[name][row], width, right=name == "messages")
-            for name, width in widths.items()
+    widths["title"] = max(1, screen.width - sum(widths.values()) - 2 * len(widths))
+    columns["title"] = [on_one_line(head.title) for head in heads]
+    for line, texts in enumerate(zip(*((name, *columns[name]) for name in widths), strict=True)):
+        cells = [
+            fitted(text, width, right=name == "messages")
+            for text, (name, width) in zip(texts, widths.items(), strict=True)
         ]
-        parts.append(fitted("title" if row < 0 else titles[row], max(1, room)).rstrip())
-        screen.print(Text("  ".join(parts), style="" if row >= 0 else "bold"))
+        screen.print(Text("  ".join(cells).rstrip(), style="" if line else "bold"))
 
 
 def print_tree(screen: Console, tree: Tree) -> None:
@@ -114,12 +112,3 @@ def _around(text: str, words: str) -> str:
     at = max(0, text.lower().find(words.split()[0].lower()))
     low, high = max(0, at - AROUND), at + len(words) + AROUND
     return f"{'…' * (low > 0)}{text[low:high]}{'…' * (high < len(text))}"
-
-
-def exported(trees: Iterable[Tree], form: str) -> str:
-    """form: jsonl, or markdown."""
-    from ..conversations import line, markdown
-
-    if form == "markdown":
-        return "\n".join(map(markdown, trees))
-    return "".join(json.dumps(line(tree), ensure_ascii=False) + "\n" for tree in trees)

@@ -47,9 +47,7 @@ def transcript_named(text: str, tokenizer: Tokenizer) -> Transcript | None:
 
         return Transcript.read(text, tokenizer)
     if text.endswith(_FILES) and not any(map(str.isspace, text)):
-        raise InputError(
-            f"there is no file {text}: --chat takes the file that /save wrote in a chat"
-        )
+        raise InputError(f"there is no file {text}: --chat takes what /save wrote")
     if not re.fullmatch(r"[0-9a-f]{4,16}", text):
         return None
     from ..conversations import Store, store_path
