@@ -53,7 +53,7 @@ def find(source: str | os.PathLike[str]) -> Path:
             raise
     from difflib import get_close_matches  # where nothing is wrong nobody needs it
 
-    meant = get_close_matches(text, embedded.names(), n=1) or [_near(path)]
+    meant: list[str | Path | None] = [*get_close_matches(text, embedded.names(), n=1), _near(path)]
     hint = f" (is {meant[0]} meant?)" if meant[0] else ""
     raise CheckpointError(
         f"there is no folder or file {text[:200]!r}, and it is no name of a model{hint}: give a "
