@@ -327,14 +327,11 @@ def test_a_terminal_breaks_no_word():
     [
         ("walk", "a", "--model", "tlak"),  # an error
         ("generate", "a", "--temprature", "1"),  # a mistake on the command line
-        ("eval", "text.txt", "--model", "talk"),  # an answer
         ("models", "chat"),  # a card
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_no_line_of_words_is_broken_by_the_terminal(arguments, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text("The power clapper went straight to jail")
+def test_no_line_of_words_is_broken_by_the_terminal(arguments):
     done = process(*arguments)
     child = terminal(*arguments, NO_COLOR="1", dimensions=(40, 50), timeout=60)
     ended(child)
