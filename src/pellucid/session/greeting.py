@@ -15,7 +15,7 @@ __all__ = ["greet"]
 def greet(exchange: Exchange) -> None:
     gpt, conversation, writer = exchange.gpt, exchange.conversation, exchange.writer
     n = gpt.hparams.n_params
-    size = f"{n / 1e6:.3g}M" if n >= 1e6 else f"{n:,}"
+    size = f"{n:,}" if n < 1e6 else f"{n / 1e6:.{int(n < 1e7)}f}M"
     writer.line(
         f"{gpt.name or 'model'} · {size} parameters · window of {conversation.n_ctx} tokens · "
         f"template {conversation.template.name}",
