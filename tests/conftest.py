@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from support import skips
 from support.browser import Browser
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # tests run offline
+# What a shell starts in the background ignores Ctrl-C, and so would every program tested here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "pellucid", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
