@@ -58,7 +58,7 @@ ROOMS: dict[str, set[str]] = {
         "backend", "checkpoint", "draw", "embedded", "errors", "files", "gpt", "inspect", "model",
         "sampling", "tokenizer", "train", "visible", "web", "weights",
     },
-    "evaluate": {"chat", "data", "errors", "gpt", "sampling", "template"},
+    "evaluate": {"backend", "chat", "data", "errors", "gpt", "model", "sampling", "template"},
     "session": {
         "chat", "conversations", "draw", "errors", "files", "generate", "gpt", "inspect",
         "sampling", "sequence", "tokenizer", "visible",
