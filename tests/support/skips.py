@@ -72,6 +72,12 @@ NEEDS = {
         what="Ray, its parts Serve and Data",
     ),
     "gguf": _package("gguf", "GGUF files, written by their own library"),
+    "llama_cpp": _package(
+        "llama_cpp",
+        "GGUF files of ours, read by llama.cpp itself",
+        "pip install llama-cpp-python: it is built for minutes, and needs a C++ compiler",
+        what="llama-cpp-python",
+    ),
     "pyarrow": _package("pyarrow", "Parquet files of documents"),
     "matplotlib": _package("matplotlib", "a run's losses as a picture"),
     "tensorboard": _package("tensorboard", "a run's log for TensorBoard"),
