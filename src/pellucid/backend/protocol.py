@@ -9,8 +9,7 @@ backend itself looks into them. Norms' gains, and biases, stay arrays.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,16 +19,27 @@ Array = Any  # numpy.ndarray or torch.Tensor
 Prepared = Any  # a linear map or a table of embeddings, as `Backend.prepare` returned it
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """New tokens of one sequence in a pass: n of them, at begin… of a row. stretches: the keys and
     values of all its tokens up to and with these, [head, key, d_k] each, in order, each stretch
-    as it lies in memory."""
+    as it lies in memory; the last n are room for the new ones."""
 
     row: int
     begin: int
     n: int
     stretches: list[tuple[Array, Array]]
+
+    def take_in(self, k: Array, v: Array) -> None:
+        """k, v [batch, head, new, d_k]: the new keys and values into their places."""
+        end = self.begin + self.n
+        for keys, values in reversed(self.stretches):
+            n = min(keys.shape[1], end - self.begin)
+            if not n:
+                return
+            place = keys.shape[1] - n
+            keys[:, place:] = k[self.row, :, end - n : end]
+            values[:, place:] = v[self.row, :, end - n : end]
+            end -= n
 
 
 class KeyValues(Protocol):
@@ -50,8 +60,8 @@ class KeyValues(Protocol):
     def append(self, layer: int, k: Array, v: Array) -> tuple[Array, Array]:
         """k, v [batch, head, new, d_k] -> all so far, [batch, head, key, d_k]"""
 
-    def extend(self, layer: int, k: Array, v: Array) -> list[Segment]:
-        """Takes the same in, and says where all lies, without a copy."""
+    def segments(self, layer: int, new: int) -> list[Segment]:
+        """Where all lies, without a copy, and where the new ones are to be put."""
 
     def advance(self, lengths: Any) -> None:
         """Count the tokens just taken in: one number, or one per row."""
@@ -72,7 +82,7 @@ class Backend(Protocol):
         """The same values as numpy sees them (bfloat16 comes out as float32)."""
 
     def zeros(self, shape: tuple[int, ...]) -> Array:
-        """Room for numbers. Not merely reserved: what is masked is still multiplied, by 0."""
+        """Room for keys or values. Not merely reserved: what is masked is still multiplied, by 0."""
 
     def copy(self, x: Array) -> Array: ...
 

@@ -123,7 +123,10 @@ class TorchBackend:
     ) -> Tensor:
         past = _NOTHING if cache is None else cache.past
         if cache is not None and len(past) > cache.batch:  # several texts in one row
-            return self._attend_each(q, cache.extend(layer, k, v))
+            segments = cache.segments(layer, k.shape[2])
+            for each in segments:
+                each.take_in(k, v)
+            return self._attend_each(q, segments)
         if cache is not None:
             k, v = cache.append(layer, k, v)  # [batch, head, key, d_k]
         dropout = self.dropout_rate if self.training else 0.0

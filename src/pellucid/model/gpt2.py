@@ -55,7 +55,7 @@ def embed(tokens: Array, weights: Any, run: Pass) -> Array:
     backend = run.backend
     token = run.tap("embed", backend.embedding(weights.wte, tokens))
     positions = run.positions(tokens.shape[1])
-    position = run.tap("pos_embed", backend.embedding(weights.wpe, positions))
+    position = run.tap("pos_embed", weights.wpe.weight[positions])
     return backend.dropout(token + position)
 
 
