@@ -8,7 +8,7 @@ setup(
             "pellucid_native._kernels",
             [f"src/{name}.cpp" for name in SOURCES],
             depends=[
-                "src/pellucid.hpp", "src/operations.hpp", "src/pool.hpp", "src/spare.hpp", "src/kernels.inc",
+                "src/pellucid.hpp", "src/operations.hpp", "src/pool.hpp", "src/spare.hpp", "src/kernels.inc", "src/amx.inc",
             ],
             language="c++",
             # No -march: each processor's kernels say themselves what they are compiled for.

@@ -103,6 +103,7 @@ inline void store_bytes(int8_t* p, V v) {
 }
 inline void prefetch(const uint8_t* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
 
+#define WIDE nullptr, nullptr, nullptr
 #include "kernels.inc"
 
 }  // namespace

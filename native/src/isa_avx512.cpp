@@ -1,15 +1,24 @@
-// AVX-512 with VNNI: four bytes times four bytes, summed, in one step.
+// AVX-512 with VNNI: four bytes times four bytes, summed, in one step. Where there is AMX too, many
+// rows are multiplied by its tiles (amx.inc).
 #include "pellucid.hpp"
 #if defined(__x86_64__) && defined(__GNUC__)
 #include "spare.hpp"
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c"))), apply_to = function)
+#elif __GNUC__ >= 11 && defined(__linux__)
+#define HAS_AMX
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,amx-tile,amx-bf16")
 #else
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")
 #endif
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
+#ifdef HAS_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace pellucid {
 namespace {
@@ -76,7 +85,18 @@ inline I dot_small(I acc, B w, const int8_t* x) { return _mm512_dpbusd_epi32(acc
 inline void store_bytes(int8_t* p, V v) { _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))); }
 inline void prefetch(const uint8_t* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
 
+#ifdef HAS_AMX
+bool has_tiles();
+void prepare_wide(const Weight&, const float*, ptrdiff_t, const float*, const float*, float, int, int, uint16_t*);
+void linear_wide(const Weight&, const uint16_t*, int, const Target&, int, int, uint16_t*);
+#define WIDE has_tiles, prepare_wide, linear_wide
+#else
+#define WIDE nullptr, nullptr, nullptr
+#endif
 #include "kernels.inc"
+#ifdef HAS_AMX
+#include "amx.inc"
+#endif
 
 }  // namespace
 

@@ -83,6 +83,7 @@ inline I dot_small(I acc, B w, const int8_t* x) { return dot(acc, w, x); }
 inline void store_bytes(int8_t* p, V v) { float x[16]; store(x, v); for (int i = 0; i < 16; i++) p[i] = int8_t(x[i]); }
 inline void prefetch(const uint8_t* p) { __builtin_prefetch(p); }
 
+#define WIDE nullptr, nullptr, nullptr
 #include "kernels.inc"
 
 }  // namespace

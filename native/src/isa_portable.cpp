@@ -88,6 +88,7 @@ inline I dot_small(const I& acc, const B& w, const int8_t* x) { return dot(acc, 
 inline void store_bytes(int8_t* p, const V& v) { for (int i = 0; i < 16; i++) p[i] = int8_t(v.at[i]); }
 inline void prefetch(const uint8_t*) {}
 
+#define WIDE nullptr, nullptr, nullptr
 #include "kernels.inc"
 
 }  // namespace

@@ -125,7 +125,7 @@ Weight laid_out(int format, int n_in, int n_out) {
   w.n_in = n_in;
   w.n_out = n_out;
   w.group = format == INT8 ? 64 : format == INT4 ? 32 : 0;
-  const int unit = w.group ? w.group : format == BF16 ? 4 : 1;
+  const int unit = w.group ? w.group : format == BF16 ? 32 : 1;
   w.k = (n_in + unit - 1) / unit * unit;
   w.panels = (n_out + COLUMNS - 1) / COLUMNS;
   return w;

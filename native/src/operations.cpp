@@ -13,6 +13,7 @@
 namespace pellucid {
 namespace {
 
+constexpr int WIDE = 24;           // rows from which on matrix registers are faster
 constexpr size_t ALONE = 96 << 10;  // multiplications that are done before a second thread has begun
 
 struct Room {
@@ -80,6 +81,19 @@ const Kernels& kernels() {
 
 void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, int m, const Norm& norm, const Target& t) {
   const Kernels& here = kernels();
+  if (m >= WIDE && w.format != F32 && here.wide && here.wide()) {
+    const int rows = pieces(m, 32) * 32;
+    uint16_t* packed = reinterpret_cast<uint16_t*>(workspace(size_t(rows) * w.k / 2 + 64));
+    Pool& all = pool(threads);
+    parallel(all, pieces(m, 16), [&](int i) {
+      here.prepare_wide(w, x, stride, norm.gain, norm.bias, norm.epsilon, i * 16, std::min(m, i * 16 + 16), packed);
+    });
+    const int panels = w.panels >= 8 * threads ? 4 : 2;
+    return parallel(all, pieces(w.panels, panels), [&](int i) {
+      uint16_t* room = reinterpret_cast<uint16_t*>(spare(size_t(panels) * w.k * COLUMNS / 2));
+      here.linear_wide(w, packed, m, t, i * panels, std::min(w.panels, (i + 1) * panels), room);
+    });
+  }
   const int each = here.most[w.format], groups = w.groups();
   const size_t numbers = size_t(m) * w.k;
   float* room = workspace(groups ? numbers / 4 + size_t(m) * groups * 2 + 64 : numbers + 64);

@@ -11,7 +11,7 @@ enum Format : int { F32 = 0, BF16 = 1, INT8 = 2, INT4 = 3 };
 
 // A matrix [n_in, n_out], in panels of 16 outputs that are read from their first byte to their last:
 //   f32   [panel][k][16]           numbers
-//   bf16  [panel][k/2][16][2]      the upper halves of floats
+//   bf16  [panel][k/2][16][2]      the upper halves of floats; k a multiple of 32
 //   int8  [panel][k/4][16][4]      and per group of 64 k, one scale for each output
 //   int4  [panel][k/8][16][4]      low halves k…k+3, high halves k+4…k+7, both with 8 added; groups of 32
 // n_in is filled up with zeros to whole groups, n_out to whole panels. scales: float16
@@ -80,6 +80,12 @@ struct Kernels {
   const char* name;
   int block;         // queries that are attended together
   int most[4];       // rows that are multiplied together, by format
+  bool (*wide)();    // whether the processor has matrix registers; null: never
+  // The same for many rows of smaller weights than f32, in bfloat16: x is packed in tiles
+  // [m/16][k/32][16][32], and panels [first, last), four at most, are widened into `room`.
+  void (*prepare_wide)(const Weight&, const float* x, ptrdiff_t stride, const float* gain, const float* bias,
+                       float epsilon, int low, int high, uint16_t* to);
+  void (*linear_wide)(const Weight&, const uint16_t* x, int m, const Target&, int first, int last, uint16_t* room);
   size_t (*attend_scratch)(const Attention&);
   // Panels [first, last) of rows [low, high).
   void (*linear)(const Weight&, const Rows&, const Target&, int low, int high, int first, int last);

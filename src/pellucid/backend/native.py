@@ -16,10 +16,11 @@ import pellucid_native as kernels
 
 from ..errors import InputError
 from .numpy import NumpyBackend, cores
-from .protocol import KeyValues, Segment
+from .protocol import KeyValues, Norm, Segment
 
 __all__ = ["NativeBackend", "Packed"]
 
+_NO_NORM = (None, None, 0.0)
 FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
 
 
@@ -90,10 +91,21 @@ class NativeBackend(NumpyBackend):
         kernels.columns(self.threads, w.handle, np.ascontiguousarray(ids), out)
         return out
 
-    def linear(self, x: np.ndarray, w: Any) -> np.ndarray:
+    def linear(
+        self,
+        x: np.ndarray,
+        w: Any,
+        *,
+        norm: Norm | None = None,
+        gelu: bool = False,
+        add: np.ndarray | None = None,
+    ) -> np.ndarray:
+        gain, shift, epsilon = norm or _NO_NORM
         out = np.empty((*x.shape[:-1], w.n_out), np.float32)
+        added = None if add is None else dense_rows(add)
+        x = dense_rows(x)
         kernels.linear(
-            self.threads, w.handle, dense_rows(x), out, w.bias, None, None, 0.0, False, None
+            self.threads, w.handle, x, out, w.bias, gain, shift, epsilon, gelu, added
         )
         return out
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from .protocol import KeyValues, Segment
+from .protocol import KeyValues, Norm, Segment
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -75,10 +75,22 @@ class NumpyBackend:
     def embedding(self, w: Any, ids: np.ndarray) -> np.ndarray:
         return np.asarray(w.weight[ids])
 
-    def linear(self, x: np.ndarray, w: Any) -> np.ndarray:
+    def linear(
+        self,
+        x: np.ndarray,
+        w: Any,
+        *,
+        norm: Norm | None = None,
+        gelu: bool = False,
+        add: np.ndarray | None = None,
+    ) -> np.ndarray:
+        if norm is not None:
+            x = self.layer_norm(x, *norm)
         n_in, n_out = w.weight.shape
-        out = self._matmul(x.reshape(-1, n_in), w.weight, w.bias)
-        return out.reshape(*x.shape[:-1], n_out)
+        out = self._matmul(x.reshape(-1, n_in), w.weight, w.bias).reshape(*x.shape[:-1], n_out)
+        if gelu:
+            out = self.gelu(out)
+        return out if add is None else add + out
 
     def matmul(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         n_batch, n_head, n_row, n = x.shape

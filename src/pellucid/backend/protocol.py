@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Array", "Backend", "KeyValues", "Prepared", "Segment"]
+__all__ = ["Array", "Backend", "KeyValues", "Norm", "Prepared", "Segment"]
 
 Array = Any  # numpy.ndarray or torch.Tensor
+Norm = tuple[Array, Array, float]  # of a layer norm: gain, bias, epsilon
 Prepared = Any  # a linear map or a table of embeddings, as `Backend.prepare` returned it
 
 
@@ -96,8 +97,20 @@ class Backend(Protocol):
     def embedding(self, w: Prepared, ids: Array) -> Array:
         """A table [row, n], ids [...] -> [..., n]: look each id up in the dictionary."""
 
-    def linear(self, x: Array, w: Prepared) -> Array:
-        """x [..., in] · weight [in, out] + bias [out] -> [..., out]"""
+    def linear(
+        self,
+        x: Array,
+        w: Prepared,
+        *,
+        norm: Norm | None = None,
+        gelu: bool = False,
+        add: Array | None = None,
+    ) -> Array:
+        """x [..., in] · weight [in, out] + bias [out] -> [..., out]
+
+        norm: x goes through a layer norm first. gelu: what comes out, through GELU. add [..., out]:
+        is added last, to what `dropout` leaves. The same as those operations one by one.
+        """
 
     def matmul(self, x: Array, y: Array) -> Array:
         """x [batch, head, row, n] · y [batch, head, n, out] -> [batch, head, row, out]"""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
-from .protocol import KeyValues, Segment
+from .protocol import KeyValues, Norm, Segment
 
 __all__ = ["TorchBackend"]
 
@@ -85,10 +85,23 @@ class TorchBackend:
     def embedding(self, w: Any, ids: Tensor) -> Tensor:
         return F.embedding(ids, w.weight)
 
-    def linear(self, x: Tensor, w: Any) -> Tensor:
+    def linear(
+        self,
+        x: Tensor,
+        w: Any,
+        *,
+        norm: Norm | None = None,
+        gelu: bool = False,
+        add: Tensor | None = None,
+    ) -> Tensor:
+        if norm is not None:
+            x = self.layer_norm(x, *norm)
         weight = w.weight  # once: under LoRA it is computed
         rows = torch.addmm(w.bias, x.reshape(-1, weight.shape[0]), weight)
-        return rows.view(*x.shape[:-1], weight.shape[1])
+        out = rows.view(*x.shape[:-1], weight.shape[1])
+        if gelu:
+            out = self.gelu(out)
+        return out if add is None else add + self.dropout(out)
 
     def matmul(self, x: Tensor, y: Tensor) -> Tensor:
         return x @ y
