@@ -12,7 +12,7 @@ CHECK    = $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pe
 
 .PHONY: talk test test-all test-numpy test-slow browser lint lint-js format bench constraints clean
 
-talk: $(BASE)/.ready-$(VERSION)
+talk: $(BASE)/.ready-$(VERSION) $(BASE)/.native-$(VERSION)
 	@$(BASE)/bin/pellucid talk
 
 # TORCH_INDEX=URL: where builds of PyTorch for the CPU are; TORCH=1: any build, TORCH=0: none.
@@ -71,7 +71,15 @@ $(BASE)/.ready-$(VERSION): pyproject.toml
 	@PYTHONWARNINGS= $(BASE)/bin/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
-$(FULL)/.ready-$(VERSION): pyproject.toml constraints.txt
+# The compiled backend, where a C++ compiler is at hand; everything works without it.
+$(BASE)/.native-$(VERSION): $(BASE)/.ready-$(VERSION) $(wildcard native/src/* native/*.py native/*.toml)
+	@echo "Building the compiled backend (half a minute) ..."
+	@PYTHONWARNINGS= $(BASE)/bin/python -m pip install --quiet --disable-pip-version-check \
+	--force-reinstall --no-deps ./native >/dev/null 2>&1 && echo "Built: --backend native is there." \
+	|| echo "It cannot be built here (is there a C++ compiler?): numpy computes."
+	@touch $@
+
+$(FULL)/.ready-$(VERSION): pyproject.toml constraints.txt native/setup.py $(wildcard native/src/*)
 	@$(CHECK)
 	@$(PYTHON) .ci/environment.py $(FULL)
 	@touch $@

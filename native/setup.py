@@ -8,11 +8,25 @@ setup(
             "pellucid_native._kernels",
             [f"src/{name}.cpp" for name in SOURCES],
             depends=[
-                "src/pellucid.hpp", "src/operations.hpp", "src/pool.hpp", "src/spare.hpp", "src/kernels.inc", "src/amx.inc",
+                "src/pellucid.hpp",
+                "src/operations.hpp",
+                "src/pool.hpp",
+                "src/spare.hpp",
+                "src/kernels.inc",
+                "src/amx.inc",
             ],
             language="c++",
             # No -march: each processor's kernels say themselves what they are compiled for.
-            extra_compile_args=["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wno-maybe-uninitialized", "-Wno-uninitialized", "-pthread"],
+            extra_compile_args=[
+                "-std=c++17",
+                "-O3",
+                "-fno-math-errno",
+                "-fno-trapping-math",
+                "-Wall",
+                "-Wno-maybe-uninitialized",
+                "-Wno-uninitialized",
+                "-pthread",
+            ],
             extra_link_args=["-pthread"],
             py_limited_api=True,
         )

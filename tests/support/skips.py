@@ -102,6 +102,12 @@ NEEDS = {
         unskip="apt-get install chromium chromium-driver (make browser does, as root on Debian)",
         here=lambda: chromium() is not None,
     ),
+    "g++": Need(
+        what="g++",
+        why="the compiled backend under the sanitizers",
+        unskip="apt-get install g++",
+        here=lambda: shutil.which("g++") is not None,
+    ),
     "node": Need(
         what="node",
         why="the joined JavaScript modules outside a browser",

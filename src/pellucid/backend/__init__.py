@@ -5,7 +5,16 @@ from __future__ import annotations
 from ..errors import InputError
 from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment
 
-__all__ = ["BACKENDS", "Array", "Backend", "KeyValues", "Norm", "Prepared", "Segment", "get_backend"]
+__all__ = [
+    "BACKENDS",
+    "Array",
+    "Backend",
+    "KeyValues",
+    "Norm",
+    "Prepared",
+    "Segment",
+    "get_backend",
+]
 
 BACKENDS = ("numpy", "torch", "native")
 

@@ -104,9 +104,7 @@ class NativeBackend(NumpyBackend):
         out = np.empty((*x.shape[:-1], w.n_out), np.float32)
         added = None if add is None else dense_rows(add)
         x = dense_rows(x)
-        kernels.linear(
-            self.threads, w.handle, x, out, w.bias, gain, shift, epsilon, gelu, added
-        )
+        kernels.linear(self.threads, w.handle, x, out, w.bias, gain, shift, epsilon, gelu, added)
         return out
 
     def unembed(self, x: np.ndarray, w: Any) -> np.ndarray:

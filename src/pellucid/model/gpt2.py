@@ -78,9 +78,7 @@ def block(x: Array, w: Any, layer: int, run: Pass) -> Array:
     return tap(f"{at}.resid_post", plus_linear(x, post, w.mlp.c_proj, f"{at}.mlp_out", run))
 
 
-def linear_of_norm(
-    x: Array, norm: Any, w: Any, at: str, run: Pass, *, gelu: bool = False
-) -> Array:
+def linear_of_norm(x: Array, norm: Any, w: Any, at: str, run: Pass, *, gelu: bool = False) -> Array:
     """x [..., n_embd] -> layer_norm(x) · W + bias [..., out]; in one step where nobody looks
     between the two."""
     if run.wants(f"{at}.scale", f"{at}.normalized", f"{at}.out"):
