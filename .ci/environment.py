@@ -43,15 +43,6 @@ def main(folder: str, instead: str | None = None) -> None:
     torch = not instead and with_torch(pip, re.findall(r"^torch==(.*)$", pins, re.MULTILINE)[0])
     extras = f"torch,{EXTRAS}" if torch else EXTRAS
     subprocess.run([*pip, "--editable", f"{ROOT}[{extras}]"], check=True)
-    with_native(pip)
-
-
-def with_native(pip: list[str]) -> None:
-    """The compiled backend, where a C++ compiler is at hand; else its tests are skipped."""
-    done = subprocess.run([*pip, str(ROOT / "native")], stderr=subprocess.PIPE, encoding="utf-8")
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:]
-        print("The compiled backend could not be built, its tests will be skipped:", *last)
 
 
 def with_torch(pip: list[str], version: str) -> bool:

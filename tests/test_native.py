@@ -1,9 +1,10 @@
-"""The compiled backend's operations beside numpy: every processor's kernels that can run here, over
-shapes, lengths, group sizes, places in memory, and every number of rows at which they change way."""
+"""The compiled backend's operations beside numpy: every processor's kernels that can run here,
+over shapes, lengths, groups, places in memory, and numbers of rows at which they change way."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -300,9 +301,7 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     source = Path(__file__).parents[1] / "native" / "src"
     package = tmp_path / "pellucid_native"
     package.mkdir()
-    (package / "__init__.py").write_bytes(
-        (source.parent / "pellucid_native/__init__.py").read_bytes()
-    )
+    shutil.copy(source.parent / "pellucid_native/__init__.py", package)
     flags = ["-std=c++17", "-O1", "-g", "-shared", "-fPIC", "-pthread", "-fno-math-errno"]
     flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     include = f"-I{sysconfig.get_path('include')}"

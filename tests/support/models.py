@@ -54,9 +54,8 @@ def near(backend: str, in_float64: float, *values: np.ndarray) -> float:
     float32, to values as large as these."""
     if backend != "native":
         return in_float64
-    return 1e-4 * max(
-        [1.0, *(np.abs(v, where=np.isfinite(v), out=np.zeros(v.shape)).max() for v in values)]
-    )
+    finite = [np.abs(v[np.isfinite(v)]).max(initial=0) for v in values]
+    return 1e-4 * max([1.0, *finite])
 
 
 def run(m: Model, tokens: Any, **options: Any) -> np.ndarray:

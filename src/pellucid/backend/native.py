@@ -1,4 +1,4 @@
-"""The operations as compiled kernels: weights in the format and layout that a processor reads fastest.
+"""The operations as compiled kernels: weights in the layout that a processor reads fastest.
 
 Needs the distribution `pellucid-native` (native/ in the repository). Arrays are numpy's, in
 float32; only weights, and with other dtypes than float32 the keys and values, are kept smaller.
@@ -15,7 +15,7 @@ import numpy as np
 import pellucid_native as kernels
 
 from ..errors import InputError
-from .numpy import NumpyBackend, cores
+from .numpy import NumpyBackend
 from .protocol import KeyValues, Norm, Segment
 
 __all__ = ["NativeBackend", "Packed"]

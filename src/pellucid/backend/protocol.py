@@ -83,7 +83,7 @@ class Backend(Protocol):
         """The same values as numpy sees them (bfloat16 comes out as float32)."""
 
     def zeros(self, shape: tuple[int, ...]) -> Array:
-        """Room for keys or values. Not merely reserved: what is masked is still multiplied, by 0."""
+        """Room for keys or values. What is masked is still multiplied, by 0."""
 
     def copy(self, x: Array) -> Array: ...
 
