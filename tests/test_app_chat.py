@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +20,7 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 from pellucid.sampling import softmax  # noqa: E402
 from pellucid.visible import visible  # noqa: E402
+from support.app_page import Page, begun, kept, messages  # noqa: E402
 from support.server import Served, babbler, eventually, serving, talker  # noqa: E402
 
 GPT = talker()
@@ -31,65 +30,6 @@ GPT = talker()
 def served(tmp_path_factory) -> Iterator[Served]:
     with serving(GPT, store=tmp_path_factory.mktemp("kept") / "a.db") as server:
         yield server
-
-
-class Page:
-    """The page, open at an address behind #."""
-
-    def __init__(self, browser, served: Served, address: str = "") -> None:
-        self.browser, self.served = browser, served
-        self.driver = browser.visit(f"{served.url}/{address}")
-        self.wait("globalThis.pellucid?.mounted && globalThis.pellucid.info.model")
-
-    def wait(self, condition: str) -> None:
-        self.browser.wait(f"Boolean({condition})")
-
-    def js(self, code: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(code, *arguments)
-
-    def find(self, css: str) -> Any:
-        self.wait(f"document.querySelector({json.dumps(css)})")
-        return self.driver.find_element(By.CSS_SELECTOR, css)
-
-    def press(self, css: str) -> None:
-        self.find(css)
-        self.js("document.querySelector(arguments[0]).click()", css)
-
-    def texts(self, css: str) -> list[str]:
-        return self.js(
-            "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", css
-        )
-
-    @property
-    def selection(self) -> dict[str, Any]:
-        return self.js("return {...pellucid.selection}")
-
-    def say(self, text: str) -> None:
-        box = self.find(".composer textarea")
-        box.send_keys(text, Keys.ENTER)
-
-    def settled(self, n: int) -> None:
-        """n replies stand there whole."""
-        done = f"document.querySelectorAll('.message.assistant .tok').length && {n} === "
-        self.wait(f"{done} document.querySelectorAll('.message.assistant').length")
-        self.wait("!pellucid.mounted.writer.busy")
-
-
-def begun(served: Served, *texts: str, **settings: Any) -> tuple[str, list[dict[str, Any]]]:
-    """A conversation -> its id and the replies."""
-    settings = {"max_tokens": 8, "seed": 1, "alternatives": 5, **settings}
-    head = served.post("/v1/conversations", settings=settings).json()["id"]
-    said = [served.post(f"/v1/conversations/{head}/messages", text=each).json() for each in texts]
-    return head, said
-
-
-def kept(served: Served, conversation: str, message: str) -> dict[str, Any]:
-    return served.client.get(f"/v1/conversations/{conversation}/messages/{message}").json()
-
-
-def messages(served: Served, conversation: str) -> list[dict[str, Any]]:
-    answer = served.client.get(f"/v1/conversations/{conversation}", params={"tokens": True})
-    return answer.json()["messages"]
 
 
 # Before anything is said

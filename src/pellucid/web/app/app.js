@@ -33,6 +33,7 @@ const KEYS = [
   ["?", "this list"],
 ];
 const THEMES = ["auto", "light", "dark"];
+const SERVED = new Set(["chat", "change"]); /* places whose numbers are always those of the server's model */
 const root = document.documentElement;
 const main = document.getElementById("main");
 const state = document.getElementById("state");
@@ -113,7 +114,7 @@ async function route(next) {
 
 function go(change, { replace = false, fresh = false } = {}) {
   const next = fresh ? { place: selection.place, ...change } : { ...selection, ...change };
-  if (info.model && (next.place !== "walk" || next.conversation)) next.model = info.model;
+  if (info.model && (SERVED.has(next.place) || next.conversation)) next.model = info.model;
   const address = writeSelection(next);
   if (address !== location.hash) history[replace ? "replaceState" : "pushState"](null, "", address);
   return route(readSelection(address));

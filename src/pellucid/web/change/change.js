@@ -29,8 +29,8 @@ export async function mount(host, asked) {
     );
     return null;
   }
-  const { api, selection, go } = asked;
-  const place = new Change(host, api, go);
+  const { api, selection, go, ids = null } = asked;
+  const place = new Change(host, api, go, ids);
   await place.update(selection);
   return place;
 }
@@ -43,11 +43,13 @@ function styled() {
 }
 
 class Change {
-  constructor(host, api, go) {
+  /* ids: what is asked about, where the address cannot say it; or null. */
+  constructor(host, api, go, ids) {
     host.classList.add("change-place");
     this.host = host;
     this.api = api;
     this.router = go;
+    this.given = ids;
     this.address = null;
     this.back = () => this.followed();
     addEventListener("popstate", this.back);
@@ -200,8 +202,9 @@ class Change {
     const reply = selection.conversation && selection.message !== undefined;
     return {
       text: selection.text ?? null,
-      ids: /^\d+(,\d+)*$/.test(selection.ids ?? "") ? selection.ids.split(",").map(Number) : null,
-      reply: reply ? { conversation: selection.conversation, message: selection.message, token: selection.token ?? 0 } : null,
+      ids: this.given ?? (/^\d+(,\d+)*$/.test(selection.ids ?? "") ? selection.ids.split(",").map(Number) : null),
+      reply:
+        reply && !this.given ? { conversation: selection.conversation, message: selection.message, token: selection.token ?? 0 } : null,
       changes: readChanges(selection.changes),
       stop: readStop(selection.stop),
       temperature: bounded(selection.temperature, 0, 2, 0),
@@ -228,7 +231,7 @@ class Change {
     const at = [selection.layer, selection.head];
     if (at.every(Number.isInteger) && at[0] < model.hparams.n_layer && at[1] < model.hparams.n_head) this.tray.reach(...at);
     this.tray.update(read.tokens, state.changes);
-    if (this.door) this.door.href = writeSelection({ ...selection, place: "change", view: null });
+    if (this.door) this.door.href = writeSelection({ ...this.addressed(selection), place: "change", view: null });
     const example = shown(model.name, read.text, state.changes);
     this.look.hidden = !example;
     this.look.textContent = example?.look ?? "";
@@ -240,6 +243,12 @@ class Change {
     }
     const { changes, temperature, seed, length } = state;
     this.sides.run({ ids: read.ids, changes, temperature, seed, length });
+  }
+
+  /* By ids, where they are nothing that the server keeps. */
+  addressed(selection) {
+    if (!this.given) return selection;
+    return { ...selection, ids: this.given.join(","), conversation: null, leaf: null, message: null, token: null };
   }
 
   /* x: the part that the keyboard is at. */

@@ -4,6 +4,7 @@
 import { make } from "../../picture/elements.js";
 import { quoted, written } from "../../picture/notation.js";
 import { LivePass } from "../../walk/pass.js";
+import { parted } from "./token.js";
 
 /* The sentence of a selection: `live` holds the ids that it begins with. */
 export function liveSentence(info, live = null) {
@@ -26,14 +27,14 @@ export function drawSentence(sentence, { token, choose, pulse }) {
   const last = pulse ? steps.length - 1 : -1;
   const made = steps.map((step, i) => {
     const share = Math.exp(step.logprob);
-    const span = make("span", {
+    const about = {
       className: `tok${stops.has(step.token) ? " ending" : ""}${i === token ? " open" : ""}${i === last ? " calling" : ""}`,
       role: "button",
       tabIndex: i === (token ?? 0) ? 0 : -1,
       "data-i": i,
-      textContent: stops.has(step.token) ? "▪" : text(step.token),
       title: `${quoted(text(step.token))}, ${written(share, "percent")}`,
-    });
+    };
+    const span = make("span", about, ...parted(stops.has(step.token) ? "▪" : text(step.token)));
     span.style.setProperty("--surprise", (1 - share).toFixed(3));
     return span;
   });

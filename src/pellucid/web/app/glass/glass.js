@@ -45,7 +45,10 @@ export class Glass {
   show({ key, token, number, of, view, door, source }) {
     const chosen = this.views.find((each) => each.key === view) ?? this.views[0];
     const now = `${key} ${chosen.key}`;
-    if (this.seen === now) return;
+    if (this.seen === now) {
+      this.element.querySelector(".glass-place").firstChild.textContent = `token ${number + 1} of ${of}`;
+      return;
+    }
     const moved = this.seen?.split(" ")[0] !== key;
     this.seen = now;
     this.abandon();
@@ -87,7 +90,7 @@ export class Glass {
         "div",
         { className: "glass-head" },
         make("h2", { className: "glass-token", textContent: quoted(token.shown ?? token.text) }),
-        make("span", { className: "quiet", textContent: [`token ${number + 1} of ${of}`, share].filter(Boolean).join(" · ") }),
+        make("span", { className: "quiet glass-place" }, `token ${number + 1} of ${of}`, share && ` · ${share}`),
         make("button", {
           type: "button",
           className: "plain close",

@@ -19,6 +19,10 @@ export function mount(host, context) {
   return place;
 }
 
+function readIds(ids) {
+  return /^\d+(,\d+)*$/.test(ids ?? "") ? ids.split(",").map(Number) : null;
+}
+
 class WalkPlace {
   constructor(host, { api, info, go, selection }) {
     this.api = api;
@@ -49,7 +53,9 @@ class WalkPlace {
     this.selection = selection;
     const { conversation, message, token, text, ids, model } = selection;
     const served = conversation && message ? { reply: { conversation, message, token: token ?? 0 } } : null;
-    const asked = served ?? (text && model && model !== this.info.content.machine.name ? { text } : null);
+    const given = readIds(ids);
+    const elsewhere = model && model !== this.info.content.machine.name;
+    const asked = served ?? (elsewhere && (text || given) ? { text: given ?? text } : null);
     const wanted = JSON.stringify(asked ?? { text: text || undefined, ids });
     if (wanted === this.shown) {
       this.walk?.choose(this.placeOf(selection));
@@ -71,7 +77,7 @@ class WalkPlace {
   livePass({ text, ids }) {
     const machine = this.info.machine();
     const { n_ctx, n_vocab } = machine.hparams;
-    const given = /^\d+(,\d+)*$/.test(ids ?? "") ? ids.split(",").map(Number) : null;
+    const given = readIds(ids);
     if (given?.length <= n_ctx && given.every((id) => id < n_vocab)) return new LivePass(machine, "", given);
     return new LivePass(machine, text ?? this.info.content.text);
   }
@@ -155,7 +161,7 @@ class WalkPlace {
       return;
     }
     if (!text) return;
-    this.remember({ text });
+    this.remember({ text, ids: null });
     this.asking?.abort();
     await this.serve({ text });
   }
