@@ -146,7 +146,7 @@ def test_settings_are_of_the_next_reply(browser, served) -> None:
     first, second = (each for each in messages(served, head["id"]) if each["role"] == "assistant")
     assert [each["generated"]["settings"]["max_tokens"] for each in (first, second)] == [3, 2]
     own = GPT.generate(second["generated"]["prompt"], temperature=0, max_tokens=2)
-    assert ids_of(second) == own.tokens[len(own.prompt) :]
+    assert ids_of(second) == [step.token for step in own.steps]
     browser.check_served()
 
 
@@ -225,14 +225,14 @@ def test_what_cannot_be_kept_is_said(browser, tmp_path, monkeypatch) -> None:
     file = tmp_path / "a.db"
     with serving(babbler(), store=file) as server:
         head, _ = begun(server, "the cat", max_tokens=2)
-        server.client.patch(f"/v1/conversations/{head}", json={"settings": {"max_tokens": 500}})
+        server.client.patch(f"/v1/conversations/{head}", json={"settings": {"max_tokens": 1500}})
         page = Page(browser, server, f"#/chat?conversation={head}")
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
             page.say("the king")
-            page.wait("document.querySelectorAll('.message:nth-child(4) .tok').length > 2")
+            page.wait("pellucid.mounted.writer.reply")
             other.execute("BEGIN IMMEDIATE")
             page.wait("!pellucid.mounted.writer.busy")
-            note = page.find(".message:nth-child(4) .note").text
+            (note,) = page.texts(".message:nth-child(4) .note:not([hidden])")
             assert note.startswith("Not kept: ")
             assert note.endswith("It is tried again.")
             # It can be opened all the same: by the very ids.

@@ -43,6 +43,7 @@ class Page:
 
     def say(self, text: str) -> None:
         box = self.find(".composer textarea")
+        box.click()
         box.send_keys(text, "\ue007")  # Enter
 
     def settled(self, n: int) -> None:
