@@ -188,8 +188,11 @@ def test_why_is_drawn_on_the_sentence(browser, served) -> None:
             expected = float(gave[at]) if abs(gave[at]) >= 0.04 else 0.0
             assert float(share or 0) == pytest.approx(expected, abs=2e-3)
     # A head that is pointed at shows where it looked.
+    stands = "return document.querySelector('.tok.open').getBoundingClientRect().toJSON()"
+    stood = page.js(stands)
     page.js("document.querySelector('.head-chip').focus()")
-    page.wait("document.querySelector('.looking')")
+    page.wait("document.querySelector('.looked-at')")
+    assert page.js(stands) == stood
     layer, chosen = (
         int(page.find(".head-chip").get_attribute(f"data-{x}")) for x in ("layer", "head")
     )

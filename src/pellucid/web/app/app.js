@@ -1,10 +1,10 @@
 /* The page's frame: the places, and the router between them. A place is a module with
 
-     mount(host, { api, selection, info, go }) → { update(selection), close(), key?(event) }
+     mount(host, { api, selection, info, go }) → { update(selection), close(), key?(event), named?() }
 
    go(change, { replace, fresh }): another selection, and so another address; what is not named
    stays, unless it is fresh. key: a key that was pressed outside any field, true if it meant
-   something. info: { model, window, content, machine(), places }. */
+   something. named: the server's model is known. info: { model, window, content, machine(), places }. */
 
 import { Machine } from "../machine/machine.js";
 import { drawAgain } from "../picture/colour.js";
@@ -78,6 +78,7 @@ async function named() {
     const { data } = await api.get("v1/models");
     info.model = data[0].id;
     info.window = data[0].max_model_len;
+    mounted?.named?.();
     drawTop();
     const other = selection.model && selection.model !== info.model && selection.model !== info.content.machine.name;
     if (other) tell(`This address was made with the model “${onOneLine(selection.model)}”; here is “${onOneLine(info.model)}”.`);

@@ -5,7 +5,7 @@
 import { readSelection, writeSelection } from "../app/selection.js";
 import { make } from "../picture/elements.js";
 import { onOneLine } from "../picture/notation.js";
-import { readChanges, readStop, writeChanges, writeStop } from "./changes.js";
+import { readChanges, readStop, whole, writeChanges, writeStop } from "./changes.js";
 import { first, gallery, shown } from "./gallery.js";
 import { Sides } from "./sides.js";
 import { Breakpoint } from "./stop.js";
@@ -56,6 +56,8 @@ class Change {
     this.state = null;
     this.model = null;
     this.read = { key: "", ids: [], tokens: [] };
+    this.made = []; /* the changes, as the server takes them */
+    this.values = new Map();
     this.said = make("p", { className: "note", role: "alert", hidden: true });
     host.append(this.said);
   }
@@ -112,66 +114,58 @@ class Change {
     const size = `${hparams.n_layer} layers × ${hparams.n_head} heads, window ${hparams.n_ctx}`;
     const title = (text) => make(within ? "h3" : "h2", { textContent: text });
     this.door = within ? make("a", { className: "door", textContent: "Open it in full →" }) : null;
-    this.host.prepend(
-      make(
-        "div",
-        { className: "change-head" },
-        within ? null : make("h1", { textContent: "Change it" }),
-        make("p", { className: "subtitle", textContent: `${onOneLine(name)} · ${size}` }),
-        this.door,
-      ),
-      make(
-        "div",
-        { className: "change-asked" },
-        make("label", { className: "text-box", hidden: within }, make("span", { textContent: "Text" }), this.text),
-        number("Tokens", "length", { min: 1, max: 200, step: 1 }),
-        number("Temperature", "temperature", { min: 0, max: 2, step: 0.05 }),
-        number("Seed", "seed", { min: 0, max: 2 ** 32 - 1, step: 1 }),
-      ),
-      this.tray.strip,
-      this.look,
+    const subtitle = make("p", { className: "subtitle", textContent: `${onOneLine(name)} · ${size}` });
+    const asked = make(
+      "div",
+      { className: "change-asked" },
+      make("label", { className: "text-box", hidden: within }, make("span", { textContent: "Text" }), this.text),
+      number("Tokens", "length", { min: 1, max: 200, step: 1 }),
+      number("Temperature", "temperature", { min: 0, max: 2, step: 0.05 }),
+      number("Seed", "seed", { min: 0, max: 2 ** 32 - 1, step: 1 }),
     );
-    const rest = [
-      make(
-        "div",
-        { className: "change-frame" },
-        make(
-          "section",
-          { className: "change-parts" },
-          title("Parts"),
-          make(
-            "p",
-            { className: "how" },
-            "Press a head, an MLP or a token of the text: it is off. ",
-            key("x"),
-            " too; ",
-            key("z"),
-            " undoes.",
-          ),
-          this.tray.list,
-          this.tray.element,
-        ),
-        make(
-          "section",
-          { className: "change-sides" },
-          title("Before and after"),
-          make("p", { className: "how", textContent: "The same text and seed, as the model is and changed, until both end or have met." }),
-          this.sides.element,
-        ),
-      ),
-      make(
-        "section",
-        { className: "change-stop" },
-        title("Stop the pass"),
-        make("p", {
-          className: "how",
-          textContent:
-            "Choose a value of the pass: it is run as far as there, with the changes so far. Look at its numbers, edit them, and go on: the edited value is set in every pass, and the next stop sees it.",
-        }),
-        this.stop.element,
-      ),
-    ];
-    this.host.append(...rest, ...(within ? [] : [gallery(name)]));
+    const press = within
+      ? "Press a head, an MLP or a token: it is off."
+      : make("span", {}, "Press a head, an MLP or a token of the text: it is off. ", key("x"), " too; ", key("z"), " undoes.");
+    const parts = make(
+      "section",
+      { className: "change-parts" },
+      within ? null : title("Parts"),
+      make("p", { className: "how" }, press),
+      this.tray.list,
+      this.tray.element,
+    );
+    const sides = make(
+      "section",
+      { className: "change-sides" },
+      title("Before and after"),
+      make("p", { className: "how", textContent: "The same text and seed, as the model is and changed, until both end or have met." }),
+      this.sides.element,
+    );
+    const stop = make(
+      "section",
+      { className: "change-stop" },
+      within ? null : title("Stop the pass"),
+      make("p", {
+        className: "how",
+        textContent:
+          "Choose a value of the pass: it is run as far as there, with the changes so far. Look at its numbers, edit them, and go on: the edited value is set in every pass, and the next stop sees it.",
+      }),
+      this.stop.element,
+    );
+    const frame = make("div", { className: "change-frame" }, parts, sides);
+    if (within) {
+      const more = (text, content) => make("details", { className: "more-changes" }, make("summary", { textContent: text }), content);
+      const foot = make("div", { className: "change-head" }, subtitle, this.door);
+      this.host.prepend(this.tray.strip, frame, more("Tokens, temperature, seed", asked), more("Stop the pass at a value", stop), foot);
+    } else {
+      this.host.prepend(
+        make("div", { className: "change-head" }, make("h1", { textContent: "Change it" }), subtitle),
+        asked,
+        this.tray.strip,
+        this.look,
+      );
+      this.host.append(frame, stop, gallery(name));
+    }
   }
 
   /** @param {import("../app/selection.js").Selection} selection */
@@ -184,7 +178,10 @@ class Change {
       const updating = (this.updating = {});
       const read = await this.tokenize(this.state);
       if (updating !== this.updating) return;
+      const made = await whole(this.state.changes, (stop, changes) => this.valueAt(stop, read.ids, changes));
+      if (updating !== this.updating) return;
       this.read = read;
+      this.made = made;
       this.tell("");
       this.show(selection);
     } catch (error) {
@@ -213,6 +210,17 @@ class Change {
     };
   }
 
+  /* The numbers where a pass was stopped, as they were then; asked once. */
+  valueAt(stop, ids, changes) {
+    const key = JSON.stringify([stop, ids, changes]);
+    if (!this.values.has(key)) {
+      const value = this.stop.read(stop, ids, changes, null);
+      this.values.set(key, value);
+      value.catch(() => this.values.delete(key));
+    }
+    return this.values.get(key);
+  }
+
   /* What is asked about, as ids and as its tokens' texts. */
   async tokenize({ text, ids, reply }) {
     const known = text ?? (reply || ids ? null : (first(this.model.name)?.text ?? TEXT));
@@ -225,7 +233,7 @@ class Change {
   }
 
   show(selection) {
-    const { state, read, model } = this;
+    const { state, read, model, made } = this;
     if (document.activeElement !== this.text) this.text.value = onOneLine(read.text);
     for (const key of ["length", "temperature", "seed"]) this[key].value = String(state[key]);
     const at = [selection.layer, selection.head];
@@ -235,14 +243,14 @@ class Change {
     const example = shown(model.name, read.text, state.changes);
     this.look.hidden = !example;
     this.look.textContent = example?.look ?? "";
-    this.stop.update(state.stop, read.ids, read.tokens, state.changes);
+    this.stop.update(state.stop, read.ids, read.tokens, made);
     if (read.ids.length >= model.hparams.n_ctx) {
       this.sides.element.dataset.state = "failed";
       this.tell(`${read.ids.length} tokens fill the window of ${model.hparams.n_ctx}: nothing can follow. Shorten the text.`);
       return;
     }
-    const { changes, temperature, seed, length } = state;
-    this.sides.run({ ids: read.ids, changes, temperature, seed, length });
+    const { temperature, seed, length } = state;
+    this.sides.run({ ids: read.ids, changes: made, temperature, seed, length });
   }
 
   /* By ids, where they are nothing that the server keeps. */

@@ -384,7 +384,7 @@ class Chat {
         textContent: "A small model goes on with the talk's sentence, in this page. Open a word, or say something to the model below.",
       }),
       line,
-      examples((text) => this.say(text)),
+      (this.examples = this.makeExamples()),
     );
     if (token !== undefined && sentence.steps[token]) {
       const source = liveSource(sentence, token, (id) => {
@@ -406,6 +406,18 @@ class Chat {
       this.below.append(make("div", { className: "walk-waits" }));
       requestAnimationFrame(async () => (this.walk = await walkBelow(this.below, this.info)));
     }
+  }
+
+  makeExamples() {
+    return examples(this.info.model, (text) => this.say(text));
+  }
+
+  /* The server's model is known now. */
+  named() {
+    if (!this.examples?.isConnected) return;
+    const made = this.makeExamples();
+    this.examples.replaceWith(made);
+    this.examples = made;
   }
 
   closeHome() {

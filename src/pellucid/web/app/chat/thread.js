@@ -191,7 +191,7 @@ export class Thread {
 
   /* Where a head looked: position → weight; null for none. */
   look(weights) {
-    this.element.classList.toggle("looking", Boolean(weights));
+    this.element.classList.toggle("looked-at", Boolean(weights));
     for (const span of this.element.querySelectorAll("[data-at]")) {
       span.style.setProperty("--look", weights ? Math.sqrt(weights[span.dataset.at] ?? 0).toFixed(3) : "0");
     }
