@@ -322,16 +322,23 @@ def test_another_key_is_asked_for(browser, tmp_path) -> None:
         )
 
 
+# What has come from the server.
+FETCHED = "performance.getEntriesByType('resource').map(e => e.name.split('/').at(-1))"
+
+
 def test_it_lives_on_without_its_server(browser, tmp_path) -> None:
     with serving(GPT, store=tmp_path / "a.db") as server:
         page = Page(browser, server)
         page.wait("document.querySelector('.below #step-input[data-drawn]')")
+        page.wait(f"{FETCHED}.includes('steps_out.js') && {FETCHED}.includes('distribution.js')")
     page.say("the cat")
     page.wait("document.documentElement.dataset.server === 'gone'")
     assert "does not answer" in page.find("#state").text
     assert page.find(".composer textarea").get_attribute("value") == "the cat"
     page.press(".live-sentence .tok[data-i='0']")
     page.wait("document.querySelectorAll('.glass .distribution .way').length")
+    page.js("pellucid.mounted.walk.section('prediction')")
+    page.wait("document.querySelector('#step-prediction[data-drawn] .distribution')")
 
 
 # Long and busy

@@ -6,6 +6,7 @@ import { drawAgain } from "../picture/colour.js";
 import { choice, make } from "../picture/elements.js";
 import { onOneLine, useGlyphs } from "../picture/notation.js";
 import { readAddress, writeAddress } from "./address.js";
+import { DRAWERS } from "./drawers.js";
 import { LivePass, RecordedPass } from "./pass.js";
 import { STEPS } from "./steps.js";
 import { Walk } from "./walk.js";
@@ -34,6 +35,7 @@ const walk = new Walk({
   host: main,
   content,
   pass: opening(),
+  drawers: DRAWERS,
   place: { ...content.place, ...(asked.text === null ? {} : { position: Infinity }), ...asked.place },
   type: machine && ((text) => walk.use(new LivePass(machine, text))),
   feed: machine && feed,

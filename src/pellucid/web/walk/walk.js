@@ -1,7 +1,7 @@
 /* The walk as a component: twelve steps of one pass, the sentence that leads through them, and the
    map. Chat, presenter and training put it, or single steps of it, where they need them.
 
-     const walk = new Walk({ host, content, pass, place, type, feed, onplace });
+     const walk = new Walk({ host, content, pass, drawers, bring, place, type, feed, onplace });
      walk.use(pass)          another pass: everything moves at once
      walk.choose({ head: 1 })  another layer, head or position
      walk.section(key)       one step's element, drawn as things stand
@@ -9,6 +9,7 @@
      walk.place, walk.step   {layer, head, position} and the step in sight: with the pass, all that
                              is on the screen
 
+   drawers: what draws each step (drawers.js); bring(key): a promise of one that is not there yet.
    content: {said, networks, sizes, more} as Python hands them over. type(text), feed(ids): make
    another pass; missing where none can be made. */
 
@@ -31,14 +32,18 @@ export class Walk {
    * @param {HTMLElement} options.host
    * @param {any} options.content
    * @param {import("./pass.js").Pass} options.pass
+   * @param {Record<string, (context: any) => any>} options.drawers
+   * @param {(key: string) => Promise<void>} [options.bring]
    * @param {Partial<import("./pass.js").Place>} [options.place]
    * @param {((text: string) => void) | null} [options.type]
    * @param {((ids: number[]) => void) | null} [options.feed]
    * @param {(place: import("./pass.js").Place) => void} [options.onplace]
    */
-  constructor({ host, content, pass, place = {}, type = null, feed = null, onplace = (_) => {} }) {
+  constructor({ host, content, pass, drawers, bring = null, place = {}, type = null, feed = null, onplace = (_) => {} }) {
     this.content = content;
     this.pass = pass;
+    this.drawers = drawers;
+    this.bring = bring;
     this.type = type;
     this.feed = feed;
     this.onplace = onplace;
@@ -120,7 +125,8 @@ export class Walk {
     const section = this.sections.get(key);
     const focus = section.contains(document.activeElement) ? focused() : null;
     const { pass, place } = this;
-    const ready = pass.load(STEPS[at].needs(place), place);
+    const waits = [pass.load(STEPS[at].needs(place), place), this.drawers[key] ? null : this.bring(key)].filter(Boolean);
+    const ready = waits.length ? Promise.all(waits) : null;
     if (!ready) {
       this.fill(section, at, focus);
       return;
@@ -151,7 +157,7 @@ export class Walk {
       return;
     }
     section.removeAttribute("aria-busy");
-    section.replaceChildren(...drawStep(STEPS[at], at + 1, this.context));
+    section.replaceChildren(...drawStep(STEPS[at], this.drawers[STEPS[at].key], at + 1, this.context));
     section.dataset.drawn = "";
     this.drawn.add(STEPS[at].key);
     if (focus) section.querySelector(`[data-key="${focus}"]`)?.focus({ preventScroll: true });

@@ -4,13 +4,19 @@ import { make } from "../../picture/elements.js";
 import { onOneLine } from "../../picture/notation.js";
 import { Glass } from "../glass/glass.js";
 import { Branches, drawBranches } from "./branches.js";
-import { compare } from "./compare.js";
 import { Composer, askSettings, examples } from "./composer.js";
 import { List } from "./list.js";
 import { drawSentence, liveSentence, walkBelow } from "./prepared.js";
 import { Sources, liveSource, placeOf } from "./sources.js";
 import { Thread } from "./thread.js";
 import { Writer } from "./writer.js";
+
+/* What is not met at once comes when there is nothing else to do: so it is here when the server goes. */
+const whenIdle = globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 500));
+
+async function fetchSteps() {
+  return (await import("../walk/lazy.js")).bringAll();
+}
 
 /* A module that may not be there. */
 const optional = (path) => import(path);
@@ -356,7 +362,8 @@ class Chat {
     Promise.all(
       [message, other].map(async (id) => ({ ...this.branches.get(id), tokens: await this.tokensOf({ id, conversation: this.head.id }) })),
     ).then(
-      ([first, second]) => {
+      async ([first, second]) => {
+        const { compare } = await import("./compare.js");
         if (signal.aborted || !first.tokens || !second.tokens) return;
         const siblings = this.branches.siblings(this.branches.get(message)).map(({ id }) => id);
         const names = [first, second].map(({ id }) => `reply ${siblings.indexOf(id) + 1} of ${siblings.length}`);
@@ -404,7 +411,10 @@ class Chat {
     } else this.glass.empty();
     if (!this.below.firstChild) {
       this.below.append(make("div", { className: "walk-waits" }));
-      requestAnimationFrame(async () => (this.walk = await walkBelow(this.below, this.info)));
+      requestAnimationFrame(async () => {
+        this.walk = await walkBelow(this.below, this.info);
+        whenIdle(() => Promise.all([this.glass.fetch(), fetchSteps()]).catch(() => {}));
+      });
     }
   }
 

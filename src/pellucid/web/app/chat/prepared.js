@@ -71,7 +71,7 @@ export function passBefore(sentence, token) {
 
 /* The walk of the sentence's beginning, below everything else. */
 export async function walkBelow(host, info) {
-  const { Walk } = await import("../../walk/walk.js");
+  const [{ Walk }, { bring, here }] = await Promise.all([import("../../walk/walk.js"), import("../walk/lazy.js")]);
   const machine = info.machine();
   if (!host.isConnected) return null;
   const inner = make("div", { className: "walk-host" });
@@ -83,6 +83,8 @@ export async function walkBelow(host, info) {
   const walk = new Walk({
     host: inner,
     content: info.content,
+    drawers: here,
+    bring,
     pass: new LivePass(machine, info.content.text),
     type: (text) => walk.use(new LivePass(machine, text)),
     feed: (ids) => walk.use(new LivePass(machine, "", ids)),

@@ -5,5 +5,5 @@ import { make } from "../../picture/elements.js";
 
 export function parted(text) {
   const space = text.trim() ? text.slice(0, text.length - text.trimStart().length) : "";
-  return [space, make("span", { className: space ? "word" : "word joined", textContent: text.slice(space.length) })];
+  return [space, make("span", { className: space ? "outlined" : "outlined joined", textContent: text.slice(space.length) })];
 }

@@ -80,7 +80,8 @@ export class Writer {
         if (chunk.kept && !chunk.kept.kept && chunk.kept.problem) view?.say(`Not kept: ${chunk.kept.problem}. It is tried again.`);
       }
     };
-    const wait = (seconds, { message }) => composer.tell(`${message} It asks to come back in ${seconds} s, and this page does.`);
+    const wait = (seconds, { message }) =>
+      composer.tell(`The server is busy: ${message.split(";")[0].replace(/\.$/, "")}. This page comes back in ${seconds} s.`);
     let problem = "";
     try {
       await api.patiently(follow, signal, wait);

@@ -9,6 +9,7 @@ import { STEPS } from "../../walk/steps.js";
 import { Walk } from "../../walk/walk.js";
 import { pause } from "../api.js";
 import { stayHere } from "../chat/prepared.js";
+import { bring, here } from "./lazy.js";
 import { ServedPass } from "./served.js";
 
 const PATIENCE = 350; /* ms after a key, before the server is asked */
@@ -117,6 +118,8 @@ class WalkPlace {
     this.walk = new Walk({
       host: inner,
       ...options,
+      drawers: here,
+      bring,
       type: typed ? (text) => this.type(text) : null,
       feed: live ? (ids) => this.feed(ids) : null,
       onplace: (place) => this.keep(place),
