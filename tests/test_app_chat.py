@@ -248,6 +248,50 @@ def test_the_door_leads_to_the_walk_on_the_very_ids(browser, served) -> None:
     browser.check_served()
 
 
+def test_of_a_long_text_the_walk_shows_any_part(browser, served) -> None:
+    """64 positions at a time; the numbers are those of the whole text."""
+    text = "the cat sat on a mat and the king went home to dinner " * 12
+    ids = GPT.encode(text)
+    seen = inspect.trace(GPT, ids)
+    query = f"text={text.replace(' ', '+')}&model={GPT.name}&layer=1"
+    page = Page(browser, served, f"#/walk?{query}")
+
+    def check(first: int) -> None:
+        page.wait(f"pellucid.mounted?.walk?.pass.first === {first}")
+        page.wait("!document.querySelector('.walk-host[aria-busy]')")
+        shown = page.js("return pellucid.mounted.walk.pass.pieces.map(p => p.id)")
+        assert shown == ids[first : first + 64]
+        window = slice(first, first + 64)
+        for name, array in (
+            ("blocks.1.attn.pattern", seen["blocks.1.attn.pattern"][:, window, window]),
+            ("blocks.0.resid_post", seen["blocks.0.resid_post"][window]),
+        ):
+            flat = page.js("return [...pellucid.mounted.walk.pass.get(arguments[0]).flat]", name)
+            assert flat == pytest.approx(array.ravel().tolist(), abs=1e-5)
+
+    n = len(ids)
+    assert n > 140
+    check(n - 64)
+    page.press("[data-key=earlier]")
+    check(n - 64 - 56)
+    assert page.selection["end"] == n - 57
+    page.press("[data-key=earlier]")
+    check(max(0, n - 64 - 112))
+    page.driver.refresh()
+    check(max(0, n - 64 - 112))
+    page.press("[data-key=later]")
+    check(max(0, n - 64 - 112) + 56)
+    # Another layer comes with the same rows.
+    page.js("pellucid.mounted.walk.choose({layer: 0})")
+    page.js("pellucid.mounted.walk.section('heads')")
+    page.wait("pellucid.mounted.walk.pass.get('blocks.0.attn.q')")
+    first = page.js("return pellucid.mounted.walk.pass.first")
+    flat = page.js("return [...pellucid.mounted.walk.pass.get('blocks.0.attn.q').flat]")
+    own = seen["blocks.0.attn.q"][first : first + 64]
+    assert flat == pytest.approx(own.ravel().tolist(), abs=1e-5)
+    browser.check_served()
+
+
 def test_keys_walk_the_tokens(browser, served) -> None:
     head, (said,) = begun(served, "the dog")
     reply = said["conversation"]["reply"]
@@ -400,9 +444,19 @@ def test_axe_finds_nothing_serious(browser, served) -> None:
     needs("axe-core")
     head, (said,) = begun(served, "the king went")
     reply = said["conversation"]["reply"]
-    for address in ("", f"#/chat?conversation={head}&message={reply}&token=1&view=why", "#/walk"):
+    here = f"#/chat?conversation={head}&message={reply}&token=1"
+    off = '[{"name":"attn.z","layer":0,"head":0,"op":"suppress"}]'
+    drawn = {
+        "": ".live-sentence",
+        f"{here}&view=why": ".head-chip",
+        f"{here}&view=change": ".glass [data-state=done]",
+        "#/walk": "#step-input[data-drawn]",
+        f"#/change?text=the+cat&stop=attn.z,1,0,1&changes={off}": "[data-state=done]",
+        "#/learn": ".learned-next li",
+    }
+    for address, ready in drawn.items():
         page = Page(browser, served, address)
-        page.wait("document.querySelector('.head-chip, .live-sentence, #step-input[data-drawn]')")
+        page.find(ready)
         page.js(AXE.read_text("utf-8"))
         found = page.driver.execute_async_script(
             "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']})"

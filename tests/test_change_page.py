@@ -333,6 +333,11 @@ def test_the_gallery_shows_what_it_claims(browser) -> None:
         assert page.run(f"return {own}.map(e => e.dataset.example)") == [
             example.name for example in examples
         ]
+        king = "document.querySelector('[data-example=king]')"
+        assert page.run(f"return {king}.querySelector('code').textContent") == (
+            "pellucid open --model talk"
+        )
+        assert page.run(f"return {king}.querySelector('.copy').ariaLabel") == "Copy the command"
         for example in examples:
             page.press(f"[data-example={example.name}] a")
             declared = [Intervention(**change) for change in example.changes]

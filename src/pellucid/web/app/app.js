@@ -7,9 +7,9 @@
    something. named: the server's model is known. info: { model, window, content, machine(), places }. */
 
 import { Machine } from "../machine/machine.js";
-import { drawAgain } from "../picture/colour.js";
 import { make } from "../picture/elements.js";
 import { onOneLine, useGlyphs } from "../picture/notation.js";
+import { followSystem, setTheme } from "../picture/theme.js";
 import { Api } from "./api.js";
 import { ask, dialog } from "./dialogs.js";
 import { readSelection, writeSelection } from "./selection.js";
@@ -47,8 +47,8 @@ let mounting = 0;
 start();
 
 async function start() {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
-  setTheme(localStorage.getItem("pellucid-theme") ?? "auto");
+  followSystem();
+  choose(localStorage.getItem("pellucid-theme") ?? "auto");
   drawTop();
   addEventListener("popstate", () => route(readSelection(location.hash)));
   addEventListener("keydown", onkey);
@@ -161,7 +161,7 @@ function drawTop() {
       "aria-label": `Theme: ${theme}`,
       title: `Theme: ${theme}`,
       "data-key": "theme",
-      onclick: () => (setTheme(THEMES[(THEMES.indexOf(theme) + 1) % 3]), drawTop()),
+      onclick: () => (choose(THEMES[(THEMES.indexOf(theme) + 1) % 3]), drawTop()),
     }),
     make("button", {
       type: "button",
@@ -175,12 +175,10 @@ function drawTop() {
   if (focus) /** @type {HTMLElement} */ (top.querySelector(`[data-key="${focus}"]`))?.focus();
 }
 
-function setTheme(theme) {
+function choose(theme) {
   root.dataset.choice = theme;
   localStorage.setItem("pellucid-theme", theme);
-  if (theme === "auto") delete root.dataset.theme;
-  else root.dataset.theme = theme;
-  drawAgain();
+  setTheme(theme === "auto" ? "" : theme);
 }
 
 function tell(text) {

@@ -1,7 +1,7 @@
 /* The walk as a component: twelve steps of one pass, the sentence that leads through them, and the
    map. Chat, presenter and training put it, or single steps of it, where they need them.
 
-     const walk = new Walk({ host, content, pass, drawers, bring, place, type, feed, onplace });
+     const walk = new Walk({ host, content, pass, drawers, bring, place, type, feed, turn, onplace });
      walk.use(pass)          another pass: everything moves at once
      walk.choose({ head: 1 })  another layer, head or position
      walk.section(key)       one step's element, drawn as things stand
@@ -10,8 +10,8 @@
                              is on the screen
 
    drawers: what draws each step (drawers.js); bring(key): a promise of one that is not there yet.
-   content: {said, networks, sizes, more} as Python hands them over. type(text), feed(ids): make
-   another pass; missing where none can be made. */
+   content: {said, networks, sizes, more} as Python hands them over. type(text), feed(ids), turn(end):
+   make another pass, the last with rows up to this position; missing where none can be made. */
 
 import { drawn } from "../picture/colour.js";
 import { choice, make, select } from "../picture/elements.js";
@@ -19,6 +19,7 @@ import { drawStep } from "./step.js";
 import { STEPS } from "./steps.js";
 
 const FEW = 8;
+const KEPT = 8; /* tokens that stay in sight when the rows of others come */
 
 /* What has the keyboard, by its name: it is given back to its successor. */
 function focused() {
@@ -37,15 +38,17 @@ export class Walk {
    * @param {Partial<import("./pass.js").Place>} [options.place]
    * @param {((text: string) => void) | null} [options.type]
    * @param {((ids: number[]) => void) | null} [options.feed]
+   * @param {((end: number) => void) | null} [options.turn]
    * @param {(place: import("./pass.js").Place) => void} [options.onplace]
    */
-  constructor({ host, content, pass, drawers, bring = null, place = {}, type = null, feed = null, onplace = (_) => {} }) {
+  constructor({ host, content, pass, drawers, bring = null, place = {}, type = null, feed = null, turn = null, onplace = (_) => {} }) {
     this.content = content;
     this.pass = pass;
     this.drawers = drawers;
     this.bring = bring;
     this.type = type;
     this.feed = feed;
+    this.turn = turn;
     this.onplace = onplace;
     this.memory = {};
     this.step = STEPS[0].key;
@@ -209,11 +212,13 @@ export class Walk {
         onclick: () => this.choose({ position: i }),
       }),
     );
+    const after = pass.total - pass.first - pass.pieces.length;
     const strip = make(
       "div",
       { className: "chips", role: "group", "aria-label": "The text, as tokens: choose the one to follow" },
-      pass.first ? make("span", { className: "chip gone", textContent: `… ${pass.first}`, title: "earlier tokens, not in this file" }) : "",
+      this.beyond(pass.first, `… ${pass.first}`, "earlier", Math.max(pass.pieces.length - 1, pass.first + KEPT - 1)),
       ...chips,
+      this.beyond(after, `${after} …`, "later", Math.min(pass.total - 1, pass.total - 1 - after + pass.pieces.length - KEPT)),
       ...pass.left.map(({ shown }) => make("span", { className: "chip out", textContent: shown })),
     );
     strip.onkeydown = (event) => {
@@ -226,7 +231,7 @@ export class Walk {
     };
     const count = make("span", {
       className: "count",
-      textContent: `${(pass.first + pass.pieces.length).toLocaleString("en")} of ${n_ctx.toLocaleString("en")}`,
+      textContent: `${pass.total.toLocaleString("en")} of ${n_ctx.toLocaleString("en")}`,
     });
     if (!this.sentence.firstChild) {
       this.strips = make("div", { className: "strips" });
@@ -238,6 +243,14 @@ export class Walk {
     const followed = chips[place.position];
     if (followed) strip.scrollLeft = followed.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;
     if (focus) this.sentence.querySelector(`[data-key="${focus}"]`)?.focus({ preventScroll: true });
+  }
+
+  /* n tokens that this pass has no rows of: a way to them, where there is one. */
+  beyond(n, text, which, end) {
+    if (!n) return "";
+    const about = { className: "chip gone", textContent: text, "data-key": which };
+    if (!this.turn) return make("span", { ...about, title: `${which} tokens, not in this file` });
+    return make("button", { type: "button", ...about, title: `Show ${which} tokens`, onclick: () => this.turn(end) });
   }
 
   makeBox() {

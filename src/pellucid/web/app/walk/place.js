@@ -52,12 +52,12 @@ class WalkPlace {
 
   async update(selection) {
     this.selection = selection;
-    const { conversation, message, token, text, ids, model } = selection;
+    const { conversation, message, token, text, ids, model, end = null } = selection;
     const served = conversation && message ? { reply: { conversation, message, token: token ?? 0 } } : null;
     const given = readIds(ids);
     const elsewhere = model && model !== this.info.content.machine.name;
     const asked = served ?? (elsewhere && (text || given) ? { text: given ?? text } : null);
-    const wanted = JSON.stringify(asked ?? { text: text || undefined, ids });
+    const wanted = JSON.stringify(asked ? { ...asked, end } : { text: text || undefined, ids });
     if (wanted === this.shown) {
       this.walk?.choose(this.placeOf(selection));
       return;
@@ -72,7 +72,7 @@ class WalkPlace {
   }
 
   placeOf({ layer, head, position }) {
-    return Object.fromEntries(Object.entries({ layer, head, position }).filter(([, value]) => value !== undefined));
+    return Object.fromEntries(Object.entries({ layer, head, position }).filter(([, value]) => value != null));
   }
 
   livePass({ text, ids }) {
@@ -84,12 +84,12 @@ class WalkPlace {
   }
 
   /* The server's numbers; what is on the screen stays until they are here. */
-  async serve(question) {
+  async serve(question, end = this.selection.end ?? null) {
     const { signal } = (this.asking = new AbortController());
     this.note.textContent = "The model computes this pass…";
     this.inner.setAttribute("aria-busy", "true");
     try {
-      const pass = await ServedPass.of(this.api, question, this.selection, signal);
+      const pass = await ServedPass.of(this.api, question, { ...this.selection, end }, signal);
       this.note.textContent = "";
       this.draw(pass, { ...this.info.content, sizes: pass.data.sizes, more: "" });
     } catch (error) {
@@ -122,6 +122,7 @@ class WalkPlace {
       bring,
       type: typed ? (text) => this.type(text) : null,
       feed: live ? (ids) => this.feed(ids) : null,
+      turn: live ? null : (end) => this.turn(end),
       onplace: (place) => this.keep(place),
     });
     stayHere(inner, this.walk, (step) => this.keep({ step }));
@@ -164,7 +165,7 @@ class WalkPlace {
       return;
     }
     if (!text) return;
-    this.remember({ text, ids: null });
+    this.remember({ text, ids: null, end: null });
     this.asking?.abort();
     await this.serve({ text });
   }
@@ -176,11 +177,20 @@ class WalkPlace {
     this.remember({ text: null, ids: ids.join(",") });
   }
 
+  /* The rows up to another position. */
+  turn(end) {
+    const { question } = /** @type {ServedPass} */ (this.walk.pass);
+    this.shown = JSON.stringify({ ...question, end });
+    this.keep({ end, position: null });
+    this.asking?.abort();
+    return this.serve(question, end);
+  }
+
   /* The address follows what is on the screen already. */
   remember(change) {
     const { text, ids } = { ...this.selection, ...change };
     const served = !this.live;
-    this.shown = JSON.stringify(served ? { text } : { text: text || undefined, ids: ids ?? undefined });
+    this.shown = JSON.stringify(served ? { text, end: null } : { text: text || undefined, ids: ids ?? undefined });
     this.keep(change);
   }
 
