@@ -109,7 +109,7 @@ NEEDS = {
         here=lambda: chromium() is not None,
     ),
     "g++": Need(
-        what="g++",
+        what="a C++ compiler",
         why="the compiled backend under the sanitizers",
         unskip="apt-get install g++",
         here=lambda: shutil.which("g++") is not None,
