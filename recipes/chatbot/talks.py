@@ -355,7 +355,7 @@ MEMORY: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple
 }  # fmt: skip
 
 
-def _remembered(rng: random.Random, kind: str) -> dict[str, str]:
+def remembered(rng: random.Random, kind: str) -> dict[str, str]:
     pick = tables.words("words")
     y = ""
     if kind == "name":
@@ -419,11 +419,18 @@ class Weaver:
         self.shared: list[list[Exchange]] = []
 
     def lesson(self) -> list[Exchange]:
+        return lesson_piece(self.rng, self._pool())
+
+    def one_lesson(self) -> Lesson:
+        return self.rng.choice(self._pool())
+
+    def _pool(self) -> list[Lesson]:
+        """The lessons of one kind."""
         kinds = self.rng.choices(self.pools, self.weights)[0]
         names = list(kinds)
         # between items of few and of many: neither counts for all
         sizes = [min(len(kinds[name]), 500) ** 0.6 for name in names]
-        return lesson_piece(self.rng, kinds[self.rng.choices(names, sizes)[0]])
+        return kinds[self.rng.choices(names, sizes)[0]]
 
     def talk(self) -> list[Exchange]:
         section = self.rng.choices(list(SECTIONS), list(SECTIONS.values()))[0]
@@ -460,9 +467,9 @@ class Weaver:
         if rng.random() < 0.4:
             out += talk(rng, rng.choice(blocks()["greetings"][:6]))
         for kind in rng.sample(list(MEMORY), rng.choice((0, 0, 1, 1, 2))):
-            given = _remembered(rng, kind)
+            given = remembered(rng, kind)
             said, answers, _, _ = MEMORY[kind]
-            out.append((_put(rng, said, given), _put(rng, answers, given)))
+            out.append((put(rng, said, given), put(rng, answers, given)))
             told.append((kind, given))
         for _ in range(rng.choice((1, 2, 2, 3, 4, 5, 7, 8)) if told else rng.choice((1, 2, 2, 3, 4))):
             piece = self.piece()
@@ -471,11 +478,11 @@ class Weaver:
         for kind, given in told:
             if rng.random() < 0.8:
                 _, _, asked, answers = MEMORY[kind]
-                out.append((_put(rng, asked, given), _put(rng, answers, given)))
+                out.append((put(rng, asked, given), put(rng, answers, given)))
         if not told and rng.random() < 0.06:
             kind = rng.choice(list(MEMORY))
-            given = _remembered(rng, kind)
-            out.append((_put(rng, MEMORY[kind][2], given), rng.choice((
+            given = remembered(rng, kind)
+            out.append((put(rng, MEMORY[kind][2], given), rng.choice((
                 "You have not told me yet. Will you tell me?", "I do not know that yet. Please tell me!",
                 "I don't know, for you have not told me."))))  # fmt: skip
         if rng.random() < 0.2:
@@ -485,7 +492,7 @@ class Weaver:
         return typed(rng, out)
 
 
-def _put(rng: random.Random, forms: Sequence[str], given: dict[str, str]) -> str:
+def put(rng: random.Random, forms: Sequence[str], given: dict[str, str]) -> str:
     text = rng.choice(forms).format(X=tables.capital(given["x"]), **given)
     return _ARTICLE.sub(lambda match: match[1] + "n ", text)
 
