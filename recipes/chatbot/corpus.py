@@ -479,9 +479,6 @@ def read_documents(data: Path) -> Iterator[Document]:
                 yield Document(source, turns, _is_held_out(_key(turns), HELD_OUT_CONVERSATIONS))
 
 
-QUESTIONS = Path(__file__).with_name("questions.jsonl")
-
-
 # ---------------------------------------------------------------------------------------------
 # The files
 
@@ -501,12 +498,11 @@ def build(
     """
     rng = random.Random(SEED)
     documents = list(read_documents(data))
-    questions = [dict(fields) for fields in _records(QUESTIONS)]
     tokenizer = None if vocabulary is None else load_tokenizer(
         inner if (inner := vocabulary / "tokenizer").is_dir() else vocabulary  # of a corpus
     )
     known = [finetune.Text(d.source, d.body, d.held_out) for d in documents]
-    made = [Document(*each) for each in finetune.documents(known, questions, tokenizer)]
+    made = [Document(*each) for each in finetune.documents(known, tokenizer)]
     train = [document for document in documents if not document.held_out]
     valid = [document for document in documents if document.held_out]
     pretrain = [d for d in train for _ in range(REPEATS.get(d.source, 1))]

@@ -81,7 +81,9 @@ def opposites() -> Iterator[Lesson]:
              f"Opposite of {word}?", f"Tell me the opposite of {word}.",
              f"What is the opposite of the word {word}?", f"Do you know the opposite of {word}?",
              f"Which word means the opposite of {word}?", f'What is the opposite of "{word}"?',
-             f"the opposite of {word} is"),
+             f"the opposite of {word} is", f"What is not {word}, but the opposite?",
+             f"{capital(word)} and its opposite?", f"If it is not {word}, what is it?",
+             f"What is the reverse of {word}?", f"Say the opposite of {word}."),
             (f"The opposite of {word} is {best}.", f"It is {best}.", f"{capital(best)}.",
              f"{capital(best)} is the opposite of {word}."),
             has(*others), word, best,
@@ -233,7 +235,10 @@ def stories_of_sums() -> Iterator[Lesson]:
                 "sum in words", f"{a}+{b}",
                 (f"I have {a} {what} and get {b} more. How many do I have?",
                  f"There are {a} {what} and then {b} more. How many are there?",
-                 f"If I have {a} {what} and you give me {b}, how many do I have?"),
+                 f"If I have {a} {what} and you give me {b}, how many do I have?",
+                 f"I had {a} {what} and found {b}. How many have I now?",
+                 f"Tom has {a} {what}. He buys {b} more. How many {what} does Tom have?",
+                 f"Anna has {a} {what} and Ben has {b}. How many do they have together?"),
                 (f"You have {total} {what}, because {a} plus {b} is {total}.", f"{total} {what}."),
                 has(str(total)), brief=str(total),
             )  # fmt: skip
@@ -243,7 +248,10 @@ def stories_of_sums() -> Iterator[Lesson]:
                     "sum in words", f"{a}-{b}",
                     (f"I have {a} {what} and give away {b}. How many are left?",
                      f"There were {a} {what}, and {b} are gone. How many are left?",
-                     f"If I lose {b} of my {a} {what}, how many do I have?"),
+                     f"If I lose {b} of my {a} {what}, how many do I have?",
+                     f"I had {a} {what} and used {b}. How many do I still have?",
+                     f"Lily has {a} {what} and sells {b}. How many {what} are left?",
+                     f"There are {a} {what}. I take {b} away. How many are there now?"),
                     (f"{left} {what if left > 1 else what[:-1]} {'are' if left > 1 else 'is'} left, "
                      f"because {a} minus {b} is {left}.",
                      f"You have {left} left."), has(str(left)), brief=str(left),
@@ -532,19 +540,28 @@ def _compared(
 ) -> Iterator[Lesson]:
     best = up[0]
     ask = "What" if what == "size" else "Which"
+    more_asks, less_asks = {
+        "size": (("Which one is the bigger one, {} or {}?", "Who is bigger, {} or {}?",
+                  "Tell me which is bigger: {} or {}."), ("Which one is the smaller one: {} or {}?",)),
+        "speed": (("Who is faster, {} or {}?", "Which one runs or moves faster: {} or {}?",
+                   "Who wins a race, {} or {}?"), ("Who is slower, {} or {}?",)),
+        "weight": (("Which weighs more, {} or {}?", "What weighs more: {} or {}?",
+                    "Who is heavier, {} or {}?"), ("Which weighs less, {} or {}?",)),
+    }[what]  # fmt: skip
     right = rf"{re.escape(more.lower())} is {best}|{re.escape(less.lower())} is {down}"
     for one, two in ((less, more), (more, less)):
         yield Lesson(
             f"which by {what}", f"{one} {two}",
             (f"Which is {best}, {one} or {two}?", f"What is {best}, {one} or {two}?",
              f"Is {one} or {two} {best}?", f"{ask} is {up[-1]}: {one} or {two}?",
-             f"{capital(one)} or {two}, which is {best}?", f"Which one is {best}, {one} or {two}?"),
+             f"{capital(one)} or {two}, which is {best}?", f"Which one is {best}, {one} or {two}?",
+             *(form.format(one, two) for form in more_asks)),
             (f"{capital(more)} is {best} than {less}.",), right, brief=capital(more) + ".",
         )  # fmt: skip
         yield Lesson(
             f"which by {what}", f"{one} {two} less",
             (f"Which is {down}, {one} or {two}?", f"What is {down}, {one} or {two}?",
-             f"Is {one} or {two} {down}?"),
+             f"Is {one} or {two} {down}?", *(form.format(one, two) for form in less_asks)),
             (f"{capital(less)} is {down} than {more}.",), right, brief=capital(less) + ".",
         )  # fmt: skip
     yield Lesson(
@@ -795,6 +812,102 @@ def animals() -> Iterator[Lesson]:
                 else (f"No, {many} do not have {what}.", f"No, {a} has no {what}."),
                 "^yes" if yes else "^no", many,
             )  # fmt: skip
+
+
+_MAMMALS = {"puppy", "kitten", "calf", "foal", "lamb", "kid", "piglet", "kit", "pup", "hoglet", "cub",
+            "fawn", "joey", "infant"}  # fmt: skip
+_BIRDS = {"chick", "duckling", "gosling", "cygnet", "owlet", "eaglet", "squab"}
+CLASSES = ("mammal", "bird", "insect", "fish", "reptile")
+
+
+def class_of(name: str, young: str, legs: int) -> str:
+    """"bird", "insect", ...; "" where it is none of CLASSES."""
+    if name in ("fish", "shark"):
+        return "fish"
+    if young in _BIRDS:
+        return "bird"
+    if young in _MAMMALS:
+        return "mammal"
+    if legs == 6:
+        return "insect"
+    return "reptile" if young in ("hatchling", "snakelet") else ""
+
+
+def zoology() -> Iterator[Lesson]:
+    """What kind of animal each is, whether it lays eggs, and animals by what they share."""
+    groups: dict[str, list[str]] = {}
+    for name, many, _, young, home, food, legs, color, moves, *_ in table("animals"):
+        a, kind = article(name), class_of(name, young, int(legs))
+        if kind:
+            is_a = article(kind)
+            yield Lesson(
+                "class", name,
+                (f"What kind of animal is {a}?", f"Is {a} {is_a}?", f"Are {many} {plural(kind)}?",
+                 f"What type of animal is {a}?"),
+                (f"{capital(a)} is {is_a}.", f"Yes, {a} is {is_a}."), has(kind), a, capital(is_a) + ".",
+            )  # fmt: skip
+            for other in CLASSES:
+                if other != kind and hashed(name + other) % 3 == 0 and name != "fish":
+                    yield Lesson(
+                        "class?", f"{name} {other}", (f"Is {a} {article(other)}?", f"Are {many} {plural(other)}?"),
+                        (f"No, {a} is {is_a}.",), "^no",
+                    )  # fmt: skip
+            groups.setdefault(f"that are {plural(kind)}", []).append(name)
+        eggs = kind in ("bird", "insect", "reptile") or name in ("fish", "frog", "octopus", "spider", "snail")
+        if eggs or kind == "mammal":
+            yield Lesson(
+                "eggs", name,
+                (f"Does {a} lay eggs?", f"Do {many} lay eggs?", f"Does {a} come from an egg?"),
+                (f"Yes, {many} lay eggs.",) if eggs else (f"No, {many} do not lay eggs.",),
+                "^yes" if eggs else "^no", many,
+            )  # fmt: skip
+        groups.setdefault(f"that can {moves}", []).append(name)
+        groups.setdefault(f"with {NUMBERS[int(legs)] if int(legs) else 'no'} legs", []).append(name)
+        for tint in ("black", "brown", "white", "green", "red", "gray"):
+            if tint in color.split(" "):
+                groups.setdefault(f"that are {tint}", []).append(name)
+        for where in ("on a farm", "in the forest", "in the sea", "in Africa", "in a pond", "in trees"):
+            if where in home:
+                groups.setdefault(f"that live {where}", []).append(name)
+        for what in ("grass", "fish", "meat", "seeds", "leaves"):
+            if what in food.replace(",", "").split(" "):
+                groups.setdefault(f"that eat {what}", []).append(name)
+    for group, names in groups.items():
+        for n in (1, 2, 3):
+            if n > len(names) or group in ("that can walk", "that can crawl", "that can hop"):
+                continue
+            answers = tuple(
+                _listed([article(x) if n == 1 else x for x in random.Random(f"{group}{n}{i}").sample(names, n)])
+                for i in range(5)
+            )
+            what = group.replace("that can", "that can") if n > 1 else group.replace("that are ", "that is ", 1)
+            one = "an animal" if n == 1 else f"{NUMBERS[n]} animals"
+            if n == 1:
+                what = what.replace("that live", "that lives").replace("that eat", "that eats")
+                what = re.sub(r"is (\w+?)s$", lambda m: f"is {article(m[1])}" if m[1] in CLASSES else m[0], what)
+            asks = (f"Name {one} {what}.", f"Tell me {one} {what}.", f"Give me {one} {what}.")
+            asks += (f"Which animals {group.removeprefix('that ')}?",) if n == 3 and group.startswith("that") else ()
+            yield Lesson("animals by group", f"{group} {n}", asks, answers, has(*names))
+
+
+_FOODS_BY_COLOR = {
+    "red": "strawberry cherry tomato apple raspberry", "yellow": "banana lemon corn pineapple",
+    "green": "pea cucumber lettuce pear lime", "orange": "carrot orange pumpkin peach",
+}  # fmt: skip
+
+
+def colored_food() -> Iterator[Lesson]:
+    for color, listed in _FOODS_BY_COLOR.items():
+        names = [plural(word) if word not in ("corn", "lettuce") else word for word in listed.split()]
+        answers = tuple(
+            _listed(random.Random(f"{color}{i}").sample(names, 3)) for i in range(4)
+        )
+        yield Lesson(
+            "food of a color", color,
+            (f"Name three {color} foods.", f"Which foods are {color}?", f"What food is {color}?",
+             f"Name some {color} fruits or vegetables.", f"Name some food that is {color}."),
+            answers, has(*names), f"{color} food",
+        )  # fmt: skip
 
 
 def _of_it(fact: str, name: str, many: str) -> str:
@@ -1093,7 +1206,7 @@ def _joined(pieces: Sequence[str]) -> str:
 KINDS: dict[Callable[[], Iterator[Lesson]], float] = {  # how often, relative to each other
     opposites: 3.0, similar: 0.8, rhymes: 0.7, forms: 0.5, letters: 0.8, foreign: 0.3,
     sums: 4.5, stories_of_sums: 0.9, halves: 0.8, order: 1.2, counting: 0.7, calendar: 2.2,
-    definitions: 7.0, differences: 0.7, comparisons: 3.0, properties: 0.8, colors: 2.0,
+    definitions: 7.0, zoology: 1.6, colored_food: 0.2, differences: 0.7, comparisons: 3.0, properties: 0.8, colors: 2.0,
     materials: 0.8, kinds: 2.0, animals: 5.0, geography: 2.0, jobs: 1.5, body: 0.7, people: 1.2,
     howto: 3.5, whys: 2.5, trivia: 3.0, unknown_words: 1.2, unknown_people: 0.6,
 }  # fmt: skip

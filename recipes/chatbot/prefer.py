@@ -18,17 +18,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import finetune
 import lessons
 import talks
 from answers import replies
 from judge import Prompt, fault, prompts, quiz
 
 import pellucid
-from pellucid.data.rows import rows
 from pellucid.errors import PellucidError
 from pellucid.gpt import GPT
 
-QUESTIONS = Path(__file__).with_name("questions.jsonl")
 SAMPLING = {"temperature": 0.8, "top_k": 40, "top_p": 0.95}  # bolder than in a chat: faults show
 
 
@@ -82,7 +81,7 @@ def main() -> int:
     taught = list(talks.lesson_pools(gpt.tokenizer))
     if given.quiz:
         return _quiz(gpt, list(quiz(rng, taught, given.most)), given.show)
-    entries = [dict(row.fields) for row in rows(QUESTIONS)]
+    entries = finetune.questions(gpt.tokenizer.n_vocab)
     asked = list(prompts(rng, taught, entries, given.prompts))
     found, faults = pairs(asked, answer(gpt, asked, given.samples, SAMPLING))
     rng.shuffle(found)
