@@ -238,7 +238,9 @@ def _documents(
                 if plain_left and not held_out:
                     plain_left -= 1
                     yield Text(source, body, held_out)
-                yield Text("told stories", as_turns(smalltalk.story_conversation(rng, body)), held_out)
+                yield Text(
+                    "told stories", as_turns(smalltalk.story_conversation(rng, body)), held_out
+                )
             continue
         if source == "handwritten" and not held_out and sum(len(t) for _, t in body) < 400:
             others.append(_exchanges(body))
@@ -251,7 +253,9 @@ def _documents(
             for i in range(1 if held_out else REPEATS[name]):
                 yield Text(name, turns if i == 0 else _typed_again(turns, rng), held_out)
     weaver.shared = others
-    answered = [[(said, rng.choice(e["answers"]))] for e in entries for said in smalltalk.phrasings(e)]
+    answered = [
+        [(said, rng.choice(e["answers"]))] for e in entries for said in smalltalk.phrasings(e)
+    ]
     for _ in range(SMALL_TALK):
         yield _made("small talk", smalltalk.conversation(rng, others + answered))
     for _ in range(FIRST_WORDS):
@@ -266,9 +270,13 @@ def _documents(
         for lesson in pool:
             if lessons.held_out(lesson):
                 if lessons.hashed(lesson.key) % 8 == 0:
-                    yield Text("kept lessons", as_turns([(lesson.asks[0], lesson.answers[0])]), True)
+                    yield Text(
+                        "kept lessons", as_turns([(lesson.asks[0], lesson.answers[0])]), True
+                    )
             elif (kept := lessons.kept_ask(lesson)) is not None:
-                yield Text("kept ways to ask", as_turns([(lesson.asks[kept], lesson.answers[0])]), True)
+                yield Text(
+                    "kept ways to ask", as_turns([(lesson.asks[kept], lesson.answers[0])]), True
+                )
 
 
 def _made(source: str, exchanges: Sequence[smalltalk.Exchange]) -> Text:

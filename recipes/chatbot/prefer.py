@@ -93,7 +93,9 @@ def main() -> int:
     for name, times in by_fault.most_common():
         print(f"{times:6} {name}")
     for row in found[: given.show]:
-        print(f"{row['prompt'][-1]['content']!r}: {row['chosen']!r} rather than {row['rejected']!r}")
+        print(
+            f"{row['prompt'][-1]['content']!r}: {row['chosen']!r} rather than {row['rejected']!r}"
+        )
     print(f"{len(found)} pairs from {len(asked)} prompts -> {given.out}")
     return 0
 
@@ -102,13 +104,17 @@ def _quiz(gpt: GPT, asked: list[Prompt], show: int) -> int:
     right: Counter[str] = Counter()
     total = Counter(prompt.kind for prompt in asked)
     wrong = []
-    for prompt, ((said, reason),) in zip(asked, answer(gpt, asked, 1, {"greedy": True}), strict=True):
+    for prompt, ((said, reason),) in zip(
+        asked, answer(gpt, asked, 1, {"greedy": True}), strict=True
+    ):
         if what := fault(prompt, said, reason):
             wrong.append(f"{prompt.said!r} -> {said!r} ({what})")
         else:
             right[prompt.kind] += 1
     for kind, n in sorted(total.items()):
-        print(f"{right[kind]:4} of {n:4}  {kind}{'' if kind in lessons.SYSTEMATIC else ' (asked anew)'}")
+        print(
+            f"{right[kind]:4} of {n:4}  {kind}{'' if kind in lessons.SYSTEMATIC else ' (asked anew)'}"
+        )
     for line in wrong[:show]:
         print(line)
     print(f"{right.total()} of {total.total()} right")

@@ -78,9 +78,9 @@ def event(rng: random.Random, mood: str | None = None) -> Exchange:
     rows = tables.parts("events")
     said = tables.chosen(rng.choice(rows[mood])[0], rng) + rng.choice((".", ".", ".", "", "!"))
     if rng.random() < 0.08:
-        said = rng.choice(("Hi. ", "Hey, ", "You know, ", "Well, ", "Hello! ", "Guess what: ", "Today ")) + (
-            said[0].lower() + said[1:] if not said.startswith(("I ", "I'm")) else said
-        )
+        said = rng.choice(
+            ("Hi. ", "Hey, ", "You know, ", "Well, ", "Hello! ", "Guess what: ", "Today ")
+        ) + (said[0].lower() + said[1:] if not said.startswith(("I ", "I'm")) else said)
     return said, rng.choice(rows[f"{mood} answers"])[0]
 
 
@@ -179,7 +179,9 @@ TAILS = (", please?", " please?", ", do you know?", "? Do you know?", "? I forgo
 def asked_for(rng: random.Random, said: str) -> str:
     """A question with something before or after it, now and then."""
     roll = rng.random()
-    if said.startswith(("What", "How", "Where", "Which", "Who", "Why", "Is", "Can", "Do", "Name", "Count")):
+    if said.startswith(
+        ("What", "How", "Where", "Which", "Who", "Why", "Is", "Can", "Do", "Name", "Count")
+    ):
         if roll < 0.14:
             lead = rng.choice(LEADS)
             return lead + (said if lead[-2] in ".!" else said[0].lower() + said[1:])
@@ -212,7 +214,9 @@ def joke_piece(rng: random.Random) -> list[Exchange]:
     else:
         out.append((rng.choice(JOKE_ASKS), question))
         why = "Why?" if question.startswith("Why") else "What?"
-        out.append((rng.choice(("I don't know.", why, "Tell me!", "No idea.", "I give up.")), answer))
+        out.append(
+            (rng.choice(("I don't know.", why, "Tell me!", "No idea.", "I give up.")), answer)
+        )
     if rng.random() < 0.35:
         out.append((rng.choice(MORE), " ".join(jokes[1])))
         if rng.random() < 0.3:
@@ -240,7 +244,12 @@ def curious_piece(rng: random.Random) -> list[Exchange]:
     one, two = (row[0] for row in rng.sample(tables.table("curious"), 2))
     out = [(rng.choice(FACT_ASKS), rng.choice((one, f"Did you know? {one}", one)))]
     if rng.random() < 0.25:
-        out.append((rng.choice(("Another one!", "More!", "Tell me another fact.", "One more, please.")), two))
+        out.append(
+            (
+                rng.choice(("Another one!", "More!", "Tell me another fact.", "One more, please.")),
+                two,
+            )
+        )
     return out
 
 
@@ -252,7 +261,9 @@ BARE_POEM_ASKS = ("Write a poem.", "Tell me a poem.", "Can you write a poem?", "
 
 
 def poem_piece(rng: random.Random) -> list[Exchange]:
-    things = [t for t in lessons.things() if t.is_ == "is" and t.word not in ("fog", "meat", "dice")]
+    things = [
+        t for t in lessons.things() if t.is_ == "is" and t.word not in ("fog", "meat", "dice")
+    ]
     if rng.random() < 0.4:
         hero = rng.choice(heroes())
         name, definite = tables.article(hero), f"the {hero}"
@@ -317,7 +328,9 @@ def question_piece(rng: random.Random, entries: Sequence[dict[str, object]]) -> 
         said = rng.choice(smalltalk.phrasings(entry))
         term = str(entry.get("term", ""))
         if out and term and rng.random() < 0.35:
-            said = rng.choice(("And {}?", "And what is {}?", "What about {}?", "and {}")).format(term)
+            said = rng.choice(("And {}?", "And what is {}?", "What about {}?", "and {}")).format(
+                term
+            )
         answer = rng.choice(list(entry["answers"]))  # type: ignore[call-overload]
         out.append((said if rng.random() < 0.6 else asked_for(rng, said), answer))
         if rng.random() < 0.06:
@@ -512,7 +525,9 @@ class Weaver:
             said, answers, _, _ = MEMORY[kind]
             out.append((put(rng, said, given), put(rng, answers, given)))
             told.append((kind, given))
-        for _ in range(rng.choice((1, 2, 2, 3, 4, 5, 7, 8)) if told else rng.choice((1, 2, 2, 3, 4))):
+        for _ in range(
+            rng.choice((1, 2, 2, 3, 4, 5, 7, 8)) if told else rng.choice((1, 2, 2, 3, 4))
+        ):
             piece = self.piece()
             if sum(len(a) + len(b) for a, b in out + piece) < longest:
                 out += piece
@@ -550,7 +565,9 @@ def typed(rng: random.Random, exchanges: Sequence[Exchange]) -> list[Exchange]:
 
 def _typed(rng: random.Random, text: str, manner: float) -> str:
     if manner * 100 % 1 < 0.2:  # as the British spell
-        text = text.replace("color", "colour").replace("favorite", "favourite").replace("gray", "grey")
+        text = (
+            text.replace("color", "colour").replace("favorite", "favourite").replace("gray", "grey")
+        )
     if manner < 0.5 or len(text) > 150:
         return text
     if manner < 0.78:  # small letters, and mostly no full stop
@@ -586,9 +603,7 @@ def slipped(rng: random.Random, text: str) -> str:
 
 
 _FORM = set(
-    "what whats where which when does have tell about story opposite color please know many much "
-    "like want could would should favorite name make today think help know there animal people "
-    "something between difference called bigger comes after before short really hello good".split()
+    ["what", "whats", "where", "which", "when", "does", "have", "tell", "about", "story", "opposite", "color", "please", "know", "many", "much", "like", "want", "could", "would", "should", "favorite", "name", "make", "today", "think", "help", "know", "there", "animal", "people", "something", "between", "difference", "called", "bigger", "comes", "after", "before", "short", "really", "hello", "good"]
 )
 
 
