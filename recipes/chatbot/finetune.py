@@ -1,7 +1,7 @@
 """What the chatbot is finetuned on: its own manner, and people's talk so that it is not forgotten.
 
-`documents` gives all of it: conversations woven from tables/*.txt (talks.py), those of people as far
-as a program could say them and as they are, simple instructions, stories told on request. Given a
+`documents` gives all of it: conversations woven from tables/*.txt (talks.py), those of people as
+far as a program could say them and as they are, simple instructions, stories told on request. Given a
 tokenizer it also teaches how words are cut into that tokenizer's tokens.
 """
 

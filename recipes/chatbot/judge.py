@@ -3,6 +3,8 @@
 A prompt is a conversation up to the reply, and what a good reply must hold.
 """
 
+# ruff: noqa: E501 (phrases stay whole)
+
 from __future__ import annotations
 
 import random

@@ -46,8 +46,9 @@ def pairs(
         better = good[0] if good and (prompt.right or not prompt.reference) else prompt.reference
         if not better:
             continue
-        for worse in bad[:2]:
-            found.append({"prompt": prompt.turns, "chosen": better, "rejected": worse})
+        found += [
+            {"prompt": prompt.turns, "chosen": better, "rejected": worse} for worse in bad[:2]
+        ]
     return found, faults
 
 
