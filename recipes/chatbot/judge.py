@@ -121,9 +121,8 @@ def prompts(
         yield Prompt("talk", (), said, answer)
     for _ in range(n * 8 // 100):
         made = tale(rng)
-        hero = next(h for h in sorted(heroes(), key=len, reverse=True) if h in made.about[0])
-        said = rng.choice(talks.STORY_ASKS).format(rng.choice(made.about[:4]))
-        yield Prompt("story", (), said, made.text, story=hero)
+        said = rng.choice(talks.STORY_ASKS).format(rng.choice(made.about[:5]))
+        yield Prompt("story", (), said, made.text, story=made.kind)
     for _ in range(n * 3 // 100):
         hero = rng.choice(heroes())
         said = rng.choice(talks.POEM_ASKS).format(tables.article(hero))

@@ -677,8 +677,12 @@ def properties() -> Iterator[Lesson]:
     for x, quality, other in table("properties"):
         yield Lesson(
             "property?", f"{x} {quality}",
-            (f"Is {x} {quality}?", f"Is {x} {quality} or {other}?", f"Is {x} {other} or {quality}?"),
-            (f"Yes, {x} is {quality}.",), has(quality),
+            (f"Is {x} {quality}?",), (f"Yes, {x} is {quality}.",), "^yes",
+        )  # fmt: skip
+        yield Lesson(
+            "property", f"{x} or",
+            (f"Is {x} {quality} or {other}?", f"Is {x} {other} or {quality}?"),
+            (f"{capital(x)} is {quality}.",), rf"is {quality}\b",
         )  # fmt: skip
         yield Lesson(
             "property?", f"{x} {other}",
@@ -776,9 +780,13 @@ def kinds() -> Iterator[Lesson]:
                 continue
             yield Lesson(
                 "kind", member,
-                (f"What kind of thing is {x}?", f"Is {x} {is_a}?", f"What is {member}?" if x == member
-                 else f"Is {x} {is_a} or not?"),
-                (f"{capital(x)} is {is_a}.", f"Yes, {x} is {is_a}."), has(one), x,
+                (f"What kind of thing is {x}?", f"What sort of thing is {x}?",
+                 f"What is {x}: {is_a} or something else?"),
+                (f"{capital(x)} is {is_a}.",), has(one), x,
+            )  # fmt: skip
+            yield Lesson(
+                "kind?", f"{member} {one}", (f"Is {x} {is_a}?", f"Is {x} {is_a} or not?"),
+                (f"Yes, {x} is {is_a}.",), "^yes",
             )  # fmt: skip
             wrong, _, others = rows[hashed(member + one) % len(rows)]
             if member not in others and wrong not in of[member] and not {wrong, one} <= {
@@ -940,9 +948,13 @@ def zoology() -> Iterator[Lesson]:
             is_a = article(kind)
             yield Lesson(
                 "class", name,
-                (f"What kind of animal is {a}?", f"Is {a} {is_a}?", f"Are {many} {plural(kind)}?",
-                 f"What type of animal is {a}?"),
-                (f"{capital(a)} is {is_a}.", f"Yes, {a} is {is_a}."), has(kind), a, capital(is_a) + ".",
+                (f"What kind of animal is {a}?", f"What type of animal is {a}?",
+                 f"To which kind of animals do {many} belong?"),
+                (f"{capital(a)} is {is_a}.",), has(kind), a, capital(is_a) + ".",
+            )  # fmt: skip
+            yield Lesson(
+                "class?", f"{name} {kind}", (f"Is {a} {is_a}?", f"Are {many} {plural(kind)}?"),
+                (f"Yes, {a} is {is_a}.",), "^yes",
             )  # fmt: skip
             for other in CLASSES:
                 if other != kind and hashed(name + other) % 3 == 0 and name != "fish":

@@ -606,9 +606,51 @@ def slipped(rng: random.Random, text: str) -> str:
 
 
 _FORM = frozenset(
-    "what whats where which when does have tell about story opposite color please know many much "
-    "like want could would should favorite name make today think help know there animal people "
-    "something between difference called bigger comes after before short really hello good".split()
+    [
+        "what",
+        "whats",
+        "where",
+        "which",
+        "when",
+        "does",
+        "have",
+        "tell",
+        "about",
+        "story",
+        "opposite",
+        "color",
+        "please",
+        "know",
+        "many",
+        "much",
+        "like",
+        "want",
+        "could",
+        "would",
+        "should",
+        "favorite",
+        "name",
+        "make",
+        "today",
+        "think",
+        "help",
+        "know",
+        "there",
+        "animal",
+        "people",
+        "something",
+        "between",
+        "difference",
+        "called",
+        "bigger",
+        "comes",
+        "after",
+        "before",
+        "short",
+        "really",
+        "hello",
+        "good",
+    ]
 )
 
 
