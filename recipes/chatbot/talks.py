@@ -86,6 +86,19 @@ def event(rng: random.Random, mood: str | None = None) -> Exchange:
     return said, rng.choice(rows[f"{mood} answers"])[0]
 
 
+@cache
+def answers_to() -> dict[str, frozenset[str]]:
+    """What is answered where: of every section, and of bad, good and plain events, the answers in
+    which no word is filled in."""
+    found = {
+        section: frozenset(a for block in rows for b in (block, *block.follows) for a in b.answers)
+        for section, rows in blocks().items()
+    }
+    for mood in ("bad", "good", "plain"):
+        found[mood] = frozenset(row[0] for row in tables.parts("events")[f"{mood} answers"])
+    return found
+
+
 def talk(rng: random.Random, block: Block) -> list[Exchange]:
     phrases = [rng.choice(block.said), rng.choice(block.answers)]
     follow = rng.choice(block.follows) if block.follows and rng.random() < 0.6 else None
@@ -490,10 +503,13 @@ class Weaver:
         return kinds[self.rng.choices(names, sizes)[0]]
 
     def talk(self) -> list[Exchange]:
+        return self.talk_of_section()[1]
+
+    def talk_of_section(self) -> tuple[str, list[Exchange]]:
         section = self.rng.choices(list(SECTIONS), list(SECTIONS.values()))[0]
         rows = blocks()[section]
         sizes = [min(len(block.said), 8) ** 0.5 for block in rows]
-        return talk(self.rng, self.rng.choices(rows, sizes)[0])
+        return section, talk(self.rng, self.rng.choices(rows, sizes)[0])
 
     def echo(self) -> list[Exchange]:
         t = smalltalk.Talk(self.rng)
