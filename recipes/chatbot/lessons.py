@@ -380,7 +380,8 @@ def counting() -> Iterator[Lesson]:
 
     for n in range(3, 21):
         said = (f"Count to {n}.", f"Can you count to {n}?", f"Count to {NUMBERS[n]}.",
-                f"Please count to {NUMBERS[n]}.", f"Count from 1 to {n}.", f"count up to {n}")  # fmt: skip
+                f"Please count to {NUMBERS[n]}.",
+            f"Count from one to {NUMBERS[n]}.", f"Count from 1 to {n}.", f"count up to {n}")  # fmt: skip
         yield Lesson("count", f"to {n}", said, (row(1, n + 1),), re.escape(row(1, n + 1)))
         if n <= 12:
             down = (f"Count down from {n}.", f"Count backward from {n}.", f"Count from {n} to 1.",
@@ -736,12 +737,25 @@ def colors() -> Iterator[Lesson]:
             has(color), x, capital(color) + ".",
         )  # fmt: skip
         other = known[hashed(x) % len(known)]
+        many = (
+            f"Are {plural(bare)} {{}}?"
+            if x.startswith(("a ", "an "))
+            else f"Has {x} the color {{}}?"
+        )
         yield Lesson(
-            "color?", f"{x} {color}", (f"Is {x} {color}?",), (f"Yes, {x} is {color}.",), "^yes"
+            "color?",
+            f"{x} {color}",
+            (f"Is {x} {color}?", many.format(color), f"Is it true that {x} is {color}?"),
+            (f"Yes, {x} is {color}.",),
+            "^yes",
         )
         if other not in color:
             yield Lesson(
-                "color?", f"{x} {other}", (f"Is {x} {other}?",), (f"No, {x} is {color}.",), "^no"
+                "color?",
+                f"{x} {other}",
+                (f"Is {x} {other}?", many.format(other)),
+                (f"No, {x} is {color}.",),
+                "^no",
             )
     for color in known:
         examples = [x for x, c in rows if c == color][:3]

@@ -220,11 +220,40 @@ FACT_ASKS = ("Tell me something interesting.", "Tell me a fact.", "Tell me a fun
              "Tell me something about the world.", "What is an interesting fact?")  # fmt: skip
 
 
+JOKES_ABOUT = ("Tell me a joke about {}.", "Do you know a joke about {}?", "A joke about {}, please.",
+               "joke about {}", "Can you tell me a joke about {}?", "Any jokes about {}?")  # fmt: skip
+FACTS_ABOUT = ("Tell me a fact about {}.", "Tell me something interesting about {}.",
+               "Do you know something about {}?", "A fun fact about {}, please.", "fact about {}",
+               "What is interesting about {}?", "Tell me a fun fact about {}.")  # fmt: skip
+
+
+@cache
+def _nouns() -> frozenset[str]:
+    return frozenset(
+        [row[0] for row in tables.table("animals")]
+        + [row[0] for row in tables.table("jobs")]
+        + [thing.word for thing in lessons.things() if thing.counted]
+    )
+
+
+def subjects(text: str) -> list[str]:
+    """Animals, jobs and things that a text names, in the singular."""
+    found = {word.removesuffix("'s") for word in re.findall(r"[a-z]+(?:'s)?", text.lower())}
+    known = _nouns()
+    return sorted(
+        {noun for word in found for noun in (word, word.removesuffix("s")) if noun in known}
+    )
+
+
 def joke_piece(rng: random.Random) -> list[Exchange]:
     jokes = rng.sample(tables.table("jokes"), 3)
     question, answer = jokes[0]
     out: list[Exchange] = []
-    if rng.random() < 0.75:
+    roll = rng.random()
+    if roll < 0.3 and (about := subjects(f"{question} {answer}")):
+        asked = rng.choice(JOKES_ABOUT).format(tables.plural(rng.choice(about)))
+        out.append((asked, f"{question} {answer}"))
+    elif roll < 0.8:
         out.append((rng.choice(JOKE_ASKS), f"{question} {answer}"))
     else:
         out.append((rng.choice(JOKE_ASKS), question))
@@ -257,7 +286,13 @@ def riddle_piece(rng: random.Random) -> list[Exchange]:
 
 def curious_piece(rng: random.Random) -> list[Exchange]:
     one, two = (row[0] for row in rng.sample(tables.table("curious"), 2))
-    out = [(rng.choice(FACT_ASKS), rng.choice((one, f"Did you know? {one}", one)))]
+    asked = rng.choice(FACT_ASKS)
+    if rng.random() < 0.45:
+        _, many, *_, fact = rng.choice(tables.table("animals"))
+        asked, one = rng.choice(FACTS_ABOUT).format(many), fact
+    elif rng.random() < 0.5 and (about := subjects(one)):
+        asked = rng.choice(FACTS_ABOUT).format(tables.plural(rng.choice(about)))
+    out = [(asked, rng.choice((one, f"Did you know? {one}", one)))]
     if rng.random() < 0.25:
         out.append(
             (
@@ -297,7 +332,11 @@ def poem_piece(rng: random.Random) -> list[Exchange]:
 STORY_ASKS = (
     *smalltalk.TABLE["story_asks"],
     "story about {}", "I want to hear about {}. Tell me a story.", "Tell a story about {}.",
-    "Can you make up a story about {}?", "Tell me a short story about {}.",
+    "Can you make up a story about {}?", "Tell me a tale about {}.", "I'd like a story about {}.",
+    "Can I have a story about {}?", "A bedtime story about {} for my daughter, please.",
+    "Do you have a story with {}?", "I would love a story with {}.", "My child wants a story about {}.",
+    "Please make up a little story about {}.", "Write a tale about {}.", "A short story about {}!",
+    "Let us have a story about {}.", "Read me a story about {}.", "Tell me a short story about {}.",
     "Give me a story about {}.", "Tell me a bedtime story about {}.", "Once upon a time there was {}",
 )  # fmt: skip
 ANY_STORY = (*smalltalk.TABLE["any_story"], "story", "story please", "Tell me a funny story.",
@@ -601,6 +640,9 @@ def typed(rng: random.Random, exchanges: Sequence[Exchange]) -> list[Exchange]:
 
 
 def _typed(rng: random.Random, text: str, manner: float) -> str:
+    if rng.random() < 0.25:
+        for whole, short in CONTRACTED:
+            text = text.replace(whole, short)
     if manner * 100 % 1 < 0.2:  # as the British spell
         text = (
             text.replace("color", "colour").replace("favorite", "favourite").replace("gray", "grey")
@@ -619,6 +661,14 @@ def _typed(rng: random.Random, text: str, manner: float) -> str:
         if rng.random() < 0.25:
             text = text.replace(usual, short)
     return slipped(rng, text) if rng.random() < 0.5 else text
+
+
+CONTRACTED = (
+    ("What is ", "What's "), ("Who is ", "Who's "), ("Where is ", "Where's "), ("I am ", "I'm "),
+    ("How is ", "How's "), ("do not ", "don't "), ("cannot ", "can't "), ("It is ", "It's "),
+    ("did not ", "didn't "), ("I would ", "I'd "), ("we are ", "we're "),
+    ("We are ", "We're "), ("is not ", "isn't "), ("That is ", "That's "), ("You are ", "You're "),
+)  # fmt: skip
 
 
 def slipped(rng: random.Random, text: str) -> str:
