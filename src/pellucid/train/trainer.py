@@ -92,7 +92,8 @@ class Trainer:
         self.optimizers = Optimizers(self.module.named_parameters(), config)
         self.average = Average(self.parameters, config.steps, config.average)
         self.measures: dict[str, float] = {}  # of the newest step and validation
-        self._ahead: tuple[int, Rows] | None = None  # a step's rows, taken before its time
+        # A step's rows, and on the device, taken before its time
+        self._ahead: tuple[int, Rows, tuple[Tensor, ...]] | None = None
         self.progress = Progress()
         if saved is not None:
             self.progress = Progress.from_dict(saved.progress)
@@ -124,12 +125,12 @@ class Trainer:
         if self.step == 0:
             self._remember()
         config, progress, begin = self.config, self.progress, time.perf_counter()
-        rows = self._rows()
+        rows, there = self._rows()
         learned = self.task.count(rows)
         self.measures = {}
-        total, norm = self.gradients(rows, learned), self.clipped_norm()
+        total, norm = self.gradients(there, learned), self.clipped_norm()
         if self.backend.device.type != "cpu":  # which computes meanwhile
-            self._ahead = (self.step + 1, self._take(self.step + 1))
+            self._ahead = (self.step + 1, *self._take(self.step + 1))
         loss, norm = self._on_host(total, norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
@@ -174,13 +175,14 @@ class Trainer:
             self.save_finished()
         return report
 
-    def _take(self, step: int) -> Rows:
-        return self.task.take(step * self.config.batch, self.config.batch)
+    def _take(self, step: int) -> tuple[Rows, tuple[Tensor, ...]]:
+        rows = self.task.take(step * self.config.batch, self.config.batch)
+        return rows, self.tensors(rows)
 
-    def _rows(self) -> Rows:
+    def _rows(self) -> tuple[Rows, tuple[Tensor, ...]]:
         """What is learned from in this step."""
         ahead, self._ahead = self._ahead, None
-        return ahead[1] if ahead is not None and ahead[0] == self.step else self._take(self.step)
+        return ahead[1:] if ahead is not None and ahead[0] == self.step else self._take(self.step)
 
     def _on_host(self, total: Tensor, norm: Tensor) -> tuple[float, float]:
         """The step's loss and norm: the one place of a step that waits for the device."""
@@ -191,8 +193,8 @@ class Trainer:
         """The last step's weights are those that the run ends with."""
         return self.average.in_place() if last else nullcontext()
 
-    def gradients(self, rows: Rows, learned: int) -> Tensor:
-        """Mean loss of a step on these rows, of which `learned` tokens count (this process's part
+    def gradients(self, rows: tuple[Tensor, ...], learned: int) -> Tensor:
+        """Mean loss of a step on these rows (see `tensors`), of which `learned` tokens count (this process's part
         of it); its gradients are added to the parameters', micro-batch by micro-batch."""
         config, processes = self.config, self.processes
         mine = len(rows[0]) // processes.world
@@ -201,7 +203,7 @@ class Trainer:
         for begin in range(processes.rank * mine, (processes.rank + 1) * mine, size):
             if config.dropout or config.lora_dropout:
                 torch.manual_seed(draws(config.seed, self.step, begin))
-            part = self.tensors(tuple(x[begin : begin + size] for x in rows))
+            part = tuple(x[begin : begin + size] for x in rows)
             last = begin + size == (processes.rank + 1) * mine
             with wait_for_last(self.called, last):
                 with self._autocast():
