@@ -18,14 +18,15 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import smalltalk
+import finetune
 from overlap import Overlap, test_texts
 
+from pellucid.checkpoint import load_tokenizer
 from pellucid.data.rows import rows
 from pellucid.data.sources import read_text
 from pellucid.errors import PellucidError
@@ -464,8 +465,8 @@ def _key(turns: Turns) -> str:
     return " / ".join(text for _, text in turns[:4])
 
 
-def read_documents(data: Path) -> Iterator[Document]:
-    """Every document once, in the order of the sources, none twice."""
+def read_documents(data: Path, whole_books: bool = True) -> Iterator[Document]:
+    """Every document once, in the order of the sources, none twice. whole_books: those too."""
     seen: set[int] = set()
 
     def is_new(key: str) -> bool:
@@ -484,7 +485,7 @@ def read_documents(data: Path) -> Iterator[Document]:
             if is_new(text[:200]):  # different editions of a story begin alike
                 yield Document(source, text, _is_held_out(text[:200], HELD_OUT[source]))
     volumes = books(data / "books_children.jsonl.xz", data / "books_plain_fiction.jsonl.xz")
-    for i, (_, pieces) in enumerate(volumes):
+    for i, (_, pieces) in enumerate(volumes if whole_books else ()):
         held_out = i % HELD_OUT["books"] == HELD_OUT["books"] // 2
         for piece in pieces:
             yield Document("books", piece, held_out)
@@ -498,156 +499,7 @@ def read_documents(data: Path) -> Iterator[Document]:
                 yield Document(source, turns, _is_held_out(_key(turns), HELD_OUT_CONVERSATIONS))
 
 
-# ---------------------------------------------------------------------------------------------
-# Finetuning: what a friendly, simple assistant says
-
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
-CHAT_CHARACTERS = 1_600  # of one conversation: it fits the window of 512 tokens
-CHAT_STORY_CHARACTERS = 1_000
-CHAT_REPEATS = {"synthetic-persona-chat": 2, "handwritten": 3}
-STORY_ASKED = 1  # how often each short story is told on request
-CONVERSATIONS_MADE = 11_000
-QUESTION_REPEATS = 25
-PLAIN_STORIES = 600
-
-_HUMAN = re.compile(  # what a program cannot say of itself
-    r"\b(my (wife|husband|kids?|children|sons?|daughters?|job|boss|mom|mother|dad|father|"
-    r"brothers?|sisters?|parents|boyfriend|girlfriend|family|car|grand\w+|career|apartment|"
-    r"house|work|students|age|hair|birthday)|I work|I live|I grew|years old|born|married|divorced|"
-    r"single|for a living|in college|in school|I was (in|an?)|I('m| am) an? \w*|I used to|"
-    r"I have (a|two|three|four|five|one) |I've been|I('m| am) from|surgery|come over|your place|"
-    r"upcoming|wedding|furry|I drive|I eat|just (got|finished)|working out|studying)\b"
-)
-_UNFILLED = re.compile(r"\(|\bUser\b|user 1|user 2|/")
-_GIVES_NAME = re.compile(r"\b(?:[Mm]y name is|[Mm]y name's|I'm|I am) ([A-Z][a-z]+)\b")
-_ASKS_WHO = re.compile(
-    r"your name|what's yours|what is yours|who are you|call you|for a living|for work|your job|"
-    r"(old|from|live|are you doing|have you been)\?|"
-    r"^(hi|hey|hello),? (?!there|pellucid|i'm)[a-z]+[!,.]",
-    re.IGNORECASE,
-)
-
-
-def as_pellucid(turns: Turns) -> Turns:
-    """Small talk between people -> as far as a program named Pellucid could have said its part."""
-    for role, text in turns:
-        match = _GIVES_NAME.search(text)
-        if role == "assistant" and match and match[1] in smalltalk.NAMES:
-            name = re.compile(rf"\b{match[1]}\b")
-            turns = tuple((r, name.sub("Pellucid", said)) for r, said in turns)
-            break
-    kept: list[tuple[str, str]] = []
-    for i in range(0, len(turns) - 1, 2):
-        asked, answered = turns[i][1], turns[i + 1][1]
-        personal = _ASKS_WHO.search(asked) and "Pellucid" not in answered
-        if personal or _HUMAN.search(answered) or _UNFILLED.search(asked + answered):
-            break
-        kept += turns[i : i + 2]
-    return tuple(kept)
-
-
-def shorten(turns: Turns, characters: int = CHAT_CHARACTERS) -> Turns:
-    """The first exchanges that are not longer than this, in whole."""
-    length = 0
-    for i in range(0, len(turns) - 1, 2):
-        length += len(turns[i][1]) + len(turns[i + 1][1])
-        if length > characters:
-            return turns[:i]
-    return turns
-
-
-def _turns(exchanges: Iterable[smalltalk.Exchange]) -> Turns:
-    return tuple(
-        turn for said, answer in exchanges for turn in (("user", said), ("assistant", answer))
-    )
-
-
-def _exchanges(turns: Turns) -> list[smalltalk.Exchange]:
-    return [(turns[i][1], turns[i + 1][1]) for i in range(0, len(turns) - 1, 2)]
-
-
-_DEFINITION = re.compile(r"(?:(The|An?) )?([A-Z]?[\w'-]+(?: [\w'-]+)?) (is|are) ((?:an?|the) .+)")
-
-
-def definition(text: str, common: Collection[str]) -> smalltalk.Exchange | None:
-    """An article's opening -> "What is X?" and its first sentence, where X is a common word."""
-    first = re.split(r"(?<=[a-z]\.) ", text)[0]
-    match = _DEFINITION.match(first)
-    if not match or len(first) > 130 or " list of " in first:
-        return None
-    article, thing, verb, _ = match.groups()
-    if not all(word in common for word in thing.lower().split()):
-        return None
-    if article:
-        thing = f"{article.lower()} {thing}"
-    elif not thing.istitle() or " " in thing or thing in ("This", "These", "There", "It"):
-        return None
-    else:
-        thing = thing.lower()
-    return f"What {verb} {thing}?", first
-
-
-def _typed_again(turns: Turns, rng: random.Random) -> Turns:
-    return tuple(
-        (role, smalltalk.as_typed(text, rng) if role == "user" else text) for role, text in turns
-    )
-
-
-def chat_documents(
-    documents: list[Document], questions: list[dict[str, Any]]
-) -> Iterator[Document]:
-    """The finetuning set, repeats written out. What was held out stays held out."""
-    rng = random.Random(f"{SEED} chat")
-    shared: list[list[smalltalk.Exchange]] = []  # short talks that longer ones are woven from
-    asked: list[list[smalltalk.Exchange]] = []
-    plain_left = PLAIN_STORIES
-    counted = Counter(
-        word
-        for document in documents
-        if document.source in ("tinystories", "storybooks") and isinstance(document.body, str)
-        for word in re.findall(r"(?<![.!?\"] )(?<!^)\b[a-z]+", document.body)
-    )
-    common = {word for word, times in counted.items() if times >= 5}
-    for document in documents:
-        source, body = document.source, document.body
-        if isinstance(body, str):
-            if source == "wikipedia" and (found := definition(body, common)):
-                yield Document("what is", _turns([found]), document.held_out)
-            if source in ("tinystories", "storybooks") and len(body) <= CHAT_STORY_CHARACTERS:
-                if plain_left and not document.held_out:
-                    plain_left -= 1
-                    yield document
-                for _ in range(STORY_ASKED):
-                    told = _turns(smalltalk.story_conversation(rng, body))
-                    yield Document("told stories", told, document.held_out)
-            continue
-        if source == "synthetic-persona-chat":
-            turns = shorten(as_pellucid(body))
-            if len(turns) < 4:
-                continue
-        elif source in ("handwritten", "smollm2-135m-instruct+facts"):
-            turns = body
-            if not document.held_out and sum(len(text) for _, text in turns) < 400:
-                (shared if source == "handwritten" else asked).append(_exchanges(turns))
-        else:
-            continue
-        for i in range(1 if document.held_out else CHAT_REPEATS.get(source, 1)):
-            again = turns if i == 0 else _typed_again(turns, rng)
-            yield Document(source, again, document.held_out)
-    answered = [
-        [(asking, rng.choice(entry["answers"]))]
-        for entry in questions
-        for asking in smalltalk.phrasings(entry)
-    ]
-    others = shared + rng.sample(asked, len(asked) // 4) + answered * 2
-    for _ in range(CONVERSATIONS_MADE):
-        turns = shorten(_turns(smalltalk.conversation(rng, others)))
-        if turns:
-            yield Document("small talk", turns, _is_held_out(_key(turns), HELD_OUT_CONVERSATIONS))
-    for entry in questions:
-        for _ in range(QUESTION_REPEATS):
-            talk = _turns(smalltalk.question_conversation(rng, entry, questions))
-            yield Document("questions", talk)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -659,15 +511,25 @@ def write(path: Path, documents: Iterable[Document]) -> None:
         file.writelines(document.line() for document in documents)
 
 
-def build(data: Path, out: Path) -> tuple[Counter[str], Counter[str]]:
-    """Writes all files; -> characters of pretrain.train and of chat.train, by source."""
+def build(
+    data: Path, out: Path, vocabulary: Path | None = None
+) -> tuple[Counter[str], Counter[str]]:
+    """Writes all files; -> characters of pretrain.train and of chat.train, by source.
+
+    vocabulary: a folder with a tokenizer, whose tokens the chatbot is to know; then only the chat
+    files are written, for it was made from the others.
+    """
     rng = random.Random(SEED)
     tests = Overlap(test_texts(data / "eval"))
-    every = list(read_documents(data))
+    every = list(read_documents(data, whole_books=vocabulary is None))
     documents = [document for document in every if document.text not in tests]
     print(f"left out for what they share with a test: {len(every) - len(documents)} documents")
     questions = [dict(fields) for fields in _records(QUESTIONS)]
-    made = list(chat_documents(documents, questions))
+    tokenizer = None if vocabulary is None else load_tokenizer(
+        inner if (inner := vocabulary / "tokenizer").is_dir() else vocabulary  # of a corpus
+    )
+    known = [finetune.Text(d.source, d.body, d.held_out) for d in documents]
+    made = [Document(*each) for each in finetune.documents(known, questions, tokenizer)]
     train = [document for document in documents if not document.held_out]
     valid = [document for document in documents if document.held_out]
     pretrain = [d for d in train for _ in range(REPEATS.get(d.source, 1))]
@@ -683,10 +545,12 @@ def build(data: Path, out: Path) -> tuple[Counter[str], Counter[str]]:
     stories = [d for d in valid if d.source in ("tinystories", "storybooks")]
     dialogues = [d for d in valid if not isinstance(d.body, str)]
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "pretrain.train.jsonl", pretrain)
-    write(out / "pretrain.valid.jsonl", valid)
     write(out / "chat.train.jsonl", chat_train)
     write(out / "chat.valid.jsonl", chat_valid)
+    if vocabulary is not None:
+        return Counter(), _sizes(chat_train)
+    write(out / "pretrain.train.jsonl", pretrain)
+    write(out / "pretrain.valid.jsonl", valid)
     write(out / "valid.stories.jsonl", stories)
     write(out / "valid.dialogues.jsonl", dialogues)
     print(f"held out: {len(stories)} stories, {len(dialogues)} conversations")
@@ -710,9 +574,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("data", type=Path, help="the folder of the sources (*.xz)")
     parser.add_argument("out", type=Path, help="where to write; made if need be")
+    parser.add_argument(
+        "--tokenizer", type=Path, help="a folder with one: only the chat files, which name its tokens"
+    )
     wanted = parser.parse_args(arguments)
     try:
-        sizes = build(wanted.data, wanted.out)
+        sizes = build(wanted.data, wanted.out, wanted.tokenizer)
     except OSError as error:
         print(f"corpus.py: {error.strerror}: {error.filename}", file=sys.stderr)
         return 2

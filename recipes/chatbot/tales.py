@@ -1,0 +1,102 @@
+"""Short stories that keep their hero to the end, made from the plots of tables/tales.txt."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import cache
+
+from tables import article, capital, chosen, filled, lines, words
+
+
+@dataclass(frozen=True, slots=True)
+class Tale:
+    """about: what it may be asked for by, "a little dog", "a fox named Max"; of them the hero
+    stands first. text: one paragraph. after: how it goes on. hero, friend: their names."""
+
+    about: tuple[str, ...]
+    text: str
+    after: str
+    hero: str
+    friend: str
+
+
+@cache
+def plots() -> tuple[tuple[str, str], ...]:
+    found: list[list[str]] = []
+    for line in lines("tales"):
+        if line.startswith(">"):
+            found[-1][1] = line[1:].strip()
+        else:
+            found.append([line, ""])
+    return tuple((story, after) for story, after in found)
+
+
+def heroes() -> tuple[str, ...]:
+    return words("heroes")["animals"] + words("heroes")["people"]
+
+
+_SHE = {"girl", "queen", "princess", "witch", "fairy", "grandmother", "hen", "cow", "doll", "ladybug"}
+_HE = {"boy", "king", "prince", "wizard", "giant", "grandfather", "knight", "snowman", "dwarf"}
+_FRIENDS = words("heroes")["animals"][:24]
+
+
+def tale(rng: random.Random, hero: str | None = None, name: str | None = None) -> Tale:
+    """hero: such as "dog"; name: its name. Both are chosen where they are not given."""
+    lists = words("heroes")
+    hero = hero or rng.choice(heroes())
+    sex = "she" if hero in _SHE else "he" if hero in _HE else rng.choice(("he", "she"))
+    if name is not None:
+        sex = "she" if name in lists["she"] else "he" if name in lists["he"] else sex
+    name = name or rng.choice(lists[sex])
+    other = rng.choice([friend for friend in _FRIENDS if friend != hero])
+    other_sex = rng.choice(("he", "she"))
+    friend = rng.choice([n for n in lists[other_sex] if n != name])
+    adjective = rng.choice(lists["adjective"]) if rng.random() < 0.6 and " " not in hero else ""
+    called = f"{adjective} {hero}".strip()
+    given = {
+        "a": article(called), "h": f"the {hero}", "hero": hero, "N": name,
+        "f": f"{friend} the {other}", "af": article(other), "F": friend,
+        "place": rng.choice(lists["place"]),
+    }  # fmt: skip
+    for end, which in (("", sex), ("2", other_sex)):
+        male = which == "he"
+        given |= {f"he{end}": which, f"his{end}": "his" if male else "her",
+                  f"him{end}": "him" if male else "her"}  # fmt: skip
+    given["himself"] = "himself" if sex == "he" else "herself"
+    story, after = rng.choice(plots())
+    about = (
+        article(hero), article(called), f"{article(hero)} named {name}", f"{article(hero)} called {name}",
+        f"{name} the {hero}", f"{article(hero)} and {article(other)}",
+    )  # fmt: skip
+    return Tale(
+        about, capital(filled(chosen(story, rng), given)), capital(filled(chosen(after, rng), given)),
+        name, friend,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------
+# Poems
+
+_POEMS = (
+    "I saw {a} upon a hill, the air was soft, the world was still. I said hello, it looked at me, and "
+    "we were happy as could be.",
+    "{A}, {a}, I think of you, the sky above is wide and blue. The day is long, the night is deep, and "
+    "soon we all will fall asleep.",
+    "Today I dreamed of {a}, so bright, it kept me company all night. And when the morning sun came in, "
+    "a brand new day could then begin.",
+    "O {the}, how fine you are, you shine for me just like a star. Wherever I may go or stay, I think of "
+    "you each single day.",
+    "There is {a} not far from here, I think of it from year to year. It makes me smile, it makes me sing, "
+    "it is to me a lovely thing.",
+    "A poem for {the} I write, with little words, and short, and light. It has no end, it has no start, it "
+    "only comes out of my heart.",
+    "One sunny day I met {a}, and all my worries flew away. We laughed and danced the whole day through, "
+    "and now I write it down for you.",
+)  # fmt: skip
+
+
+def poem(rng: random.Random, name: str, definite: str) -> str:
+    """name: "a cat", "the sea", "love"; definite: "the cat", "the sea", "love"."""
+    text = rng.choice(_POEMS)
+    return text.replace("{a}", name).replace("{A}", capital(name)).replace("{the}", definite)
