@@ -41,7 +41,9 @@ def test_equal_matrices_take_the_steps_that_pytorch_takes_one_by_one():
         assert float((one.detach() - other.detach()).norm()) <= 0.02 * moved
     assert torch.equal(ours[-1], start[-1])
     for one, other in zip(ours[:-1], theirs[:-1], strict=True):
-        moments = [o.state[p]["momentum_buffer"] for o, p in zip(optimizers, (one, other), strict=True)]
+        moments = [
+            o.state[p]["momentum_buffer"] for o, p in zip(optimizers, (one, other), strict=True)
+        ]
         assert torch.equal(*moments)
 
 
@@ -67,10 +69,7 @@ def test_the_average_is_the_mean_of_the_last_weights():
 def test_a_run_ends_with_the_mean_and_is_measured_by_it(corpus, tmp_path):
     fields = {"steps": 10, "eval_every": 5, "learning_rate": 0.01}
     plain = trainer_for(config(corpus, tmp_path / "plain", **fields))
-    seen = []
-    for report in plain:
-        if report.step > 6:
-            seen.append({k: v.copy() for k, v in plain.module.tensors().items()})
+    seen = [dict(plain.module.tensors()) for report in plain if report.step > 6]
     averaged = trainer_for(config(corpus, tmp_path / "averaged", average=0.4, **fields))
     reports = list(averaged)
     model = checkpoint.load(tmp_path / "averaged" / "model")

@@ -525,8 +525,12 @@ def build(
     documents = [document for document in every if document.text not in tests]
     print(f"left out for what they share with a test: {len(every) - len(documents)} documents")
     questions = [dict(fields) for fields in _records(QUESTIONS)]
-    tokenizer = None if vocabulary is None else load_tokenizer(
-        inner if (inner := vocabulary / "tokenizer").is_dir() else vocabulary  # of a corpus
+    tokenizer = (
+        None
+        if vocabulary is None
+        else load_tokenizer(
+            inner if (inner := vocabulary / "tokenizer").is_dir() else vocabulary  # of a corpus
+        )
     )
     known = [finetune.Text(d.source, d.body, d.held_out) for d in documents]
     made = [Document(*each) for each in finetune.documents(known, questions, tokenizer)]
@@ -575,7 +579,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("data", type=Path, help="the folder of the sources (*.xz)")
     parser.add_argument("out", type=Path, help="where to write; made if need be")
     parser.add_argument(
-        "--tokenizer", type=Path, help="a folder with one: only the chat files, which name its tokens"
+        "--tokenizer",
+        type=Path,
+        help="a folder with one: only the chat files, which name its tokens",
     )
     wanted = parser.parse_args(arguments)
     try:

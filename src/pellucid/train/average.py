@@ -76,6 +76,8 @@ class Average:
         if first == self._first:
             self._taken = int(taken)
             self._mean = [
-                like(torch.from_numpy(kept[f"{_PREFIX}{at}"].copy()).to(parameter.device), parameter)
+                like(
+                    torch.from_numpy(kept[f"{_PREFIX}{at}"].copy()).to(parameter.device), parameter
+                )
                 for at, parameter in enumerate(self._parameters)
             ]

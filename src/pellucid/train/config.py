@@ -80,7 +80,8 @@ class TrainConfig:
     beta2: float = setting(0.95, "AdamW's second beta.")
     clip: float = setting(1.0, "The highest norm of the gradient.")
     average: float = setting(
-        0.0, "The share of the steps, the last ones, whose weights' mean is the model; 0: the end's."
+        0.0,
+        "The share of the steps, the last ones, whose weights' mean is the model; 0: the end's.",
     )
     dropout: float = setting(0.0, "The share of values left out while training.")
     seed: int = setting(0, "Of the weights, the order of rows and the dropout.")

@@ -34,7 +34,9 @@ class Muon(torch.optim.Muon):  # type: ignore[misc]
             for shape, parameters in equal.items():
                 self._step(group, shape, parameters)
 
-    def _step(self, group: dict[str, Any], shape: tuple[int, ...], parameters: list[Tensor]) -> None:
+    def _step(
+        self, group: dict[str, Any], shape: tuple[int, ...], parameters: list[Tensor]
+    ) -> None:
         gradients = [parameter.grad for parameter in parameters]
         moments = []
         for parameter in parameters:

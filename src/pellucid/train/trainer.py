@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -33,7 +33,7 @@ from .log import StepReport
 from .module import GPTModule
 from .optimizer import Optimizers
 from .state import Saved
-from .task import OUTLIER_WINDOW, Progress, Rows, Task
+from .task import Progress, Rows, Task
 from .wrap import wrapped
 
 __all__ = ["Trainer", "draws", "fast_in_bfloat16"]
@@ -144,8 +144,7 @@ class Trainer:
         self.average.take(self.step)
         seconds = time.perf_counter() - begin
         progress.seconds += seconds
-        outlier = _deviations(loss, progress.losses)
-        progress.losses.append(loss)
+        outlier = progress.add(loss)
         last = self.step == config.steps
         validation_loss = None
         if config.eval_every and (self.step % config.eval_every == 0 or last):
@@ -397,11 +396,3 @@ def fast_in_bfloat16(device: str) -> bool:
         return False
     capabilities = torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, "cpu") else ""
     return bool(torch.cpu._is_avx512_bf16_supported()) if "AVX512" in capabilities else False
-
-
-def _deviations(loss: float, before: deque[float]) -> float | None:
-    """How many standard deviations the loss lies above the mean of a full window."""
-    if len(before) < OUTLIER_WINDOW:
-        return None
-    deviation = float(np.std(before))
-    return (loss - float(np.mean(before))) / deviation if deviation > 0 else 0.0
