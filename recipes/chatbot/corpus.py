@@ -2,8 +2,9 @@
 
 DATA_FOLDER holds the xz-compressed sources that SOURCES.md there describes. Written to OUT_FOLDER:
 pretrain.{train,valid}.jsonl (prose and conversations, repeats written out, shuffled),
-chat.{train,valid}.jsonl (conversations, for finetuning), valid.stories.jsonl and
-valid.dialogues.jsonl (the held-out part, for reporting). One document a line:
+chat.{train,valid}.jsonl (conversations, for finetuning) and chat.plain.jsonl (prose, to be learned
+beside them), valid.stories.jsonl and valid.dialogues.jsonl (the held-out part, for reporting). One
+document a line:
 {"source": s, "text": t} or {"source": s, "turns": [{"role": r, "text": t}, ...]}.
 
 The same sources give the same files, byte for byte.
@@ -52,6 +53,12 @@ REPEATS = {  # in each of several epochs
     "chatterbot-corpus": 2,
     "handwritten": 2,
     "smollm2-135m-instruct+facts": 2,
+}
+KEPT_IN_CHAT = {  # one in so many is learned again beside the conversations, lest it be forgotten
+    "books": 12,
+    "wikipedia": 5,
+    "storybooks": 2,
+    "tinystories": 4,
 }
 HELD_OUT = {  # one in so many; whole stories, whole conversations, whole books
     "tinystories": 50,
@@ -554,11 +561,20 @@ def build(
     if vocabulary is not None:
         return Counter(), _sizes(chat_train)
     write(out / "pretrain.train.jsonl", pretrain)
+    write(out / "chat.plain.jsonl", _kept_in_chat(pretrain))
     write(out / "pretrain.valid.jsonl", valid)
     write(out / "valid.stories.jsonl", stories)
     write(out / "valid.dialogues.jsonl", dialogues)
     print(f"held out: {len(stories)} stories, {len(dialogues)} conversations")
     return _sizes(pretrain), _sizes(chat_train)
+
+
+def _kept_in_chat(documents: Iterable[Document]) -> Iterator[Document]:
+    met: Counter[str] = Counter()
+    for document in documents:
+        met[document.source] += 1
+        if (each := KEPT_IN_CHAT.get(document.source)) and met[document.source] % each == 0:
+            yield document
 
 
 def _whole(document: Document) -> int:
