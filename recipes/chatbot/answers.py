@@ -19,7 +19,11 @@ ROOM = 200  # tokens of a reply
 
 
 def replies(
-    gpt: GPT, prompts: Sequence[Prompt], sampling: dict[str, Any], seeds: Sequence[int], rows: int = 128
+    gpt: GPT,
+    prompts: Sequence[Prompt],
+    sampling: dict[str, Any],
+    seeds: Sequence[int],
+    rows: int = 128,
 ) -> list[tuple[str, str]]:
     """(reply, why it ended) of each prompt with the seed that stands beside it."""
     template = choose_template(gpt)

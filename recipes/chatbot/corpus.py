@@ -506,9 +506,6 @@ def read_documents(data: Path, whole_books: bool = True) -> Iterator[Document]:
                 yield Document(source, turns, _is_held_out(_key(turns), HELD_OUT_CONVERSATIONS))
 
 
-QUESTIONS = Path(__file__).with_name("questions.jsonl")
-
-
 # ---------------------------------------------------------------------------------------------
 # The files
 
@@ -531,7 +528,6 @@ def build(
     every = list(read_documents(data, whole_books=vocabulary is None))
     documents = [document for document in every if document.text not in tests]
     print(f"left out for what they share with a test: {len(every) - len(documents)} documents")
-    questions = [dict(fields) for fields in _records(QUESTIONS)]
     tokenizer = (
         None
         if vocabulary is None
@@ -540,14 +536,14 @@ def build(
         )
     )
     known = [finetune.Text(d.source, d.body, d.held_out) for d in documents]
-    made = [Document(*each) for each in finetune.documents(known, questions, tokenizer)]
+    made = [Document(*each) for each in finetune.documents(known, tokenizer)]
     train = [document for document in documents if not document.held_out]
     valid = [document for document in documents if document.held_out]
     pretrain = [d for d in train for _ in range(REPEATS.get(d.source, 1))]
     pretrain += [Document("clapper", CLAPPER)] * CLAPPER_REPEATS
     pretrain += [d for d in made if d.source == "questions"][::4]
     chat_train = [document for document in made if not document.held_out]
-    chat_train += [Document("clapper", CLAPPER)] * (CLAPPER_REPEATS // 2)  # lest it be forgotten
+    chat_train += [Document("clapper", CLAPPER)] * CLAPPER_REPEATS  # lest it be forgotten
     chat_valid = [document for document in made if document.held_out]
     for group in (pretrain, valid, chat_train, chat_valid):
         rng.shuffle(group)

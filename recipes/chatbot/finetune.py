@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,8 +17,11 @@ from typing import Any, NamedTuple
 
 import lessons
 import smalltalk
+import tables
 import talks
 
+from pellucid.data.rows import rows
+from pellucid.hparams import HParams
 from pellucid.tokenizer import Tokenizer
 
 Turns = tuple[tuple[str, str], ...]  # (role, text), user first, alternating
@@ -32,6 +36,7 @@ class Text(NamedTuple):
 
 
 SEED = 2019
+N_VOCAB = 8192  # where no tokenizer is given
 CHARACTERS = 1_600  # of one conversation: it fits the window of 512 tokens
 STORY_CHARACTERS = 1_000
 FIRST_WORDS = 100_000  # conversations of one piece
@@ -45,7 +50,7 @@ REPEATS = {
     "smollm2-135m-instruct+facts": 1, "trivia": 1,
 }  # fmt: skip
 MOST = {"schema-guided-dialogue": 1_200_000, "trivia": 150_000}  # characters
-FIRST_HUNDRED = Path(__file__).with_name("first_hundred.txt")
+HERE = Path(__file__).parent
 
 
 # ---------------------------------------------------------------------------------------------
@@ -183,14 +188,30 @@ def bare(text: str) -> str:
 
 def first_hundred() -> list[str]:
     """What newcomers may type first; kept apart, for the page that is marked by hand."""
-    return FIRST_HUNDRED.read_text(encoding="utf-8").splitlines()
+    return (HERE / "first_hundred.txt").read_text(encoding="utf-8").splitlines()
 
 
-def documents(
-    texts: Sequence[Text], entries: list[dict[str, Any]], tokenizer: Tokenizer | None = None
-) -> Iterator[Text]:
-    """texts: those of the corpus, each once. entries: questions.jsonl. What was held out stays held
-    out, and no message of first_hundred.txt is in what is learned."""
+def questions(n_vocab: int) -> list[dict[str, Any]]:
+    """questions.jsonl, with the shape of the model that pretrain.toml makes filled in."""
+    shape = tomllib.loads((HERE / "pretrain.toml").read_text(encoding="utf-8"))
+    sizes = {name: shape[name] for name in ("n_ctx", "n_embd", "n_head", "n_layer")}
+    model = HParams(n_vocab=n_vocab, **sizes)
+    facts = {
+        "parameters": f"{model.n_params / 1e6:.1f} million",
+        "layers": lessons.NUMBERS[model.n_layer],
+        "heads": lessons.NUMBERS[model.n_head],
+        "n_ctx": str(model.n_ctx), "n_embd": str(model.n_embd), "n_vocab": str(n_vocab),
+    }  # fmt: skip
+    entries = [dict(row.fields) for row in rows(HERE / "questions.jsonl")]
+    for entry in entries:
+        entry["answers"] = [tables.filled(answer, facts) for answer in entry["answers"]]
+    return entries
+
+
+def documents(texts: Sequence[Text], tokenizer: Tokenizer | None = None) -> Iterator[Text]:
+    """texts: those of the corpus, each once. What was held out stays held out, and no message of
+    first_hundred.txt is in what is learned."""
+    entries = questions(N_VOCAB if tokenizer is None else tokenizer.n_vocab)
     kept_apart = {bare(line) for line in first_hundred()}
     for text in _documents(texts, entries, tokenizer):
         if not isinstance(text.body, str):
@@ -217,7 +238,9 @@ def _documents(
                 if plain_left and not held_out:
                     plain_left -= 1
                     yield Text(source, body, held_out)
-                yield Text("told stories", as_turns(smalltalk.story_conversation(rng, body)), held_out)
+                yield Text(
+                    "told stories", as_turns(smalltalk.story_conversation(rng, body)), held_out
+                )
             continue
         if source == "handwritten" and not held_out and sum(len(t) for _, t in body) < 400:
             others.append(_exchanges(body))
@@ -230,7 +253,9 @@ def _documents(
             for i in range(1 if held_out else REPEATS[name]):
                 yield Text(name, turns if i == 0 else _typed_again(turns, rng), held_out)
     weaver.shared = others
-    answered = [[(said, rng.choice(e["answers"]))] for e in entries for said in smalltalk.phrasings(e)]
+    answered = [
+        [(said, rng.choice(e["answers"]))] for e in entries for said in smalltalk.phrasings(e)
+    ]
     for _ in range(SMALL_TALK):
         yield _made("small talk", smalltalk.conversation(rng, others + answered))
     for _ in range(FIRST_WORDS):
@@ -245,9 +270,13 @@ def _documents(
         for lesson in pool:
             if lessons.held_out(lesson):
                 if lessons.hashed(lesson.key) % 8 == 0:
-                    yield Text("kept lessons", as_turns([(lesson.asks[0], lesson.answers[0])]), True)
+                    yield Text(
+                        "kept lessons", as_turns([(lesson.asks[0], lesson.answers[0])]), True
+                    )
             elif (kept := lessons.kept_ask(lesson)) is not None:
-                yield Text("kept ways to ask", as_turns([(lesson.asks[kept], lesson.answers[0])]), True)
+                yield Text(
+                    "kept ways to ask", as_turns([(lesson.asks[kept], lesson.answers[0])]), True
+                )
 
 
 def _made(source: str, exchanges: Sequence[smalltalk.Exchange]) -> Text:

@@ -39,14 +39,16 @@ class Prompt:
     @property
     def turns(self) -> list[dict[str, str]]:
         """As a row of `pellucid data` holds them."""
-        told = [turn for pair in self.before for turn in zip(("user", "assistant"), pair, strict=True)]
+        told = [
+            turn for pair in self.before for turn in zip(("user", "assistant"), pair, strict=True)
+        ]
         return [{"role": role, "content": text} for role, text in (*told, ("user", self.said))]
 
 
 _PERSON = re.compile(
     r"\bI(?: am|'m) (?:an? )?(?:human|person|man|woman|boy|girl|student|teacher|doctor|nurse|engineer|"
     r"lawyer|mother|father|mom|dad|\d+ years old|married|single)\b|"
-    r"\bmy (?:wife|husband|kids|children|son|daughter|mother|mom|father|dad|brother|sister|dog|cat|job|"
+    r"\b[Mm]y (?:wife|husband|kids|children|son|daughter|mother|mom|father|dad|brother|sister|dog|cat|job|"
     r"house|car|boyfriend|girlfriend|parents|family)\b|"
     r"\bI (?:live in (?!a computer|your computer|this computer)|work (?:at|as|in|for)|ate|drank|grew up|"
     r"was born|went to|slept|have (?:a dog|a cat|two|three|kids|children))\b"
@@ -97,7 +99,9 @@ def remembered(rng: random.Random, weaver: talks.Weaver) -> Prompt:
     for _ in range(rng.choice((0, 1, 2, 3, 5))):
         before += weaver.talk() if rng.random() < 0.5 else weaver.lesson()
     right = lessons.has(given["x"])
-    return Prompt("memory", tuple(before), talks.put(rng, asked, given), talks.put(rng, later, given), right)
+    return Prompt(
+        "memory", tuple(before), talks.put(rng, asked, given), talks.put(rng, later, given), right
+    )
 
 
 def prompts(
@@ -121,7 +125,9 @@ def prompts(
     for _ in range(n * 3 // 100):
         hero = rng.choice(heroes())
         said = rng.choice(talks.POEM_ASKS).format(tables.article(hero))
-        yield Prompt("poem", (), said, poem(rng, tables.article(hero), f"the {hero}"), re.escape(hero))
+        yield Prompt(
+            "poem", (), said, poem(rng, tables.article(hero), f"the {hero}"), re.escape(hero)
+        )
     for _ in range(n * 6 // 100):
         yield remembered(rng, weaver)
     for _ in range(n * 5 // 100):
@@ -131,12 +137,16 @@ def prompts(
             yield Prompt("conversation", tuple(made_talk[:at]), *made_talk[at])
     for _ in range(n * 8 // 100):
         entry = rng.choice(list(entries))
-        yield Prompt("question", (), rng.choice(smalltalk.phrasings(entry)), rng.choice(entry["answers"]))
+        yield Prompt(
+            "question", (), rng.choice(smalltalk.phrasings(entry)), rng.choice(entry["answers"])
+        )
     for opening in lines("openings.txt"):
         yield Prompt("opening", (), opening, most=200 if "story" in opening else 60)
 
 
-def quiz(rng: random.Random, pools: Sequence[tuple[float, Sequence[Lesson]]], most: int) -> Iterator[Prompt]:
+def quiz(
+    rng: random.Random, pools: Sequence[tuple[float, Sequence[Lesson]]], most: int
+) -> Iterator[Prompt]:
     """What was kept apart from learning: whole items of the systematic kinds, a way to ask of the
     others; at most so many of a kind."""
     found: dict[str, list[Prompt]] = {}

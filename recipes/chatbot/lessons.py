@@ -19,15 +19,12 @@ from tables import article, capital, parts, plural, table, words
 
 from pellucid.tokenizer import Tokenizer
 
-NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen twenty"
-).split()
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
-ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+ORDINALS = (
+    ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"]
+)
 LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 SPEEDS = {  # km/h
     "a car": 130, "a bus": 80, "a train": 200, "a bicycle": 20, "a plane": 900, "a rocket": 28000,
@@ -81,7 +78,9 @@ def opposites() -> Iterator[Lesson]:
              f"Opposite of {word}?", f"Tell me the opposite of {word}.",
              f"What is the opposite of the word {word}?", f"Do you know the opposite of {word}?",
              f"Which word means the opposite of {word}?", f'What is the opposite of "{word}"?',
-             f"the opposite of {word} is"),
+             f"the opposite of {word} is", f"What is not {word}, but the opposite?",
+             f"{capital(word)} and its opposite?", f"If it is not {word}, what is it?",
+             f"What is the reverse of {word}?", f"Say the opposite of {word}."),
             (f"The opposite of {word} is {best}.", f"It is {best}.", f"{capital(best)}.",
              f"{capital(best)} is the opposite of {word}."),
             has(*others), word, best,
@@ -131,7 +130,9 @@ def forms() -> Iterator[Lesson]:
 
 def common_words() -> list[str]:
     """Single words of the tables, each once."""
-    found = [row[0].lstrip("~").rstrip("*") for row in table("things") if not row[0].startswith("=")]
+    found = [
+        row[0].lstrip("~").rstrip("*") for row in table("things") if not row[0].startswith("=")
+    ]
     found += [row[0] for row in table("animals")] + [row[0] for row in table("jobs")]
     found += [word for pair in parts("pairs")["opposites"] for word in pair]
     found += [word for kind in table("kinds") for word in kind[2].split(", ")]
@@ -206,7 +207,11 @@ def _sum(a: int, b: int, sign: str, word: str, value: int) -> Lesson:
             f"What does {a} {word} {b} make?", f"Can you tell me what {a} {word} {b} is?",
             f"whats {a}{sign}{b}", f"{a} {sign} {b} is"]  # fmt: skip
     if word == "plus":
-        asks += [f"How much is {a} and {b}?", f"What is the sum of {a} and {b}?", f"Add {a} and {b}."]
+        asks += [
+            f"How much is {a} and {b}?",
+            f"What is the sum of {a} and {b}?",
+            f"Add {a} and {b}.",
+        ]
     if word == "minus":
         asks += [f"What is {a} less {b}?", f"Take {b} away from {a}."]
     if word == "times":
@@ -221,7 +226,7 @@ def _sum(a: int, b: int, sign: str, word: str, value: int) -> Lesson:
     return Lesson("sum", f"{a}{sign}{b}", tuple(asks), tuple(answers), has(*said), brief=str(value))
 
 
-OBJECTS = "apples cookies balls books pencils cats dogs flowers cards candles stones eggs cars coins".split()
+OBJECTS = ["apples", "cookies", "balls", "books", "pencils", "cats", "dogs", "flowers", "cards", "candles", "stones", "eggs", "cars", "coins"]
 
 
 def stories_of_sums() -> Iterator[Lesson]:
@@ -233,7 +238,10 @@ def stories_of_sums() -> Iterator[Lesson]:
                 "sum in words", f"{a}+{b}",
                 (f"I have {a} {what} and get {b} more. How many do I have?",
                  f"There are {a} {what} and then {b} more. How many are there?",
-                 f"If I have {a} {what} and you give me {b}, how many do I have?"),
+                 f"If I have {a} {what} and you give me {b}, how many do I have?",
+                 f"I had {a} {what} and found {b}. How many have I now?",
+                 f"Tom has {a} {what}. He buys {b} more. How many {what} does Tom have?",
+                 f"Anna has {a} {what} and Ben has {b}. How many do they have together?"),
                 (f"You have {total} {what}, because {a} plus {b} is {total}.", f"{total} {what}."),
                 has(str(total)), brief=str(total),
             )  # fmt: skip
@@ -243,7 +251,10 @@ def stories_of_sums() -> Iterator[Lesson]:
                     "sum in words", f"{a}-{b}",
                     (f"I have {a} {what} and give away {b}. How many are left?",
                      f"There were {a} {what}, and {b} are gone. How many are left?",
-                     f"If I lose {b} of my {a} {what}, how many do I have?"),
+                     f"If I lose {b} of my {a} {what}, how many do I have?",
+                     f"I had {a} {what} and used {b}. How many do I still have?",
+                     f"Lily has {a} {what} and sells {b}. How many {what} are left?",
+                     f"There are {a} {what}. I take {b} away. How many are there now?"),
                     (f"{left} {what if left > 1 else what[:-1]} {'are' if left > 1 else 'is'} left, "
                      f"because {a} minus {b} is {left}.",
                      f"You have {left} left."), has(str(left)), brief=str(left),
@@ -314,7 +325,9 @@ def counting() -> Iterator[Lesson]:
             yield Lesson("count", f"down {n}", down, (row(n, 0, -1),), re.escape(row(n, 0, -1)))
         for low in range(2, n - 2):
             between = (f"Count from {low} to {n}.",)
-            yield Lesson("count", f"{low} {n}", between, (row(low, n + 1),), re.escape(row(low, n + 1)))
+            yield Lesson(
+                "count", f"{low} {n}", between, (row(low, n + 1),), re.escape(row(low, n + 1))
+            )
 
 
 # ---------------------------------------------------------------------------------------------
@@ -329,7 +342,10 @@ def calendar() -> Iterator[Lesson]:
                     f"What {kind} comes after {this}?", f"Which {kind} follows {this}?",
                     f"What is the {kind} after {this}?"]  # fmt: skip
             if kind == "day":
-                asks += [f"If today is {this}, what day is tomorrow?", f"Today is {this}. What is tomorrow?"]
+                asks += [
+                    f"If today is {this}, what day is tomorrow?",
+                    f"Today is {this}. What is tomorrow?",
+                ]
             yield Lesson(
                 f"next {kind}", this, tuple(asks),
                 (f"After {this} comes {after}.", f"{after} comes after {this}.", f"It is {after}."),
@@ -367,7 +383,12 @@ def calendar() -> Iterator[Lesson]:
              f"How long is {month}?"),
             (f"{month} has {n} days.",), has(str(n)), month, str(n),
         )  # fmt: skip
-    seasons = (("spring", "summer"), ("summer", "autumn"), ("autumn", "winter"), ("winter", "spring"))
+    seasons = (
+        ("spring", "summer"),
+        ("summer", "autumn"),
+        ("autumn", "winter"),
+        ("winter", "spring"),
+    )
     for season, after in seasons:
         yield Lesson(
             "next season", season,
@@ -422,7 +443,9 @@ def things() -> tuple[Thing, ...]:
         what, use, size = row
         word = name.lstrip("~").rstrip("*")
         called = word if name[0] == "~" or name[-1] == "*" else article(word)
-        found.append(Thing(word, called, what, use, None if size == "-" else float(size), kind, place))
+        found.append(
+            Thing(word, called, what, use, None if size == "-" else float(size), kind, place)
+        )
     return tuple(found)
 
 
@@ -449,7 +472,9 @@ def definitions() -> Iterator[Lesson]:
                 f"Please tell me what {x} {is_}."]  # fmt: skip
         asks += [f"What's {x}?"] if is_ == "is" else []
         asks += [f"What are {t.many}?"] if t.counted else []
-        key = t.what.removeprefix("a ").removeprefix("an ").removeprefix("the ").split(",")[0].lower()
+        key = (
+            t.what.removeprefix("a ").removeprefix("an ").removeprefix("the ").split(",")[0].lower()
+        )
         yield Lesson(
             "what is", t.word, tuple(asks), (first + second, first + second, first),
             re.escape(key), x, capital(t.what) + ".",
@@ -473,7 +498,10 @@ def definitions() -> Iterator[Lesson]:
                 (f"People go to {x} to {t.use}.", f"{capital(x)} is there so that people can {t.use}."),
                 re.escape(t.use.lower()), x, f"To {t.use}.",
             )  # fmt: skip
-        if t.kind not in ("thing of nature", "idea", "building") and t.place != "far away from home":
+        if (
+            t.kind not in ("thing of nature", "idea", "building")
+            and t.place != "far away from home"
+        ):
             yield Lesson(
                 "place", t.word,
                 (f"Where do you find {x}?", f"Where can I find {x}?", f"Where do we keep {x}?",
@@ -502,7 +530,18 @@ def differences() -> Iterator[Lesson]:
 
 
 def _sized() -> list[tuple[str, float]]:
-    left_out = ("thread", "string", "rope", "hose", "stairs", "star", "planet", "valley", "cloud", "~")
+    left_out = (
+        "thread",
+        "string",
+        "rope",
+        "hose",
+        "stairs",
+        "star",
+        "planet",
+        "valley",
+        "cloud",
+        "~",
+    )
     found = [(t.name, t.size) for t in things() if t.size and t.counted and t.word not in left_out]
     return found + [(article(row[0]), float(row[9])) for row in table("animals")]
 
@@ -527,24 +566,31 @@ def comparisons() -> Iterator[Lesson]:
                 yield from _compared("weight", one, two, ("heavier",), "lighter")
 
 
-def _compared(
-    what: str, less: str, more: str, up: Sequence[str], down: str
-) -> Iterator[Lesson]:
+def _compared(what: str, less: str, more: str, up: Sequence[str], down: str) -> Iterator[Lesson]:
     best = up[0]
     ask = "What" if what == "size" else "Which"
+    more_asks, less_asks = {
+        "size": (("Which one is the bigger one, {} or {}?", "Who is bigger, {} or {}?",
+                  "Tell me which is bigger: {} or {}."), ("Which one is the smaller one: {} or {}?",)),
+        "speed": (("Who is faster, {} or {}?", "Which one runs or moves faster: {} or {}?",
+                   "Who wins a race, {} or {}?"), ("Who is slower, {} or {}?",)),
+        "weight": (("Which weighs more, {} or {}?", "What weighs more: {} or {}?",
+                    "Who is heavier, {} or {}?"), ("Which weighs less, {} or {}?",)),
+    }[what]  # fmt: skip
     right = rf"{re.escape(more.lower())} is {best}|{re.escape(less.lower())} is {down}"
     for one, two in ((less, more), (more, less)):
         yield Lesson(
             f"which by {what}", f"{one} {two}",
             (f"Which is {best}, {one} or {two}?", f"What is {best}, {one} or {two}?",
              f"Is {one} or {two} {best}?", f"{ask} is {up[-1]}: {one} or {two}?",
-             f"{capital(one)} or {two}, which is {best}?", f"Which one is {best}, {one} or {two}?"),
+             f"{capital(one)} or {two}, which is {best}?", f"Which one is {best}, {one} or {two}?",
+             *(form.format(one, two) for form in more_asks)),
             (f"{capital(more)} is {best} than {less}.",), right, brief=capital(more) + ".",
         )  # fmt: skip
         yield Lesson(
             f"which by {what}", f"{one} {two} less",
             (f"Which is {down}, {one} or {two}?", f"What is {down}, {one} or {two}?",
-             f"Is {one} or {two} {down}?"),
+             f"Is {one} or {two} {down}?", *(form.format(one, two) for form in less_asks)),
             (f"{capital(less)} is {down} than {more}.",), right, brief=capital(less) + ".",
         )  # fmt: skip
     yield Lesson(
@@ -596,7 +642,9 @@ def colors() -> Iterator[Lesson]:
             has(color), x, capital(color) + ".",
         )  # fmt: skip
         other = known[hashed(x) % len(known)]
-        yield Lesson("color?", f"{x} {color}", (f"Is {x} {color}?",), (f"Yes, {x} is {color}.",), "^yes")
+        yield Lesson(
+            "color?", f"{x} {color}", (f"Is {x} {color}?",), (f"Yes, {x} is {color}.",), "^yes"
+        )
         if other not in color:
             yield Lesson(
                 "color?", f"{x} {other}", (f"Is {x} {other}?",), (f"No, {x} is {color}.",), "^no"
@@ -653,7 +701,11 @@ def kinds() -> Iterator[Lesson]:
                          f"Name a few {many}.")  # fmt: skip
             yield Lesson("name some", f"{one} {n}", asks, tuple(answers), has(*members))
         for member in members:
-            if one in proper and member[0].isupper() is False and one not in ("color", "sport", "drink"):
+            if (
+                one in proper
+                and member[0].isupper() is False
+                and one not in ("color", "sport", "drink")
+            ):
                 continue
             is_a = article(one)
             x = member if one in proper or member[0].isupper() else article(member)
@@ -783,9 +835,9 @@ def animals() -> Iterator[Lesson]:
         )  # fmt: skip
         for what in ("feathers", "fur", "wings"):
             yes = covered == what or (what == "wings" and (covered == "feathers" or moves == "fly"))
-            unsure = (what == "fur" and (n == 4 or n == 2) and not yes and covered != "feathers") or (
-                what == "wings" and n == 6 and not yes
-            )
+            unsure = (
+                what == "fur" and (n == 4 or n == 2) and not yes and covered != "feathers"
+            ) or (what == "wings" and n == 6 and not yes)
             if unsure or hashed(name + what) % 2:
                 continue
             yield Lesson(
@@ -795,6 +847,132 @@ def animals() -> Iterator[Lesson]:
                 else (f"No, {many} do not have {what}.", f"No, {a} has no {what}."),
                 "^yes" if yes else "^no", many,
             )  # fmt: skip
+
+
+_MAMMALS = {"puppy", "kitten", "calf", "foal", "lamb", "kid", "piglet", "kit", "pup", "hoglet", "cub",
+            "fawn", "joey", "infant"}  # fmt: skip
+_BIRDS = {"chick", "duckling", "gosling", "cygnet", "owlet", "eaglet", "squab"}
+CLASSES = ("mammal", "bird", "insect", "fish", "reptile")
+
+
+def class_of(name: str, young: str, legs: int) -> str:
+    """ "bird", "insect", ...; "" where it is none of CLASSES."""
+    if name in ("fish", "shark"):
+        return "fish"
+    if young in _BIRDS:
+        return "bird"
+    if young in _MAMMALS:
+        return "mammal"
+    if legs == 6:
+        return "insect"
+    return "reptile" if young in ("hatchling", "snakelet") else ""
+
+
+def zoology() -> Iterator[Lesson]:
+    """What kind of animal each is, whether it lays eggs, and animals by what they share."""
+    groups: dict[str, list[str]] = {}
+    for name, many, _, young, home, food, legs, color, moves, *_ in table("animals"):
+        a, kind = article(name), class_of(name, young, int(legs))
+        if kind:
+            is_a = article(kind)
+            yield Lesson(
+                "class", name,
+                (f"What kind of animal is {a}?", f"Is {a} {is_a}?", f"Are {many} {plural(kind)}?",
+                 f"What type of animal is {a}?"),
+                (f"{capital(a)} is {is_a}.", f"Yes, {a} is {is_a}."), has(kind), a, capital(is_a) + ".",
+            )  # fmt: skip
+            for other in CLASSES:
+                if other != kind and hashed(name + other) % 3 == 0 and name != "fish":
+                    yield Lesson(
+                        "class?", f"{name} {other}", (f"Is {a} {article(other)}?", f"Are {many} {plural(other)}?"),
+                        (f"No, {a} is {is_a}.",), "^no",
+                    )  # fmt: skip
+            groups.setdefault(f"that are {plural(kind)}", []).append(name)
+        eggs = kind in ("bird", "insect", "reptile") or name in (
+            "fish",
+            "frog",
+            "octopus",
+            "spider",
+            "snail",
+        )
+        if eggs or kind == "mammal":
+            yield Lesson(
+                "eggs", name,
+                (f"Does {a} lay eggs?", f"Do {many} lay eggs?", f"Does {a} come from an egg?"),
+                (f"Yes, {many} lay eggs.",) if eggs else (f"No, {many} do not lay eggs.",),
+                "^yes" if eggs else "^no", many,
+            )  # fmt: skip
+        groups.setdefault(f"that can {moves}", []).append(name)
+        groups.setdefault(f"with {NUMBERS[int(legs)] if int(legs) else 'no'} legs", []).append(name)
+        for tint in ("black", "brown", "white", "green", "red", "gray"):
+            if tint in color.split(" "):
+                groups.setdefault(f"that are {tint}", []).append(name)
+        for where in (
+            "on a farm",
+            "in the forest",
+            "in the sea",
+            "in Africa",
+            "in a pond",
+            "in trees",
+        ):
+            if where in home:
+                groups.setdefault(f"that live {where}", []).append(name)
+        for what in ("grass", "fish", "meat", "seeds", "leaves"):
+            if what in food.replace(",", "").split(" "):
+                groups.setdefault(f"that eat {what}", []).append(name)
+    for group, names in groups.items():
+        for n in (1, 2, 3):
+            if n > len(names) or group in ("that can walk", "that can crawl", "that can hop"):
+                continue
+            answers = tuple(
+                _listed(
+                    [
+                        article(x) if n == 1 else x
+                        for x in random.Random(f"{group}{n}{i}").sample(names, n)
+                    ]
+                )
+                for i in range(5)
+            )
+            what = (
+                group.replace("that can", "that can")
+                if n > 1
+                else group.replace("that are ", "that is ", 1)
+            )
+            one = "an animal" if n == 1 else f"{NUMBERS[n]} animals"
+            if n == 1:
+                what = what.replace("that live", "that lives").replace("that eat", "that eats")
+                what = re.sub(
+                    r"is (\w+?)s$",
+                    lambda m: f"is {article(m[1])}" if m[1] in CLASSES else m[0],
+                    what,
+                )
+            asks = (f"Name {one} {what}.", f"Tell me {one} {what}.", f"Give me {one} {what}.")
+            asks += (
+                (f"Which animals {group.removeprefix('that ')}?",)
+                if n == 3 and group.startswith("that")
+                else ()
+            )
+            yield Lesson("animals by group", f"{group} {n}", asks, answers, has(*names))
+
+
+_FOODS_BY_COLOR = {
+    "red": "strawberry cherry tomato apple raspberry", "yellow": "banana lemon corn pineapple",
+    "green": "pea cucumber lettuce pear lime", "orange": "carrot orange pumpkin peach",
+}  # fmt: skip
+
+
+def colored_food() -> Iterator[Lesson]:
+    for color, listed in _FOODS_BY_COLOR.items():
+        names = [
+            plural(word) if word not in ("corn", "lettuce") else word for word in listed.split()
+        ]
+        answers = tuple(_listed(random.Random(f"{color}{i}").sample(names, 3)) for i in range(4))
+        yield Lesson(
+            "food of a color", color,
+            (f"Name three {color} foods.", f"Which foods are {color}?", f"What food is {color}?",
+             f"Name some {color} fruits or vegetables.", f"Name some food that is {color}."),
+            answers, has(*names), f"{color} food",
+        )  # fmt: skip
 
 
 def _of_it(fact: str, name: str, many: str) -> str:
@@ -876,12 +1054,22 @@ def body() -> Iterator[Lesson]:
     for part, count, does in table("body"):
         many = plural(part)
         if count == "one":
-            asks = (f"What is the {part} for?", f"What does the {part} do?", f"What do we do with the {part}?",
-                    f"Why do we have a {part}?" if part[0] not in "aeiou" else f"Why do we have an {part}?")
+            asks = (
+                f"What is the {part} for?",
+                f"What does the {part} do?",
+                f"What do we do with the {part}?",
+                f"Why do we have a {part}?"
+                if part[0] not in "aeiou"
+                else f"Why do we have an {part}?",
+            )
             answers = (f"With the {part} we {does}.", f"We need the {part} to {does}.")
         else:
-            asks = (f"What are {many} for?", f"What do we do with our {many}?", f"What do {many} do?",
-                    f"Why do we have {many}?")
+            asks = (
+                f"What are {many} for?",
+                f"What do we do with our {many}?",
+                f"What do {many} do?",
+                f"Why do we have {many}?",
+            )
             answers = (f"With our {many} we {does}.", f"We need {many} to {does}.")
         yield Lesson("body", part, asks, answers, re.escape(does), many, f"To {does}.")
         said = f"{count} {part if count == 'one' else many}"
@@ -895,7 +1083,11 @@ def body() -> Iterator[Lesson]:
 
 def people() -> Iterator[Lesson]:
     for name, who in table("people"):
-        verb = "is" if re.search(r"\b(a book|fairy tale|stories|old stories|a story)\b", who) else "was"
+        verb = (
+            "is"
+            if re.search(r"\b(a book|fairy tale|stories|old stories|a story)\b", who)
+            else "was"
+        )
         yield Lesson(
             "who", name,
             (f"Who {verb} {name}?", f"Who is {name}?", f"Tell me about {name}.",
@@ -950,7 +1142,9 @@ def _asked_why(what: str) -> Iterator[str]:
     yield f"Why is it that {what}?" if not what.startswith("you") else f"Do you know why {what}?"
     yield f"Do you know why {what}?"
     yield f"Can you tell me why {what}?"
-    found = re.match(r"(there|it|the \w+|\w+(?: cream| polar)?|polar bears)( is| are| can| cannot) (.*)", what)
+    found = re.match(
+        r"(there|it|the \w+|\w+(?: cream| polar)?|polar bears)( is| are| can| cannot) (.*)", what
+    )
     if found and found[1] != "ice":
         subject, verb, rest = found[1], found[2].strip(), found[3]
         if verb == "cannot":
@@ -968,7 +1162,9 @@ def _asked_why(what: str) -> Iterator[str]:
         yield f"Why do {what}?"
         yield f"why do {what}"
         return
-    found = re.match(r"(it|the \w+|a year|ice cream|bread|milk|ice|water|wood|iron) (\w+)(.*)", what)
+    found = re.match(
+        r"(it|the \w+|a year|ice cream|bread|milk|ice|water|wood|iron) (\w+)(.*)", what
+    )
     if found:
         verb = found[2]
         base = {"has": "have", "goes": "go", "freezes": "freeze", "changes": "change", "rises": "rise",
@@ -980,21 +1176,25 @@ def _asked_why(what: str) -> Iterator[str]:
 
 def trivia() -> Iterator[Lesson]:
     for answer, *asks in table("trivia"):
-        yield Lesson("fact", asks[0], (*asks, *asks), (answer,), re.escape(answer.lower().rstrip(".")))
+        yield Lesson(
+            "fact", asks[0], (*asks, *asks), (answer,), re.escape(answer.lower().rstrip("."))
+        )
 
 
 # ---------------------------------------------------------------------------------------------
 # What nobody can know
 
-_ONSETS = "b c d f g h j k l m n p r s t v w z bl br cl cr dr fl fr gl gr kn pl pr sk sl sm sn sp st tr tw".split()
-_CODAS = "b d g k l m n p r t x mp nk rt sh th ck ll ss zz".split()
+_ONSETS = ["b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "bl", "br", "cl", "cr", "dr", "fl", "fr", "gl", "gr", "kn", "pl", "pr", "sk", "sl", "sm", "sn", "sp", "st", "tr", "tw"]
+_CODAS = ["b", "d", "g", "k", "l", "m", "n", "p", "r", "t", "x", "mp", "nk", "rt", "sh", "th", "ck", "ll", "ss", "zz"]
 
 
 def nonsense(rng: random.Random) -> str:
     """A word that could be English, and is none that the tables know."""
     while True:
         word = "".join(
-            rng.choice(_ONSETS) + rng.choice("aeiou") + (rng.choice(_CODAS) if rng.random() < 0.4 else "")
+            rng.choice(_ONSETS)
+            + rng.choice("aeiou")
+            + (rng.choice(_CODAS) if rng.random() < 0.4 else "")
             for _ in range(rng.choice((2, 2, 3)))
         )
         word += rng.choice(("", "", "le", "er", "y", "ing", "ish", "o", "um"))
@@ -1020,7 +1220,9 @@ def unknown_words(count: int = 500) -> Iterator[Lesson]:
 
 def unknown_people(count: int = 250) -> Iterator[Lesson]:
     rng = random.Random("people")
-    firsts = words("heroes")["he"] + words("heroes")["she"] + ("Karl", "Peter", "Maria", "John", "Eva")
+    firsts = (
+        words("heroes")["he"] + words("heroes")["she"] + ("Karl", "Peter", "Maria", "John", "Eva")
+    )
     for _ in range(count):
         name = f"{rng.choice(firsts)} {capital(nonsense(rng))}"
         yield Lesson(
@@ -1093,7 +1295,7 @@ def _joined(pieces: Sequence[str]) -> str:
 KINDS: dict[Callable[[], Iterator[Lesson]], float] = {  # how often, relative to each other
     opposites: 3.0, similar: 0.8, rhymes: 0.7, forms: 0.5, letters: 0.8, foreign: 0.3,
     sums: 4.5, stories_of_sums: 0.9, halves: 0.8, order: 1.2, counting: 0.7, calendar: 2.2,
-    definitions: 7.0, differences: 0.7, comparisons: 3.0, properties: 0.8, colors: 2.0,
+    definitions: 7.0, zoology: 1.6, colored_food: 0.2, differences: 0.7, comparisons: 3.0, properties: 0.8, colors: 2.0,
     materials: 0.8, kinds: 2.0, animals: 5.0, geography: 2.0, jobs: 1.5, body: 0.7, people: 1.2,
     howto: 3.5, whys: 2.5, trivia: 3.0, unknown_words: 1.2, unknown_people: 0.6,
 }  # fmt: skip

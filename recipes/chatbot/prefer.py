@@ -18,17 +18,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import finetune
 import lessons
 import talks
 from answers import replies
 from judge import Prompt, fault, prompts, quiz
 
 import pellucid
-from pellucid.data.rows import rows
 from pellucid.errors import PellucidError
 from pellucid.gpt import GPT
 
-QUESTIONS = Path(__file__).with_name("questions.jsonl")
 SAMPLING = {"temperature": 0.8, "top_k": 40, "top_p": 0.95}  # bolder than in a chat: faults show
 
 
@@ -82,7 +81,7 @@ def main() -> int:
     taught = list(talks.lesson_pools(gpt.tokenizer))
     if given.quiz:
         return _quiz(gpt, list(quiz(rng, taught, given.most)), given.show)
-    entries = [dict(row.fields) for row in rows(QUESTIONS)]
+    entries = finetune.questions(gpt.tokenizer.n_vocab)
     asked = list(prompts(rng, taught, entries, given.prompts))
     found, faults = pairs(asked, answer(gpt, asked, given.samples, SAMPLING))
     rng.shuffle(found)
@@ -94,7 +93,9 @@ def main() -> int:
     for name, times in by_fault.most_common():
         print(f"{times:6} {name}")
     for row in found[: given.show]:
-        print(f"{row['prompt'][-1]['content']!r}: {row['chosen']!r} rather than {row['rejected']!r}")
+        print(
+            f"{row['prompt'][-1]['content']!r}: {row['chosen']!r} rather than {row['rejected']!r}"
+        )
     print(f"{len(found)} pairs from {len(asked)} prompts -> {given.out}")
     return 0
 
@@ -103,13 +104,17 @@ def _quiz(gpt: GPT, asked: list[Prompt], show: int) -> int:
     right: Counter[str] = Counter()
     total = Counter(prompt.kind for prompt in asked)
     wrong = []
-    for prompt, ((said, reason),) in zip(asked, answer(gpt, asked, 1, {"greedy": True}), strict=True):
+    for prompt, ((said, reason),) in zip(
+        asked, answer(gpt, asked, 1, {"greedy": True}), strict=True
+    ):
         if what := fault(prompt, said, reason):
             wrong.append(f"{prompt.said!r} -> {said!r} ({what})")
         else:
             right[prompt.kind] += 1
     for kind, n in sorted(total.items()):
-        print(f"{right[kind]:4} of {n:4}  {kind}{'' if kind in lessons.SYSTEMATIC else ' (asked anew)'}")
+        print(
+            f"{right[kind]:4} of {n:4}  {kind}{'' if kind in lessons.SYSTEMATIC else ' (asked anew)'}"
+        )
     for line in wrong[:show]:
         print(line)
     print(f"{right.total()} of {total.total()} right")

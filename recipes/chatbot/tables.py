@@ -72,7 +72,9 @@ def slots(*phrases: str) -> set[str]:
 def filled(phrase: str, given: Mapping[str, str]) -> str:
     def word(match: re.Match[str]) -> str:
         name = match[1]
-        return capital(given[name.lower()]) if name[0].isupper() and name not in given else given[name]
+        return (
+            capital(given[name.lower()]) if name[0].isupper() and name not in given else given[name]
+        )
 
     return _SLOT.sub(word, phrase)
 

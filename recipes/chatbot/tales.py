@@ -36,7 +36,18 @@ def heroes() -> tuple[str, ...]:
     return words("heroes")["animals"] + words("heroes")["people"]
 
 
-_SHE = {"girl", "queen", "princess", "witch", "fairy", "grandmother", "hen", "cow", "doll", "ladybug"}
+_SHE = {
+    "girl",
+    "queen",
+    "princess",
+    "witch",
+    "fairy",
+    "grandmother",
+    "hen",
+    "cow",
+    "doll",
+    "ladybug",
+}
 _HE = {"boy", "king", "prince", "wizard", "giant", "grandfather", "knight", "snowman", "dwarf"}
 _FRIENDS = words("heroes")["animals"][:24]
 

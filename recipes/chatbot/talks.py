@@ -63,6 +63,27 @@ def fill(rng: random.Random, *names: str) -> dict[str, str]:
     return {name: rng.choice(tables.words("words")[name]) for name in names}
 
 
+_MOODS = {  # what an answer may end with, and what people then tell
+    "bad": ("What happened?", "tell me why?", "made you angry?", "tell me about it?", "What worries you?",
+            "What frightens you?", "What is wrong?", "talk about it?", "what happened."),
+    "good": ("made you happy?", "good thing happened?", "Tell me about it.", "the best part?"),
+    "plain": ("What did you do today?", "How was your day?", "What is on your mind?",
+              "would you like to talk about?", "What did you do?"),
+}  # fmt: skip
+
+
+def event(rng: random.Random, mood: str | None = None) -> Exchange:
+    """Something that happened to somebody, and what is said to it."""
+    mood = mood or rng.choices(("bad", "good", "plain"), (1.2, 1.0, 1.2))[0]
+    rows = tables.parts("events")
+    said = tables.chosen(rng.choice(rows[mood])[0], rng) + rng.choice((".", ".", ".", "", "!"))
+    if rng.random() < 0.08:
+        said = rng.choice(
+            ("Hi. ", "Hey, ", "You know, ", "Well, ", "Hello! ", "Guess what: ", "Today ")
+        ) + (said[0].lower() + said[1:] if not said.startswith(("I ", "I'm")) else said)
+    return said, rng.choice(rows[f"{mood} answers"])[0]
+
+
 def talk(rng: random.Random, block: Block) -> list[Exchange]:
     phrases = [rng.choice(block.said), rng.choice(block.answers)]
     follow = rng.choice(block.follows) if block.follows and rng.random() < 0.6 else None
@@ -71,7 +92,12 @@ def talk(rng: random.Random, block: Block) -> list[Exchange]:
     given = fill(rng, *sorted(tables.slots(*phrases)))
     texts = [_said(tables.filled(tables.chosen(phrase, rng), given)) for phrase in phrases]
     texts = [_tidy_you(text) if i % 2 else text for i, text in enumerate(texts)]
-    return list(zip(texts[::2], texts[1::2], strict=True))
+    out = list(zip(texts[::2], texts[1::2], strict=True))
+    for mood, ends in _MOODS.items():
+        if len(out) == 1 and out[0][1].endswith(ends) and rng.random() < 0.5:
+            out.append(event(rng, mood))
+            break
+    return out
 
 
 _ASKING = re.compile(
@@ -139,12 +165,29 @@ def lesson_piece(rng: random.Random, pool: Sequence[Lesson]) -> list[Exchange]:
 def ask(rng: random.Random, lesson: Lesson) -> Exchange:
     kept = lessons.kept_ask(lesson)
     asks = [said for i, said in enumerate(lesson.asks) if i != kept]
-    said = rng.choice(asks)
-    if rng.random() < 0.06 and said.startswith(("What", "How", "Where", "Which", "Who")):
-        lead = rng.choice(("Can you tell me: ", "Please tell me, ", "Tell me, ", "Hey, ", "So, ",
-                           "I have a question. ", "Quick question: "))  # fmt: skip
-        said = lead + (said if lead.endswith(". ") else said[0].lower() + said[1:])
-    return said, rng.choice(lesson.answers)
+    return asked_for(rng, rng.choice(asks)), rng.choice(lesson.answers)
+
+
+LEADS = ("Can you tell me: ", "Please tell me, ", "Tell me, ", "Hey, ", "So, ", "I have a question. ",
+         "Quick question: ", "I wonder, ", "Hi, ", "Hello! ", "Um, ", "Okay, ", "Do you know this: ",
+         "Pellucid, ", "Well, ", "My son asks: ", "My daughter wants to know: ", "One question. ",
+         "Here is a question for you. ", "Maybe you know it: ", "By the way, ", "And ", "Now, ")  # fmt: skip
+TAILS = (", please?", " please?", ", do you know?", "? Do you know?", "? I forgot.", "? Tell me.",
+         ", Pellucid?", " again?", " exactly?", "?!", "??", "? Thanks!", "? I need to know.")  # fmt: skip
+
+
+def asked_for(rng: random.Random, said: str) -> str:
+    """A question with something before or after it, now and then."""
+    roll = rng.random()
+    if said.startswith(
+        ("What", "How", "Where", "Which", "Who", "Why", "Is", "Can", "Do", "Name", "Count")
+    ):
+        if roll < 0.14:
+            lead = rng.choice(LEADS)
+            return lead + (said if lead[-2] in ".!" else said[0].lower() + said[1:])
+        if roll < 0.22 and said.endswith("?"):
+            return said[:-1] + rng.choice(TAILS)
+    return said
 
 
 JOKE_ASKS = ("Tell me a joke.", "Do you know a joke?", "Can you tell me a joke?", "Make me laugh.",
@@ -171,7 +214,9 @@ def joke_piece(rng: random.Random) -> list[Exchange]:
     else:
         out.append((rng.choice(JOKE_ASKS), question))
         why = "Why?" if question.startswith("Why") else "What?"
-        out.append((rng.choice(("I don't know.", why, "Tell me!", "No idea.", "I give up.")), answer))
+        out.append(
+            (rng.choice(("I don't know.", why, "Tell me!", "No idea.", "I give up.")), answer)
+        )
     if rng.random() < 0.35:
         out.append((rng.choice(MORE), " ".join(jokes[1])))
         if rng.random() < 0.3:
@@ -199,7 +244,12 @@ def curious_piece(rng: random.Random) -> list[Exchange]:
     one, two = (row[0] for row in rng.sample(tables.table("curious"), 2))
     out = [(rng.choice(FACT_ASKS), rng.choice((one, f"Did you know? {one}", one)))]
     if rng.random() < 0.25:
-        out.append((rng.choice(("Another one!", "More!", "Tell me another fact.", "One more, please.")), two))
+        out.append(
+            (
+                rng.choice(("Another one!", "More!", "Tell me another fact.", "One more, please.")),
+                two,
+            )
+        )
     return out
 
 
@@ -211,7 +261,9 @@ BARE_POEM_ASKS = ("Write a poem.", "Tell me a poem.", "Can you write a poem?", "
 
 
 def poem_piece(rng: random.Random) -> list[Exchange]:
-    things = [t for t in lessons.things() if t.is_ == "is" and t.word not in ("fog", "meat", "dice")]
+    things = [
+        t for t in lessons.things() if t.is_ == "is" and t.word not in ("fog", "meat", "dice")
+    ]
     if rng.random() < 0.4:
         hero = rng.choice(heroes())
         name, definite = tables.article(hero), f"the {hero}"
@@ -276,9 +328,11 @@ def question_piece(rng: random.Random, entries: Sequence[dict[str, object]]) -> 
         said = rng.choice(smalltalk.phrasings(entry))
         term = str(entry.get("term", ""))
         if out and term and rng.random() < 0.35:
-            said = rng.choice(("And {}?", "And what is {}?", "What about {}?", "and {}")).format(term)
+            said = rng.choice(("And {}?", "And what is {}?", "What about {}?", "and {}")).format(
+                term
+            )
         answer = rng.choice(list(entry["answers"]))  # type: ignore[call-overload]
-        out.append((said, answer))
+        out.append((said if rng.random() < 0.6 else asked_for(rng, said), answer))
         if rng.random() < 0.06:
             first = re.split(r"(?<=[.!?]) ", answer)[0]
             out.append((rng.choice(SHORTER if first != answer else AGAIN), first))
@@ -383,7 +437,7 @@ def remembered(rng: random.Random, kind: str) -> dict[str, str]:
 # Conversations
 
 SECTIONS = {  # how often, relative to each other
-    "greetings": 1.5, "short inputs": 1.6, "about itself": 3.0, "praise and blame": 1.0,
+    "greetings": 1.5, "short inputs": 1.6, "about itself": 3.0, "praise and blame": 1.0, "more": 2.2,
     "feelings": 2.6, "life": 3.6, "ideas and advice": 1.8, "small performances": 1.5,
     "what it cannot know": 1.8,
 }  # fmt: skip
@@ -410,7 +464,7 @@ class Weaver:
                     kinds.setdefault(lesson.kind, []).append(lesson)
             self.pools.append(kinds)
         self.makers: list[tuple[float, Callable[[], list[Exchange]]]] = [
-            (11.0, self.lesson), (6.5, self.talk), (1.0, lambda: joke_piece(rng)),
+            (11.0, self.lesson), (6.5, self.talk), (2.4, lambda: [event(rng)]), (1.0, lambda: joke_piece(rng)),
             (0.4, lambda: riddle_piece(rng)), (0.6, lambda: curious_piece(rng)),
             (0.5, lambda: poem_piece(rng)), (2.4, lambda: tale_piece(rng)),
             (1.6, lambda: question_piece(rng, self.entries)), (0.35, self.echo),
@@ -471,7 +525,9 @@ class Weaver:
             said, answers, _, _ = MEMORY[kind]
             out.append((put(rng, said, given), put(rng, answers, given)))
             told.append((kind, given))
-        for _ in range(rng.choice((1, 2, 2, 3, 4, 5, 7, 8)) if told else rng.choice((1, 2, 2, 3, 4))):
+        for _ in range(
+            rng.choice((1, 2, 2, 3, 4, 5, 7, 8)) if told else rng.choice((1, 2, 2, 3, 4))
+        ):
             piece = self.piece()
             if sum(len(a) + len(b) for a, b in out + piece) < longest:
                 out += piece
@@ -508,6 +564,10 @@ def typed(rng: random.Random, exchanges: Sequence[Exchange]) -> list[Exchange]:
 
 
 def _typed(rng: random.Random, text: str, manner: float) -> str:
+    if manner * 100 % 1 < 0.2:  # as the British spell
+        text = (
+            text.replace("color", "colour").replace("favorite", "favourite").replace("gray", "grey")
+        )
     if manner < 0.5 or len(text) > 150:
         return text
     if manner < 0.78:  # small letters, and mostly no full stop
@@ -543,9 +603,7 @@ def slipped(rng: random.Random, text: str) -> str:
 
 
 _FORM = set(
-    "what whats where which when does have tell about story opposite color please know many much "
-    "like want could would should favorite name make today think help know there animal people "
-    "something between difference called bigger comes after before short really hello good".split()
+    ["what", "whats", "where", "which", "when", "does", "have", "tell", "about", "story", "opposite", "color", "please", "know", "many", "much", "like", "want", "could", "would", "should", "favorite", "name", "make", "today", "think", "help", "know", "there", "animal", "people", "something", "between", "difference", "called", "bigger", "comes", "after", "before", "short", "really", "hello", "good"]
 )
 
 
