@@ -69,7 +69,11 @@ def test_the_average_is_the_mean_of_the_last_weights():
 def test_a_run_ends_with_the_mean_and_is_measured_by_it(corpus, tmp_path):
     fields = {"steps": 10, "eval_every": 5, "learning_rate": 0.01}
     plain = trainer_for(config(corpus, tmp_path / "plain", **fields))
-    seen = [dict(plain.module.tensors()) for report in plain if report.step > 6]
+    seen = [
+        {name: x.copy() for name, x in plain.module.tensors().items()}
+        for report in plain
+        if report.step > 6
+    ]
     averaged = trainer_for(config(corpus, tmp_path / "averaged", average=0.4, **fields))
     reports = list(averaged)
     model = checkpoint.load(tmp_path / "averaged" / "model")
