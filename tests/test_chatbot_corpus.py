@@ -317,19 +317,16 @@ def test_stories_are_split_where_one_begins(corpus: ModuleType, folder: Path) ->
     assert all(s.startswith("Once upon a time") and s.count("Once upon") == 1 for s in stories)
 
 
-def test_small_talk_of_people_becomes_a_programs(corpus: ModuleType) -> None:
-    turns = (
-        ("user", "Hi! What's your name?"),
-        ("assistant", "I'm Sarah. What's yours?"),
-        ("user", "I'm John. Nice to meet you, Sarah."),
-        ("assistant", "Nice to meet you too, John."),
-        ("user", "What do you do?"),
-        ("assistant", "I work in a bank with my wife."),
+def test_peoples_greetings_are_left_out(corpus: ModuleType) -> None:
+    turns = tuple(
+        turn
+        for said in ("Hi!", "I'm John.", "I sell cars.", "And what do you do?", "It rains.", "Bye.")
+        for turn in (("user", said), ("assistant", f"I heard: {said}"))
     )
-    kept = corpus.finetune.as_pellucid(turns)
-    assert len(kept) == 4
-    assert kept[1][1].startswith("I'm Pellucid")
-    assert "Sarah" not in str(kept)
+    (kept,) = corpus.finetune.peoples("synthetic-persona-chat", turns)
+    assert [text for role, text in kept if role == "user"] == ["It rains.", "Bye."]
+    (whole,) = corpus.finetune.peoples("handwritten", turns)
+    assert whole == turns
 
 
 def test_no_first_message_of_the_page_is_learned(corpus: ModuleType, built: Path) -> None:

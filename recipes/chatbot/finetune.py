@@ -1,8 +1,8 @@
 """What the chatbot is finetuned on: its own manner, and people's talk so that it is not forgotten.
 
-`documents` gives all of it: conversations woven from tables/*.txt (talks.py), those of people as far
-as a program could say them and as they are, simple instructions, stories told on request. Given a
-tokenizer it also teaches how words are cut into that tokenizer's tokens.
+`documents` gives all of it: conversations woven from tables/*.txt (talks.py), those of people,
+simple instructions, stories told on request. Given a tokenizer it also teaches how words are cut
+into that tokenizer's tokens.
 """
 
 from __future__ import annotations
@@ -45,56 +45,22 @@ SMALL_TALK = 3_500  # of smalltalk.conversation
 QUESTION_REPEATS = 20
 PLAIN_STORIES = 1_500
 REPEATS = {
-    "as Pellucid": 2, "synthetic-persona-chat": 1, "topical-chat": 2, "byu-chitchat": 1,
+    "synthetic-persona-chat": 2, "topical-chat": 2, "byu-chitchat": 1,
     "chatterbot-corpus": 1, "schema-guided-dialogue": 1, "taskmaster-4": 1, "handwritten": 2,
     "smollm2-135m-instruct+facts": 1, "trivia": 1,
 }  # fmt: skip
-MOST = {"schema-guided-dialogue": 1_200_000, "trivia": 150_000}  # characters
+MOST = {"schema-guided-dialogue": 1_200_000, "trivia": 60_000}  # characters
 HERE = Path(__file__).parent
 
 
 # ---------------------------------------------------------------------------------------------
 # People's talk
 
-_HUMAN = re.compile(  # what a program cannot say of itself
-    r"\b(my (wife|husband|kids?|children|sons?|daughters?|job|boss|mom|mother|dad|father|"
-    r"brothers?|sisters?|parents|boyfriend|girlfriend|family|car|grand\w+|career|apartment|"
-    r"house|work|students|age|hair|birthday)|I work|I live|I grew|years old|born|married|divorced|"
-    r"single|for a living|in college|in school|I was (in|an?)|I('m| am) an? \w*|I used to|"
-    r"I have (a|two|three|four|five|one) |I've been|I('m| am) from|surgery|come over|your place|"
-    r"upcoming|wedding|furry|I drive|I eat|just (got|finished)|working out|studying)\b"
-)
-_UNFILLED = re.compile(r"\(|\bUser\b|user 1|user 2|/")
-_GIVES_NAME = re.compile(r"\b(?:[Mm]y name is|[Mm]y name's|I'm|I am) ([A-Z][a-z]+)\b")
-_ASKS_WHO = re.compile(
-    r"your name|what's yours|what is yours|who are you|call you|for a living|for work|your job|"
-    r"(old|from|live|are you doing|have you been)\?|"
-    r"^(hi|hey|hello),? (?!there|pellucid|i'm)[a-z]+[!,.]",
-    re.IGNORECASE,
-)
-
-
-def as_pellucid(turns: Turns) -> Turns:
-    """Small talk between people -> as far as a program named Pellucid could have said its part."""
-    for role, text in turns:
-        match = _GIVES_NAME.search(text)
-        if role == "assistant" and match and match[1] in smalltalk.NAMES:
-            name = re.compile(rf"\b{match[1]}\b")
-            turns = tuple((r, name.sub("Pellucid", said)) for r, said in turns)
-            break
-    kept: list[tuple[str, str]] = []
-    for i in range(0, len(turns) - 1, 2):
-        asked, answered = turns[i][1], turns[i + 1][1]
-        personal = _ASKS_WHO.search(asked) and "Pellucid" not in answered
-        if personal or _HUMAN.search(answered) or _UNFILLED.search(asked + answered):
-            break
-        kept += turns[i : i + 2]
-    return tuple(kept)
+_ASKS_YOU = re.compile(r"\b(you|your|yours|yourself)\b", re.IGNORECASE)
 
 
 def windows(turns: Turns, characters: int = CHARACTERS, skip: int = 0) -> Iterator[Turns]:
-    """A long conversation in parts of whole exchanges that fit. skip: exchanges left out at first,
-    greetings and names, lest the chatbot should greet like a person with a job and a family."""
+    """A conversation in parts of whole exchanges that fit, without the first `skip` of them."""
     part: list[tuple[str, str]] = []
     length = 0
     for i in range(2 * skip, len(turns) - 1, 2):
@@ -114,15 +80,14 @@ def shorten(turns: Turns, characters: int = CHARACTERS) -> Turns:
     return next(windows(turns, characters), ())
 
 
-def peoples(source: str, turns: Turns) -> Iterator[tuple[str, Turns]]:
-    """A conversation of the corpora, as it is learned."""
-    if source == "synthetic-persona-chat":
-        ours = shorten(as_pellucid(turns))
-        if len(ours) >= 4:
-            yield "as Pellucid", ours
-    skip = {"synthetic-persona-chat": 2, "byu-chitchat": 2, "topical-chat": 1}.get(source, 0)
-    for part in windows(turns, skip=skip):
-        yield source, part
+def peoples(source: str, turns: Turns) -> Iterator[Turns]:
+    """A conversation of the corpora, as it is learned: where people talk with each other, without
+    the greetings and names, and beginning with something that is not about the other person, lest
+    the chatbot should greet like somebody with a job and a family."""
+    skip = {"synthetic-persona-chat": 3, "byu-chitchat": 2, "topical-chat": 1}.get(source, 0)
+    while skip and 2 * skip < len(turns) and _ASKS_YOU.search(turns[2 * skip][1]):
+        skip += 1
+    yield from windows(turns, skip=skip)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -244,14 +209,16 @@ def _documents(
             continue
         if source == "handwritten" and not held_out and sum(len(t) for _, t in body) < 400:
             others.append(_exchanges(body))
-        for name, turns in peoples(source, body):
+        if source not in REPEATS:
+            continue
+        for turns in peoples(source, body):
             size = sum(len(said) for _, said in turns)
-            if not turns or name not in REPEATS or left.get(name, size) < size:
+            if left.get(source, size) < size:
                 continue
-            if name in left:
-                left[name] -= size
-            for i in range(1 if held_out else REPEATS[name]):
-                yield Text(name, turns if i == 0 else _typed_again(turns, rng), held_out)
+            if source in left:
+                left[source] -= size
+            for i in range(1 if held_out else REPEATS[source]):
+                yield Text(source, turns if i == 0 else _typed_again(turns, rng), held_out)
     weaver.shared = others
     answered = [
         [(said, rng.choice(e["answers"]))] for e in entries for said in smalltalk.phrasings(e)

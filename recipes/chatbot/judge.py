@@ -3,6 +3,8 @@
 A prompt is a conversation up to the reply, and what a good reply must hold.
 """
 
+# ruff: noqa: E501 (phrases stay whole)
+
 from __future__ import annotations
 
 import random
@@ -26,7 +28,8 @@ Exchange = tuple[str, str]
 class Prompt:
     """kind: what is asked. before: earlier exchanges. said: the message that is answered.
     reference: a good reply, or "". right: a pattern that a good reply has, in small letters, or "".
-    story: a story is wanted, and this is its hero. most: words of a reply that are enough."""
+    story: a story is wanted, and this is its hero. section: of talk.txt, or the mood of an event.
+    most: words of a reply that are enough."""
 
     kind: str
     before: tuple[Exchange, ...]
@@ -34,6 +37,7 @@ class Prompt:
     reference: str = ""
     right: str = ""
     story: str = ""
+    section: str = ""
     most: int = 60
 
     @property
@@ -68,6 +72,8 @@ def fault(prompt: Prompt, reply: str, reason: str) -> str | None:
     for name in _NAMED.finditer(outside):
         if not prompt.story and (name[1] or name[2]) != "Pellucid":
             return "another name"
+    if prompt.section and reply != prompt.reference and _answers_something_else(prompt, reply):
+        return "off topic"
     if prompt.right and not re.search(prompt.right, reply.lower()):
         return "wrong"
     if prompt.story:
@@ -79,6 +85,29 @@ def fault(prompt: Prompt, reply: str, reason: str) -> str | None:
         if named and named[1] not in reply[len(reply) // 2 :]:
             return "loses its hero"
     return None
+
+
+_GLAD = re.compile(r"(?i)how nice|i am glad|great|wonderful|good news|lovely|exciting|hooray|interesting|"
+                   r"congratulations|well done|sounds good|like to hear")  # fmt: skip
+_SORRY = re.compile(r"(?i)\bsorry\b|oh no|that is hard|sounds hard|must hurt|bad luck")
+
+
+def _answers_something_else(prompt: Prompt, reply: str) -> bool:
+    """It is, word by word, what is said in other sections and not in this one; or gladness about
+    something bad, sorrow about something good."""
+    if prompt.section == "bad" and _GLAD.match(reply):
+        return True
+    if prompt.section in ("good", "plain") and _SORRY.search(reply):
+        return True
+    known = talks.answers_to()
+    if prompt.section == "questions":
+        return any(reply in answers for answers in known.values())
+    kin = {"bad": ("feelings", "life"), "good": ("feelings", "life"), "plain": ("life", "feelings"),
+           "life": ("plain", "good", "bad", "feelings"), "feelings": ("bad", "good", "life")}  # fmt: skip
+    own = (prompt.section, "more", *kin.get(prompt.section, ()))
+    if any(reply in known[section] for section in own):
+        return False
+    return any(reply in answers for answers in known.values())
 
 
 # ---------------------------------------------------------------------------------------------
@@ -114,14 +143,18 @@ def prompts(
     weaver = talks.Weaver(rng, taught, entries)
     for _ in range(n * 45 // 100):
         yield of_lesson(rng, weaver.one_lesson())
-    for _ in range(n * 25 // 100):
-        (said, answer), *_ = talks.typed(rng, weaver.talk())
-        yield Prompt("talk", (), said, answer)
+    for _ in range(n * 17 // 100):
+        section, exchanges = weaver.talk_of_section()
+        (said, answer), *_ = talks.typed(rng, exchanges)
+        yield Prompt("talk", (), said, answer, section=section)
+    for _ in range(n * 8 // 100):
+        mood = rng.choice(("bad", "good", "plain"))
+        (said, answer), *_ = talks.typed(rng, [talks.event(rng, mood)])
+        yield Prompt("event", (), said, answer, section=mood)
     for _ in range(n * 8 // 100):
         made = tale(rng)
-        hero = next(h for h in sorted(heroes(), key=len, reverse=True) if h in made.about[0])
-        said = rng.choice(talks.STORY_ASKS).format(rng.choice(made.about[:4]))
-        yield Prompt("story", (), said, made.text, story=hero)
+        said = rng.choice(talks.STORY_ASKS).format(rng.choice(made.about[:5]))
+        yield Prompt("story", (), said, made.text, story=made.kind)
     for _ in range(n * 3 // 100):
         hero = rng.choice(heroes())
         said = rng.choice(talks.POEM_ASKS).format(tables.article(hero))
@@ -137,9 +170,8 @@ def prompts(
             yield Prompt("conversation", tuple(made_talk[:at]), *made_talk[at])
     for _ in range(n * 8 // 100):
         entry = rng.choice(list(entries))
-        yield Prompt(
-            "question", (), rng.choice(smalltalk.phrasings(entry)), rng.choice(entry["answers"])
-        )
+        said, answer = rng.choice(smalltalk.phrasings(entry)), rng.choice(entry["answers"])
+        yield Prompt("question", (), said, answer, section="questions")
     for opening in lines("openings.txt"):
         yield Prompt("opening", (), opening, most=200 if "story" in opening else 60)
 

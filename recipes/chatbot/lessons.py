@@ -4,6 +4,8 @@ A lesson says how it is asked, what is answered, and what a right answer must sa
 table teaches, measures (`held_out`) and judges (prefer.py). The words are in tables/*.txt.
 """
 
+# ruff: noqa: E501 (phrases stay whole)
+
 from __future__ import annotations
 
 import hashlib
@@ -19,12 +21,58 @@ from tables import article, capital, parts, plural, table, words
 
 from pellucid.tokenizer import Tokenizer
 
-NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
+NUMBERS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
-ORDINALS = (
-    ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"]
-)
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+ORDINALS = [
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+]
 LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 SPEEDS = {  # km/h
     "a car": 130, "a bus": 80, "a train": 200, "a bicycle": 20, "a plane": 900, "a rocket": 28000,
@@ -226,7 +274,22 @@ def _sum(a: int, b: int, sign: str, word: str, value: int) -> Lesson:
     return Lesson("sum", f"{a}{sign}{b}", tuple(asks), tuple(answers), has(*said), brief=str(value))
 
 
-OBJECTS = ["apples", "cookies", "balls", "books", "pencils", "cats", "dogs", "flowers", "cards", "candles", "stones", "eggs", "cars", "coins"]
+OBJECTS = [
+    "apples",
+    "cookies",
+    "balls",
+    "books",
+    "pencils",
+    "cats",
+    "dogs",
+    "flowers",
+    "cards",
+    "candles",
+    "stones",
+    "eggs",
+    "cars",
+    "coins",
+]
 
 
 def stories_of_sums() -> Iterator[Lesson]:
@@ -486,7 +549,7 @@ def definitions() -> Iterator[Lesson]:
                 (f"What {is_} {x} for?", f"What do we use {x} for?", f"What do you do with {x}?",
                  f"What can I do with {x}?", f"Why do we need {x}?", f"What {is_} {x} used for?",
                  f"What do you use {x} for?", f"What do people do with {t.many}?"),
-                (f"We {verb} {x} to {t.use}.", f"We {verb} {it} to {t.use}.", f"{capital(x)} helps us to "
+                (f"We {verb} {x} to {t.use}.", f"{capital(x)} helps us to "
                  f"{t.use}." if is_ == "is" else f"{capital(x)} help us to {t.use}."),
                 re.escape(t.use.lower()), x, f"To {t.use}.",
             )  # fmt: skip
@@ -548,7 +611,7 @@ def _sized() -> list[tuple[str, float]]:
 
 def comparisons() -> Iterator[Lesson]:
     sizes = _sized()
-    for i, (one, a) in enumerate(sizes):
+    for one, a in sizes:
         for k in range(26):
             two, b = sizes[hashed(f"{one} {k}") % len(sizes)]
             if not a * 1.6 < b or b > 3e6:
@@ -614,8 +677,12 @@ def properties() -> Iterator[Lesson]:
     for x, quality, other in table("properties"):
         yield Lesson(
             "property?", f"{x} {quality}",
-            (f"Is {x} {quality}?", f"Is {x} {quality} or {other}?", f"Is {x} {other} or {quality}?"),
-            (f"Yes, {x} is {quality}.",), has(quality),
+            (f"Is {x} {quality}?",), (f"Yes, {x} is {quality}.",), "^yes",
+        )  # fmt: skip
+        yield Lesson(
+            "property", f"{x} or",
+            (f"Is {x} {quality} or {other}?", f"Is {x} {other} or {quality}?"),
+            (f"{capital(x)} is {quality}.",), rf"is {quality}\b",
         )  # fmt: skip
         yield Lesson(
             "property?", f"{x} {other}",
@@ -713,9 +780,13 @@ def kinds() -> Iterator[Lesson]:
                 continue
             yield Lesson(
                 "kind", member,
-                (f"What kind of thing is {x}?", f"Is {x} {is_a}?", f"What is {member}?" if x == member
-                 else f"Is {x} {is_a} or not?"),
-                (f"{capital(x)} is {is_a}.", f"Yes, {x} is {is_a}."), has(one), x,
+                (f"What kind of thing is {x}?", f"What sort of thing is {x}?",
+                 f"What is {x}: {is_a} or something else?"),
+                (f"{capital(x)} is {is_a}.",), has(one), x,
+            )  # fmt: skip
+            yield Lesson(
+                "kind?", f"{member} {one}", (f"Is {x} {is_a}?", f"Is {x} {is_a} or not?"),
+                (f"Yes, {x} is {is_a}.",), "^yes",
             )  # fmt: skip
             wrong, _, others = rows[hashed(member + one) % len(rows)]
             if member not in others and wrong not in of[member] and not {wrong, one} <= {
@@ -877,9 +948,13 @@ def zoology() -> Iterator[Lesson]:
             is_a = article(kind)
             yield Lesson(
                 "class", name,
-                (f"What kind of animal is {a}?", f"Is {a} {is_a}?", f"Are {many} {plural(kind)}?",
-                 f"What type of animal is {a}?"),
-                (f"{capital(a)} is {is_a}.", f"Yes, {a} is {is_a}."), has(kind), a, capital(is_a) + ".",
+                (f"What kind of animal is {a}?", f"What type of animal is {a}?",
+                 f"To which kind of animals do {many} belong?"),
+                (f"{capital(a)} is {is_a}.",), has(kind), a, capital(is_a) + ".",
+            )  # fmt: skip
+            yield Lesson(
+                "class?", f"{name} {kind}", (f"Is {a} {is_a}?", f"Are {many} {plural(kind)}?"),
+                (f"Yes, {a} is {is_a}.",), "^yes",
             )  # fmt: skip
             for other in CLASSES:
                 if other != kind and hashed(name + other) % 3 == 0 and name != "fish":
@@ -1004,6 +1079,20 @@ def geography() -> Iterator[Lesson]:
                 (f"{city} is in {country}.", f"{city} is the capital of {country}."), has(country), city,
                 f"In {country}.",
             )  # fmt: skip
+    speak = dict(parts("pairs")["spoken"])
+    where = dict(parts("pairs")["continents"])
+    for country, city in parts("pairs")["capitals"]:
+        if country not in where:
+            continue
+        spoken = f" People there speak {speak[country]}." if country in speak else ""
+        is_ = "are" if country.startswith("the United") else "is"
+        yield Lesson(
+            "about countries", country,
+            (f"Tell me about {country}.", f"What do you know about {country}?",
+             f"Tell me something about {country}.", f"Describe {country}."),
+            (f"{capital(country)} {is_} in {where[country]}, and the capital is {city}.{spoken}",),
+            has(city), country,
+        )  # fmt: skip
     for country, continent in parts("pairs")["continents"]:
         is_ = "are" if country.startswith("the United") else "is"
         yield Lesson(
@@ -1122,7 +1211,6 @@ def howto() -> Iterator[Lesson]:
 
 def whys() -> Iterator[Lesson]:
     for what, because in table("whys"):
-        subject, _, rest = what.partition(" ")
         yield Lesson(
             "why", what,
             tuple(_asked_why(what)),
@@ -1184,8 +1272,68 @@ def trivia() -> Iterator[Lesson]:
 # ---------------------------------------------------------------------------------------------
 # What nobody can know
 
-_ONSETS = ["b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "bl", "br", "cl", "cr", "dr", "fl", "fr", "gl", "gr", "kn", "pl", "pr", "sk", "sl", "sm", "sn", "sp", "st", "tr", "tw"]
-_CODAS = ["b", "d", "g", "k", "l", "m", "n", "p", "r", "t", "x", "mp", "nk", "rt", "sh", "th", "ck", "ll", "ss", "zz"]
+_ONSETS = [
+    "b",
+    "c",
+    "d",
+    "f",
+    "g",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "w",
+    "z",
+    "bl",
+    "br",
+    "cl",
+    "cr",
+    "dr",
+    "fl",
+    "fr",
+    "gl",
+    "gr",
+    "kn",
+    "pl",
+    "pr",
+    "sk",
+    "sl",
+    "sm",
+    "sn",
+    "sp",
+    "st",
+    "tr",
+    "tw",
+]
+_CODAS = [
+    "b",
+    "d",
+    "g",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "t",
+    "x",
+    "mp",
+    "nk",
+    "rt",
+    "sh",
+    "th",
+    "ck",
+    "ll",
+    "ss",
+    "zz",
+]
 
 
 def nonsense(rng: random.Random) -> str:

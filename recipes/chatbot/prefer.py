@@ -46,8 +46,9 @@ def pairs(
         better = good[0] if good and (prompt.right or not prompt.reference) else prompt.reference
         if not better:
             continue
-        for worse in bad[:2]:
-            found.append({"prompt": prompt.turns, "chosen": better, "rejected": worse})
+        found += [
+            {"prompt": prompt.turns, "chosen": better, "rejected": worse} for worse in bad[:2]
+        ]
     return found, faults
 
 
@@ -104,17 +105,15 @@ def _quiz(gpt: GPT, asked: list[Prompt], show: int) -> int:
     right: Counter[str] = Counter()
     total = Counter(prompt.kind for prompt in asked)
     wrong = []
-    for prompt, ((said, reason),) in zip(
-        asked, answer(gpt, asked, 1, {"greedy": True}), strict=True
-    ):
+    answered = answer(gpt, asked, 1, {"greedy": True})
+    for prompt, ((said, reason),) in zip(asked, answered, strict=True):
         if what := fault(prompt, said, reason):
             wrong.append(f"{prompt.said!r} -> {said!r} ({what})")
         else:
             right[prompt.kind] += 1
     for kind, n in sorted(total.items()):
-        print(
-            f"{right[kind]:4} of {n:4}  {kind}{'' if kind in lessons.SYSTEMATIC else ' (asked anew)'}"
-        )
+        anew = "" if kind in lessons.SYSTEMATIC else " (asked anew)"
+        print(f"{right[kind]:4} of {n:4}  {kind}{anew}")
     for line in wrong[:show]:
         print(line)
     print(f"{right.total()} of {total.total()} right")

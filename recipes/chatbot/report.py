@@ -3,10 +3,10 @@
     python recipes/chatbot/report.py [--model chat] [--write] [--hundred]
 
 --write: completions of prompts.txt and the conversations of conversations.jsonl, into
-docs/chatbot_samples.md. --hundred: replies to the 100 first messages of first_hundred.txt, which the
-model has never seen, into docs/chatbot_hundred.md, with the marks that a person gave them. And
-always a count of what is wrong in the replies to the 200 openings of openings.txt. Each text has its
-own seed, its line number. Exit code 1 when a reply is empty, looping or broken.
+docs/chatbot_samples.md. --hundred: replies to the 100 first messages of first_hundred.txt, which
+the model has never seen, into docs/chatbot_hundred.md, with the marks that a person gave them.
+And always a count of what is wrong in the replies to the 200 openings of openings.txt. Each text
+has its own seed, its line number. Exit code 1 when a reply is empty, looping or broken.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def digest(replies: list[tuple[str, str]]) -> str:
 
 
 def marks(replies: list[tuple[str, str]]) -> list[str] | None:
-    """+ or -, each perhaps with a remark, as a person marked these replies in first_hundred_marks.txt;
-    None where these are not the replies that were marked. Its first line is their digest."""
+    """+ or -, each perhaps with a remark, as a person marked these replies in MARKS; None where
+    these are not the replies that were marked. Its first line is their digest."""
     first, *given = MARKS.read_text(encoding="utf-8").splitlines() if MARKS.exists() else [""]
     return given if first == digest(replies) and len(given) == len(replies) else None
 
@@ -104,9 +104,9 @@ def page_of_hundred(replies: list[tuple[str, str]], given: list[str] | None) -> 
     """Markdown: every message, its reply, and its mark."""
     written = [
         "# What the embedded chatbot answers first\n",
-        "Written by `python recipes/chatbot/report.py --hundred`; nothing is picked, and none of the "
-        "100 messages is in what the model learned from. Bold is the message; the seed of each is its "
-        "number less 1.\n",
+        "Written by `python recipes/chatbot/report.py --hundred`; nothing is picked, and none of "
+        "the 100 messages is in what the model learned from. Bold is the message; the seed of each "
+        "is its number less 1.\n",
     ]
     if given is None:
         written.append(f"Not marked yet ({digest(replies)}).\n")

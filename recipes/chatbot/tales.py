@@ -1,5 +1,7 @@
 """Short stories that keep their hero to the end, made from the plots of tables/tales.txt."""
 
+# ruff: noqa: E501 (phrases stay whole)
+
 from __future__ import annotations
 
 import random
@@ -12,13 +14,14 @@ from tables import article, capital, chosen, filled, lines, words
 @dataclass(frozen=True, slots=True)
 class Tale:
     """about: what it may be asked for by, "a little dog", "a fox named Max"; of them the hero
-    stands first. text: one paragraph. after: how it goes on. hero, friend: their names."""
+    stands first. text: one paragraph. after: how it goes on. hero, friend: their names. kind: what the hero is, "fox"."""
 
     about: tuple[str, ...]
     text: str
     after: str
     hero: str
     friend: str
+    kind: str
 
 
 @cache
@@ -68,21 +71,34 @@ def tale(rng: random.Random, hero: str | None = None, name: str | None = None) -
     given = {
         "a": article(called), "h": f"the {hero}", "hero": hero, "N": name,
         "f": f"{friend} the {other}", "af": article(other), "F": friend,
-        "place": rng.choice(lists["place"]),
+        "place": rng.choice(lists["place"]), "fear": rng.choice(lists["fear"]),
+        "a_new": article(rng.choice([x for x in _FRIENDS if x not in (hero, other)])),
     }  # fmt: skip
     for end, which in (("", sex), ("2", other_sex)):
         male = which == "he"
         given |= {f"he{end}": which, f"his{end}": "his" if male else "her",
                   f"him{end}": "him" if male else "her"}  # fmt: skip
     given["himself"] = "himself" if sex == "he" else "herself"
+    thing = rng.choice(lists["obj"])
+    given |= {"obj": article(thing), "the_obj": f"the {thing}", "bare_obj": thing}
     story, after = rng.choice(plots())
+    about: tuple[str, ...] = ()
+    if "{obj}" in story:
+        about = (
+            f"{article(hero)} and {article(thing)}",
+            f"{article(called)} and {article(thing)}",
+        ) * 2
+    elif "{fear}" in story:
+        afraid = f"who is afraid of {given['fear']}"
+        about = (f"{article(hero)} {afraid}", f"{article(called)} {afraid}") * 2
     about = (
+        *about,
         article(hero), article(called), f"{article(hero)} named {name}", f"{article(hero)} called {name}",
         f"{name} the {hero}", f"{article(hero)} and {article(other)}",
     )  # fmt: skip
     return Tale(
         about, capital(filled(chosen(story, rng), given)), capital(filled(chosen(after, rng), given)),
-        name, friend,
+        name, friend, hero,
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ together, so that "And a cow?", "Why?", "Shorter, please." and "What happened ne
 to refer to. What the user told is asked for again later, up to ten turns on.
 """
 
+# ruff: noqa: E501 (phrases stay whole)
+
 from __future__ import annotations
 
 import random
@@ -84,6 +86,19 @@ def event(rng: random.Random, mood: str | None = None) -> Exchange:
     return said, rng.choice(rows[f"{mood} answers"])[0]
 
 
+@cache
+def answers_to() -> dict[str, frozenset[str]]:
+    """What is answered where: of every section, and of bad, good and plain events, the answers in
+    which no word is filled in."""
+    found = {
+        section: frozenset(a for block in rows for b in (block, *block.follows) for a in b.answers)
+        for section, rows in blocks().items()
+    }
+    for mood in ("bad", "good", "plain"):
+        found[mood] = frozenset(row[0] for row in tables.parts("events")[f"{mood} answers"])
+    return found
+
+
 def talk(rng: random.Random, block: Block) -> list[Exchange]:
     phrases = [rng.choice(block.said), rng.choice(block.answers)]
     follow = rng.choice(block.follows) if block.follows and rng.random() < 0.6 else None
@@ -152,7 +167,7 @@ def lesson_piece(rng: random.Random, pool: Sequence[Lesson]) -> list[Exchange]:
         out.append((rng.choice(SURE), f"I think so. {first.answers[0]}"))
     elif roll < 0.17 and first.kind == "what is" and " We use " in first.answers[0]:
         out.append(("What for?", "We use " + first.answers[0].split(" We use ")[1]))
-    same = [l for l in pool if l.kind == first.kind] if rng.random() < 0.35 else []
+    same = [lesson for lesson in pool if lesson.kind == first.kind] if rng.random() < 0.35 else []
     for other in rng.sample(same, min(len(same), rng.choice((1, 1, 2, 3)))):
         if other.follow and other.key != first.key and rng.random() < 0.6:
             short = rng.choice(("And {}?", "And {}?", "What about {}?", "How about {}?", "and {}"))
@@ -278,12 +293,13 @@ def poem_piece(rng: random.Random) -> list[Exchange]:
     return [(rng.choice(POEM_ASKS).format(asked), poem(rng, name, definite))]
 
 
-STORY_ASKS = tuple(smalltalk.TABLE["story_asks"]) + (
+STORY_ASKS = (
+    *smalltalk.TABLE["story_asks"],
     "story about {}", "I want to hear about {}. Tell me a story.", "Tell a story about {}.",
     "Can you make up a story about {}?", "Tell me a short story about {}.",
     "Give me a story about {}.", "Tell me a bedtime story about {}.", "Once upon a time there was {}",
 )  # fmt: skip
-ANY_STORY = tuple(smalltalk.TABLE["any_story"]) + ("story", "story please", "Tell me a funny story.",
+ANY_STORY = (*smalltalk.TABLE["any_story"], "story", "story please", "Tell me a funny story.",
     "Tell me a good story.", "Tell me a nice story.", "I would like a story.", "Read me a story.",
     "Make up a story.", "Give me a story.")  # fmt: skip
 
@@ -487,10 +503,13 @@ class Weaver:
         return kinds[self.rng.choices(names, sizes)[0]]
 
     def talk(self) -> list[Exchange]:
+        return self.talk_of_section()[1]
+
+    def talk_of_section(self) -> tuple[str, list[Exchange]]:
         section = self.rng.choices(list(SECTIONS), list(SECTIONS.values()))[0]
         rows = blocks()[section]
         sizes = [min(len(block.said), 8) ** 0.5 for block in rows]
-        return talk(self.rng, self.rng.choices(rows, sizes)[0])
+        return section, talk(self.rng, self.rng.choices(rows, sizes)[0])
 
     def echo(self) -> list[Exchange]:
         t = smalltalk.Talk(self.rng)
@@ -602,8 +621,52 @@ def slipped(rng: random.Random, text: str) -> str:
     return text[: word.start()] + "".join(letters) + text[word.end() :]
 
 
-_FORM = set(
-    ["what", "whats", "where", "which", "when", "does", "have", "tell", "about", "story", "opposite", "color", "please", "know", "many", "much", "like", "want", "could", "would", "should", "favorite", "name", "make", "today", "think", "help", "know", "there", "animal", "people", "something", "between", "difference", "called", "bigger", "comes", "after", "before", "short", "really", "hello", "good"]
+_FORM = frozenset(
+    [
+        "what",
+        "whats",
+        "where",
+        "which",
+        "when",
+        "does",
+        "have",
+        "tell",
+        "about",
+        "story",
+        "opposite",
+        "color",
+        "please",
+        "know",
+        "many",
+        "much",
+        "like",
+        "want",
+        "could",
+        "would",
+        "should",
+        "favorite",
+        "name",
+        "make",
+        "today",
+        "think",
+        "help",
+        "know",
+        "there",
+        "animal",
+        "people",
+        "something",
+        "between",
+        "difference",
+        "called",
+        "bigger",
+        "comes",
+        "after",
+        "before",
+        "short",
+        "really",
+        "hello",
+        "good",
+    ]
 )
 
 
