@@ -629,6 +629,31 @@ def comparisons() -> Iterator[Lesson]:
                 yield from _compared("weight", one, two, ("heavier",), "lighter")
 
 
+HEIGHTS = {  # centimetres
+    "a tree": 1500, "a flower": 30, "a bush": 150, "a house": 900, "a tower": 6000, "a giraffe": 500,
+    "a horse": 160, "a dog": 60, "a cat": 25, "a mouse": 5, "a child": 110, "a grown-up": 172,
+    "a baby": 60, "a mountain": 200000, "a hill": 8000, "a chair": 90, "a lamp post": 500, "a church": 4000,
+    "an elephant": 300, "a hen": 35, "a mushroom": 10, "a car": 150, "a bus": 300, "a door": 200,
+    "a cow": 140, "a ladder": 260, "grass": 12, "a lighthouse": 3600, "a skyscraper": 30000,
+}  # fmt: skip
+HEATS = {  # about, in degrees
+    "the sun": 5500, "fire": 800, "lava": 1100, "an oven": 200, "boiling water": 100, "hot soup": 65,
+    "a warm bath": 38, "a summer day": 29, "a spring day": 17, "a fridge": 5, "snow": -3, "ice": -7,
+    "a freezer": -18, "a winter day": 0, "ice cream": -10, "hot tea": 62, "a candle flame": 1000,
+}  # fmt: skip
+
+
+def heights_and_heats() -> Iterator[Lesson]:
+    for one, a in HEIGHTS.items():
+        for two, b in HEIGHTS.items():
+            if a * 1.5 < b and hashed(one + two) % 2:
+                yield from _compared("height", one, two, ("taller", "higher"), "lower")
+    for one, a in HEATS.items():
+        for two, b in HEATS.items():
+            if (a > 30 and a * 1.8 < b) or (a <= 30 and a + 9 < b):
+                yield from _compared("heat", one, two, ("hotter", "warmer"), "colder")
+
+
 def _compared(what: str, less: str, more: str, up: Sequence[str], down: str) -> Iterator[Lesson]:
     best = up[0]
     ask = "What" if what == "size" else "Which"
@@ -637,6 +662,8 @@ def _compared(what: str, less: str, more: str, up: Sequence[str], down: str) -> 
                   "Tell me which is bigger: {} or {}."), ("Which one is the smaller one: {} or {}?",)),
         "speed": (("Who is faster, {} or {}?", "Which one runs or moves faster: {} or {}?",
                    "Who wins a race, {} or {}?"), ("Who is slower, {} or {}?",)),
+        "height": (("Who is taller, {} or {}?",), ("Which is less tall, {} or {}?",)),
+        "heat": (("What has more heat, {} or {}?",), ("What is cooler, {} or {}?",)),
         "weight": (("Which weighs more, {} or {}?", "What weighs more: {} or {}?",
                     "Who is heavier, {} or {}?"), ("Which weighs less, {} or {}?",)),
     }[what]  # fmt: skip
@@ -1045,7 +1072,8 @@ def colored_food() -> Iterator[Lesson]:
         yield Lesson(
             "food of a color", color,
             (f"Name three {color} foods.", f"Which foods are {color}?", f"What food is {color}?",
-             f"Name some {color} fruits or vegetables.", f"Name some food that is {color}."),
+             f"Name some {color} fruits or vegetables.", f"Name some {color} fruits.",
+             f"Which fruits or vegetables are {color}?", f"Name some food that is {color}."),
             answers, has(*names), f"{color} food",
         )  # fmt: skip
 
@@ -1443,13 +1471,13 @@ def _joined(pieces: Sequence[str]) -> str:
 KINDS: dict[Callable[[], Iterator[Lesson]], float] = {  # how often, relative to each other
     opposites: 3.0, similar: 0.8, rhymes: 0.7, forms: 0.5, letters: 0.8, foreign: 0.3,
     sums: 4.5, stories_of_sums: 0.9, halves: 0.8, order: 1.2, counting: 0.7, calendar: 2.2,
-    definitions: 7.0, zoology: 1.6, colored_food: 0.2, differences: 0.7, comparisons: 3.0, properties: 0.8, colors: 2.0,
+    definitions: 7.0, zoology: 1.6, colored_food: 0.2, differences: 0.7, comparisons: 3.0, heights_and_heats: 0.8, properties: 0.8, colors: 2.0,
     materials: 0.8, kinds: 2.0, animals: 5.0, geography: 2.0, jobs: 1.5, body: 0.7, people: 1.2,
     howto: 3.5, whys: 2.5, trivia: 3.0, unknown_words: 1.2, unknown_people: 0.6,
 }  # fmt: skip
 SYSTEMATIC = (  # kinds in which an unseen item can be answered; the others hold out ways to ask
     "sum", "sum in words", "bigger number", "bigger number?", "next number", "number before",
-    "which by size", "which by speed", "size?", "speed?", "weight?", "which by weight",
+    "which by size", "which by speed", "which by height", "which by heat", "height?", "heat?", "size?", "speed?", "weight?", "which by weight",
     "tokens of a word", "unknown word", "unknown person", "difference", "first letter", "spelling",
     "letters", "count",
 )  # fmt: skip

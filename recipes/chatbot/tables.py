@@ -62,7 +62,7 @@ def chosen(phrase: str, rng: random.Random) -> str:
     """One of the phrases that the choices allow."""
     while found := _CHOICE.search(phrase):
         phrase = phrase[: found.start()] + rng.choice(found[1].split("|")) + phrase[found.end() :]
-    return " ".join(phrase.split())
+    return re.sub(r" (?=[?!.,])", "", " ".join(phrase.split()))
 
 
 def slots(*phrases: str) -> set[str]:

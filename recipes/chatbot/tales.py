@@ -120,10 +120,23 @@ _POEMS = (
     "only comes out of my heart.",
     "One sunny day I met {a}, and all my worries flew away. We laughed and danced the whole day through, "
     "and now I write it down for you.",
+    "Slowly, slowly comes the night, {the} is now out of sight. Tomorrow, when the sun is new, it will come back to me and you.",
+    "I asked the wind, I asked the sea, where {the} might be. They did not know, they would not say, so I went looking all the day.",
+    "If I could be {a}, I would be glad, I never would be cross or sad. I would do all that I can do, and then I would come home to you.",
+    "Here comes {a}, hip, hip, hooray, it makes a holiday of every day. We clap our hands, we stamp our feet, and all together feel the beat.",
+    "{The} was quiet, the evening was long, and somewhere a bird was singing its song. I listened and listened, and then I knew that small things are great, if you want them to.",
+    "Little by little the morning light touches {the} and makes it bright. A new day begins, and who can say what good may come to us today?",
+    "My heart is like {a}, my friend, it has no fear, it has no end. It beats for you, it beats for me, it beats for all who want to be free.",
+    "Winter or summer, sun or rain, I think of {the} again and again. It stays with me in all I do, a quiet joy, both old and new.",
+    "Two things I love: {the} and you, the one is old, the other new. And if I had to choose, I fear, I could not choose, you both are dear.",
+    "I wrote a letter to {the}, as long as long could be. I waited many days and weeks, and then it smiled at me.",
 )  # fmt: skip
 
 
 def poem(rng: random.Random, name: str, definite: str) -> str:
     """name: "a cat", "the sea", "love"; definite: "the cat", "the sea", "love"."""
     text = rng.choice(_POEMS)
-    return text.replace("{a}", name).replace("{A}", capital(name)).replace("{the}", definite)
+    filled_in = {"{a}": name, "{A}": capital(name), "{the}": definite, "{The}": capital(definite)}
+    for slot, word in filled_in.items():
+        text = text.replace(slot, word)
+    return text

@@ -270,7 +270,8 @@ def curious_piece(rng: random.Random) -> list[Exchange]:
 
 POEM_ASKS = ("Write a poem about {}.", "Tell me a poem about {}.", "Can you write a poem about {}?",
              "A poem about {}, please.", "Make a poem about {}.", "Write me a short poem about {}.",
-             "I would like a poem about {}.", "poem about {}")  # fmt: skip
+             "I would like a poem about {}.", "poem about {}", "Write two lines about {}.", "Write a few lines about {}.",
+             "A little verse about {}, please.", "Make a rhyme about {}.", "Can you rhyme about {}?")  # fmt: skip
 BARE_POEM_ASKS = ("Write a poem.", "Tell me a poem.", "Can you write a poem?", "Do you know a poem?",
                   "Write a short poem.", "A poem, please.", "Give me a poem.")  # fmt: skip
 
@@ -337,12 +338,20 @@ def tale_piece(rng: random.Random) -> list[Exchange]:
     return out
 
 
+SIMPLY = ("Explain {} to me.", "Explain {} like I am five.", "Explain {} in simple words.",
+          "Can you explain {} simply?", "{} in one sentence, please.", "What is {}, in simple words?",
+          "I don't understand {}.", "What's {}?", "How would you explain {} to a child?",
+          "Tell me what {} is.", "{}?", "Help me understand {}.", "Why do we need {}?")  # fmt: skip
+
+
 def question_piece(rng: random.Random, entries: Sequence[dict[str, object]]) -> list[Exchange]:
     """About transformers and Pellucid itself (questions.jsonl); sometimes once more in short."""
     out: list[Exchange] = []
     for entry in rng.sample(list(entries), rng.choice((1, 1, 1, 2, 3))):
         said = rng.choice(smalltalk.phrasings(entry))
         term = str(entry.get("term", ""))
+        if term and rng.random() < 0.2:
+            said = rng.choice(SIMPLY).format(term)
         if out and term and rng.random() < 0.35:
             said = rng.choice(("And {}?", "And what is {}?", "What about {}?", "and {}")).format(
                 term
@@ -483,7 +492,7 @@ class Weaver:
             (11.0, self.lesson), (6.5, self.talk), (2.4, lambda: [event(rng)]), (1.0, lambda: joke_piece(rng)),
             (0.4, lambda: riddle_piece(rng)), (0.6, lambda: curious_piece(rng)),
             (0.5, lambda: poem_piece(rng)), (2.4, lambda: tale_piece(rng)),
-            (1.6, lambda: question_piece(rng, self.entries)), (0.35, self.echo),
+            (1.6, lambda: question_piece(rng, self.entries)), (0.35, self.echo), (0.25, self.short),
             (0.35, self.gibberish), (0.5, self.shared_piece),
         ]  # fmt: skip
         self.shared: list[list[Exchange]] = []
@@ -510,6 +519,15 @@ class Weaver:
         rows = blocks()[section]
         sizes = [min(len(block.said), 8) ** 0.5 for block in rows]
         return section, talk(self.rng, self.rng.choices(rows, sizes)[0])
+
+    def short(self) -> list[Exchange]:
+        """Two short inputs in one: "lol ok", "hmm, not sure"."""
+        one, two = (
+            talk(self.rng, self.rng.choice(blocks()["short inputs"][:14])) for _ in range(2)
+        )
+        return [
+            (one[0][0].rstrip(".?! ") + self.rng.choice((" ", ", ", "... ")) + two[0][0], two[0][1])
+        ]
 
     def echo(self) -> list[Exchange]:
         t = smalltalk.Talk(self.rng)
