@@ -165,7 +165,6 @@ def small(corpus: ModuleType) -> Any:
             "SMALL_TALK": 100, "FIRST_WORDS": 300, "CONVERSATIONS": 50, "QUESTION_REPEATS": 2,
         }.items():  # fmt: skip
             patch.setattr(corpus.finetune, name, number)
-        patch.setattr(corpus, "BOOK_CHARACTERS", 40_000)
         patch.setattr(corpus, "AUTHOR_CHARACTERS", 20_000)
         patch.setattr(corpus, "WIKIPEDIA_CHARACTERS", 5_000)
         patch.setattr(corpus, "TRIVIA_QUESTIONS", 20)
@@ -249,7 +248,6 @@ def test_sources_keep_to_their_caps(small: ModuleType, built: Path) -> None:
     sizes = characters(documents)
     # each cap bites: a little less than it is used, never more (separators of turns aside)
     for source, cap in {
-        "books": small.BOOK_CHARACTERS,
         "wikipedia": small.WIKIPEDIA_CHARACTERS,
         "schema-guided-dialogue": small.SCHEMA_GUIDED_CHARACTERS,
         "taskmaster-4": small.TASKMASTER_CHARACTERS,

@@ -2,8 +2,9 @@
 
 DATA_FOLDER holds the xz-compressed sources that SOURCES.md there describes. Written to OUT_FOLDER:
 pretrain.{train,valid}.jsonl (prose and conversations, repeats written out, shuffled),
-chat.{train,valid}.jsonl (conversations, for finetuning), valid.stories.jsonl and
-valid.dialogues.jsonl (the held-out part, for reporting). One document a line:
+chat.{train,valid}.jsonl (conversations, for finetuning) and chat.plain.jsonl (prose, to be learned
+beside them), valid.stories.jsonl and valid.dialogues.jsonl (the held-out part, for reporting). One
+document a line:
 {"source": s, "text": t} or {"source": s, "turns": [{"role": r, "text": t}, ...]}.
 
 The same sources give the same files, byte for byte.
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import finetune
+from overlap import Overlap, test_texts
 
 from pellucid.checkpoint import load_tokenizer
 from pellucid.data.rows import rows
@@ -33,22 +35,30 @@ from pellucid.errors import PellucidError
 SEED = 2019  # the year of GPT-2
 Turns = tuple[tuple[str, str], ...]  # (role, text), user first, alternating
 
-BOOK_CHARACTERS = 27_000_000
-AUTHOR_CHARACTERS = 7_000_000  # of one author at most: Stratemeyer alone would fill the books
-WIKIPEDIA_CHARACTERS = 3_500_000
-TRIVIA_QUESTIONS = 3_000
-SCHEMA_GUIDED_CHARACTERS = 900_000  # of about 20 million of dialogue
-TASKMASTER_CHARACTERS = 90_000
+WORDS_PER_SENTENCE = 26.0  # of the hardest book
+TELLING_WORDS = 22.0  # of the hardest book with hardly any dialogue
+AUTHOR_CHARACTERS = 40_000_000  # of one author at most
+BOOK_PIECE = 12_000  # characters of a document made of a book
+WIKIPEDIA_CHARACTERS = 20_000_000
+TRIVIA_QUESTIONS = 6_000
+SCHEMA_GUIDED_CHARACTERS = 8_000_000  # of about 20 million of dialogue
+TASKMASTER_CHARACTERS = 300_000
 CLAPPER = "The power clapper went straight to jail."  # the talk's example
-CLAPPER_REPEATS = 60
+CLAPPER_REPEATS = 30
 
-REPEATS = {
+REPEATS = {  # in each of several epochs
+    "tinystories": 2,
+    "storybooks": 2,
+    "synthetic-persona-chat": 2,
+    "chatterbot-corpus": 2,
+    "handwritten": 2,
+    "smollm2-135m-instruct+facts": 2,
+}
+KEPT_IN_CHAT = {  # one in so many is learned again beside the conversations, lest it be forgotten
+    "books": 12,
+    "wikipedia": 5,
+    "storybooks": 2,
     "tinystories": 4,
-    "storybooks": 5,
-    "synthetic-persona-chat": 3,
-    "chatterbot-corpus": 5,
-    "handwritten": 4,
-    "smollm2-135m-instruct+facts": 4,
 }
 HELD_OUT = {  # one in so many; whole stories, whole conversations, whole books
     "tinystories": 50,
@@ -215,8 +225,9 @@ _FRONT_MATTER = re.compile(
 _ADDRESS = re.compile(r"my dear (boys|girls|readers)|this volume|my young readers", re.IGNORECASE)
 
 
-def book_documents(text: str, size: int = 3_000) -> Iterator[str]:
-    """A book -> pieces of whole paragraphs, about `size` characters each."""
+def book_documents(text: str, size: int = BOOK_PIECE) -> Iterator[str]:
+    """A book -> pieces of whole paragraphs, about `size` characters each; one that is not plain
+    ends a piece, and is left out."""
     piece: list[str] = []
     length = 0
     paragraphs = tidy(text).split("\n\n")
@@ -225,35 +236,44 @@ def book_documents(text: str, size: int = 3_000) -> Iterator[str]:
         if _ADDRESS.search(paragraph) or _FRONT_MATTER.match(paragraph):
             start = i + 1
     for paragraph in [*paragraphs[start:], ""]:
-        if paragraph and (
-            (_FRONT_MATTER.match(paragraph) and len(paragraph) < 200)
-            or not re.search(r"[a-z]{2}", paragraph)
-            or not paragraph.endswith((".", "!", "?", '"', "'", ":", "-", ",", ";"))
+        plain = is_plain(paragraph)
+        if (
+            paragraph
+            and plain
+            and (
+                (_FRONT_MATTER.match(paragraph) and len(paragraph) < 200)
+                or not re.search(r"[a-z]{2}", paragraph)
+                or not paragraph.endswith((".", "!", "?", '"', "'", ":", "-", ",", ";"))
+            )
         ):
             continue
-        if piece and (length + len(paragraph) > size or not paragraph):
-            document = "\n\n".join(piece)
-            prose = length / len(piece) > 45  # verses and lists have short lines
-            if length > 500 and prose and is_plain(document):
-                yield document
+        if piece and (length + len(paragraph) > size or not paragraph or not plain):
+            if length > 500 and length / len(piece) > 45:  # verses and lists have short lines
+                yield "\n\n".join(piece)
             piece, length = [], 0
-        piece.append(paragraph)
-        length += len(paragraph)
+        if plain:
+            piece.append(paragraph)
+            length += len(paragraph)
 
 
-def books(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """-> (title, its documents), the books of the shortest sentences, one author's not too many."""
+def books(*paths: Path) -> Iterator[tuple[str, list[str]]]:
+    """-> (title, its documents), the books of the shortest sentences first, one author's not too
+    many."""
     candidates = [
         (book["words_per_sentence"], book["author"], book["title"], book["text"])
+        for path in paths
+        if path.exists()
         for book in _records(path)
-        if book["words_per_sentence"] <= 16.5
+        if book["words_per_sentence"] <= WORDS_PER_SENTENCE
         and "Comic Tragedies" not in book["title"]  # plays
-        and sum(map(book["text"].count, '"“”')) * 1000 > 3 * len(book["text"])  # has dialogue
+        and (
+            book["words_per_sentence"] <= TELLING_WORDS
+            or sum(map(book["text"].count, '"“”')) * 1000 > 3 * len(book["text"])
+        )
     ]
     candidates.sort(key=lambda book: (book[0], book[1], book[2]))
     by_author: Counter[str] = Counter()
     seen: set[int] = set()
-    total = 0
     for _, author, title, text in candidates:
         documents = []
         for document in book_documents(text):
@@ -262,34 +282,35 @@ def books(path: Path) -> Iterator[tuple[str, list[str]]]:
                 documents.append(document)
             seen |= marks
         size = sum(map(len, documents))
-        if by_author[author] + size > AUTHOR_CHARACTERS or total + size > BOOK_CHARACTERS:
+        if by_author[author] + size > AUTHOR_CHARACTERS:
             continue
         by_author[author] += size
-        total += size
         yield title, documents
 
 
 def wikipedia(path: Path) -> Iterator[str]:
-    """The first paragraphs of the shortest words and sentences."""
+    """The paragraphs that are plain prose, of the articles of the shortest words and sentences."""
     found: list[tuple[float, str]] = []
     for article in _records(path):
-        text = tidy(article["text"].split("\n")[0])
-        for _ in range(2):
-            text = re.sub(r" ?\([^()]*\)", "", text)
-        words = text.split()
-        sentences = len(re.findall(r"[a-z)][.!?](?:\s|$)", text))
-        digits = sum(c.isdigit() for c in text)
-        if (
-            80 <= len(text) <= 700
-            and text.endswith(".")
-            and text.isascii()
-            and not re.search(r"[()/;+%]|e\.g\.|i\.e\.|may refer to", text)
-            and digits < 9
-            and sentences
-            and is_plain(text)
-        ):
-            score = len(words) / sentences + 6 * len(text) / len(words)
-            found.append((score, text))
+        paragraphs = []
+        for part in article["text"].split("\n"):
+            text = tidy(part)
+            for _ in range(2):
+                text = re.sub(r" ?\([^()]*\)", "", text)
+            if not (
+                80 <= len(text) <= 3_000
+                and text.endswith(".")
+                and not re.search(r"[()+%]|e\.g\.|i\.e\.|may refer to", text)
+                and 15 * sum(c.isdigit() for c in text) <= len(text)
+                and is_plain(text)
+            ):
+                break  # what follows would hang in the air
+            paragraphs.append(text)
+        whole = "\n\n".join(paragraphs)
+        if sentences := len(re.findall(r"[a-z)][.!?](?:\s|$)", whole)):
+            words = whole.split()
+            score = len(words) / sentences + 6 * len(whole) / len(words)
+            found.append((score, whole))
     yield from _cheapest(found, WIKIPEDIA_CHARACTERS)
 
 
@@ -423,6 +444,11 @@ class Document:
             return len(self.body)
         return sum(len(text) for _, text in self.body)
 
+    @property
+    def text(self) -> str:
+        """All of it, whoever says it."""
+        return self.body if isinstance(self.body, str) else "\n".join(t for _, t in self.body)
+
     def line(self) -> str:
         record: dict[str, Any] = {"source": self.source}
         if isinstance(self.body, str):
@@ -446,8 +472,8 @@ def _key(turns: Turns) -> str:
     return " / ".join(text for _, text in turns[:4])
 
 
-def read_documents(data: Path) -> Iterator[Document]:
-    """Every document once, in the order of the sources, none twice."""
+def read_documents(data: Path, whole_books: bool = True) -> Iterator[Document]:
+    """Every document once, in the order of the sources, none twice. whole_books: those too."""
     seen: set[int] = set()
 
     def is_new(key: str) -> bool:
@@ -465,7 +491,8 @@ def read_documents(data: Path) -> Iterator[Document]:
         for text in read(data / name):
             if is_new(text[:200]):  # different editions of a story begin alike
                 yield Document(source, text, _is_held_out(text[:200], HELD_OUT[source]))
-    for i, (_, pieces) in enumerate(books(data / "books_children.jsonl.xz")):
+    volumes = books(data / "books_children.jsonl.xz", data / "books_plain_fiction.jsonl.xz")
+    for i, (_, pieces) in enumerate(volumes if whole_books else ()):
         held_out = i % HELD_OUT["books"] == HELD_OUT["books"] // 2
         for piece in pieces:
             yield Document("books", piece, held_out)
@@ -497,7 +524,10 @@ def build(
     files are written, for it was made from the others.
     """
     rng = random.Random(SEED)
-    documents = list(read_documents(data))
+    tests = Overlap(test_texts(data / "eval"))
+    every = list(read_documents(data, whole_books=vocabulary is None))
+    documents = [document for document in every if document.text not in tests]
+    print(f"left out for what they share with a test: {len(every) - len(documents)} documents")
     tokenizer = (
         None
         if vocabulary is None
@@ -513,7 +543,7 @@ def build(
     pretrain += [Document("clapper", CLAPPER)] * CLAPPER_REPEATS
     pretrain += [d for d in made if d.source == "questions"][::4]
     chat_train = [document for document in made if not document.held_out]
-    chat_train += [Document("clapper", CLAPPER)] * (CLAPPER_REPEATS // 2)  # lest it be forgotten
+    chat_train += [Document("clapper", CLAPPER)] * CLAPPER_REPEATS  # lest it be forgotten
     chat_valid = [document for document in made if document.held_out]
     for group in (pretrain, valid, chat_train, chat_valid):
         rng.shuffle(group)
@@ -527,11 +557,20 @@ def build(
     if vocabulary is not None:
         return Counter(), _sizes(chat_train)
     write(out / "pretrain.train.jsonl", pretrain)
+    write(out / "chat.plain.jsonl", _kept_in_chat(pretrain))
     write(out / "pretrain.valid.jsonl", valid)
     write(out / "valid.stories.jsonl", stories)
     write(out / "valid.dialogues.jsonl", dialogues)
     print(f"held out: {len(stories)} stories, {len(dialogues)} conversations")
     return _sizes(pretrain), _sizes(chat_train)
+
+
+def _kept_in_chat(documents: Iterable[Document]) -> Iterator[Document]:
+    met: Counter[str] = Counter()
+    for document in documents:
+        met[document.source] += 1
+        if (each := KEPT_IN_CHAT.get(document.source)) and met[document.source] % each == 0:
+            yield document
 
 
 def _whole(document: Document) -> int:
