@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,10 @@ from support.skips import needs
 
 needs("fastapi")
 
+from pellucid.serve.access import Access  # noqa: E402
+from pellucid.serve.app import new_app  # noqa: E402
 from support.server import WORDS, Served, babbler, serving, talker  # noqa: E402
+from support.work import calls  # noqa: E402
 
 CHAT = {"messages": [{"role": "user", "content": "the cat"}], "max_tokens": 2}
 TEXT = {"prompt": "the cat", "max_tokens": 2}
@@ -151,6 +155,27 @@ def test_what_is_not_there_is_said_in_the_same_form(served, method, path, status
     error = refused(answer, status)
     assert status == 404 or answer.headers["allow"] in ("POST", "GET", "DELETE, GET")
     assert error["type"] == "invalid_request_error"
+
+
+def test_everything_is_built_before_the_first_request(served) -> None:
+    """What FastAPI builds while it answers one, no stream goes on beside."""
+    app = new_app(served.service, Access())
+
+    async def nothing() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def gone(message: Any) -> None:
+        pass
+
+    def ask(path: str) -> int:
+        headers = [(b"host", b"localhost")]
+        scope = {"type": "http", "method": "GET", "path": path, "headers": headers}
+        scope |= {"query_string": b"", "root_path": "", "client": ("127.0.0.1", 1)}
+        return calls(lambda: asyncio.run(app(scope, nothing, gone)))
+
+    ask("/health")
+    first, second = ask("/v1/nothing"), ask("/v1/nothing")
+    assert first < 2 * second, (first, second)
 
 
 def test_a_long_list_of_mistakes_is_answered_briefly(served) -> None:
