@@ -15,7 +15,6 @@ from support import skips
 from support.browser import Browser
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # tests run offline
-
 settings.register_profile(
     "pellucid", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
@@ -29,7 +28,7 @@ SHA256 = {
 
 
 def pytest_configure() -> None:
-    """What a shell starts in the background ignores Ctrl-C; every program tested here would too."""
+    """What a shell starts in the background ignores Ctrl-C, and so would every program tested."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
