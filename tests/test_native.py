@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pellucid import checkpoint, load
 from pellucid.backend import Segment, get_backend
 from pellucid.backend.numpy import NumpyBackend
 from pellucid.blocks import BlockStore, Packed
@@ -23,7 +24,7 @@ from pellucid.errors import InputError
 from pellucid.hparams import HParams
 from pellucid.model import Model
 from pellucid.weights import Affine, Embedding, initialise
-from support.models import Reader, run
+from support.models import Reader, lively_gpt, run
 from support.skips import needs
 
 kernels = needs("pellucid_native")
@@ -292,6 +293,71 @@ def test_what_does_not_fit_is_refused() -> None:
         get_backend("native", dtype="float64")
     with pytest.raises(InputError, match="backend torch"):
         get_backend("native", device="cuda")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """A model just large enough that its packed weights are kept, in two formats."""
+    tokenizer = lively_gpt()[0].tokenizer
+    hparams = HParams(tokenizer.n_vocab, 16, 512, 4, 7)
+    folder = tmp_path_factory.mktemp("packed")
+    for kind in ("pellucid", "hf"):
+        checkpoint.save(
+            folder / kind,
+            hparams,
+            initialise(hparams, 1),
+            tokenizer,
+            format=kind,
+            card={"about": "é"},
+            template="plain",
+            roles=checkpoint.Roles(bos=3, eos=(4, 5)),
+        )
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["pellucid", "hf"])
+def test_packed_weights_are_kept_and_taken(checkpoints: Path, kind: str, monkeypatch) -> None:
+    folder = checkpoints / kind
+    first = load(folder, backend="native", dtype="int8")
+    (kept,) = folder.glob("*.packed")
+    content = kept.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("pellucid.keeping.load", None)  # the checkpoint's tensors are not read
+        again = load(folder, backend="native", dtype="int8")
+    assert again.hparams == first.hparams
+    assert (again.card, again.template, again.roles) == (first.card, first.template, first.roles)
+    assert again.encode("the cat") == first.encode("the cat")
+    np.testing.assert_array_equal(again.logits("the cat"), first.logits("the cat"))
+    for name, values in first.model.tensors().items():
+        np.testing.assert_array_equal(again.model.tensors()[name], values, err_msg=name)
+    load(folder)  # it is in nobody's way
+    # What is not whole is made anew; so is what belongs to other files, and the older one goes.
+    kept.write_bytes(content[:-100])
+    load(folder, backend="native", dtype="int8")
+    assert kept.read_bytes() == content
+    os.utime(folder / "model.safetensors", ns=(1, 1))
+    load(folder, backend="native", dtype="int8")
+    (newer,) = folder.glob("*.packed")
+    assert newer != kept
+    load(folder, backend="native", dtype="int4")
+    assert len(list(folder.glob("*.packed"))) == 2
+
+
+def test_where_nothing_can_be_kept_all_works(checkpoints: Path, tmp_path: Path) -> None:
+    expected = load(checkpoints / "hf", backend="native", dtype="int8").logits("the cat")
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoints / "hf", folder, ignore=shutil.ignore_patterns("*.packed"))
+
+    def nowhere(*_: object, **__: object) -> None:
+        raise PermissionError(13, "read-only")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pellucid.checkpoint.packed.new_file", nowhere)
+        got = load(folder, backend="native", dtype="int8").logits("the cat")
+    np.testing.assert_array_equal(got, expected)
+    assert not list(folder.glob("*.packed"))
+    alone = load(folder / "model.safetensors", backend="native", dtype="int8").logits("the cat")
+    np.testing.assert_array_equal(alone, expected)
 
 
 @pytest.mark.slow
