@@ -36,9 +36,10 @@ ROOMS: dict[str, set[str]] = {
     "blocks": {"backend", "errors", "hparams"},
     "data": {"checkpoint", "errors", "files", "template", "tokenizer"},
     "generate": {"backend", "cache", "model", "sampling", "sequence", "taps", "tokenizer"},
+    "keeping": {"backend", "checkpoint", "model", "weights"},
     "gpt": {
-        "backend", "cache", "checkpoint", "embedded", "errors", "generate", "hparams", "model",
-        "sampling", "sequence", "taps", "tokenizer",
+        "backend", "cache", "checkpoint", "embedded", "errors", "generate", "hparams", "keeping",
+        "model", "sampling", "sequence", "taps", "tokenizer",
     },
     "transcript": {"errors", "files", "sequence", "tokenizer"},
     "chat": {

@@ -1,4 +1,4 @@
-"""The compiled backend's weights, packed once and kept beside the checkpoint they were made from."""
+"""The compiled backend's weights, packed once and kept beside the checkpoint they come from."""
 
 from __future__ import annotations
 
