@@ -2,11 +2,11 @@
 
     python benchmarks/peers.py FOLDER [--size gpt2] [--without llama torch]
 
-FOLDER then holds `llama/`, llama.cpp's llama-server, built for this machine from the source that
-llama-cpp-python's package carries (cmake, ninja and a C++ compiler are needed; half an hour on two
-cores); `torch/`, an environment with CTranslate2 and transformers; and `models/`: the same random
-weights as a Hugging Face folder, as GGUF in f32, Q8_0 and Q4_0, and as CTranslate2's in float32
-and int8. What is there already is left as it is. Nothing of it belongs in the repository.
+FOLDER then holds `llama/`, llama.cpp's llama-server and its own benchmarks, built for this machine
+from the source that llama-cpp-python's package carries (cmake, ninja and a C++ compiler are needed;
+half an hour on two cores); `torch/`, an environment with CTranslate2, transformers; `models/`: the
+same random weights as a Hugging Face folder, as GGUF in f32, bf16, Q8_0 and Q4_0, as CTranslate2's
+in float32 and int8. What is there already is left. Nothing of it belongs in the repository.
 
 Speed does not depend on the weights. They are random but for one thing: only tokens that are one
 word in letters can be the likeliest, so that every token is text as soon as it is there, and no
@@ -71,7 +71,7 @@ def words(vocabulary: Path) -> dict[int, str]:
 def llama(folder: Path) -> Path:
     """llama-server and llama-quantize, built -> the folder they are in."""
     programs = folder / "llama" / "bin"
-    if (programs / "llama-server").exists():
+    if (programs / "llama-batched-bench").exists():
         return programs
     source = folder / "source"
     pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary"]
@@ -81,7 +81,7 @@ def llama(folder: Path) -> Path:
         archive.extractall(source, filter="data")
     tree = next(source.glob("*/vendor/llama.cpp"))
     run("cmake", "-S", tree, "-B", folder / "llama", "-G", "Ninja", *BUILD, *instructions())
-    targets = ["llama-server", "llama-quantize"]
+    targets = ["llama-server", "llama-quantize", "llama-bench", "llama-batched-bench"]
     run("cmake", "--build", folder / "llama", "-j", os.cpu_count() or 1, "--target", *targets)
     return programs
 
@@ -127,7 +127,7 @@ def model(folder: Path, size: str) -> Path:
 
 
 def quantise(folder: Path, programs: Path) -> None:
-    for kind in ("q8_0", "q4_0"):
+    for kind in ("bf16", "q8_0", "q4_0"):
         target = folder / "models" / f"{kind}.gguf"
         if not target.exists():
             run(programs / "llama-quantize", target.with_stem("f32"), target, kind.upper())

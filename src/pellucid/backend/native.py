@@ -6,8 +6,6 @@ float32; only weights, and with other dtypes than float32 the keys and values, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +19,7 @@ from .protocol import KeyValues, Norm, Segment
 __all__ = ["NativeBackend", "Packed", "Stored"]
 
 _NO_NORM = (None, None, 0.0)
+_NOT_IN_ROWS = (ValueError, BufferError)  # the kernels take no such array: it is copied
 FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
 
 
@@ -127,9 +126,12 @@ class NativeBackend(NumpyBackend):
     ) -> np.ndarray:
         gain, shift, epsilon = norm or _NO_NORM
         out = np.empty((*x.shape[:-1], w.n_out), np.float32)
-        added = None if add is None else dense_rows(add)
-        x = dense_rows(x)
-        kernels.linear(self.threads, w.handle, x, out, w.bias, gain, shift, epsilon, gelu, added)
+        fixed = (w.bias, gain, shift, epsilon, gelu)
+        try:
+            kernels.linear(self.threads, w.handle, x, out, *fixed, add)
+        except _NOT_IN_ROWS:
+            add = None if add is None else in_float32(add)
+            kernels.linear(self.threads, w.handle, in_float32(x), out, *fixed, add)
         return out
 
     def unembed(self, x: np.ndarray, w: Any) -> np.ndarray:
@@ -142,17 +144,17 @@ class NativeBackend(NumpyBackend):
         self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float
     ) -> np.ndarray:
         out = np.empty(x.shape, np.float32)
-        kernels.layer_norm(self.threads, dense_rows(x), gain, bias, epsilon, out)
+        kernels.layer_norm(self.threads, in_float32(x), gain, bias, epsilon, out)
         return out
 
     def gelu(self, x: np.ndarray) -> np.ndarray:
         out = np.empty(x.shape, np.float32)
-        kernels.gelu(self.threads, dense_rows(x), out)
+        kernels.gelu(self.threads, in_float32(x), out)
         return out
 
     def softmax(self, x: np.ndarray) -> np.ndarray:
         out = np.empty(x.shape, np.float32)
-        kernels.softmax(self.threads, dense_rows(x), out)
+        kernels.softmax(self.threads, in_float32(x), out)
         return out
 
     def attend(
@@ -167,23 +169,16 @@ class NativeBackend(NumpyBackend):
             ]
         else:
             segments = cache.segments(layer, k.shape[2])
-        kernels.attend(self.threads, in_rows(q), in_rows(k), in_rows(v), out, segments)
+        try:
+            kernels.attend(self.threads, q, k, v, out, segments)
+        except _NOT_IN_ROWS:
+            q, k, v = map(in_float32, (q, k, v))
+            kernels.attend(self.threads, q, k, v, out, segments)
         return out
 
-    @contextmanager
-    def computing(self) -> Iterator[None]:
-        yield
 
-
-def dense_rows(x: np.ndarray) -> np.ndarray:
+def in_float32(x: np.ndarray) -> np.ndarray:
     """As the kernels take numbers: float32, side by side. A tap may have put others in place."""
-    return np.ascontiguousarray(x, np.float32)
-
-
-def in_rows(x: np.ndarray) -> np.ndarray:
-    """The same, where only the last axis must lie side by side."""
-    if x.dtype == np.float32 and (x.strides[-1] == 4 or x.shape[-1] == 1):
-        return x
     return np.ascontiguousarray(x, np.float32)
 
 
