@@ -363,7 +363,7 @@ def test_where_nothing_can_be_kept_all_works(checkpoints: Path, tmp_path: Path) 
 @pytest.mark.slow
 def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     """The same tests, with every access and every overflow watched."""
-    needs("g++")
+    needs("a C++ compiler")
     source = Path(__file__).parents[1] / "native" / "src"
     package = tmp_path / "pellucid_native"
     package.mkdir()

@@ -102,8 +102,8 @@ NEEDS = {
         unskip="apt-get install chromium chromium-driver (make browser does, as root on Debian)",
         here=lambda: chromium() is not None,
     ),
-    "g++": Need(
-        what="g++",
+    "a C++ compiler": Need(
+        what="C++ compiler, g++",
         why="the compiled backend under the sanitizers",
         unskip="apt-get install g++",
         here=lambda: shutil.which("g++") is not None,
