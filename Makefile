@@ -19,7 +19,7 @@ talk: $(BASE)/.ready-$(VERSION) $(BASE)/.native-$(VERSION)
 test: $(FULL)/.ready-$(VERSION) $(FULL)/.native-$(VERSION) browser lint lint-js
 	$(FULL)/bin/python -m pytest $(TESTS) -m "not slow"
 
-# With every Python of PYTHONS that is installed; then a table.
+# With every Python of PYTHONS that is installed, and with the oldest numpy; then a table.
 test-all:
 	@$(PYTHON) .ci/every_python.py $(PYTHONS)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +20,7 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 from pellucid.sampling import softmax  # noqa: E402
 from pellucid.visible import visible  # noqa: E402
+from support.app_page import Page, begun, kept, messages  # noqa: E402
 from support.server import Served, babbler, eventually, serving, talker  # noqa: E402
 
 GPT = talker()
@@ -31,65 +30,6 @@ GPT = talker()
 def served(tmp_path_factory) -> Iterator[Served]:
     with serving(GPT, store=tmp_path_factory.mktemp("kept") / "a.db") as server:
         yield server
-
-
-class Page:
-    """The page, open at an address behind #."""
-
-    def __init__(self, browser, served: Served, address: str = "") -> None:
-        self.browser, self.served = browser, served
-        self.driver = browser.visit(f"{served.url}/{address}")
-        self.wait("globalThis.pellucid?.mounted && globalThis.pellucid.info.model")
-
-    def wait(self, condition: str) -> None:
-        self.browser.wait(f"Boolean({condition})")
-
-    def js(self, code: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(code, *arguments)
-
-    def find(self, css: str) -> Any:
-        self.wait(f"document.querySelector({json.dumps(css)})")
-        return self.driver.find_element(By.CSS_SELECTOR, css)
-
-    def press(self, css: str) -> None:
-        self.find(css)
-        self.js("document.querySelector(arguments[0]).click()", css)
-
-    def texts(self, css: str) -> list[str]:
-        return self.js(
-            "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", css
-        )
-
-    @property
-    def selection(self) -> dict[str, Any]:
-        return self.js("return {...pellucid.selection}")
-
-    def say(self, text: str) -> None:
-        box = self.find(".composer textarea")
-        box.send_keys(text, Keys.ENTER)
-
-    def settled(self, n: int) -> None:
-        """n replies stand there whole."""
-        done = f"document.querySelectorAll('.message.assistant .tok').length && {n} === "
-        self.wait(f"{done} document.querySelectorAll('.message.assistant').length")
-        self.wait("!pellucid.mounted.writer.busy")
-
-
-def begun(served: Served, *texts: str, **settings: Any) -> tuple[str, list[dict[str, Any]]]:
-    """A conversation -> its id and the replies."""
-    settings = {"max_tokens": 8, "seed": 1, "alternatives": 5, **settings}
-    head = served.post("/v1/conversations", settings=settings).json()["id"]
-    said = [served.post(f"/v1/conversations/{head}/messages", text=each).json() for each in texts]
-    return head, said
-
-
-def kept(served: Served, conversation: str, message: str) -> dict[str, Any]:
-    return served.client.get(f"/v1/conversations/{conversation}/messages/{message}").json()
-
-
-def messages(served: Served, conversation: str) -> list[dict[str, Any]]:
-    answer = served.client.get(f"/v1/conversations/{conversation}", params={"tokens": True})
-    return answer.json()["messages"]
 
 
 # Before anything is said
@@ -248,8 +188,11 @@ def test_why_is_drawn_on_the_sentence(browser, served) -> None:
             expected = float(gave[at]) if abs(gave[at]) >= 0.04 else 0.0
             assert float(share or 0) == pytest.approx(expected, abs=2e-3)
     # A head that is pointed at shows where it looked.
+    stands = "return document.querySelector('.tok.open').getBoundingClientRect().toJSON()"
+    stood = page.js(stands)
     page.js("document.querySelector('.head-chip').focus()")
-    page.wait("document.querySelector('.looking')")
+    page.wait("document.querySelector('.looked-at')")
+    assert page.js(stands) == stood
     layer, chosen = (
         int(page.find(".head-chip").get_attribute(f"data-{x}")) for x in ("layer", "head")
     )
@@ -302,6 +245,50 @@ def test_the_door_leads_to_the_walk_on_the_very_ids(browser, served) -> None:
     again = Page(browser, served, page.js("return location.hash"))
     again.wait("pellucid.mounted?.walk?.place.layer === 1")
     assert again.js("return pellucid.mounted.walk.pass.pieces.map(p => p.id)") == here
+    browser.check_served()
+
+
+def test_of_a_long_text_the_walk_shows_any_part(browser, served) -> None:
+    """64 positions at a time; the numbers are those of the whole text."""
+    text = "the cat sat on a mat and the king went home to dinner " * 12
+    ids = GPT.encode(text)
+    seen = inspect.trace(GPT, ids)
+    query = f"text={text.replace(' ', '+')}&model={GPT.name}&layer=1"
+    page = Page(browser, served, f"#/walk?{query}")
+
+    def check(first: int) -> None:
+        page.wait(f"pellucid.mounted?.walk?.pass.first === {first}")
+        page.wait("!document.querySelector('.walk-host[aria-busy]')")
+        shown = page.js("return pellucid.mounted.walk.pass.pieces.map(p => p.id)")
+        assert shown == ids[first : first + 64]
+        window = slice(first, first + 64)
+        for name, array in (
+            ("blocks.1.attn.pattern", seen["blocks.1.attn.pattern"][:, window, window]),
+            ("blocks.0.resid_post", seen["blocks.0.resid_post"][window]),
+        ):
+            flat = page.js("return [...pellucid.mounted.walk.pass.get(arguments[0]).flat]", name)
+            assert flat == pytest.approx(array.ravel().tolist(), abs=1e-5)
+
+    n = len(ids)
+    assert n > 140
+    check(n - 64)
+    page.press("[data-key=earlier]")
+    check(n - 64 - 56)
+    assert page.selection["end"] == n - 57
+    page.press("[data-key=earlier]")
+    check(max(0, n - 64 - 112))
+    page.driver.refresh()
+    check(max(0, n - 64 - 112))
+    page.press("[data-key=later]")
+    check(max(0, n - 64 - 112) + 56)
+    # Another layer comes with the same rows.
+    page.js("pellucid.mounted.walk.choose({layer: 0})")
+    page.js("pellucid.mounted.walk.section('heads')")
+    page.wait("pellucid.mounted.walk.pass.get('blocks.0.attn.q')")
+    first = page.js("return pellucid.mounted.walk.pass.first")
+    flat = page.js("return [...pellucid.mounted.walk.pass.get('blocks.0.attn.q').flat]")
+    own = seen["blocks.0.attn.q"][first : first + 64]
+    assert flat == pytest.approx(own.ravel().tolist(), abs=1e-5)
     browser.check_served()
 
 
@@ -379,16 +366,23 @@ def test_another_key_is_asked_for(browser, tmp_path) -> None:
         )
 
 
+# What has come from the server.
+FETCHED = "performance.getEntriesByType('resource').map(e => e.name.split('/').at(-1))"
+
+
 def test_it_lives_on_without_its_server(browser, tmp_path) -> None:
     with serving(GPT, store=tmp_path / "a.db") as server:
         page = Page(browser, server)
         page.wait("document.querySelector('.below #step-input[data-drawn]')")
+        page.wait(f"{FETCHED}.includes('steps_out.js') && {FETCHED}.includes('distribution.js')")
     page.say("the cat")
     page.wait("document.documentElement.dataset.server === 'gone'")
     assert "does not answer" in page.find("#state").text
     assert page.find(".composer textarea").get_attribute("value") == "the cat"
     page.press(".live-sentence .tok[data-i='0']")
     page.wait("document.querySelectorAll('.glass .distribution .way').length")
+    page.js("pellucid.mounted.walk.section('prediction')")
+    page.wait("document.querySelector('#step-prediction[data-drawn] .distribution')")
 
 
 # Long and busy
@@ -450,9 +444,19 @@ def test_axe_finds_nothing_serious(browser, served) -> None:
     needs("axe-core")
     head, (said,) = begun(served, "the king went")
     reply = said["conversation"]["reply"]
-    for address in ("", f"#/chat?conversation={head}&message={reply}&token=1&view=why", "#/walk"):
+    here = f"#/chat?conversation={head}&message={reply}&token=1"
+    off = '[{"name":"attn.z","layer":0,"head":0,"op":"suppress"}]'
+    drawn = {
+        "": ".live-sentence",
+        f"{here}&view=why": ".head-chip",
+        f"{here}&view=change": ".glass [data-state=done]",
+        "#/walk": "#step-input[data-drawn]",
+        f"#/change?text=the+cat&stop=attn.z,1,0,1&changes={off}": "[data-state=done]",
+        "#/learn": ".learned-next li",
+    }
+    for address, ready in drawn.items():
         page = Page(browser, served, address)
-        page.wait("document.querySelector('.head-chip, .live-sentence, #step-input[data-drawn]')")
+        page.find(ready)
         page.js(AXE.read_text("utf-8"))
         found = page.driver.execute_async_script(
             "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']})"

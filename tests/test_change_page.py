@@ -251,6 +251,7 @@ def test_the_pass_is_stopped_looked_at_and_goes_on(page, talk) -> None:
     value = [*z[:2].tolist(), -1.5, *z[3:].tolist()]
     first = Intervention(name="attn.z", layer=1, head=0, position=4, op="set", value=value)
     check(page, talk, KING, [first])
+    assert len(page.address) < 250  # what was changed, not what was seen
     # The next stop sees what was set; a row of a pattern is edited key by key.
     page.choose(".breakpoint", Value="attn.pattern", Layer="L0", Head="H1", At="3 ␣home")
     page.submit(".breakpoint")
@@ -262,6 +263,12 @@ def test_the_pass_is_stopped_looked_at_and_goes_on(page, talk) -> None:
     second = Intervention(
         name="attn.pattern", layer=0, head=1, position=3, op="set", value=[0.0, 1.0, 0.0, 0.0]
     )
+    check(page, talk, KING, [first, second])
+    # Opened anew, the same.
+    address = page.address
+    page.driver.get("about:blank")
+    page.driver.get(f"{page.url}/{address}")
+    page.settled()
     check(page, talk, KING, [first, second])
     page.choose(".breakpoint", Value="resid_post", Layer="L1", At="4 ␣to")
     page.submit(".breakpoint")
@@ -326,6 +333,11 @@ def test_the_gallery_shows_what_it_claims(browser) -> None:
         assert page.run(f"return {own}.map(e => e.dataset.example)") == [
             example.name for example in examples
         ]
+        king = "document.querySelector('[data-example=king]')"
+        assert page.run(f"return {king}.querySelector('code').textContent") == (
+            "pellucid open --model talk"
+        )
+        assert page.run(f"return {king}.querySelector('.copy').ariaLabel") == "Copy the command"
         for example in examples:
             page.press(f"[data-example={example.name}] a")
             declared = [Intervention(**change) for change in example.changes]

@@ -525,7 +525,7 @@ WEB = {
     "machine": {"picture"},
     "walk": {"machine", "picture"},
     "app": {"machine", "picture", "walk"},
-    "change": {"app", "picture"},
+    "change": {"app", "picture", "walk"},
     "learn": {"machine", "picture", "walk"},
     "talk": {"machine", "picture", "walk"},
 }

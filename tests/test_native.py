@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pellucid import checkpoint, load
 from pellucid.backend import Segment, get_backend
 from pellucid.backend.numpy import NumpyBackend
+from pellucid.backend.rounded import RoundedBackend
 from pellucid.blocks import BlockStore, Packed
 from pellucid.errors import InputError
 from pellucid.hparams import HParams
@@ -108,6 +109,25 @@ def test_products(dtype, m, n_in, n_out, parts, threads, seed) -> None:
 
 def near(got: np.ndarray, expected: np.ndarray, share: float, size: float) -> None:
     np.testing.assert_allclose(got, expected, rtol=0, atol=share * size + 1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+@pytest.mark.parametrize(("n_in", "n_out"), [(64, 16), (768, 48), (100, 37)])
+def test_rounding_is_the_plain_one(processor: str, dtype: str, n_in: int, n_out: int) -> None:
+    """The same numbers as `backend.rounding` keeps, and of few rows the same bytes: products agree
+    as nearly as float32 adds, but where a number lies between two bytes."""
+    rng, x, weight, bias = case(5, 7, n_in, n_out)
+    norm = (*rng.standard_normal((2, n_in)).astype(np.float32), 1e-5)
+    machine, plain = get_backend("native", dtype=dtype, threads=1), RoundedBackend(dtype, "int8")
+    affine = Affine(weight, bias)
+    mine, its = machine.prepare(affine), plain.prepare(affine)
+    np.testing.assert_allclose(machine.dense(mine), its.weight, rtol=1e-6)
+    got = machine.linear(x, mine, norm=norm, gelu=True)
+    expected = plain.linear(x, its, norm=norm, gelu=True)
+    size = np.abs(expected).max()
+    off = np.abs(got - expected) > 1e-5 * size
+    assert off.any(1).sum() <= 2, "more than a row or two in which a byte fell otherwise"
+    np.testing.assert_allclose(got, expected, rtol=0, atol=LOSS[dtype] * size)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -363,7 +383,7 @@ def test_where_nothing_can_be_kept_all_works(checkpoints: Path, tmp_path: Path) 
 @pytest.mark.slow
 def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     """The same tests, with every access and every overflow watched."""
-    needs("a C++ compiler")
+    needs("g++")
     source = Path(__file__).parents[1] / "native" / "src"
     package = tmp_path / "pellucid_native"
     package.mkdir()

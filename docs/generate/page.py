@@ -7,52 +7,18 @@ with its chromedriver, selenium and the extra [serve].
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import pellucid
-from pellucid.serve.access import Access
-from pellucid.serve.app import new_app
-from pellucid.serve.archive import Archive
-from pellucid.serve.events import EngineLimits
-from pellucid.serve.server import HttpServer, bind
-from pellucid.serve.service import Service
+from live import opened, resize, served, wait
 
 DOCS = Path(__file__).parents[1]
+OFF = '[{"name":"attn.z","layer":0,"head":0,"op":"suppress"}]'
 SAID = ("Tell me a story about a dog.", "What was its name?")
 SIZES = {390: 844, 1280: 800, 1920: 1080}
 SHOWN = {("home", 1280, "light"): "page_home.png", ("why", 1280, "light"): "page_why.png"}
-
-
-def new_driver() -> Any:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service as Driver
-
-    options = webdriver.ChromeOptions()
-    binary = shutil.which("chromium") or shutil.which("google-chrome")
-    options.binary_location = binary or ""
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "hide-scrollbars"):
-        options.add_argument(f"--{argument}")
-    return webdriver.Chrome(options=options, service=Driver(shutil.which("chromedriver") or ""))
-
-
-def wait(driver: Any, condition: str) -> None:
-    for _ in range(600):
-        if driver.execute_script(f"return Boolean({condition})"):
-            return
-        time.sleep(0.05)
-    raise TimeoutError(condition)
-
-
-def resize(driver: Any, width: int, height: int) -> None:
-    driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
-    )
 
 
 def views(url: str) -> dict[str, tuple[str, str]]:
@@ -90,9 +56,22 @@ def views(url: str) -> dict[str, tuple[str, str]]:
             f"#/chat?conversation={head}&message={branch}&compare={reply}",
             "document.querySelector('.compare-heads li')",
         ),
+        "tray": (
+            f"#/chat?{here}&token={step}&view=change&changes={OFF}",
+            "document.querySelector('.glass [data-state=done]')",
+        ),
         "walk": (
             f"#/walk?conversation={head}&message={reply}&token={step}",
             "document.querySelector('#step-input[data-drawn]')",
+        ),
+        "change": (
+            f"#/change?text=Once upon a time&changes={OFF}&stop=attn.z,0,0,2",
+            "document.querySelector('.stopped h3') && document.querySelector('[data-state=done]')",
+        ),
+        "learn": ("#/learn?moment=100", "document.querySelector('.learned-next')"),
+        "talk": (
+            "#/talk?frame=18&beat=7&text=The king went home to",
+            "document.querySelector('.talk .worked')?.textContent.startsWith('pattern')",
         ),
     }
 
@@ -124,25 +103,8 @@ def take(driver: Any, url: str, folder: Path | None) -> list[str]:
 
 
 def main(folder: Path | None) -> None:
-    import asyncio
-    import threading
-
-    with tempfile.TemporaryDirectory() as home:
-        archive = Archive(Path(home) / "kept.db")
-        service = Service.of(pellucid.load("chat"), EngineLimits(), archive=archive)
-        service.start()
-        listening = bind("127.0.0.1", 0)
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server = HttpServer(new_app(service, Access()), service)
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
-        thread.start()
-        driver = new_driver()
-        try:
-            print("wrote", ", ".join(take(driver, url, folder)))
-        finally:
-            driver.quit()
-            server.should_exit = True
-            thread.join()
+    with served("chat") as url, opened() as driver:
+        print("wrote", ", ".join(take(driver, url, folder)))
 
 
 if __name__ == "__main__":

@@ -77,6 +77,12 @@ NEEDS = {
         what="Ray, its parts Serve and Data",
     ),
     "gguf": _package("gguf", "GGUF files, written by their own library"),
+    "llama_cpp": _package(
+        "llama_cpp",
+        "GGUF files of ours, read by llama.cpp itself",
+        "pip install llama-cpp-python: it is built for minutes, and needs a C++ compiler",
+        what="llama-cpp-python",
+    ),
     "pyarrow": _package("pyarrow", "Parquet files of documents"),
     "matplotlib": _package("matplotlib", "a run's losses as a picture"),
     "tensorboard": _package("tensorboard", "a run's log for TensorBoard"),
@@ -102,8 +108,8 @@ NEEDS = {
         unskip="apt-get install chromium chromium-driver (make browser does, as root on Debian)",
         here=lambda: chromium() is not None,
     ),
-    "a C++ compiler": Need(
-        what="C++ compiler, g++",
+    "g++": Need(
+        what="a C++ compiler",
         why="the compiled backend under the sanitizers",
         unskip="apt-get install g++",
         here=lambda: shutil.which("g++") is not None,

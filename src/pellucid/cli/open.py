@@ -29,7 +29,7 @@ __all__ = ["command"]
     help="On which port (default: any that is free).",
 )
 @store_option
-@click.option("--no-store", is_flag=True, help="Keep no conversations: then the page cannot chat.")
+@click.option("--no-store", is_flag=True, help="Keep no conversations but in the page itself.")
 @click.option("--no-browser", is_flag=True, help="Only say where the page is.")
 def command(
     load: Callable[[], GPT],

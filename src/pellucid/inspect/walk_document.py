@@ -117,7 +117,12 @@ def walk_pass(
     InputError for a layer, head or position that is not there.
     """
     way = walk(gpt, text, layer=layer, head=head, position=position)
-    more = {"sizes": sizes(gpt.hparams), "layer": way.layer, "position": way.position}
+    more = {
+        "sizes": sizes(gpt.hparams),
+        "layer": way.layer,
+        "position": way.position,
+        "positions": len(way.pieces),
+    }
     return WalkPass(data=recorded(gpt, way, n_bytes=n_bytes) | more)
 
 

@@ -15,7 +15,7 @@ from .runs import Gone, unless_gone
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["DONE", "EventStream", "Json", "data", "event", "to_json"]
+__all__ = ["DONE", "EventStream", "Json", "ahead", "data", "event", "to_json"]
 
 KEEP_ALIVE = 15.0  # seconds of silence after which a comment says that the stream lives
 DONE = b"data: [DONE]\n\n"
@@ -33,6 +33,11 @@ def data(value: Any) -> bytes:
 def event(value: Mapping[str, Any]) -> bytes:
     """With its type as the event's name."""
     return b"event: " + str(value["type"]).encode() + b"\n" + data(value)
+
+
+def ahead(n: int) -> bytes:
+    """A comment, which clients pass over: how many requests a text waits for."""
+    return f": {n} ahead\n\n".encode()
 
 
 class Json(Response):

@@ -48,6 +48,11 @@ class Archive:
         self._n_asked = 0
 
     @property
+    def off(self) -> bool:
+        """Whether nothing is kept here."""
+        return self._off
+
+    @property
     def is_open(self) -> bool:
         return self._store is not None
 

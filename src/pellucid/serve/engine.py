@@ -35,6 +35,7 @@ from .events import (
     Scored,
     Stats,
     Stopped,
+    Waits,
 )
 from .scheduler import Full, Request, Scheduler, Turn
 from .turns import Turns
@@ -55,6 +56,7 @@ class Ticket:
     request: Request
     began: bool = False
     ended: bool = False
+    ahead: int | None = None  # requests that join before it, as it was told
     # What is known of the prompt's own tokens up to now, where that is asked for.
     logprobs: list[float | None] | None = None
     alternatives: list[tuple[Alternative, ...]] = field(default_factory=list)
@@ -243,6 +245,7 @@ class Engine:
         begin = time.perf_counter()
         with self._timed("plan"):
             turns = self._scheduler.plan()
+        self._tell_who_waits()
         if not turns:
             return
         with self._timed("model"), self.turns.stream():
@@ -252,6 +255,14 @@ class Engine:
                 self._take(turn, logits)
         self._counts["steps"] += 1
         self._step_seconds = 0.9 * self._step_seconds + 0.1 * (time.perf_counter() - begin)
+
+    def _tell_who_waits(self) -> None:
+        """Each whose place in the queue is another than it was told."""
+        for ahead, request in enumerate(self._scheduler.waiting()):
+            ticket = self._tickets[id(request)]
+            if not ticket.began and ticket.ahead != ahead:
+                ticket.ahead = ahead
+                self._deliver(ticket, Waits(ahead=ahead))
 
     def _forward(self, turns: list[Turn]) -> list[np.ndarray]:
         """One pass over the tokens of all turns -> per turn its logits: the last token's

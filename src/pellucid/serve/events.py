@@ -23,6 +23,7 @@ __all__ = [
     "Scored",
     "Stats",
     "Stopped",
+    "Waits",
     "WatchedStep",
 ]
 
@@ -94,6 +95,13 @@ class Began:
     trace: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """It has not joined yet. ahead: requests that join before it."""
+
+    ahead: int
+
+
 @dataclass(frozen=True, slots=True)
 class WatchedStep(Step):
     """A step of a text that is watched. seen: its record, plain values for JSON."""
@@ -119,7 +127,7 @@ class Ended:
     error: Exception | None = None
 
 
-Event = Began | Scored | Step | Ended
+Event = Waits | Began | Scored | Step | Ended
 Deliver = Callable[[Event], None]
 
 

@@ -47,10 +47,12 @@ def _likely(tokenizer: Tokenizer, token: int, logprob: float) -> LikelyToken:
 
 
 class TextLogprobs:
-    """Of one text, part by part: it knows how far the text has come."""
+    """Of one text, part by part: it knows how far the text has come. ids: also those of the
+    likeliest tokens."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, ids: bool = False) -> None:
         self._tokenizer = tokenizer
+        self._ids = ids
         self._decoder = tokenizer.stream()
         self._offset = 0
 
@@ -86,19 +88,28 @@ class TextLogprobs:
                 token_text(self._tokenizer.bytes_of(each.token)): each.logprob for each in likely
             }
             tops.append(top | {text: logprob})
-        return {
+        written: Logprobs = {
             "tokens": texts,
             "token_logprobs": list(logprobs),
             "top_logprobs": tops,
             "text_offset": offsets,
         }
+        if self._ids:
+            written["top_token_ids"] = [
+                None if logprob is None else [each.token for each in likely]
+                for logprob, likely in zip(logprobs, alternatives, strict=True)
+            ]
+        return written
 
 
 def joined(parts: Sequence[Logprobs]) -> Logprobs:
     """Parts of one text, one after another."""
-    return {
+    whole: Logprobs = {
         "tokens": [each for part in parts for each in part["tokens"]],
         "token_logprobs": [each for part in parts for each in part["token_logprobs"]],
         "top_logprobs": [each for part in parts for each in part["top_logprobs"]],
         "text_offset": [each for part in parts for each in part["text_offset"]],
     }
+    if any("top_token_ids" in part for part in parts):
+        whole["top_token_ids"] = [each for part in parts for each in part["top_token_ids"]]
+    return whole

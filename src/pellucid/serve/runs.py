@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .events import Ask, Began, Ended, Event, Scored, Stopped
+from .events import Ask, Began, Ended, Event, Scored, Stopped, Waits
 
 if TYPE_CHECKING:
     from ..sequence import Reason, Step
@@ -56,8 +56,8 @@ class Piece:
 class Run:
     """Several asks at once. Iterate for (which of `pieces`, event), `Ended` last for each.
 
-    on_first: called with the seconds until the first token of each. watch: what is seen and changed
-    of them, where anything is. Close it, whatever happens:
+    waits: set, it also yields `Waits`. on_first: called with the seconds until the first token of
+    each. watch: what is seen and changed of them, where anything is. Close it, whatever happens:
     what is not finished is then given up.
     """
 
@@ -71,6 +71,7 @@ class Run:
         """Raises what `Engine.submit` raises; then none of them is under way."""
         self.pieces = [Piece(ask=ask) for ask in asks]
         self.watch = watch
+        self.waits = False
         self._engine = engine
         self._on_first = on_first
         self._begin = time.perf_counter()
@@ -110,7 +111,10 @@ class Run:
                     await self._ready.wait()
             index, event = self._arrived.popleft()
             piece = self.pieces[index]
-            if isinstance(event, Began):
+            if isinstance(event, Waits):
+                if not self.waits:
+                    continue
+            elif isinstance(event, Began):
                 piece.prompt = event.sequence.prompt
                 piece.cached_tokens = event.cached_tokens
                 piece.trace = event.trace

@@ -87,6 +87,12 @@ class Scheduler:
         for queue in self._waiting.values():
             yield from queue
 
+    def waiting(self) -> Iterator[Request]:
+        """Those that wait, in the order in which they would join: clients in turn."""
+        queues = list(self._waiting.values())
+        for place in range(max(map(len, queues), default=0)):
+            yield from (queue[place] for queue in queues if place < len(queue))
+
     def add(self, request: Request) -> None:
         """Raises Full where it would be one too many."""
         if self.n_waiting >= self.max_waiting:

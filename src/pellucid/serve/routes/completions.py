@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...sequence import Step
-from ..answers import DONE, EventStream, Json, data
+from ..answers import DONE, EventStream, Json, ahead, data
 from ..declared import watch_of
 from ..errors import ApiError, of
-from ..events import Began, Ended, Scored
+from ..events import Began, Ended, Scored, Waits
 from ..logprobs import TextLogprobs, joined
 from ..routing import STREAM, failures, new_router
 from ..runs import Piece, Run
@@ -76,6 +76,7 @@ class _Answer:
         self._model = service.model
         self._echo = bool(body.echo)
         self._scored = body.logprobs is not None
+        self._ids = bool(body.return_token_ids)
         self._with_usage = bool(body.stream_options and body.stream_options.include_usage)
         self._run = run
         self._n = n
@@ -89,7 +90,7 @@ class _Answer:
     def _choice(self, index: int, piece: Piece) -> Choice:
         logprobs: Logprobs | None = None
         if self._scored:
-            tokens = TextLogprobs(self._tokenizer)
+            tokens = TextLogprobs(self._tokenizer, ids=self._ids)
             parts = [tokens.of_prompt(piece.prompt, piece.scored)] if piece.scored else []
             logprobs = joined([*parts, tokens.of_steps(piece.steps)])
         return {
@@ -97,14 +98,19 @@ class _Answer:
             "text": self._echoed(piece) + piece.text,
             "logprobs": logprobs,
             "finish_reason": finish_reason(piece),
+            **self._token_ids(piece.steps),
             **seen(self._run, piece, whole=True),
         }
+
+    def _token_ids(self, steps: Sequence[Step]) -> dict[str, Any]:
+        return {"token_ids": [step.token for step in steps]} if self._ids else {}
 
     def _echoed(self, piece: Piece) -> str:
         return self._tokenizer.decode(piece.prompt) if self._echo else ""
 
     async def stream(self) -> AsyncIterator[bytes]:
-        logprobs = [TextLogprobs(self._tokenizer) for _ in self._run.pieces]
+        logprobs = [TextLogprobs(self._tokenizer, ids=self._ids) for _ in self._run.pieces]
+        self._run.waits = len(self._run.pieces) == 1
 
         def part(index: int, text: str, scored: Logprobs | None, step: Step | None = None) -> bytes:
             choice: Choice = {
@@ -112,13 +118,16 @@ class _Answer:
                 "text": text,
                 "logprobs": scored,
                 "finish_reason": None,
+                **self._token_ids([] if step is None else [step]),
                 **seen(self._run, self._run.pieces[index], step),
             }
             return data(self._chunk([choice]))
 
         async for index, event in self._run:
             piece = self._run.pieces[index]
-            if isinstance(event, Began):
+            if isinstance(event, Waits):
+                yield ahead(event.ahead)
+            elif isinstance(event, Began):
                 if self._echo and not piece.ask.score_prompt:
                     yield part(index, self._echoed(piece), None)
             elif isinstance(event, Scored):
@@ -134,7 +143,7 @@ class _Answer:
                     **seen(self._run, piece),
                 }
                 yield data(self._chunk([end]))
-            elif event.text or self._scored or piece.trace is not None:
+            elif event.text or self._scored or self._ids or piece.trace is not None:
                 scored = logprobs[index].of_steps([event]) if self._scored else None
                 yield part(index, event.text, scored, event)
         if self._with_usage:

@@ -14,11 +14,11 @@ from starlette.responses import Response
 from ...conversations import Store
 from ...sequence import Step
 from .. import dialogue, stored
-from ..answers import DONE, EventStream, Json, data
+from ..answers import DONE, EventStream, Json, ahead, data
 from ..declared import watch_of
 from ..dialogue import Place, Prepared
 from ..errors import of
-from ..events import Began, Ended, Scored
+from ..events import Began, Ended, Scored, Waits
 from ..routing import STREAM, failures, new_router
 from ..runs import Run
 from ..schema.completions import FinishReason
@@ -151,8 +151,11 @@ class _Answer:
         }
 
     async def stream(self) -> AsyncIterator[bytes]:
+        self._run.waits = True
         async for _, event in self._run:
-            if isinstance(event, Began):
+            if isinstance(event, Waits):
+                yield ahead(event.ahead)
+            elif isinstance(event, Began):
                 yield self._part(
                     {"role": "assistant", "content": self._before},
                     conversation=self._place(),
@@ -203,6 +206,7 @@ class _Answer:
             "id": place.head.id,
             "message": place.message.id,
             "reply": self._reply.id,
+            "prompt": list(self._reply.sequence.prompt),
             "source": None if place.source is None else place.source.id,
             "step": place.step,
             "notice": self._reply.notice,

@@ -69,10 +69,11 @@ def _file(name: str) -> _File:
 
 
 @cache
-def _start() -> _File:
-    """The walk that the page begins with, on the model `talk`, which the browser runs."""
+def _start(*, store: bool) -> _File:
+    """The walk that the page begins with, on the model `talk`, which the browser runs. store:
+    whether conversations are kept here."""
     places = [name for name in _PLACES if name in web.names()]
-    known = first_walk(load("talk")) | {"places": places}
+    known = first_walk(load("talk")) | {"places": places, "store": store}
     return _File.of(to_json(known), "application/json")
 
 
@@ -93,5 +94,5 @@ def router(service: Service) -> APIRouter:
 
     for path, name in _FILES.items():
         add(path, lambda name=name: _file(name))  # type: ignore[misc]
-    add(_START, _start)
+    add(_START, lambda: _start(store=not service.archive.off))
     return routes

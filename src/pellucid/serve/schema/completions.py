@@ -42,8 +42,8 @@ Prompt = (
 
 class CompletionRequest(Sampled):
     """echo: the prompt stands before what is generated; with logprobs, with its own. logprobs: so
-    many of the likeliest tokens in each place, beside the one that is there. best_of: n, or
-    nothing."""
+    many of the likeliest tokens in each place, beside the one that is there. return_token_ids: with
+    the ids of all of them, and of a choice's own. best_of: n, or nothing."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -60,6 +60,7 @@ class CompletionRequest(Sampled):
     best_of: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    return_token_ids: bool | None = None
     stream_options: StreamOptions | None = None
     pellucid: Inspection | None = None
     suffix: Annotated[
@@ -70,12 +71,13 @@ class CompletionRequest(Sampled):
 
 class Logprobs(TypedDict):
     """tokens: as text; one whose bytes are no text by themselves as "bytes:\\xe2\\x80".
-    text_offset: where each begins in `text`, in characters."""
+    text_offset: where each begins in `text`, in characters. top_token_ids: of the likeliest."""
 
     tokens: list[str]
     token_logprobs: list[float | None]
     top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
+    top_token_ids: NotRequired[list[list[int] | None]]
 
 
 class Choice(WithWatched):
@@ -83,6 +85,7 @@ class Choice(WithWatched):
     text: str
     logprobs: Logprobs | None
     finish_reason: FinishReason | None
+    token_ids: NotRequired[list[int]]
 
 
 class PromptDetails(TypedDict):

@@ -206,12 +206,14 @@ class ConversationDeleted(TypedDict):
 
 
 class Said(TypedDict):
-    """message: that the reply answers. reply: the reply's id, by which it is kept; source, step: as
-    of every message. notice: what of the conversation the window has no room for."""
+    """message: that the reply answers. reply: the reply's id, by which it is kept, and prompt the
+    ids that it is generated from; source, step: as of every message. notice: what of the
+    conversation the window has no room for."""
 
     id: str
     message: str
     reply: str
+    prompt: list[int]
     source: str | None
     step: int | None
     notice: str | None

@@ -80,7 +80,7 @@ export class Api {
     return Boolean(key);
   }
 
-  /* Each event's data, up to [DONE]. */
+  /* Each event's data, up to [DONE]; { waits } where so many others come first. */
   async *stream(method, path, body = undefined, signal = null) {
     const answer = await this.fetch(method, path, body, signal);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -94,6 +94,8 @@ export class Api {
         text = events.pop();
         for (const event of events) {
           const data = event.split("\n").find((line) => line.startsWith("data: "));
+          const waits = /^: (\d+) ahead$/.exec(event);
+          if (waits) yield { waits: Number(waits[1]) };
           if (!data) continue;
           if (data === "data: [DONE]") return;
           const known = JSON.parse(data.slice(6));
@@ -129,14 +131,14 @@ export class Api {
     }
   }
 
-  /* Tries again as often as the server asks for it. onwait(seconds). */
-  async patiently(action, signal = null, onwait = (_) => {}) {
+  /* Tries again as often as the server asks for it. onwait(seconds, error). */
+  async patiently(action, signal = null, onwait = (_, __) => {}) {
     for (;;) {
       try {
         return await action();
       } catch (error) {
         if (error.status !== 429 || signal?.aborted) throw error;
-        onwait(error.wait ?? 1);
+        onwait(error.wait ?? 1, error);
         await pause(1000 * (error.wait ?? 1), signal);
       }
     }

@@ -1,15 +1,15 @@
 /* The page's frame: the places, and the router between them. A place is a module with
 
-     mount(host, { api, selection, info, go }) → { update(selection), close(), key?(event) }
+     mount(host, { api, selection, info, go }) → { update(selection), close(), key?(event), named?() }
 
    go(change, { replace, fresh }): another selection, and so another address; what is not named
    stays, unless it is fresh. key: a key that was pressed outside any field, true if it meant
-   something. info: { model, window, content, machine(), places }. */
+   something. named: the server's model is known. info: { model, window, content, machine(), places }. */
 
 import { Machine } from "../machine/machine.js";
-import { drawAgain } from "../picture/colour.js";
 import { make } from "../picture/elements.js";
 import { onOneLine, useGlyphs } from "../picture/notation.js";
+import { followSystem, setTheme } from "../picture/theme.js";
 import { Api } from "./api.js";
 import { ask, dialog } from "./dialogs.js";
 import { readSelection, writeSelection } from "./selection.js";
@@ -33,6 +33,7 @@ const KEYS = [
   ["?", "this list"],
 ];
 const THEMES = ["auto", "light", "dark"];
+const SERVED = new Set(["chat", "change"]); /* places whose numbers are always those of the server's model */
 const root = document.documentElement;
 const main = document.getElementById("main");
 const state = document.getElementById("state");
@@ -46,8 +47,8 @@ let mounting = 0;
 start();
 
 async function start() {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
-  setTheme(localStorage.getItem("pellucid-theme") ?? "auto");
+  followSystem();
+  choose(localStorage.getItem("pellucid-theme") ?? "auto");
   drawTop();
   addEventListener("popstate", () => route(readSelection(location.hash)));
   addEventListener("keydown", onkey);
@@ -77,6 +78,7 @@ async function named() {
     const { data } = await api.get("v1/models");
     info.model = data[0].id;
     info.window = data[0].max_model_len;
+    mounted?.named?.();
     drawTop();
     const other = selection.model && selection.model !== info.model && selection.model !== info.content.machine.name;
     if (other) tell(`This address was made with the model “${onOneLine(selection.model)}”; here is “${onOneLine(info.model)}”.`);
@@ -113,7 +115,7 @@ async function route(next) {
 
 function go(change, { replace = false, fresh = false } = {}) {
   const next = fresh ? { place: selection.place, ...change } : { ...selection, ...change };
-  if (info.model && (next.place !== "walk" || next.conversation)) next.model = info.model;
+  if (info.model && (SERVED.has(next.place) || next.conversation)) next.model = info.model;
   const address = writeSelection(next);
   if (address !== location.hash) history[replace ? "replaceState" : "pushState"](null, "", address);
   return route(readSelection(address));
@@ -159,7 +161,7 @@ function drawTop() {
       "aria-label": `Theme: ${theme}`,
       title: `Theme: ${theme}`,
       "data-key": "theme",
-      onclick: () => (setTheme(THEMES[(THEMES.indexOf(theme) + 1) % 3]), drawTop()),
+      onclick: () => (choose(THEMES[(THEMES.indexOf(theme) + 1) % 3]), drawTop()),
     }),
     make("button", {
       type: "button",
@@ -173,12 +175,10 @@ function drawTop() {
   if (focus) /** @type {HTMLElement} */ (top.querySelector(`[data-key="${focus}"]`))?.focus();
 }
 
-function setTheme(theme) {
+function choose(theme) {
   root.dataset.choice = theme;
   localStorage.setItem("pellucid-theme", theme);
-  if (theme === "auto") delete root.dataset.theme;
-  else root.dataset.theme = theme;
-  drawAgain();
+  setTheme(theme === "auto" ? "" : theme);
 }
 
 function tell(text) {

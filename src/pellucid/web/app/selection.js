@@ -3,9 +3,9 @@
 
    place: chat, walk, talk, learn. model: whose numbers they are. conversation, leaf (the end of the
    branch), message, token (of the reply, 0 is its first), view (of the glass), compare (another
-   reply). layer, head, position, step, text, ids: of the walk. What a place adds is kept as it is. */
+   reply). layer, head, position, end, step, text, ids: of the walk. What a place adds is kept as it is. */
 
-const NUMBERS = new Set(["token", "layer", "head", "position"]);
+const NUMBERS = new Set(["token", "layer", "head", "position", "end"]);
 
 /** @typedef {Record<string, any> & { place: string }} Selection */
 

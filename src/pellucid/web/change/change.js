@@ -5,7 +5,7 @@
 import { readSelection, writeSelection } from "../app/selection.js";
 import { make } from "../picture/elements.js";
 import { onOneLine } from "../picture/notation.js";
-import { readChanges, readStop, writeChanges, writeStop } from "./changes.js";
+import { readChanges, readStop, whole, writeChanges, writeStop } from "./changes.js";
 import { first, gallery, shown } from "./gallery.js";
 import { Sides } from "./sides.js";
 import { Breakpoint } from "./stop.js";
@@ -29,8 +29,8 @@ export async function mount(host, asked) {
     );
     return null;
   }
-  const { api, selection, go } = asked;
-  const place = new Change(host, api, go);
+  const { api, selection, go, ids = null } = asked;
+  const place = new Change(host, api, go, ids);
   await place.update(selection);
   return place;
 }
@@ -43,17 +43,21 @@ function styled() {
 }
 
 class Change {
-  constructor(host, api, go) {
+  /* ids: what is asked about, where the address cannot say it; or null. */
+  constructor(host, api, go, ids) {
     host.classList.add("change-place");
     this.host = host;
     this.api = api;
     this.router = go;
+    this.given = ids;
     this.address = null;
     this.back = () => this.followed();
     addEventListener("popstate", this.back);
     this.state = null;
     this.model = null;
     this.read = { key: "", ids: [], tokens: [] };
+    this.made = []; /* the changes, as the server takes them */
+    this.values = new Map();
     this.said = make("p", { className: "note", role: "alert", hidden: true });
     host.append(this.said);
   }
@@ -110,66 +114,58 @@ class Change {
     const size = `${hparams.n_layer} layers × ${hparams.n_head} heads, window ${hparams.n_ctx}`;
     const title = (text) => make(within ? "h3" : "h2", { textContent: text });
     this.door = within ? make("a", { className: "door", textContent: "Open it in full →" }) : null;
-    this.host.prepend(
-      make(
-        "div",
-        { className: "change-head" },
-        within ? null : make("h1", { textContent: "Change it" }),
-        make("p", { className: "subtitle", textContent: `${onOneLine(name)} · ${size}` }),
-        this.door,
-      ),
-      make(
-        "div",
-        { className: "change-asked" },
-        make("label", { className: "text-box", hidden: within }, make("span", { textContent: "Text" }), this.text),
-        number("Tokens", "length", { min: 1, max: 200, step: 1 }),
-        number("Temperature", "temperature", { min: 0, max: 2, step: 0.05 }),
-        number("Seed", "seed", { min: 0, max: 2 ** 32 - 1, step: 1 }),
-      ),
-      this.tray.strip,
-      this.look,
+    const subtitle = make("p", { className: "subtitle", textContent: `${onOneLine(name)} · ${size}` });
+    const asked = make(
+      "div",
+      { className: "change-asked" },
+      make("label", { className: "text-box", hidden: within }, make("span", { textContent: "Text" }), this.text),
+      number("Tokens", "length", { min: 1, max: 200, step: 1 }),
+      number("Temperature", "temperature", { min: 0, max: 2, step: 0.05 }),
+      number("Seed", "seed", { min: 0, max: 2 ** 32 - 1, step: 1 }),
     );
-    const rest = [
-      make(
-        "div",
-        { className: "change-frame" },
-        make(
-          "section",
-          { className: "change-parts" },
-          title("Parts"),
-          make(
-            "p",
-            { className: "how" },
-            "Press a head, an MLP or a token of the text: it is off. ",
-            key("x"),
-            " too; ",
-            key("z"),
-            " undoes.",
-          ),
-          this.tray.list,
-          this.tray.element,
-        ),
-        make(
-          "section",
-          { className: "change-sides" },
-          title("Before and after"),
-          make("p", { className: "how", textContent: "The same text and seed, as the model is and changed, until both end or have met." }),
-          this.sides.element,
-        ),
-      ),
-      make(
-        "section",
-        { className: "change-stop" },
-        title("Stop the pass"),
-        make("p", {
-          className: "how",
-          textContent:
-            "Choose a value of the pass: it is run as far as there, with the changes so far. Look at its numbers, edit them, and go on: the edited value is set in every pass, and the next stop sees it.",
-        }),
-        this.stop.element,
-      ),
-    ];
-    this.host.append(...rest, ...(within ? [] : [gallery(name)]));
+    const press = within
+      ? "Press a head, an MLP or a token: it is off."
+      : make("span", {}, "Press a head, an MLP or a token of the text: it is off. ", key("x"), " too; ", key("z"), " undoes.");
+    const parts = make(
+      "section",
+      { className: "change-parts" },
+      within ? null : title("Parts"),
+      make("p", { className: "how" }, press),
+      this.tray.list,
+      this.tray.element,
+    );
+    const sides = make(
+      "section",
+      { className: "change-sides" },
+      title("Before and after"),
+      make("p", { className: "how", textContent: "The same text and seed, as the model is and changed, until both end or have met." }),
+      this.sides.element,
+    );
+    const stop = make(
+      "section",
+      { className: "change-stop" },
+      within ? null : title("Stop the pass"),
+      make("p", {
+        className: "how",
+        textContent:
+          "Choose a value of the pass: it is run as far as there, with the changes so far. Look at its numbers, edit them, and go on: the edited value is set in every pass, and the next stop sees it.",
+      }),
+      this.stop.element,
+    );
+    const frame = make("div", { className: "change-frame" }, parts, sides);
+    if (within) {
+      const more = (text, content) => make("details", { className: "more-changes" }, make("summary", { textContent: text }), content);
+      const foot = make("div", { className: "change-head" }, subtitle, this.door);
+      this.host.prepend(this.tray.strip, frame, more("Tokens, temperature, seed", asked), more("Stop the pass at a value", stop), foot);
+    } else {
+      this.host.prepend(
+        make("div", { className: "change-head" }, make("h1", { textContent: "Change it" }), subtitle),
+        asked,
+        this.tray.strip,
+        this.look,
+      );
+      this.host.append(frame, stop, gallery(name));
+    }
   }
 
   /** @param {import("../app/selection.js").Selection} selection */
@@ -182,7 +178,10 @@ class Change {
       const updating = (this.updating = {});
       const read = await this.tokenize(this.state);
       if (updating !== this.updating) return;
+      const made = await whole(this.state.changes, (stop, changes) => this.valueAt(stop, read.ids, changes));
+      if (updating !== this.updating) return;
       this.read = read;
+      this.made = made;
       this.tell("");
       this.show(selection);
     } catch (error) {
@@ -200,14 +199,26 @@ class Change {
     const reply = selection.conversation && selection.message !== undefined;
     return {
       text: selection.text ?? null,
-      ids: /^\d+(,\d+)*$/.test(selection.ids ?? "") ? selection.ids.split(",").map(Number) : null,
-      reply: reply ? { conversation: selection.conversation, message: selection.message, token: selection.token ?? 0 } : null,
+      ids: this.given ?? (/^\d+(,\d+)*$/.test(selection.ids ?? "") ? selection.ids.split(",").map(Number) : null),
+      reply:
+        reply && !this.given ? { conversation: selection.conversation, message: selection.message, token: selection.token ?? 0 } : null,
       changes: readChanges(selection.changes),
       stop: readStop(selection.stop),
       temperature: bounded(selection.temperature, 0, 2, 0),
       seed: Math.round(bounded(selection.seed, 0, 2 ** 32 - 1, 0)),
       length: Math.round(bounded(selection.length, 1, 200, example?.length ?? LENGTH)),
     };
+  }
+
+  /* The numbers where a pass was stopped, as they were then; asked once. */
+  valueAt(stop, ids, changes) {
+    const key = JSON.stringify([stop, ids, changes]);
+    if (!this.values.has(key)) {
+      const value = this.stop.read(stop, ids, changes, null);
+      this.values.set(key, value);
+      value.catch(() => this.values.delete(key));
+    }
+    return this.values.get(key);
   }
 
   /* What is asked about, as ids and as its tokens' texts. */
@@ -222,24 +233,30 @@ class Change {
   }
 
   show(selection) {
-    const { state, read, model } = this;
+    const { state, read, model, made } = this;
     if (document.activeElement !== this.text) this.text.value = onOneLine(read.text);
     for (const key of ["length", "temperature", "seed"]) this[key].value = String(state[key]);
     const at = [selection.layer, selection.head];
     if (at.every(Number.isInteger) && at[0] < model.hparams.n_layer && at[1] < model.hparams.n_head) this.tray.reach(...at);
     this.tray.update(read.tokens, state.changes);
-    if (this.door) this.door.href = writeSelection({ ...selection, place: "change", view: null });
+    if (this.door) this.door.href = writeSelection({ ...this.addressed(selection), place: "change", view: null });
     const example = shown(model.name, read.text, state.changes);
     this.look.hidden = !example;
     this.look.textContent = example?.look ?? "";
-    this.stop.update(state.stop, read.ids, read.tokens, state.changes);
+    this.stop.update(state.stop, read.ids, read.tokens, made);
     if (read.ids.length >= model.hparams.n_ctx) {
       this.sides.element.dataset.state = "failed";
       this.tell(`${read.ids.length} tokens fill the window of ${model.hparams.n_ctx}: nothing can follow. Shorten the text.`);
       return;
     }
-    const { changes, temperature, seed, length } = state;
-    this.sides.run({ ids: read.ids, changes, temperature, seed, length });
+    const { temperature, seed, length } = state;
+    this.sides.run({ ids: read.ids, changes: made, temperature, seed, length });
+  }
+
+  /* By ids, where they are nothing that the server keeps. */
+  addressed(selection) {
+    if (!this.given) return selection;
+    return { ...selection, ids: this.given.join(","), conversation: null, leaf: null, message: null, token: null };
   }
 
   /* x: the part that the keyboard is at. */

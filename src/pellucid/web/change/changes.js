@@ -7,11 +7,12 @@ import { onOneLine } from "../picture/notation.js";
  * @typedef {number | number[] | { start?: number, stop: number }} Places
  * @typedef {{ towards: string, away: string, strength?: number }} Direction
  * @typedef {{ name: string, op: string, layer?: Places, head?: Places, position?: Places,
- *   value?: number | number[] | Direction, source?: string | number[] }} Change
+ *   value?: number | number[] | Direction, source?: string | number[], edits?: Record<string, number> }} Change
+ *   edits: of a value that was stopped at, in place of all of it: index → number; `whole` makes it one
  * @typedef {{ name: string, layer: number | null, head: number | null, position: number }} Stop
  */
 
-const FIELDS = ["name", "op", "layer", "head", "position", "value", "source"];
+const FIELDS = ["name", "op", "layer", "head", "position", "value", "source", "edits"];
 const SHOWN = 24; /* characters of a source */
 const WORDS = { mlp_out: "MLP", attn_out: "attention" };
 const SIGNS = { scale: "×", add: "+", set: "=" };
@@ -82,8 +83,9 @@ function placed(change) {
   return p ? `${where} at ${p}` : where;
 }
 
-function done(/** @type {any} */ { op, value, source }) {
+function done(/** @type {any} */ { op, value, source, edits }) {
   if (op === "suppress") return "off";
+  if (edits) return "= edited";
   if (op === "patch") {
     const text = typeof source === "string" ? source : "ids";
     const characters = Array.from(text);
@@ -111,6 +113,24 @@ export function readChanges(text) {
   } catch {
     return [];
   }
+}
+
+/* As the server takes them: what was edited, with the numbers around it as they are once the changes
+   before it were made. read(stop, changes): a promise of a value's numbers. */
+export async function whole(changes, read) {
+  /** @type {Change[]} */
+  const made = [];
+  for (const { edits, ...change } of changes) {
+    if (!edits) {
+      made.push(change);
+      continue;
+    }
+    const { name, layer = null, head = null, position } = change;
+    const value = [...(await read({ name, layer, head, position }, [...made]))];
+    for (const [i, number] of Object.entries(edits)) if (Number(i) < value.length && Number.isFinite(number)) value[Number(i)] = number;
+    made.push({ ...change, value });
+  }
+  return made;
 }
 
 export function writeChanges(changes) {

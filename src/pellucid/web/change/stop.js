@@ -9,7 +9,7 @@ import { hasHeads, inLayer, VALUES } from "./changes.js";
 /** @typedef {import("./changes.js").Stop} Stop */
 
 const SHOWN = 48; /* numbers that are edited at a time */
-const MOST_LOGITS = 1024; /* of a vocabulary whose logits are edited: they all go into the address */
+const MOST_LOGITS = 8192; /* of a vocabulary whose logits are edited: all of them go to the server */
 
 export class Breakpoint {
   /* hparams: of the model. choose(stop): stop there, or nowhere. goOn(change) */
@@ -127,8 +127,15 @@ export class Breakpoint {
       const where = Object.fromEntries(
         Object.entries({ layer: stop.layer, head: stop.head, position: stop.position }).filter(([, place]) => place !== null),
       );
-      this.goOn({ name: stop.name, op: "set", ...where, value: values.map(short) });
+      this.goOn({ name: stop.name, ...where, ...made() });
     };
+    /* What was done, not what was seen: an address stays short. */
+    const made = () => {
+      if (factor === 0) return { op: "suppress" };
+      if (factor !== null && factor !== 1) return { op: "scale", value: factor };
+      return { op: "set", edits: Object.fromEntries([...values.entries()].filter(([i, value]) => value !== before[i])) };
+    };
+    let factor = 1; /* of all of them; null where they were edited one by one */
     let first = 0;
     const tell = () => {
       const edited = values.filter((value, i) => value !== before[i]).length;
@@ -152,6 +159,7 @@ export class Breakpoint {
             const typed = Number(box.value);
             if (box.value === "" || !Number.isFinite(typed)) return;
             values[i] = typed;
+            factor = null;
             box.dataset.value = String(typed);
             box.classList.toggle("edited", typed !== before[i]);
             paint(box, step(typed, "diverging", high), "diverging");
@@ -163,13 +171,14 @@ export class Breakpoint {
       );
       tell();
     };
-    const all = (text, change) =>
+    const all = (text, by) =>
       make("button", {
         type: "button",
         className: "option",
         textContent: text,
         onclick: () => {
-          values.forEach((value, i) => (values[i] = change(value, i)));
+          values.forEach((value, i) => (values[i] = by === null ? before[i] : value * by));
+          factor = by === null ? 1 : factor === null ? null : factor * by;
           draw();
         },
       });
@@ -194,10 +203,10 @@ export class Breakpoint {
         "div",
         { className: "stop-foot" },
         ...(values.length > SHOWN ? [turn("← earlier", -SHOWN), turn("later →", SHOWN)] : []),
-        all("all × 0", () => 0),
-        all("all × ½", (value) => value / 2),
-        all("all × −1", (value) => -value),
-        all("as it was", (_, i) => before[i]),
+        all("all × 0", 0),
+        all("all × ½", 0.5),
+        all("all × −1", -1),
+        all("as it was", null),
         goOn,
         make("button", { type: "button", className: "option", textContent: "Leave it", onclick: () => this.choose(null) }),
       ),
@@ -208,9 +217,4 @@ export class Breakpoint {
   close() {
     this.stopping?.abort();
   }
-}
-
-/* Of what the model holds in 32 bits nine digits are all; the address need not hold more. */
-function short(value) {
-  return Math.fround(value) === value ? Number(value.toPrecision(9)) : value;
 }

@@ -26,10 +26,13 @@ export async function mount(host, { api, selection, go = (_, __) => {} }) {
   host.replaceChildren(waiting);
   let [view, closed] = [null, false];
   const close = () => ((closed = true), view?.close());
-  const onplace = ({ text = null, layer = null, head = null, step = null }) => go({ text, layer, head, moment: step }, { replace: true });
+  let model = null; /* whose numbers these are */
+  const onplace = ({ text = null, layer = null, head = null, step = null }) =>
+    go({ model, text, layer, head, moment: step }, { replace: true });
   try {
     const [known] = await Promise.all([api.get("v1/inspect/history"), styled()]);
     if (closed) return { update() {}, close };
+    model = known.learned.name;
     useGlyphs(known.glyphs);
     host.replaceChildren(heading(known));
     view = new Learned({ host, data: known.learned, place: placeIn(selection), onplace });

@@ -1,11 +1,11 @@
 /* The page: sections as Python listed them, each drawn when it comes near the screen. */
 
-import { drawAgain } from "../picture/colour.js";
-import { choice, make, whenSeen } from "../picture/elements.js";
+import { make, whenSeen } from "../picture/elements.js";
 import { onOneLine, useGlyphs } from "../picture/notation.js";
 import { Numbers, numbers } from "../picture/numbers.js";
 import { picture } from "../picture/picture.js";
 import { likeliest, probabilities } from "../picture/sampling.js";
+import { followSystem, setTheme, themeSwitch } from "../picture/theme.js";
 
 function section(spec, i) {
   const about = spec.about ? make("p", { className: "about", textContent: onOneLine(spec.about) }) : null;
@@ -57,22 +57,15 @@ useGlyphs(content.glyphs);
 const root = document.documentElement;
 const main = document.getElementById("main");
 
-function setTheme(theme) {
-  if (theme) root.dataset.theme = theme;
-  else delete root.dataset.theme;
-  drawAgain();
-}
-
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
+followSystem();
 
 if (content.embedded) {
   root.classList.add("embedded");
   setTheme(hostTheme());
   fitFrame();
 } else {
-  const toggle = choice("Theme", ["auto", "light", "dark"], (i) => setTheme(["", "light", "dark"][i]));
   const about = content.subtitle ? make("p", { className: "subtitle", textContent: onOneLine(content.subtitle) }) : null;
-  const bar = make("header", {}, make("div", {}, make("h1", { textContent: content.title }), about), toggle);
+  const bar = make("header", {}, make("div", {}, make("h1", { textContent: content.title }), about), themeSwitch());
   if (content.sections.length > 1) {
     const links = content.sections.map((spec, i) => make("a", { href: `#section-${i}`, textContent: spec.title }));
     bar.append(make("nav", { "aria-label": "On this page" }, ...links));

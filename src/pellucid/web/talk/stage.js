@@ -3,6 +3,7 @@
 
 import { make } from "../picture/elements.js";
 import { written } from "../picture/notation.js";
+import { DRAWERS as STEP_DRAWERS } from "../walk/drawers.js";
 import { STEPS } from "../walk/steps.js";
 import { filled } from "../walk/writing.js";
 import { networks, waits } from "./table.js";
@@ -30,7 +31,7 @@ export function walkPlace(frame, networks) {
  * @returns {any}
  */
 function taken(frame, context) {
-  const drawn = STEPS.find(({ key }) => key === frame.step).draw(context);
+  const drawn = STEP_DRAWERS[frame.step](context);
   const whole = make("div", {}, ...drawn.stage.filter(Boolean));
   const parts = new Map();
   const part = (name) => {

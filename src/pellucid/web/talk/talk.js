@@ -22,7 +22,6 @@ import { draw, walkPlace } from "./stage.js";
 
 const FEW = 8;
 const LARGEST = 1.6; /* of a figure's size */
-const IN_ROW = 0.8; /* of figures side by side, before there are several rows of them */
 const SMALLEST = 0.4; /* before it scrolls */
 const STEP = 0.05;
 const PHONE = 900; /* pixels: talk.css has the same */
@@ -224,8 +223,8 @@ export class Talk {
     this.fit();
   }
 
-  /* Figures are as large as the frame allows, in one row if they can; words keep their size. A
-     phone scrolls. */
+  /* Figures are as large as the frame allows, in one row or several, whichever lets them be larger;
+     words keep their size. A phone scrolls. */
   fit() {
     const body = /** @type {HTMLElement} */ (this.slide.querySelector(".slide-body"));
     const figures = body.querySelectorAll(".figures");
@@ -236,7 +235,11 @@ export class Talk {
       return !wide && body.scrollHeight <= body.clientHeight && body.scrollWidth <= body.clientWidth;
     };
     if (innerWidth <= PHONE || !figures.length) fits(false, 1);
-    else if (!largest(IN_ROW, (size) => fits(true, size))) largest(SMALLEST, (size) => fits(false, size));
+    else {
+      const [inRow, stacked] = [true, false].map((row) => largest((size) => fits(row, size)));
+      const found = fits(inRow >= stacked, Math.max(inRow, stacked, SMALLEST));
+      for (const each of figures) each.classList.toggle("whole", found);
+    }
   }
 
   choose(change) {
@@ -320,17 +323,17 @@ export class Talk {
   }
 }
 
-/* The largest size down to the smallest that fits, by halves; tried last. Returns whether one does. */
-function largest(smallest, fits) {
-  let [low, high] = [0, Math.round((LARGEST - smallest) / STEP)];
-  const size = (step) => smallest + STEP * step;
-  if (!fits(size(low))) return false;
+/* The largest size down to the smallest that fits, by halves; 0 where none does. */
+function largest(fits) {
+  let [low, high] = [0, Math.round((LARGEST - SMALLEST) / STEP)];
+  const size = (step) => SMALLEST + STEP * step;
+  if (!fits(size(low))) return 0;
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
     if (fits(size(middle))) low = middle;
     else high = middle - 1;
   }
-  return fits(size(low));
+  return size(low);
 }
 
 /* Whatever is not the talk is out of reach while it covers it. Returns what ends that. */

@@ -2,30 +2,28 @@
    recorded. */
 
 import { Machine } from "../machine/machine.js";
-import { drawAgain } from "../picture/colour.js";
-import { choice, make } from "../picture/elements.js";
+import { make } from "../picture/elements.js";
 import { onOneLine, useGlyphs } from "../picture/notation.js";
+import { followSystem, themeSwitch } from "../picture/theme.js";
 import { readAddress, writeAddress } from "./address.js";
+import { DRAWERS } from "./drawers.js";
 import { LivePass, RecordedPass } from "./pass.js";
 import { STEPS } from "./steps.js";
 import { Walk } from "./walk.js";
 
 const content = JSON.parse(document.getElementById("content").textContent);
 useGlyphs(content.glyphs);
-const root = document.documentElement;
 const main = document.getElementById("main");
 
-function setTheme(theme) {
-  if (theme) root.dataset.theme = theme;
-  else delete root.dataset.theme;
-  drawAgain();
-}
-
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
-const toggle = choice("Theme", ["auto", "light", "dark"], (i) => setTheme(["", "light", "dark"][i]));
+followSystem();
 const about = make("p", { className: "subtitle", textContent: onOneLine(content.subtitle) });
 main.before(
-  make("header", { className: "walk-title" }, make("div", {}, make("h1", { textContent: "From a text to the next token" }), about), toggle),
+  make(
+    "header",
+    { className: "walk-title" },
+    make("div", {}, make("h1", { textContent: "From a text to the next token" }), about),
+    themeSwitch(),
+  ),
 );
 
 const machine = content.machine ? new Machine(content.machine) : null;
@@ -34,6 +32,7 @@ const walk = new Walk({
   host: main,
   content,
   pass: opening(),
+  drawers: DRAWERS,
   place: { ...content.place, ...(asked.text === null ? {} : { position: Infinity }), ...asked.place },
   type: machine && ((text) => walk.use(new LivePass(machine, text))),
   feed: machine && feed,

@@ -25,6 +25,7 @@ import { likeliest, probabilities } from "../picture/sampling.js";
  * @property {Piece[]} pieces its tokens: a row of every value each
  * @property {Piece[]} left tokens beyond the window, which nothing is computed of
  * @property {number} first the position of pieces[0]; 0 unless the beginning is left out
+ * @property {number} total the number of positions, also of those that are not here
  * @property {{ start: string[], merges: Merge[] | null }[] | null} words the text's words with their merges
  * @property {(name: string) => Numbers | null} get a value by its tap's name (no batch axis) or a weight by
  *   its name in weights.py; null where this pass does not hold it
@@ -71,6 +72,7 @@ export class LivePass {
     this.pieces = read.ids.map((id) => ({ id, shown: this.show(id) }));
     this.left = read.all.slice(read.ids.length).map((id) => ({ id, shown: this.show(id) }));
     this.first = 0;
+    this.total = this.pieces.length;
     this.words = ids ? null : tokenizer.words(text).map((word) => this.shownWord(word));
     this.values = read.ids.length ? machine.forward(read.ids) : new Map();
   }
@@ -149,6 +151,7 @@ export class RecordedPass {
     this.pieces = seen(data.pieces);
     this.left = [];
     this.first = data.first;
+    this.total = data.first + data.pieces.length;
     this.words =
       data.words &&
       data.words.map(({ start, merges }) => ({

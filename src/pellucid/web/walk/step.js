@@ -5,12 +5,12 @@
 import { make } from "../picture/elements.js";
 import { filled } from "./writing.js";
 
-/* step: {key, name, said: numbers of the finding's steps, networks, look, draw}. context: {pass,
+/* step: {key, name, said: numbers of the finding's steps, networks, look}. context: {pass,
    place, content, …}; what `draw` gives is {known, formula, stage, board}. */
-export function drawStep(step, number, context) {
+export function drawStep(step, draw, number, context) {
   const { said, networks } = context.content;
   const quoted = step.said.map((at) => said[at - 1]);
-  const { known = {}, formula = null, stage, board = null, own = [] } = step.draw(context);
+  const { known = {}, formula = null, stage, board = null, own = [] } = draw(context);
   const facts = { ...context.known, ...known };
   const chosen = step.sentences
     ? quoted.flatMap(({ words }) => words).filter((text) => step.sentences.test(text))

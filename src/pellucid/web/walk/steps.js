@@ -3,14 +3,8 @@
    said: the steps of the finding (inspect/words.py) whose words stand here, sentences: only those;
    quote: whose talk is quoted, where not that of all. networks: rows of the table biological ↔
    artificial. needs(place): what a pass must have at hand before the step is drawn: values by their
-   taps' names, and "dictionary", "projections", "lens", "loop" for what those methods give.
-   draw(context): {board, known, formula, stage, own}; of what plays, play(at, moved) and how many moments it has. */
-
-import { attention, norm } from "./steps_attention.js";
-import { concat, heads, output } from "./steps_heads.js";
-import { loop } from "./steps_loop.js";
-import { layers, mlp, prediction } from "./steps_out.js";
-import { embeddings, input, tokenization } from "./steps_text.js";
+   taps' names, and "dictionary", "projections", "lens", "loop" for what those methods give. What draws
+   them stands in drawers.js. */
 
 function inLayer(...names) {
   return ({ layer }) => names.map((name) => (name === "projections" ? name : `blocks.${layer}.${name}`));
@@ -23,7 +17,6 @@ export const STEPS = [
     said: [1],
     networks: ["input"],
     needs: () => [],
-    draw: input,
     look: "the sizes beside GPT-2's: the same machine, and nothing else is different.",
   },
   {
@@ -32,7 +25,6 @@ export const STEPS = [
     said: [2],
     networks: ["converted into"],
     needs: () => [],
-    draw: tokenization,
     look: "the pair that joins next: always the one that was learned first, wherever it stands.",
   },
   {
@@ -41,7 +33,6 @@ export const STEPS = [
     said: [3, 4],
     networks: ["encoded in"],
     needs: () => ["embed", "pos_embed", "blocks.0.resid_pre", "dictionary"],
-    draw: embeddings,
     look: "the row that slides out of the dictionary: the same token always brings the same numbers, and only its place tells two apart.",
   },
   {
@@ -50,7 +41,6 @@ export const STEPS = [
     said: [],
     networks: [],
     needs: inLayer("resid_pre", "ln1.scale", "ln1.normalized", "ln1.out"),
-    draw: norm,
     look: "one row before and after: its shape stays, its size does not.",
   },
   {
@@ -59,7 +49,6 @@ export const STEPS = [
     said: [5],
     networks: ["connected by"],
     needs: inLayer("ln1.out", "attn.q", "attn.k", "attn.v", "attn.qk", "attn.scores", "attn.pattern", "attn.z", "projections"),
-    draw: attention,
     look: "the followed row of the shares: which earlier token gives most, and how its value comes back in z.",
   },
   {
@@ -68,7 +57,6 @@ export const STEPS = [
     said: [6],
     networks: [],
     needs: inLayer("attn.pattern"),
-    draw: heads,
     look: "how differently the heads look at the same text; choose one, and the step above opens it.",
   },
   {
@@ -79,7 +67,6 @@ export const STEPS = [
     quote: [],
     networks: [],
     needs: inLayer("attn.z"),
-    draw: concat,
     look: "the borders between the heads: nothing is mixed yet.",
   },
   {
@@ -89,7 +76,6 @@ export const STEPS = [
     sentences: /added to x/,
     networks: [],
     needs: inLayer("attn.z", "attn_out", "resid_pre", "resid_mid"),
-    draw: output,
     look: "x before and after: what the heads found is added to it, and nothing of it is lost.",
   },
   {
@@ -100,7 +86,6 @@ export const STEPS = [
     quote: [],
     networks: [],
     needs: inLayer("resid_mid", "ln2.out", "mlp.pre", "mlp.post", "mlp_out", "resid_post"),
-    draw: mlp,
     look: "the neurons after gelu: what was below zero is nearly silent.",
   },
   {
@@ -110,7 +95,6 @@ export const STEPS = [
     sentences: /next layer/,
     networks: ["layers"],
     needs: () => ["lens"],
-    draw: layers,
     look: "the rung on which the word that is said in the end appears for the first time.",
   },
   {
@@ -119,7 +103,6 @@ export const STEPS = [
     said: [9, 10],
     networks: ["output"],
     needs: () => ["ln_final.out", "logits", "dictionary"],
-    draw: prediction,
     look: "the outlined bars, the model's own: a low temperature feeds the likeliest, a high one all the others.",
   },
   {
@@ -128,7 +111,6 @@ export const STEPS = [
     said: [11, 12],
     networks: [],
     needs: () => ["loop"],
-    draw: loop,
     look: "the window: when it is full, or a stop token comes, it ends.",
   },
 ];

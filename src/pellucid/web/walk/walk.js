@@ -1,7 +1,7 @@
 /* The walk as a component: twelve steps of one pass, the sentence that leads through them, and the
    map. Chat, presenter and training put it, or single steps of it, where they need them.
 
-     const walk = new Walk({ host, content, pass, place, type, feed, onplace });
+     const walk = new Walk({ host, content, pass, drawers, bring, place, type, feed, turn, onplace });
      walk.use(pass)          another pass: everything moves at once
      walk.choose({ head: 1 })  another layer, head or position
      walk.section(key)       one step's element, drawn as things stand
@@ -9,8 +9,9 @@
      walk.place, walk.step   {layer, head, position} and the step in sight: with the pass, all that
                              is on the screen
 
-   content: {said, networks, sizes, more} as Python hands them over. type(text), feed(ids): make
-   another pass; missing where none can be made. */
+   drawers: what draws each step (drawers.js); bring(key): a promise of one that is not there yet.
+   content: {said, networks, sizes, more} as Python hands them over. type(text), feed(ids), turn(end):
+   make another pass, the last with rows up to this position; missing where none can be made. */
 
 import { drawn } from "../picture/colour.js";
 import { choice, make, select } from "../picture/elements.js";
@@ -18,6 +19,7 @@ import { drawStep } from "./step.js";
 import { STEPS } from "./steps.js";
 
 const FEW = 8;
+const KEPT = 8; /* tokens that stay in sight when the rows of others come */
 
 /* What has the keyboard, by its name: it is given back to its successor. */
 function focused() {
@@ -31,16 +33,22 @@ export class Walk {
    * @param {HTMLElement} options.host
    * @param {any} options.content
    * @param {import("./pass.js").Pass} options.pass
+   * @param {Record<string, (context: any) => any>} options.drawers
+   * @param {(key: string) => Promise<void>} [options.bring]
    * @param {Partial<import("./pass.js").Place>} [options.place]
    * @param {((text: string) => void) | null} [options.type]
    * @param {((ids: number[]) => void) | null} [options.feed]
+   * @param {((end: number) => void) | null} [options.turn]
    * @param {(place: import("./pass.js").Place) => void} [options.onplace]
    */
-  constructor({ host, content, pass, place = {}, type = null, feed = null, onplace = (_) => {} }) {
+  constructor({ host, content, pass, drawers, bring = null, place = {}, type = null, feed = null, turn = null, onplace = (_) => {} }) {
     this.content = content;
     this.pass = pass;
+    this.drawers = drawers;
+    this.bring = bring;
     this.type = type;
     this.feed = feed;
+    this.turn = turn;
     this.onplace = onplace;
     this.memory = {};
     this.step = STEPS[0].key;
@@ -120,7 +128,8 @@ export class Walk {
     const section = this.sections.get(key);
     const focus = section.contains(document.activeElement) ? focused() : null;
     const { pass, place } = this;
-    const ready = pass.load(STEPS[at].needs(place), place);
+    const waits = [pass.load(STEPS[at].needs(place), place), this.drawers[key] ? null : this.bring(key)].filter(Boolean);
+    const ready = waits.length ? Promise.all(waits) : null;
     if (!ready) {
       this.fill(section, at, focus);
       return;
@@ -151,7 +160,7 @@ export class Walk {
       return;
     }
     section.removeAttribute("aria-busy");
-    section.replaceChildren(...drawStep(STEPS[at], at + 1, this.context));
+    section.replaceChildren(...drawStep(STEPS[at], this.drawers[STEPS[at].key], at + 1, this.context));
     section.dataset.drawn = "";
     this.drawn.add(STEPS[at].key);
     if (focus) section.querySelector(`[data-key="${focus}"]`)?.focus({ preventScroll: true });
@@ -203,11 +212,13 @@ export class Walk {
         onclick: () => this.choose({ position: i }),
       }),
     );
+    const after = pass.total - pass.first - pass.pieces.length;
     const strip = make(
       "div",
       { className: "chips", role: "group", "aria-label": "The text, as tokens: choose the one to follow" },
-      pass.first ? make("span", { className: "chip gone", textContent: `… ${pass.first}`, title: "earlier tokens, not in this file" }) : "",
+      this.beyond(pass.first, `… ${pass.first}`, "earlier", Math.max(pass.pieces.length - 1, pass.first + KEPT - 1)),
       ...chips,
+      this.beyond(after, `${after} …`, "later", Math.min(pass.total - 1, pass.total - 1 - after + pass.pieces.length - KEPT)),
       ...pass.left.map(({ shown }) => make("span", { className: "chip out", textContent: shown })),
     );
     strip.onkeydown = (event) => {
@@ -220,7 +231,7 @@ export class Walk {
     };
     const count = make("span", {
       className: "count",
-      textContent: `${(pass.first + pass.pieces.length).toLocaleString("en")} of ${n_ctx.toLocaleString("en")}`,
+      textContent: `${pass.total.toLocaleString("en")} of ${n_ctx.toLocaleString("en")}`,
     });
     if (!this.sentence.firstChild) {
       this.strips = make("div", { className: "strips" });
@@ -232,6 +243,14 @@ export class Walk {
     const followed = chips[place.position];
     if (followed) strip.scrollLeft = followed.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;
     if (focus) this.sentence.querySelector(`[data-key="${focus}"]`)?.focus({ preventScroll: true });
+  }
+
+  /* n tokens that this pass has no rows of: a way to them, where there is one. */
+  beyond(n, text, which, end) {
+    if (!n) return "";
+    const about = { className: "chip gone", textContent: text, "data-key": which };
+    if (!this.turn) return make("span", { ...about, title: `${which} tokens, not in this file` });
+    return make("button", { type: "button", ...about, title: `Show ${which} tokens`, onclick: () => this.turn(end) });
   }
 
   makeBox() {

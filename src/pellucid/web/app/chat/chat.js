@@ -4,19 +4,27 @@ import { make } from "../../picture/elements.js";
 import { onOneLine } from "../../picture/notation.js";
 import { Glass } from "../glass/glass.js";
 import { Branches, drawBranches } from "./branches.js";
-import { compare } from "./compare.js";
 import { Composer, askSettings, examples } from "./composer.js";
 import { List } from "./list.js";
 import { drawSentence, liveSentence, walkBelow } from "./prepared.js";
-import { Sources, liveSource } from "./sources.js";
+import { Sources, liveSource, placeOf } from "./sources.js";
 import { Thread } from "./thread.js";
 import { Writer } from "./writer.js";
+
+/* What is not met at once comes when there is nothing else to do: so it is here when the server goes. */
+const whenIdle = globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 500));
+
+async function fetchSteps() {
+  return (await import("../walk/lazy.js")).bringAll();
+}
 
 /* A module that may not be there. */
 const optional = (path) => import(path);
 
-export function mount(host, context) {
-  const chat = new Chat(host, context);
+export async function mount(host, context) {
+  const { api, info } = context;
+  if (info.content.store === false) info.unkept ??= new (await import("./unkept.js")).Unkept(api);
+  const chat = new Chat(host, { ...context, api: info.unkept ?? api });
   chat.list.load();
   chat.update(context.selection);
   return chat;
@@ -39,6 +47,9 @@ class Chat {
       begin: () => go({}, { fresh: true }),
       gone: (id) => id === this.head?.id && go({}, { fresh: true }),
       renamed: (head) => head.id === this.head?.id && this.entitle(head),
+      about: info.unkept
+        ? "This server keeps nothing (--no-store): what you say stays in this page, until it is closed or loaded anew."
+        : "",
     });
     this.tree = make("div", { className: "tree" });
     this.title = make("h1", { className: "chat-title", textContent: "" });
@@ -188,7 +199,7 @@ class Chat {
     const { message, token, view, compare } = this.selection;
     const reply = this.branches.get(message);
     const known = this.thread.view(message)?.tokens;
-    const here = reply && !compare && this.writer.reply !== message ? known?.[token] : null;
+    const here = reply && !compare ? known?.[token] : null;
     const span = this.thread.select(here ? message : null, token ?? null);
     if (!here) {
       this.thread.mark(null);
@@ -204,19 +215,21 @@ class Chat {
     const source = this.sources.of({
       reply,
       number: token,
-      tokens: this.thread.view(message).tokens,
+      tokens: known,
       path: this.branches.path(message),
       thread: this.thread,
       pick: this.head.goes_on ? (id) => this.branch(reply, token, id) : null,
     });
-    const place = { api: this.api, selection: this.selection, info: this.info, go: this.go };
+    const before = placeOf(reply, known, token).text;
+    const place = { api: this.api, selection: this.selection, info: this.info, go: this.go, ids: before };
+    const walk = before ? { ids: before.join(","), model: this.info.model } : { conversation: this.head.id, message, token: String(token) };
     this.glass.show({
       key: `${message}/${token}`,
       token: source.token,
       number: token,
-      of: this.thread.view(message).tokens.length,
+      of: known.length,
       view,
-      door: `#/walk?${new URLSearchParams({ conversation: this.head.id, message, token: String(token) })}`,
+      door: `#/walk?${new URLSearchParams(walk)}`,
       source: { ...source, place },
     });
     span.scrollIntoView({ block: "nearest" });
@@ -298,9 +311,7 @@ class Chat {
         await this.go({ conversation: head.id }, { fresh: true });
       }
     } catch (error) {
-      this.composer.tell(
-        error.status === 404 ? "This server keeps no conversations (--no-store), and so cannot chat here." : error.message,
-      );
+      this.composer.tell(error.message);
       return;
     }
     this.composer.clear();
@@ -308,7 +319,9 @@ class Chat {
     if (!sent) this.composer.box.value = text;
   }
 
-  branch(reply, step, token) {
+  /* A reply that still comes is stopped for it. */
+  async branch(reply, step, token) {
+    if (this.writer.reply === reply.id) await this.writer.stopped();
     return this.writer.write(`messages/${reply.id}/branch`, { step, token });
   }
 
@@ -349,7 +362,8 @@ class Chat {
     Promise.all(
       [message, other].map(async (id) => ({ ...this.branches.get(id), tokens: await this.tokensOf({ id, conversation: this.head.id }) })),
     ).then(
-      ([first, second]) => {
+      async ([first, second]) => {
+        const { compare } = await import("./compare.js");
         if (signal.aborted || !first.tokens || !second.tokens) return;
         const siblings = this.branches.siblings(this.branches.get(message)).map(({ id }) => id);
         const names = [first, second].map(({ id }) => `reply ${siblings.indexOf(id) + 1} of ${siblings.length}`);
@@ -377,7 +391,7 @@ class Chat {
         textContent: "A small model goes on with the talk's sentence, in this page. Open a word, or say something to the model below.",
       }),
       line,
-      examples((text) => this.say(text)),
+      (this.examples = this.makeExamples()),
     );
     if (token !== undefined && sentence.steps[token]) {
       const source = liveSource(sentence, token, (id) => {
@@ -397,8 +411,23 @@ class Chat {
     } else this.glass.empty();
     if (!this.below.firstChild) {
       this.below.append(make("div", { className: "walk-waits" }));
-      requestAnimationFrame(async () => (this.walk = await walkBelow(this.below, this.info)));
+      requestAnimationFrame(async () => {
+        this.walk = await walkBelow(this.below, this.info);
+        whenIdle(() => Promise.all([this.glass.fetch(), fetchSteps()]).catch(() => {}));
+      });
     }
+  }
+
+  makeExamples() {
+    return examples(this.info.model, (text) => this.say(text));
+  }
+
+  /* The server's model is known now. */
+  named() {
+    if (!this.examples?.isConnected) return;
+    const made = this.makeExamples();
+    this.examples.replaceWith(made);
+    this.examples = made;
   }
 
   closeHome() {

@@ -5,6 +5,7 @@ import { bars } from "../../picture/bars.js";
 import { aligned } from "../../picture/compare.js";
 import { make } from "../../picture/elements.js";
 import { headName, quoted, written } from "../../picture/notation.js";
+import { placeOf } from "./sources.js";
 import { decoded } from "./thread.js";
 
 const HEADS = 8;
@@ -73,8 +74,7 @@ async function deciding({ api, first, above, below, heads, signal }) {
   const note = make("p", { className: "quiet", role: "status", textContent: "Computing what each head wrote…" });
   heads.replaceChildren(title, note);
   try {
-    const reply = { conversation: first.conversation, message: first.id, token: at };
-    const found = await api.ask("attribute", { reply, target: one.id, versus: other.id }, { signal });
+    const found = await api.ask("attribute", { ...placeOf(first, above, at), target: one.id, versus: other.id }, { signal });
     const each = found.heads.flatMap((row, layer) => row.map((value, head) => [headName(layer, head), value]));
     each.sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
     const shown = each.slice(0, HEADS);

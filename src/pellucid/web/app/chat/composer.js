@@ -4,6 +4,8 @@ import { make } from "../../picture/elements.js";
 import { ask } from "../dialogs.js";
 
 const EXAMPLES = ["Tell me a story about a dog.", "Hello! What is your name?", "What do you like to eat?"];
+/* Of the embedded models that do not chat. */
+const OWN = { talk: ["The king went home to", "My head went home to", "The crowd"], induction: ["abcdeabc", "xyzwxyz"] };
 
 export class Composer {
   /* say(text): a person said something. stop(): the reply is to end. settings(): they are asked for. */
@@ -63,11 +65,13 @@ export class Composer {
 }
 
 /* Buttons that say something for whoever does not know what. */
-export function examples(say) {
+export function examples(model, say) {
   return make(
     "div",
     { className: "examples", role: "group", "aria-label": "Examples" },
-    ...EXAMPLES.map((text) => make("button", { type: "button", className: "option", textContent: text, onclick: () => say(text) })),
+    ...(OWN[model] ?? EXAMPLES).map((text) =>
+      make("button", { type: "button", className: "option", textContent: text, onclick: () => say(text) }),
+    ),
   );
 }
 

@@ -7,8 +7,8 @@ import { ask } from "../dialogs.js";
 const PATIENCE = 200; /* ms after a key */
 
 export class List {
-  /* open(id, found), begin(), gone(id): what happened */
-  constructor({ api, open, begin, gone, renamed }) {
+  /* open(id, found), begin(), gone(id): what happened. about: where they are kept, if that is not as usual. */
+  constructor({ api, open, begin, gone, renamed, about }) {
     this.api = api;
     this.open = open;
     this.begin = begin;
@@ -35,6 +35,7 @@ export class List {
       { className: "list" },
       make("button", { type: "button", className: "new", textContent: "New conversation", onclick: () => this.begin() }),
       this.search,
+      about ? make("p", { className: "quiet unkept", textContent: about }) : null,
       this.note,
       this.items,
       this.more,
@@ -52,7 +53,7 @@ export class List {
       if (search !== this.search.value.trim()) return;
       this.heads = before ? [...this.heads, ...page.data] : page.data;
       this.next = page.next;
-      this.say(this.heads.length ? "" : search ? "Nothing was found." : "Nothing is kept yet.");
+      this.say(this.heads.length ? "" : search ? "Nothing was found." : "Nothing was said yet.");
     } catch (error) {
       if (error.status) this.say(error.message);
     }

@@ -4,6 +4,7 @@
 import { make } from "../../picture/elements.js";
 import { quoted, written } from "../../picture/notation.js";
 import { LivePass } from "../../walk/pass.js";
+import { parted } from "./token.js";
 
 /* The sentence of a selection: `live` holds the ids that it begins with. */
 export function liveSentence(info, live = null) {
@@ -26,14 +27,14 @@ export function drawSentence(sentence, { token, choose, pulse }) {
   const last = pulse ? steps.length - 1 : -1;
   const made = steps.map((step, i) => {
     const share = Math.exp(step.logprob);
-    const span = make("span", {
+    const about = {
       className: `tok${stops.has(step.token) ? " ending" : ""}${i === token ? " open" : ""}${i === last ? " calling" : ""}`,
       role: "button",
       tabIndex: i === (token ?? 0) ? 0 : -1,
       "data-i": i,
-      textContent: stops.has(step.token) ? "▪" : text(step.token),
       title: `${quoted(text(step.token))}, ${written(share, "percent")}`,
-    });
+    };
+    const span = make("span", about, ...parted(stops.has(step.token) ? "▪" : text(step.token)));
     span.style.setProperty("--surprise", (1 - share).toFixed(3));
     return span;
   });
@@ -70,7 +71,7 @@ export function passBefore(sentence, token) {
 
 /* The walk of the sentence's beginning, below everything else. */
 export async function walkBelow(host, info) {
-  const { Walk } = await import("../../walk/walk.js");
+  const [{ Walk }, { bring, here }] = await Promise.all([import("../../walk/walk.js"), import("../walk/lazy.js")]);
   const machine = info.machine();
   if (!host.isConnected) return null;
   const inner = make("div", { className: "walk-host" });
@@ -82,6 +83,8 @@ export async function walkBelow(host, info) {
   const walk = new Walk({
     host: inner,
     content: info.content,
+    drawers: here,
+    bring,
     pass: new LivePass(machine, info.content.text),
     type: (text) => walk.use(new LivePass(machine, text)),
     feed: (ids) => walk.use(new LivePass(machine, "", ids)),

@@ -9,6 +9,13 @@ import { decoded } from "./thread.js";
 
 const LISTED = 50;
 
+/* How the server is asked about a token of a reply: by its place, where it keeps it; else by the very
+   ids that stood before it. */
+export function placeOf(reply, tokens, number) {
+  if (!reply.unkept) return { reply: { conversation: reply.conversation, message: reply.id, token: number } };
+  return { text: [...reply.generated.prompt, ...tokens.slice(0, number).map(({ id }) => id)] };
+}
+
 export class Sources {
   constructor(api) {
     this.api = api;
@@ -25,7 +32,8 @@ export class Sources {
     const { api } = this;
     const own = tokens[number];
     const token = { ...own, shown: own.text || decoded(own) };
-    const place = { conversation: reply.conversation, message: reply.id, token: number };
+    const place = () => placeOf(reply, tokens, number);
+    const watched = () => ({ ...place(), ...(reply.unkept ? { target: own.id } : {}) });
     const rival = own.alternatives?.find(({ id }) => id !== own.id);
     const once = (kind, ask) => this.once(`${reply.id}/${number}/${kind}`, ask);
     this.place(reply, tokens, path, thread);
@@ -35,30 +43,34 @@ export class Sources {
       pick,
       logits: (signal) =>
         once("logits", async () => {
-          const { sections } = await api.ask("prediction", { reply: place, k: LISTED }, { signal, as: "pictures" });
+          const { sections } = await api.ask("prediction", { ...place(), k: LISTED }, { signal, as: "pictures" });
           const spec = sections[0].pictures[0];
           if (!spec.ids.includes(own.id)) Object.assign(spec, { ids: [...spec.ids, own.id], texts: [...spec.texts, token.shown] });
           return spec;
         }),
       attribute: (signal) =>
-        once("attribute", () => api.ask("attribute", { reply: place, ...(rival ? { versus: rival.id } : {}) }, { signal })),
+        once("attribute", () => api.ask("attribute", { ...watched(), ...(rival ? { versus: rival.id } : {}) }, { signal })),
       pattern: (layer, signal) =>
         once(`pattern ${layer}`, async () => {
-          const trace = await api.ask("trace", { reply: place, names: "attn.pattern", layers: layer, positions: -1 }, { signal });
+          const trace = await api.ask("trace", { ...place(), names: "attn.pattern", layers: layer, positions: -1 }, { signal });
           const page = await api.get(`v1/inspect/traces/${trace.id}/values?name=blocks.${layer}.attn.pattern`, signal);
           api.delete(`v1/inspect/traces/${trace.id}`).catch(() => {});
           return page.values.map((head) => head[0]);
         }),
       lens: (signal) =>
         once("lens", async () => {
-          const found = await api.ask("lens", { reply: place, positions: -1, k: 5 }, { signal });
+          const found = await api.ask("lens", { ...watched(), positions: -1, k: 5 }, { signal });
           return found.layers.map((layer, i) => ({
             layer,
             top: found.top_tokens[i][0].map((text, j) => ({ text, share: Math.exp(found.top_logprobs[i][0][j]) })),
             own: Math.exp(found.target_logprobs[i][0]),
           }));
         }),
-      explain: (signal, onprogress) => once("why", () => api.ask("why", { reply: place, labels: false }, { signal, onprogress })),
+      explain: (signal, onprogress) => {
+        const said = { continuation: tokens.slice(0, number + 1).map(({ id }) => id), token: number + 1 };
+        const asked = reply.unkept ? { text: reply.generated.prompt, ...said } : place();
+        return once("why", () => api.ask("why", { ...asked, labels: false }, { signal, onprogress }));
+      },
       mark: (gave) => thread.mark(gave),
       look: (weights) => thread.look(weights),
     };
@@ -76,12 +88,15 @@ export class Sources {
 
   /* Where the tokens on the screen stand in the ids that the reply was generated from. */
   async place(reply, tokens, path, thread) {
-    if (this.placed === reply.id) return;
-    this.placed = reply.id;
-    const place = { conversation: reply.conversation, message: reply.id, token: 0 };
+    const numbered = (first) => thread.view(reply.id)?.spans.forEach((span, i) => (span.dataset.at ??= String(first + i)));
+    if (this.placed?.reply === reply.id) {
+      if (this.placed.first) numbered(this.placed.first);
+      return;
+    }
+    const placed = (this.placed = { reply: reply.id, first: 0 });
     try {
-      const { tokens: pieces } = await this.once(`${reply.id}/pieces`, () => this.api.post("v1/inspect/tokens", { reply: place }));
-      if (this.placed !== reply.id) return;
+      const { tokens: pieces } = await this.once(`${reply.id}/pieces`, () => this.api.post("v1/inspect/tokens", placeOf(reply, tokens, 0)));
+      if (this.placed !== placed) return;
       for (const span of thread.element.querySelectorAll("[data-at]")) delete span.dataset.at;
       const before = path.slice(0, -1);
       const texts = textsOf(pieces);
@@ -91,10 +106,10 @@ export class Sources {
       ).forEach((range, i) => {
         if (range) thread.view(before[i].id)?.place(texts.slice(...range), range[0]);
       });
-      thread.view(reply.id)?.spans.forEach((span, i) => (span.dataset.at = String(pieces.length + i)));
+      numbered((placed.first = pieces.length));
       thread.again();
     } catch {
-      this.placed = null;
+      if (this.placed === placed) this.placed = null;
     }
   }
 }

@@ -2,6 +2,7 @@
 
 import { make } from "../../picture/elements.js";
 import { quoted, visible, written } from "../../picture/notation.js";
+import { parted } from "./token.js";
 
 const NEAR = "800px";
 
@@ -45,13 +46,8 @@ class View {
   }
 
   span(token, i) {
-    const span = make("span", {
-      className: token.text === "" ? "tok ending" : "tok",
-      role: "button",
-      tabIndex: i ? -1 : 0,
-      "data-i": i,
-      textContent: token.text === "" ? "▪" : token.text,
-    });
+    const about = { className: token.text === "" ? "tok ending" : "tok", role: "button", tabIndex: i ? -1 : 0, "data-i": i };
+    const span = make("span", about, ...parted(token.text || "▪"));
     const shown = token.text === "" ? decoded(token) : token.text;
     if (!token.text.trim()) span.setAttribute("aria-label", visible(shown));
     const share = token.logprob === null ? null : Math.exp(token.logprob);
@@ -195,7 +191,7 @@ export class Thread {
 
   /* Where a head looked: position → weight; null for none. */
   look(weights) {
-    this.element.classList.toggle("looking", Boolean(weights));
+    this.element.classList.toggle("looked-at", Boolean(weights));
     for (const span of this.element.querySelectorAll("[data-at]")) {
       span.style.setProperty("--look", weights ? Math.sqrt(weights[span.dataset.at] ?? 0).toFixed(3) : "0");
     }

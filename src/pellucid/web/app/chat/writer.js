@@ -2,6 +2,7 @@
 
 import { make } from "../../picture/elements.js";
 import { onOneLine } from "../../picture/notation.js";
+import { pause } from "../api.js";
 
 const TOGETHER = 40; /* ms of tokens that are drawn at once */
 const NEAR = 160; /* px from the end within which it is kept in sight */
@@ -23,9 +24,26 @@ export class Writer {
     this.controller?.abort();
   }
 
+  /* The same; → a promise that it is, so that another can begin there. */
+  async stopped() {
+    const { api, head } = this.chat;
+    const { reply } = this;
+    this.stop();
+    await this.done;
+    for (let i = 0; i < 60; i++) {
+      const { messages } = await api.get(`v1/conversations/${head.id}?limit=1000`);
+      if (messages.some(({ id, generated }) => id === reply && generated)) return;
+      await pause(50);
+    }
+  }
+
   /* said: { text, parent, source } where something new is said for it. → whether it began. */
-  async write(path, body, said = null) {
-    if (this.busy) return false;
+  write(path, body, said = null) {
+    if (this.busy) return Promise.resolve(false);
+    return (this.done = this.following(path, body, said));
+  }
+
+  async following(path, body, said) {
     const { chat } = this;
     const { api, composer, thread } = chat;
     const { signal } = (this.controller = new AbortController());
@@ -50,17 +68,20 @@ export class Writer {
     const follow = async () => {
       for await (const chunk of api.stream("POST", `v1/conversations/${id}/${path}`, { ...body, stream: true }, signal)) {
         if (chat.head?.id !== id) return;
-        if (chunk.conversation) {
+        if (chunk.waits !== undefined) composer.tell(queued(chunk.waits));
+        else if (chunk.conversation) {
           pending?.remove();
           view = this.begun(chunk, said);
         } else if (chunk.tokens && view) {
           coming.push(...chunk.tokens);
           timer ??= setTimeout(draw, TOGETHER);
         }
+        if (chunk.kept?.kept) chat.branches.add({ id: this.reply, unkept: false });
         if (chunk.kept && !chunk.kept.kept && chunk.kept.problem) view?.say(`Not kept: ${chunk.kept.problem}. It is tried again.`);
       }
     };
-    const wait = (seconds) => composer.tell(`The server is busy; it asks to come back in ${seconds} s, and this page does.`);
+    const wait = (seconds, { message }) =>
+      composer.tell(`The server is busy: ${message.split(";")[0].replace(/\.$/, "")}. This page comes back in ${seconds} s.`);
     let problem = "";
     try {
       await api.patiently(follow, signal, wait);
@@ -83,13 +104,15 @@ export class Writer {
 
   begun(chunk, said) {
     const { chat } = this;
-    const { message, reply, source, step, notice } = chunk.conversation;
+    const { message, reply, source, step, notice, prompt } = chunk.conversation;
     const conversation = chat.head.id;
     this.reply = reply;
     if (!chat.branches.get(message)) chat.branches.add({ id: message, conversation, role: "user", step: null, generated: null, ...said });
     const text = chunk.tokens.map((token) => token.text).join("");
-    const generated = { model: chunk.model, settings: chat.head.settings };
-    const added = chat.branches.add({ id: reply, conversation, parent: message, role: "assistant", text, source, step, generated });
+    const generated = { model: chunk.model, settings: chat.head.settings, prompt };
+    /* As long as it comes, the server does not have it yet. */
+    const whole = { id: reply, conversation, parent: message, role: "assistant", text, source, step, generated, unkept: true };
+    const added = chat.branches.add(whole);
     if (!chat.head.title && said) chat.title.textContent = onOneLine(said.text).slice(0, 80);
     chat.show(reply);
     const view = chat.thread.view(reply);
@@ -105,8 +128,14 @@ export class Writer {
   /* While one reads the end, the end stays in sight. */
   atEnd(always = false) {
     const { scrollHeight } = document.documentElement;
+    if (!always && this.chat.selection.token !== undefined) return;
     if (always || scrollHeight - innerHeight - scrollY < NEAR) scrollTo({ top: scrollHeight, behavior: "instant" });
   }
+}
+
+function queued(ahead) {
+  if (!ahead) return "The server is busy; you are the next.";
+  return `The server is busy; ${ahead === 1 ? "one other comes" : `${ahead} others come`} before you.`;
 }
 
 function waits(text) {

@@ -2,25 +2,27 @@
 
 import { make } from "../../picture/elements.js";
 import { quoted, written } from "../../picture/notation.js";
-import { could } from "./could.js";
-import { knew } from "./knew.js";
-import { waiting } from "./waiting.js";
-import { why } from "./why.js";
 
-export const VIEWS = [
-  { key: "could", name: "What could have come", draw: could },
-  { key: "why", name: "Why this one", draw: why },
-  { key: "knew", name: "When it knew", draw: knew },
+/* load(): a promise of draw(host, source), fetched once a token is opened. */
+const VIEWS = [
+  { key: "could", name: "What could have come", load: async () => (await import("./could.js")).could },
+  { key: "why", name: "Why this one", load: async () => (await import("./why.js")).why },
+  { key: "knew", name: "When it knew", load: async () => (await import("./knew.js")).knew },
 ];
 
 /* change: the module that changes values, where it is there. */
 export class Glass {
   constructor({ go, change = null }) {
     this.go = go;
-    this.views = change ? [...VIEWS, { key: "change", name: "Change it", draw: changing(change) }] : VIEWS;
+    this.views = change ? [...VIEWS, { key: "change", name: "Change it", load: () => changing(change) }] : VIEWS;
     this.element = make("aside", { className: "glass", "aria-label": "Behind the token" });
     this.seen = null;
     this.empty();
+  }
+
+  /* → a promise that its views are here. */
+  fetch() {
+    return Promise.all(VIEWS.map(({ load }) => load()));
   }
 
   empty() {
@@ -45,7 +47,10 @@ export class Glass {
   show({ key, token, number, of, view, door, source }) {
     const chosen = this.views.find((each) => each.key === view) ?? this.views[0];
     const now = `${key} ${chosen.key}`;
-    if (this.seen === now) return;
+    if (this.seen === now) {
+      this.element.querySelector(".glass-place").firstChild.textContent = `token ${number + 1} of ${of}`;
+      return;
+    }
     const moved = this.seen?.split(" ")[0] !== key;
     this.seen = now;
     this.abandon();
@@ -87,7 +92,7 @@ export class Glass {
         "div",
         { className: "glass-head" },
         make("h2", { className: "glass-token", textContent: quoted(token.shown ?? token.text) }),
-        make("span", { className: "quiet", textContent: [`token ${number + 1} of ${of}`, share].filter(Boolean).join(" · ") }),
+        make("span", { className: "quiet glass-place" }, `token ${number + 1} of ${of}`, share && ` · ${share}`),
         make("button", {
           type: "button",
           className: "plain close",
@@ -103,11 +108,16 @@ export class Glass {
     if (moved) this.element.scrollTop = 0;
     source.mark(null);
     source.look(null);
-    chosen.draw(body, { ...source, token, signal: this.controller.signal });
+    const { signal } = this.controller;
+    chosen.load().then(
+      (draw) => signal.aborted || draw(body, { ...source, token, signal }),
+      () => (body.textContent = "The server does not answer."),
+    );
   }
 }
 
-function changing(load) {
+async function changing(load) {
+  const { waiting } = await import("./waiting.js");
   return (host, source) =>
     waiting(host, "", async () => {
       const { mount } = await load();

@@ -9,6 +9,7 @@ import { STEPS } from "../../walk/steps.js";
 import { Walk } from "../../walk/walk.js";
 import { pause } from "../api.js";
 import { stayHere } from "../chat/prepared.js";
+import { bring, here } from "./lazy.js";
 import { ServedPass } from "./served.js";
 
 const PATIENCE = 350; /* ms after a key, before the server is asked */
@@ -17,6 +18,10 @@ export function mount(host, context) {
   const place = new WalkPlace(host, context);
   place.update(context.selection);
   return place;
+}
+
+function readIds(ids) {
+  return /^\d+(,\d+)*$/.test(ids ?? "") ? ids.split(",").map(Number) : null;
 }
 
 class WalkPlace {
@@ -47,10 +52,12 @@ class WalkPlace {
 
   async update(selection) {
     this.selection = selection;
-    const { conversation, message, token, text, ids, model } = selection;
+    const { conversation, message, token, text, ids, model, end = null } = selection;
     const served = conversation && message ? { reply: { conversation, message, token: token ?? 0 } } : null;
-    const asked = served ?? (text && model && model !== this.info.content.machine.name ? { text } : null);
-    const wanted = JSON.stringify(asked ?? { text: text || undefined, ids });
+    const given = readIds(ids);
+    const elsewhere = model && model !== this.info.content.machine.name;
+    const asked = served ?? (elsewhere && (text || given) ? { text: given ?? text } : null);
+    const wanted = JSON.stringify(asked ? { ...asked, end } : { text: text || undefined, ids });
     if (wanted === this.shown) {
       this.walk?.choose(this.placeOf(selection));
       return;
@@ -65,24 +72,24 @@ class WalkPlace {
   }
 
   placeOf({ layer, head, position }) {
-    return Object.fromEntries(Object.entries({ layer, head, position }).filter(([, value]) => value !== undefined));
+    return Object.fromEntries(Object.entries({ layer, head, position }).filter(([, value]) => value != null));
   }
 
   livePass({ text, ids }) {
     const machine = this.info.machine();
     const { n_ctx, n_vocab } = machine.hparams;
-    const given = /^\d+(,\d+)*$/.test(ids ?? "") ? ids.split(",").map(Number) : null;
+    const given = readIds(ids);
     if (given?.length <= n_ctx && given.every((id) => id < n_vocab)) return new LivePass(machine, "", given);
     return new LivePass(machine, text ?? this.info.content.text);
   }
 
   /* The server's numbers; what is on the screen stays until they are here. */
-  async serve(question) {
+  async serve(question, end = this.selection.end ?? null) {
     const { signal } = (this.asking = new AbortController());
     this.note.textContent = "The model computes this pass…";
     this.inner.setAttribute("aria-busy", "true");
     try {
-      const pass = await ServedPass.of(this.api, question, this.selection, signal);
+      const pass = await ServedPass.of(this.api, question, { ...this.selection, end }, signal);
       this.note.textContent = "";
       this.draw(pass, { ...this.info.content, sizes: pass.data.sizes, more: "" });
     } catch (error) {
@@ -111,8 +118,11 @@ class WalkPlace {
     this.walk = new Walk({
       host: inner,
       ...options,
+      drawers: here,
+      bring,
       type: typed ? (text) => this.type(text) : null,
       feed: live ? (ids) => this.feed(ids) : null,
+      turn: live ? null : (end) => this.turn(end),
       onplace: (place) => this.keep(place),
     });
     stayHere(inner, this.walk, (step) => this.keep({ step }));
@@ -155,7 +165,7 @@ class WalkPlace {
       return;
     }
     if (!text) return;
-    this.remember({ text });
+    this.remember({ text, ids: null, end: null });
     this.asking?.abort();
     await this.serve({ text });
   }
@@ -167,11 +177,20 @@ class WalkPlace {
     this.remember({ text: null, ids: ids.join(",") });
   }
 
+  /* The rows up to another position. */
+  turn(end) {
+    const { question } = /** @type {ServedPass} */ (this.walk.pass);
+    this.shown = JSON.stringify({ ...question, end });
+    this.keep({ end, position: null });
+    this.asking?.abort();
+    return this.serve(question, end);
+  }
+
   /* The address follows what is on the screen already. */
   remember(change) {
     const { text, ids } = { ...this.selection, ...change };
     const served = !this.live;
-    this.shown = JSON.stringify(served ? { text } : { text: text || undefined, ids: ids ?? undefined });
+    this.shown = JSON.stringify(served ? { text, end: null } : { text: text || undefined, ids: ids ?? undefined });
     this.keep(change);
   }
 

@@ -3,9 +3,10 @@
 import { RecordedPass } from "../../walk/pass.js";
 
 export class ServedPass extends RecordedPass {
-  /* question: { reply } or { text }. → a promise; place: {layer, head} that it begins with. */
-  static async of(api, question, { layer = 0, head = 0 } = {}, signal = null) {
-    const data = await api.ask("pass", { ...question, layer, head }, { signal });
+  /* question: { reply } or { text }. → a promise; place: {layer, head} that it begins with, and end,
+     the last position of its rows, where there are more than it has room for. */
+  static async of(api, question, { layer = 0, head = 0, end = null } = {}, signal = null) {
+    const data = await api.ask("pass", { ...question, layer, head, ...(end === null ? {} : { position: end }) }, { signal });
     return new ServedPass(api, question, data);
   }
 
@@ -13,6 +14,7 @@ export class ServedPass extends RecordedPass {
     super(data);
     this.api = api;
     this.question = question;
+    this.total = data.positions;
     this.layers = new Map([[data.layer, null]]);
   }
 
@@ -21,7 +23,7 @@ export class ServedPass extends RecordedPass {
     if (!needs.some((name) => name === "projections" || name.startsWith(`blocks.${layer}.`))) return null;
     if (this.layers.get(layer) === null) return null;
     if (!this.layers.has(layer)) {
-      const coming = this.api.ask("pass", { ...this.question, layer, head }).then(
+      const coming = this.api.ask("pass", { ...this.question, layer, head, position: this.data.position }).then(
         (data) => {
           Object.assign(this.data.values, data.values);
           Object.assign(this.data.projections, data.projections);
