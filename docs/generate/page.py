@@ -18,7 +18,12 @@ DOCS = Path(__file__).parents[1]
 OFF = '[{"name":"attn.z","layer":0,"head":0,"op":"suppress"}]'
 SAID = ("Tell me a story about a dog.", "What was its name?")
 SIZES = {390: 844, 1280: 800, 1920: 1080}
-SHOWN = {("home", 1280, "light"): "page_home.png", ("why", 1280, "light"): "page_why.png"}
+SHOWN = {
+    ("home", 1280, "light"): "page_home.png",
+    ("why", 1280, "light"): "page_why.png",
+    ("compare", 1280, "light"): "page_compare.png",
+    ("attention", 1280, "light"): "page_walk.png",
+}
 
 
 def views(url: str) -> dict[str, tuple[str, str]]:
@@ -63,6 +68,10 @@ def views(url: str) -> dict[str, tuple[str, str]]:
         "walk": (
             f"#/walk?conversation={head}&message={reply}&token={step}",
             "document.querySelector('#step-input[data-drawn]')",
+        ),
+        "attention": (
+            "#/walk?text=The king went home to&step=attention&layer=1&head=0",
+            "document.querySelector('#step-attention .worked')",
         ),
         "change": (
             f"#/change?text=Once upon a time&changes={OFF}&stop=attn.z,0,0,2",
