@@ -18,6 +18,12 @@ DOCS = Path(__file__).parents[1]
 OFF = '[{"name":"attn.z","layer":0,"head":0,"op":"suppress"}]'
 SAID = ("Tell me a story about a dog.", "What was its name?")
 SIZES = {390: 844, 1280: 800, 1920: 1080}
+# What is done once it is drawn.
+THEN = {
+    "attention": "const f = document.querySelector('#step-attention [data-symbol=pattern]');"
+    "f.scrollIntoView({block: 'center'}); f.querySelector('tr:last-child .cell').dispatchEvent("
+    "new PointerEvent('pointerover', {bubbles: true}))"
+}
 SHOWN = {
     ("home", 1280, "light"): "page_home.png",
     ("why", 1280, "light"): "page_why.png",
@@ -105,6 +111,7 @@ def take(driver: Any, url: str, folder: Path | None) -> list[str]:
                 driver.get("about:blank")
                 driver.get(f"{url}/{address}")
                 wait(driver, ready)
+                driver.execute_script(THEN.get(name, ""))
                 time.sleep(0.6)
                 path.write_bytes(driver.get_screenshot_as_png())
                 taken.append(path.name)
