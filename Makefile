@@ -12,22 +12,22 @@ CHECK    = $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pe
 
 .PHONY: talk test test-all test-numpy test-slow browser lint lint-js format bench constraints clean
 
-talk: $(BASE)/.ready-$(VERSION)
+talk: $(BASE)/.ready-$(VERSION) $(BASE)/.native-$(VERSION)
 	@$(BASE)/bin/pellucid talk
 
 # TORCH_INDEX=URL: where builds of PyTorch for the CPU are; TORCH=1: any build, TORCH=0: none.
-test: $(FULL)/.ready-$(VERSION) browser lint lint-js
+test: $(FULL)/.ready-$(VERSION) $(FULL)/.native-$(VERSION) browser lint lint-js
 	$(FULL)/bin/python -m pytest $(TESTS) -m "not slow"
 
-# With every Python of PYTHONS that is installed; then a table.
+# With every Python of PYTHONS that is installed, and with the oldest numpy; then a table.
 test-all:
 	@$(PYTHON) .ci/every_python.py $(PYTHONS)
 
 # With the oldest numpy that pyproject.toml allows (it has none for Python 3.13), without PyTorch.
-test-numpy: $(OLD)/.ready-$(VERSION) browser
+test-numpy: $(OLD)/.ready-$(VERSION) $(OLD)/.native-$(VERSION) browser
 	$(OLD)/bin/python -m pytest $(TESTS) -m "not slow"
 
-test-slow: $(FULL)/.ready-$(VERSION)
+test-slow: $(FULL)/.ready-$(VERSION) $(FULL)/.native-$(VERSION)
 	$(FULL)/bin/python -m pytest -m slow
 
 # The pages are tested in a real browser: installed where it is missing and we may (as root, on
@@ -69,6 +69,14 @@ $(BASE)/.ready-$(VERSION): pyproject.toml
 	@echo "Creating $(BASE) with the light base (no PyTorch) ..."
 	@PYTHONWARNINGS= $(PYTHON) -m venv --clear $(BASE)
 	@PYTHONWARNINGS= $(BASE)/bin/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+# The compiled backend, where a C++ compiler is at hand; everything works without it.
+%/.native-$(VERSION): %/.ready-$(VERSION) $(wildcard native/src/* native/*.py native/*.toml)
+	@echo "Building the compiled backend (half a minute) ..."
+	@PYTHONWARNINGS= $*/bin/python -m pip install --quiet --disable-pip-version-check \
+	--force-reinstall --no-deps ./native >/dev/null 2>&1 && echo "Built: --backend native is there." \
+	|| echo "It cannot be built here (is there a C++ compiler?): numpy computes."
 	@touch $@
 
 $(FULL)/.ready-$(VERSION): pyproject.toml constraints.txt

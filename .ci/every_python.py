@@ -1,5 +1,6 @@
-"""`make test-all`: `make test` with every Python of PYTHONS that is installed, one after the other,
-each in an environment of its own, and what came of it in one table.
+"""`make test-all`: `make test` with every Python of PYTHONS that is installed, `make test-numpy`
+with the first, each in an environment of its own; then what came of it in one table, and what was
+skipped.
 
 python .ci/every_python.py python3.11 python3.12 ...      output: build/test-3.11.txt ...
 """
@@ -29,28 +30,33 @@ print(of("numpy"), of("torch"))
 def main() -> None:
     pythons = find(sys.argv[1:])
     print(f"Installed of {', '.join(sys.argv[1:])}: {', '.join(pythons) or 'none'}.", flush=True)
-    rows, failed = [], not pythons
-    for version, program in pythons.items():
+    runs = [(*each, "test") for each in pythons.items()]
+    runs += [(*each, "test-numpy") for each in list(pythons.items())[:1]]
+    rows, skips, failed = [], [], not pythons
+    for version, program, target in runs:
         start = time.monotonic()
-        log, code = run(version, program)
-        facts = first_line(f".venv-test-{version}/bin/python", "-c", FACTS) or "- -"
+        log, code = run(program, target, name := version + target.removeprefix("test"))
+        facts = first_line(f".venv-test-{name}/bin/python", "-c", FACTS) or "- -"
         row = (version, *facts.split(), *counts(log), f"{time.monotonic() - start:.0f}")
         rows.append((*row, "ok" if code == 0 else "FAILED"))
+        skips += [f"{name}: {line}" for line in re.findall(r"(?m)^\d+ skipped, no .*", log)]
         failed |= code != 0
     heads = ("Python", "numpy", "torch", "passed", "skipped", "failed", "seconds", "make test")
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     for row in (heads, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+    print(*skips, sep="\n")
     sys.exit(int(failed))
 
 
-def run(version: str, program: str) -> tuple[str, int]:
-    """`make test` with one Python, its output shown as it comes. -> the output, make's exit code"""
+def run(program: str, target: str, name: str) -> tuple[str, int]:
+    """make, its output shown as it comes. -> the output, the exit code"""
     (ROOT / "build").mkdir(exist_ok=True)
-    command = ["make", "test", f"PYTHON={program}", f"FULL=.venv-test-{version}"]
+    folder = "FULL" if target == "test" else "OLD"
+    command = ["make", target, f"PYTHON={program}", f"{folder}=.venv-test-{name}"]
     lines = []
     with (
-        open(ROOT / f"build/test-{version}.txt", "w", encoding="utf-8") as file,
+        open(ROOT / f"build/test-{name}.txt", "w", encoding="utf-8") as file,
         subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
         ) as make,

@@ -25,8 +25,11 @@ def find(names: list[str]) -> dict[str, str]:
 
 
 def first_line(*command: str) -> str | None:
-    """What a program prints first; None where it fails."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    """What a program prints first; None where it fails, or is not there."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return None
     return done.stdout.partition("\n")[0] if done.returncode == 0 else None
 
 

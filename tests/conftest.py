@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from support import skips
 from support.browser import Browser
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # tests run offline
-
 settings.register_profile(
     "pellucid", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
@@ -25,6 +25,12 @@ SHA256 = {
     "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
     "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
 }
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would every program tested."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

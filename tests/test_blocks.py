@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,27 +12,31 @@ from hypothesis import strategies as st
 from pellucid.blocks import BlockPool, BlockStore, Packed
 from pellucid.errors import ContextError
 from pellucid.hparams import HParams
+from pellucid.model import Model
 from support.models import Reader, lively, model
+from support.skips import BACKENDS
 
 HPARAMS = HParams(n_vocab=50, n_ctx=40, n_embd=16, n_head=2, n_layer=2)
 TENSORS = lively(HPARAMS)
-MODELS = {
-    "numpy": model(HPARAMS, TENSORS, "numpy", "float64"),
-    "two threads": model(HPARAMS, TENSORS, "numpy", "float64", threads=2),
-    "torch": model(HPARAMS, TENSORS, "torch", "float64"),
-}
+MODELS = (*BACKENDS, "numpy, two threads")
 
 
+@cache
+def of(name: str) -> Model:
+    backend, _, threads = name.partition(", ")
+    return model(HPARAMS, TENSORS, backend, "float64", threads=2 if threads else None)
+
+
+@pytest.mark.parametrize("name", MODELS)
 @given(
     st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=5), min_size=1, max_size=4),
-    st.sampled_from(sorted(MODELS)),
     st.sampled_from([1, 3, 16]),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=60, deadline=None)
-def test_texts_side_by_side_are_each_as_alone(chunks, backend, block_size, rng) -> None:
+@settings(max_examples=20, deadline=None)
+def test_texts_side_by_side_are_each_as_alone(name, chunks, block_size, rng) -> None:
     """chunks: per text, how many of its tokens come in each pass. Blocks lie anywhere."""
-    m = MODELS[backend]
+    m = of(name)
     chunks = [[n for i, n in enumerate(each) if sum(each[: i + 1]) <= 40] for each in chunks]
     texts = [[rng.randrange(50) for _ in range(sum(each))] for each in chunks]
     n_blocks = sum(-(-len(text) // block_size) for text in texts)
@@ -55,9 +61,9 @@ def test_texts_side_by_side_are_each_as_alone(chunks, backend, block_size, rng) 
         np.testing.assert_allclose(np.concatenate(parts), alone, atol=1e-10)
 
 
-@pytest.mark.parametrize("backend", sorted(MODELS))
-def test_only_the_logits_asked_for(backend: str) -> None:
-    m = MODELS[backend]
+@pytest.mark.parametrize("name", MODELS)
+def test_only_the_logits_asked_for(name: str) -> None:
+    m = of(name)
     store = BlockStore(HPARAMS, m.backend, n_blocks=4, block_size=8)
     tokens = list(range(20))
     texts = [([2, 0], 0, 12), ([3, 1], 0, 8)]
@@ -66,10 +72,10 @@ def test_only_the_logits_asked_for(backend: str) -> None:
     np.testing.assert_allclose(some, whole[[11, 4, 19]], atol=1e-12)
 
 
-@pytest.mark.parametrize("backend", sorted(MODELS))
-def test_every_value_can_be_seen(backend: str) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_every_value_can_be_seen(name: str) -> None:
     """The explicit attention over blocks: one text, each value as in a plain pass."""
-    m = MODELS[backend]
+    m = of(name)
     store = BlockStore(HPARAMS, m.backend, n_blocks=8, block_size=3)
     tokens = [7 * i % 50 for i in range(17)]
     seen, plain = Reader(m), Reader(m)
@@ -85,14 +91,14 @@ def test_every_value_can_be_seen(backend: str) -> None:
 
 
 def test_a_text_beyond_the_window_is_refused() -> None:
-    m = MODELS["numpy"]
+    m = of("numpy")
     store = BlockStore(HPARAMS, m.backend, n_blocks=8, block_size=8)
     with pytest.raises(ContextError, match="41"):
         m.forward([1], Packed(store, [([0, 1, 2, 3, 4, 5], 40, 1)]))
 
 
 def test_stretches_are_as_few_as_there_are() -> None:
-    store = BlockStore(HPARAMS, MODELS["numpy"].backend, n_blocks=8, block_size=4)
+    store = BlockStore(HPARAMS, of("numpy").backend, n_blocks=8, block_size=4)
     assert store.places([2, 3, 4], 0, 11) == [slice(8, 19)]
     assert store.places([2, 3, 6], 3, 11) == [slice(11, 16), slice(24, 27)]
     assert store.places([5], 0, 0) == []

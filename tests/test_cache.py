@@ -7,7 +7,7 @@ import pytest
 
 from pellucid.hparams import HParams
 from pellucid.model import Model
-from support.models import Reader, model, parameters, run
+from support.models import Reader, model, near, parameters, run
 from support.skips import BACKENDS
 
 HPARAMS = HParams(n_vocab=40, n_ctx=24, n_embd=12, n_head=3, n_layer=2)
@@ -32,7 +32,7 @@ def test_forks_do_not_see_each_other(m: Model) -> None:
         for cache, way in ((mine, left), (its, right)):
             got = run(m, way[i : i + 1], cache=cache)[0]
             whole = run(m, [*start, *way[: i + 1]])[-1]
-            np.testing.assert_allclose(got, whole, rtol=0, atol=1e-10)
+            np.testing.assert_allclose(got, whole, rtol=0, atol=near(m.backend.name, 1e-10))
 
 
 @pytest.mark.parametrize("watched", [False, True])
@@ -46,4 +46,4 @@ def test_ragged_rows_fused_and_explicit(m: Model, watched: bool) -> None:
     got = np.concatenate(parts, 1)
     for row, n in enumerate(lengths):
         alone = run(m, [*prompt[row, :n], *more[row]])[n:]
-        np.testing.assert_allclose(got[row], alone, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(got[row], alone, rtol=0, atol=near(m.backend.name, 1e-10))

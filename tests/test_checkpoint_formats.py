@@ -91,6 +91,5 @@ def test_the_script(tmp_path: Path) -> None:
 
 
 def test_other_formats_are_not_written(tmp_path: Path) -> None:
-    for format in ("openai", "gguf"):
-        with pytest.raises(InputError, match="format must be one of"):
-            checkpoint.save(tmp_path / "x", TINY, {}, format=format)
+    with pytest.raises(InputError, match="format must be one of"):
+        checkpoint.save(tmp_path / "x", TINY, {}, format="openai")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import islice
 
 import pytest
@@ -43,7 +43,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-def kept(gpt, path, **settings):
+def keeping(gpt, path, **settings):
     """A session that keeps what is said -> it, and what it printed since it was last asked."""
     console = screen(100)
     conversation = Conversation(gpt, **{"max_tokens": 4, "seed": 1, **settings})
@@ -52,6 +52,19 @@ def kept(gpt, path, **settings):
         gpt, conversation, console, walk=None, keeper=lambda: Keeper(conversation, opened)
     )
     return chat, lambda: text_of(console)
+
+
+@pytest.fixture
+def kept():
+    """`keeping`; closed in the end, as a session does when it is left."""
+    with ExitStack() as left:
+
+        def begin(*arguments, **settings):
+            chat, printed = keeping(*arguments, **settings)
+            left.callback(chat.exchange.close)
+            return chat, printed
+
+        yield begin
 
 
 def trees(path):
@@ -72,7 +85,7 @@ def said(tree):
 # In the chat
 
 
-def test_each_message_with_every_token_of_its_reply(gpt, tmp_path):
+def test_each_message_with_every_token_of_its_reply(gpt, tmp_path, kept):
     chat, _ = kept(gpt, tmp_path / "a.db", system="the")
     chat.handle("the cat")
     chat.handle("and")
@@ -91,7 +104,7 @@ def test_each_message_with_every_token_of_its_reply(gpt, tmp_path):
     assert "".join(token.text for token in reply.tokens) == tree.messages[-1].text
 
 
-def test_a_message_is_kept_before_the_reply_to_it_begins(gpt, tmp_path):
+def test_a_message_is_kept_before_the_reply_to_it_begins(gpt, tmp_path, kept):
     chat, _ = kept(gpt, tmp_path / "a.db")
     seen = []
 
@@ -105,7 +118,7 @@ def test_a_message_is_kept_before_the_reply_to_it_begins(gpt, tmp_path):
     assert seen[0] == [("user", "the")]
 
 
-def test_a_reply_broken_off_before_its_first_token_is_none(gpt, tmp_path):
+def test_a_reply_broken_off_before_its_first_token_is_none(gpt, tmp_path, kept):
     chat, _ = kept(gpt, tmp_path / "a.db")
     chat.handle("the")
     chat.conversation.retry()  # not begun
@@ -116,7 +129,7 @@ def test_a_reply_broken_off_before_its_first_token_is_none(gpt, tmp_path):
     assert [role for role, _ in said(tree)] == ["user", "user", "assistant"]
 
 
-def test_edited_taken_again_and_branched_are_siblings(gpt, tmp_path):
+def test_edited_taken_again_and_branched_are_siblings(gpt, tmp_path, kept):
     chat, printed = kept(gpt, tmp_path / "a.db", temperature=2.0)
     chat.handle("the")
     first = chat.conversation.last.so_far
@@ -149,7 +162,7 @@ def test_edited_taken_again_and_branched_are_siblings(gpt, tmp_path):
     assert said(newest)[0] == ("user", "sat")
 
 
-def test_the_chat_goes_to_another_branch_and_on_from_there(gpt, tmp_path):
+def test_the_chat_goes_to_another_branch_and_on_from_there(gpt, tmp_path, kept):
     """What the model then sees, and what is kept, is as if nothing else had been said."""
     chat, printed = kept(gpt, tmp_path / "a.db", temperature=2.0)
     chat.handle("the")
@@ -189,7 +202,7 @@ def test_the_chat_goes_to_another_branch_and_on_from_there(gpt, tmp_path):
         other.handle("/branches")
 
 
-def test_branch_takes_a_token_as_it_is_shown(gpt, tmp_path):
+def test_branch_takes_a_token_as_it_is_shown(gpt, tmp_path, kept):
     chat, printed = kept(gpt, tmp_path / "a.db", greedy=True)
     for wrong in ("/branch", "/branch 1", "/edit x", "/retry"):
         with pytest.raises(InputError):
@@ -220,7 +233,7 @@ actions = st.lists(
 def test_what_goes_on_is_the_chat_as_it_stood(gpt, tmp_path_factory, actions, again):
     """After whatever was done in it; and what is kept never changes."""
     path = tmp_path_factory.mktemp("store") / "a.db"
-    chat, _ = kept(gpt, path)
+    chat, _ = keeping(gpt, path)
     before = {}
 
     def do(chat, action):
@@ -267,7 +280,7 @@ def test_what_goes_on_is_the_chat_as_it_stood(gpt, tmp_path_factory, actions, ag
     assert {m.id for m in tree.messages} <= {m.id for t in trees(path) for m in t.messages}
 
 
-def test_what_cannot_be_kept_waits_and_is_said_once(gpt, tmp_path):
+def test_what_cannot_be_kept_waits_and_is_said_once(gpt, tmp_path, kept):
     path = tmp_path / "a.db"
     chat, printed = kept(gpt, path)
     chat.handle("the")
@@ -293,7 +306,7 @@ def test_what_cannot_be_kept_waits_and_is_said_once(gpt, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"no database", b""])
-def test_a_chat_goes_on_where_there_can_be_no_store(gpt, tmp_path, content):
+def test_a_chat_goes_on_where_there_can_be_no_store(gpt, tmp_path, content, kept):
     (tmp_path / "file").write_bytes(content)
     path = tmp_path / "file" if content else tmp_path / "file" / "a.db"
     chat, printed = kept(gpt, path)
@@ -307,7 +320,7 @@ def test_a_chat_goes_on_where_there_can_be_no_store(gpt, tmp_path, content):
     assert (tmp_path / "file").read_bytes() == content
 
 
-def test_what_another_program_deleted_stays_deleted(gpt, tmp_path):
+def test_what_another_program_deleted_stays_deleted(gpt, tmp_path, kept):
     chat, printed = kept(gpt, tmp_path / "a.db")
     chat.handle("the")
     with Store.open(tmp_path / "a.db") as store:
@@ -357,7 +370,7 @@ def test_a_reply_that_no_model_here_made(gpt, tmp_path):
         transcript_of(FIRST, gpt.tokenizer)
 
 
-def test_half_a_character_is_kept_as_the_model_reads_it(gpt, tmp_path):
+def test_half_a_character_is_kept_as_the_model_reads_it(gpt, tmp_path, kept):
     """A terminal hands on a byte that is no text as a lone surrogate."""
     chat, _ = kept(gpt, tmp_path / "a.db")
     chat.handle("the \udc9b")
@@ -369,7 +382,7 @@ def test_half_a_character_is_kept_as_the_model_reads_it(gpt, tmp_path):
     assert Transcript.read(tmp_path / "talk.json", gpt.tokenizer).turns[0].message == "the \ufffd"
 
 
-def test_nothing_that_a_chat_is_told_ends_it(gpt, tmp_path):
+def test_nothing_that_a_chat_is_told_ends_it(gpt, tmp_path, kept):
     """A stop text where the locale is not UTF-8; a name of a folder that is no text."""
     told = GPT(gpt.model, gpt.tokenizer, name="m\udcff")
     chat, _ = kept(told, tmp_path / "a.db")

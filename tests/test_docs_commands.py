@@ -31,20 +31,24 @@ RUN = [c for c in ALL if c.words[0] == "pellucid" and not c.is_mention and not c
 
 @pytest.mark.parametrize("page", PAGES)
 def test_its_commands_run_and_print_what_it_shows(page, tmp_path, monkeypatch) -> None:
-    """One after another in one folder, as a reader would; each distinct one once."""
+    """One after another in one folder, as a reader would; each distinct one once. One that is not
+    known to need PyTorch does without it."""
     monkeypatch.chdir(tmp_path)
     if page != "docs/train.md":  # a run's picture takes longer than its training; once is enough
         monkeypatch.setattr("pellucid.train.describe.draw_losses", lambda run: [run / "loss.png"])
     desk = Desk(folder=tmp_path)
     own = list(dict.fromkeys(command for command in RUN if command.page == page))
-    if any(command.needs_torch for command in own):
-        needs("torch")
     for command in own:
-        try:
-            printed = desk.run(command)
-        except Exception as error:
-            error.add_note(f"{page}: {command.text}")
-            raise
+        if command.needs_torch:
+            needs("torch")  # what came before has been run
+        with monkeypatch.context() as without:
+            if not command.needs_torch:
+                without.setattr("pellucid.train.run.find_spec", lambda package: None)
+            try:
+                printed = desk.run(command)
+            except Exception as error:
+                error.add_note(f"{page}: {command.text}")
+                raise
         assert not command.shown or shows(command.shown, printed), f"{command.text}\n{printed}"
 
 

@@ -35,15 +35,19 @@ ROOMS: dict[str, set[str]] = {
     "model": {"backend", "cache", "errors", "hparams", "taps", "weights"},
     "blocks": {"backend", "errors", "hparams"},
     "data": {"checkpoint", "errors", "files", "template", "tokenizer"},
-    "generate": {"backend", "cache", "model", "sampling", "sequence", "taps", "tokenizer"},
+    "speculate": {"cache", "errors", "model", "sequence"},
+    "generate": {
+        "backend", "cache", "errors", "model", "sampling", "sequence", "speculate", "taps",
+        "tokenizer",
+    },
     "gpt": {
         "backend", "cache", "checkpoint", "embedded", "errors", "generate", "hparams", "model",
-        "sampling", "sequence", "taps", "tokenizer",
+        "sampling", "sequence", "speculate", "taps", "tokenizer",
     },
     "transcript": {"errors", "files", "sequence", "tokenizer"},
     "chat": {
-        "errors", "generate", "gpt", "sampling", "sequence", "taps", "template", "tokenizer",
-        "transcript",
+        "errors", "generate", "gpt", "sampling", "sequence", "speculate", "taps", "template",
+        "tokenizer", "transcript",
     },
     "conversations": {"chat", "errors", "files", "tokenizer", "transcript"},
     "inspect": {
@@ -58,7 +62,7 @@ ROOMS: dict[str, set[str]] = {
         "backend", "checkpoint", "draw", "embedded", "errors", "files", "gpt", "inspect", "model",
         "sampling", "tokenizer", "train", "visible", "web", "weights",
     },
-    "evaluate": {"chat", "data", "errors", "gpt", "sampling", "template"},
+    "evaluate": {"backend", "chat", "data", "errors", "gpt", "model", "sampling", "template"},
     "session": {
         "chat", "conversations", "draw", "errors", "files", "generate", "gpt", "inspect",
         "sampling", "sequence", "tokenizer", "visible",
@@ -75,7 +79,7 @@ ROOMS: dict[str, set[str]] = {
     "cli": {
         "batch", "chat", "checkpoint", "conversations", "data", "draw", "embedded", "errors",
         "evaluate", "files", "generate", "gpt", "history", "hparams", "inspect", "sampling",
-        "sequence", "serve", "session", "tokenizer", "train", "transcript", "visible",
+        "sequence", "serve", "session", "speculate", "tokenizer", "train", "transcript", "visible",
     },
 }  # fmt: skip
 

@@ -73,10 +73,9 @@ class Cache:
         seen = self.length + new
         return keys[:, :, :seen], values[:, :, :seen]
 
-    def extend(self, layer: int, k: Array, v: Array) -> list[Segment]:
-        """As `append`, -> per row where its keys and values lie."""
-        new = k.shape[2]
-        keys, values = self.append(layer, k, v)
+    def segments(self, layer: int, new: int) -> list[Segment]:
+        """Per row where its keys and values lie, with room for new ones at their end."""
+        keys, values = self.keys[layer], self.values[layer]
         return [
             Segment(row, 0, new, [(keys[row, :, : start + new], values[row, :, : start + new])])
             for row, start in enumerate(self.lengths.tolist())

@@ -16,6 +16,7 @@ from .transcript import Reply, Transcript, Turn
 if TYPE_CHECKING:
     from .generate import Generation, Record
     from .gpt import GPT
+    from .speculate import Speculation
     from .taps import Tap
 
 __all__ = ["TINY_WINDOW", "Conversation", "LiveTurn", "choose_template", "drawn"]
@@ -114,6 +115,7 @@ class Conversation:
         self.gpt = gpt
         self.template = choose_template(gpt, template)
         self.record = record
+        self.speculation: Speculation | None = None  # drafts for replies that nobody watches
         self.notice: str | None = None  # what the last prompt had to leave out, or None
         self.lost = 0  # how many of the oldest turns that was
         self._tap = tap
@@ -347,12 +349,14 @@ class Conversation:
         if self._turns and self._turns[-1].frozen is None:
             self._turns[-1].frozen = self._turns[-1].exchange
         text = whole_characters(text)  # as the model reads it: it can be saved, too
+        watched = self._tap is not None or self.record is not None
         generation = self.gpt.generate(
             self._fitted(text),
             replace(self._settings, seed=seed),
             tap=self._tap,
             record=self.record,
             follows=self._follows,
+            speculate=None if watched else self.speculation,
         )
         self._follows = generation
         self._turns.append(LiveTurn(text, generation))
@@ -362,8 +366,8 @@ class Conversation:
         """The prompt's ids, with as much of the conversation as the window holds."""
         if not text:
             raise InputError("the message is empty")
-        longest = self._settings.max_tokens or self.n_ctx
-        reply = max(1, min(longest, self.n_ctx // 4))  # tokens kept free for it
+        most = self._settings.max_tokens or self.n_ctx
+        reply = max(1, min(most, self.n_ctx // 4))  # tokens kept free for it
         fitted = fit(
             self.template,
             self.gpt.tokenizer,
@@ -377,18 +381,13 @@ class Conversation:
         return fitted.ids
 
     def _notice(self, fitted: Fitted, reply: int) -> str | None:
-        if fitted.n_kept_of_message is not None:
-            return (
-                "the message is too long for the window: only its last "
-                f"{fitted.n_kept_of_message} tokens are used"
-            )
+        if (n := fitted.n_kept_of_message) is not None:
+            return f"the message is too long for the window: only its last {n} tokens are used"
         if not fitted.n_dropped:
             return None
-        oldest = "turn" if fitted.n_dropped == 1 else f"{fitted.n_dropped} turns"
-        return (
-            f"the window of {self.n_ctx} tokens is full, {reply} of them kept for the reply: the "
-            f"model no longer sees the oldest {oldest}"
-        )
+        turns = "turn" if fitted.n_dropped == 1 else f"{fitted.n_dropped} turns"
+        full = f"the window of {self.n_ctx} tokens is full, {reply} of them kept for the reply"
+        return f"{full}: the model no longer sees the oldest {turns}"
 
 
 def _exchange(gpt: GPT, settings: Settings, turn: Turn) -> Exchange:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from collections.abc import Sequence as Ids
 from typing import TYPE_CHECKING, Protocol
 
+from .errors import InputError
 from .sequence import Reason, Sequence, Settings, Step
+from .speculate import Speculated, Speculation
 from .taps import begins, wants
 
 if TYPE_CHECKING:
@@ -71,16 +73,25 @@ class Generation:
         tap: Tap | None = None,
         record: Record | None = None,
         follows: Generation | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
         """follows: an earlier generation of the same model that gives its cache away, as far as
         the tokens agree; what was computed there under another tap stays as it was computed.
+        speculation: drafts tokens ahead; not with a tap or a record, which would see drafts too.
 
         Raises InputError for settings out of range, ContextError for a prompt beyond n_ctx.
         """
+        if speculation is not None and (tap is not None or record is not None):
+            raise InputError(
+                "speculation puts drafts through the model that may be thrown away, and a tap or a "
+                "record would see them: leave speculation out"
+            )
         self.model = model
         self.sequence = Sequence(prompt, tokenizer, model.hparams, settings or Settings())
         self.tap = tap
         self.record = record
+        self.speculated = Speculated()  # how it went, up to now
+        self._speculation = speculation
         self._cache: Cache | None = None  # made when it is first needed
         if follows is not None and follows.model is model:
             self._cache = follows._give_away(self.sequence.prompt)
@@ -178,7 +189,14 @@ class Generation:
         This generation stays as it is.
         """
         sequence = self.sequence.branch(at, token, seed=seed, sampling=sampling)
-        twin = Generation(self.model, self.tokenizer, self.prompt, self.settings, tap=self.tap)
+        twin = Generation(
+            self.model,
+            self.tokenizer,
+            self.prompt,
+            self.settings,
+            tap=self.tap,
+            speculation=self._speculation,
+        )
         twin.sequence = sequence
         if self._cache is not None:
             twin._cache = self._cache.fork()
@@ -204,13 +222,17 @@ class Generation:
             self._advance()
 
     def _advance(self) -> None:
-        """One turn: feed what the cache lacks, predict, choose, append."""
+        """One turn: feed what the cache lacks, predict, choose, append; by speculation several."""
         if self._cache is None:
             self._cache = self.model.new_cache()
         cache, tokens, tap = self._cache, self.tokens, self.tap
         # The last token is always fed: its logits are what comes next.
         start = min(cache.length, len(tokens) - 1)
         cache.rewind(start)
+        if self._speculation is not None:
+            drafted, accepted = self._speculation.advance(self.sequence, self.model, cache)
+            self.speculated = self.speculated.plus(drafted, accepted)
+            return
         if self.record is not None:
             self.record.resume(start)
             tap = _Recorded(tap, self.record)

@@ -17,6 +17,7 @@ from .generate import Generation, Record
 from .model import Model
 from .sampling import Stage
 from .sequence import Settings
+from .speculate import DraftModel, Lookup, Speculation
 from .tokenizer import IdsOnly
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class GPT:
         tap: Tap | None = None,
         record: Record | None = None,
         follows: Generation | None = None,
+        speculate: str | GPT | Speculation | None = None,
         **changes: Any,
     ) -> Generation:
         """Go on from a text (or ids), token by token; nothing runs until you iterate or look.
@@ -125,6 +127,8 @@ class GPT:
         record: keeps values of every step, such as `inspect.Recorder(gpt, "attn.pattern")`; its
         `trace(generation)` puts them together.
         follows: an earlier generation whose cached work is taken over.
+        speculate: "lookup", or a smaller GPT of the same tokens that drafts: the same text from
+        fewer passes (`speculation`). Not with a tap or a record.
         Raises InputError and ContextError at once, before anything is computed.
         """
         settings = (settings or Settings()).changed(**changes)
@@ -141,7 +145,24 @@ class GPT:
             tap=tap,
             record=record,
             follows=follows,
+            speculation=None if speculate is None else self.speculation(speculate),
         )
+
+    def speculation(self, source: str | GPT | Speculation) -> Speculation:
+        """Who drafts for this model: "lookup" (what followed when the text last ended so), or a
+        smaller GPT of the same tokens. To be kept where several generations learn how far it pays.
+
+        Raises InputError for another name, and for a GPT of other tokens.
+        """
+        if isinstance(source, Speculation):
+            return source
+        if isinstance(source, GPT):
+            if source.tokenizer.fingerprint() != self.tokenizer.fingerprint():
+                raise InputError(f"{source.name} has other tokens: it cannot draft for {self.name}")
+            return Speculation(DraftModel(source.model))
+        if source == "lookup":
+            return Speculation(Lookup())
+        raise InputError(f'speculate is "lookup" or a GPT, not {source!r}')
 
 
 def load(

@@ -135,15 +135,15 @@ def unflatten(tensors: Mapping[str, Array], hparams: HParams) -> Weights:
 
 
 def prepared(weights: Weights, backend: Backend) -> Weights:
-    """The same tree as a backend computes with it: tables and linear maps are its own business,
-    norms stay arrays."""
+    """The same tree as a backend computes with it: the table of tokens and linear maps are its own
+    business, norms and positions stay arrays."""
 
     def norm(w: Affine) -> Affine:
         return Affine(backend.asarray(w.weight), backend.asarray(w.bias))
 
     return Weights(
         wte=backend.prepare(weights.wte),
-        wpe=backend.prepare(weights.wpe),
+        wpe=Embedding(backend.asarray(weights.wpe.weight)),
         h=tuple(
             BlockWeights(
                 ln_1=norm(w.ln_1),
@@ -172,7 +172,7 @@ def flatten(
         w: Any = weights
         for step in path:
             w = w[int(step)] if step.isdigit() else getattr(w, step)
-        if dense is None or leaf == "bias" or path[-1].startswith("ln_"):
+        if dense is None or leaf == "bias" or path[-1].startswith(("ln_", "wpe")):
             tensors[name] = getattr(w, leaf)
         else:
             tensors[name] = dense(w)

@@ -90,7 +90,7 @@ ANYWHERE = {"TEXT": "The power clapper", "TOKEN": " the"}
 # A training of a page takes minutes; here it is made short. With --start the shape is the model's.
 SHORT = ("--steps", "2", "--batch", "2", "--warmup", "1", "--threads", "1")
 SHAPE = ("--n-embd", "16", "--n-layer", "1", "--n-head", "2", "--n-ctx", "32")
-NEEDS_TORCH = {"gradients", "prefer", "train"}
+_TORCH_VERBS = {"gradients", "prefer", "train"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,9 @@ class Command:
 
     @property
     def needs_torch(self) -> bool:
-        return bool(NEEDS_TORCH & set(self.words[1:2]))
+        """Its verb does, or a training must have written what it reads: the folder `run`."""
+        _, verb, *words = self.words
+        return verb in _TORCH_VERBS or any(word.split("/")[0] == "run" for word in words)
 
 
 def blocks(page: str) -> list[tuple[str, str]]:

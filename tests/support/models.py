@@ -15,7 +15,7 @@ from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise, shapes
 from support.vocabulary import MERGES, VOCAB
 
-__all__ = ["SPECIAL", "Reader", "lively", "lively_gpt", "model", "parameters", "run"]
+__all__ = ["SPECIAL", "Reader", "lively", "lively_gpt", "model", "near", "parameters", "run"]
 
 SPECIAL = {"<|endoftext|>": 257}
 
@@ -43,7 +43,19 @@ def model(
     dtype: str = "float32",
     threads: int | None = None,
 ) -> Model:
+    """The compiled backend has no float64: there, float32 stands for it (`near`)."""
+    if (backend, dtype) == ("native", "float64"):
+        dtype = "float32"
     return Model.of(hparams, tensors, get_backend(backend, dtype=dtype, threads=threads))
+
+
+def near(backend: str, in_float64: float, *values: np.ndarray) -> float:
+    """How near a backend comes to exact numbers around 1, where those in float64 come so near; in
+    float32, to values as large as these."""
+    if backend != "native":
+        return in_float64
+    finite = [np.abs(v[np.isfinite(v)]).max(initial=0) for v in values]
+    return 1e-4 * max([1.0, *finite])
 
 
 def run(m: Model, tokens: Any, **options: Any) -> np.ndarray:

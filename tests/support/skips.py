@@ -58,6 +58,11 @@ def chromium() -> tuple[str, str] | None:
 
 NEEDS = {
     "torch": _package("torch", "the second backend, and all training"),
+    "pellucid_native": _package(
+        "pellucid_native",
+        "the compiled backend",
+        "pip install ./native, with a C++ compiler at hand (make test does)",
+    ),
     "transformers": _package("transformers", "logits and files beside an independent GPT-2"),
     "tokenizers": _package("tokenizers", "ids and vocabularies beside an independent tokenizer"),
     "transformer_lens": _package(
@@ -72,6 +77,12 @@ NEEDS = {
         what="Ray, its parts Serve and Data",
     ),
     "gguf": _package("gguf", "GGUF files, written by their own library"),
+    "llama_cpp": _package(
+        "llama_cpp",
+        "GGUF files of ours, read by llama.cpp itself",
+        "pip install llama-cpp-python: it is built for minutes, and needs a C++ compiler",
+        what="llama-cpp-python",
+    ),
     "pyarrow": _package("pyarrow", "Parquet files of documents"),
     "matplotlib": _package("matplotlib", "a run's losses as a picture"),
     "tensorboard": _package("tensorboard", "a run's log for TensorBoard"),
@@ -96,6 +107,12 @@ NEEDS = {
         why="the pages in a real browser",
         unskip="apt-get install chromium chromium-driver (make browser does, as root on Debian)",
         here=lambda: chromium() is not None,
+    ),
+    "g++": Need(
+        what="a C++ compiler",
+        why="the compiled backend under the sanitizers",
+        unskip="apt-get install g++",
+        here=lambda: shutil.which("g++") is not None,
     ),
     "node": Need(
         what="node",
@@ -161,7 +178,11 @@ def only_with(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=NEEDS[(missing or names)[0]].reason)
 
 
-BACKENDS = ("numpy", pytest.param("torch", marks=only_with("torch")))
+BACKENDS = (
+    "numpy",
+    pytest.param("torch", marks=only_with("torch")),
+    pytest.param("native", marks=only_with("pellucid_native")),
+)
 
 
 def summary(reasons: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 Names, metadata and kinds of numbers are those of `convert_hf_to_gguf.py`: linear maps transposed
 to [out, in]; vectors and position embeddings always f32; a matrix whose rows are no whole number
-of blocks f16. Pellucid only reads GGUF; the tests and the comparison of the four formats write it.
+of blocks f16. It writes what `pellucid convert` does not: other kinds, and what is to be refused.
 """
 
 from __future__ import annotations

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from ..errors import InputError
-from .protocol import Array, Backend, KeyValues, Prepared, Segment
+from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment
 
-__all__ = ["BACKENDS", "Array", "Backend", "KeyValues", "Prepared", "Segment", "get_backend"]
+__all__ = [
+    "BACKENDS",
+    "Array",
+    "Backend",
+    "KeyValues",
+    "Norm",
+    "Prepared",
+    "Segment",
+    "get_backend",
+]
 
-BACKENDS = ("numpy", "torch")
+BACKENDS = ("numpy", "torch", "native")
 
 
 def get_backend(
@@ -19,19 +28,29 @@ def get_backend(
 ) -> Backend:
     """A backend by name.
 
-    name: "numpy" or "torch". device: torch's name of a device ("cpu", "cuda"); numpy has only
-    "cpu". dtype: "float32" (default), "float64", with torch also "bfloat16". threads: how many
-    cores to use (default: those this process may run on).
-    Raises InputError when the combination does not exist or torch is not installed.
+    name: "numpy", "torch" or "native". device: torch's name of a device ("cpu", "cuda"); the others
+    have only "cpu". dtype: "float32" (default), "float64", with torch also "bfloat16"; with native,
+    of the weights: "float32", "bfloat16", "int8", "int4". threads: how many cores to use (default:
+    those this process may run on).
+    Raises InputError when the combination does not exist or what it needs is not installed.
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
     if name == "numpy":
         from .numpy import NumpyBackend
 
-        if device not in (None, "cpu"):
-            raise InputError(f"the numpy backend runs on the CPU; for {device!r} use backend torch")
+        _only_cpu(name, device)
         return NumpyBackend(dtype or "float32", threads)
+    if name == "native":
+        _only_cpu(name, device)
+        try:
+            from .native import NativeBackend
+        except ImportError as error:
+            raise InputError(
+                "the native backend is not built: pip install ./native, in a clone of the "
+                "repository, with a C++ compiler at hand"
+            ) from error
+        return NativeBackend(dtype or "float32", threads)
     if name == "torch":
         try:
             from .torch import TorchBackend
@@ -41,3 +60,8 @@ def get_backend(
             ) from error
         return TorchBackend(device or "cpu", dtype or "float32", threads)
     raise InputError(f"unknown backend {name!r}; there are {', '.join(BACKENDS)}")
+
+
+def _only_cpu(name: str, device: str | None) -> None:
+    if device not in (None, "cpu"):
+        raise InputError(f"the {name} backend runs on the CPU; for {device!r} use backend torch")

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from .protocol import KeyValues, Segment
+from .protocol import KeyValues, Norm, Segment
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["NumpyBackend", "one_query"]
+__all__ = ["NumpyBackend", "cores", "one_query"]
 
 _SMALL = 1 << 20  # multiplications below which handing work to a thread costs more than it saves
 _CHUNK = 1 << 15  # numbers worked on at a time, so that they stay in a core's cache
@@ -35,7 +35,7 @@ class NumpyBackend:
         if dtype not in ("float32", "float64"):
             raise InputError(f"the numpy backend computes in float32 or float64, not {dtype!r}")
         self.dtype = np.dtype(dtype)
-        self.threads = threads or _cores()
+        self.threads = threads or cores()
         self._pool: ThreadPoolExecutor | None = None
         self._blas: Any = None
         self._limits: ExitStack | None = None  # of the pass that is being computed
@@ -75,10 +75,22 @@ class NumpyBackend:
     def embedding(self, w: Any, ids: np.ndarray) -> np.ndarray:
         return np.asarray(w.weight[ids])
 
-    def linear(self, x: np.ndarray, w: Any) -> np.ndarray:
+    def linear(
+        self,
+        x: np.ndarray,
+        w: Any,
+        *,
+        norm: Norm | None = None,
+        gelu: bool = False,
+        add: np.ndarray | None = None,
+    ) -> np.ndarray:
+        if norm is not None:
+            x = self.layer_norm(x, *norm)
         n_in, n_out = w.weight.shape
-        out = self._matmul(x.reshape(-1, n_in), w.weight, w.bias)
-        return out.reshape(*x.shape[:-1], n_out)
+        out = self._matmul(x.reshape(-1, n_in), w.weight, w.bias).reshape(*x.shape[:-1], n_out)
+        if gelu:
+            out = self.gelu(out)
+        return out if add is None else add + out
 
     def matmul(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         n_batch, n_head, n_row, n = x.shape
@@ -187,7 +199,10 @@ class NumpyBackend:
     ) -> list[Segment]:
         """Where each text's keys and values lie, the new ones k, v included."""
         if cache is not None:
-            return cache.extend(layer, k, v)
+            segments = cache.segments(layer, k.shape[2])
+            for each in segments:
+                each.take_in(k, v)
+            return segments
         n_batch, _, n, _ = k.shape
         return [Segment(row, 0, n, [(k[row], v[row])]) for row in range(n_batch)]
 
@@ -346,7 +361,7 @@ def _weighted(pattern: np.ndarray, stretches: list[np.ndarray]) -> np.ndarray:
     return np.asarray(total)
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may run on."""
     if hasattr(os, "process_cpu_count"):  # Python 3.13
         return os.process_cpu_count() or 1

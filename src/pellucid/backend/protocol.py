@@ -9,27 +9,38 @@ backend itself looks into them. Norms' gains, and biases, stay arrays.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Array", "Backend", "KeyValues", "Prepared", "Segment"]
+__all__ = ["Array", "Backend", "KeyValues", "Norm", "Prepared", "Segment"]
 
 Array = Any  # numpy.ndarray or torch.Tensor
+Norm = tuple[Array, Array, float]  # of a layer norm: gain, bias, epsilon
 Prepared = Any  # a linear map or a table of embeddings, as `Backend.prepare` returned it
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """New tokens of one sequence in a pass: n of them, at begin… of a row. stretches: the keys and
     values of all its tokens up to and with these, [head, key, d_k] each, in order, each stretch
-    as it lies in memory."""
+    as it lies in memory; the last n are room for the new ones."""
 
     row: int
     begin: int
     n: int
     stretches: list[tuple[Array, Array]]
+
+    def take_in(self, k: Array, v: Array) -> None:
+        """k, v [batch, head, new, d_k]: the new keys and values into their places."""
+        end = self.begin + self.n
+        for keys, values in reversed(self.stretches):
+            n = min(keys.shape[1], end - self.begin)
+            if not n:
+                return
+            place = keys.shape[1] - n
+            keys[:, place:] = k[self.row, :, end - n : end]
+            values[:, place:] = v[self.row, :, end - n : end]
+            end -= n
 
 
 class KeyValues(Protocol):
@@ -50,8 +61,8 @@ class KeyValues(Protocol):
     def append(self, layer: int, k: Array, v: Array) -> tuple[Array, Array]:
         """k, v [batch, head, new, d_k] -> all so far, [batch, head, key, d_k]"""
 
-    def extend(self, layer: int, k: Array, v: Array) -> list[Segment]:
-        """Takes the same in, and says where all lies, without a copy."""
+    def segments(self, layer: int, new: int) -> list[Segment]:
+        """Where all lies, without a copy, and where the new ones are to be put."""
 
     def advance(self, lengths: Any) -> None:
         """Count the tokens just taken in: one number, or one per row."""
@@ -72,7 +83,7 @@ class Backend(Protocol):
         """The same values as numpy sees them (bfloat16 comes out as float32)."""
 
     def zeros(self, shape: tuple[int, ...]) -> Array:
-        """Room for numbers. Not merely reserved: what is masked is still multiplied, by 0."""
+        """Room for keys or values. What is masked is still multiplied, by 0."""
 
     def copy(self, x: Array) -> Array: ...
 
@@ -86,8 +97,20 @@ class Backend(Protocol):
     def embedding(self, w: Prepared, ids: Array) -> Array:
         """A table [row, n], ids [...] -> [..., n]: look each id up in the dictionary."""
 
-    def linear(self, x: Array, w: Prepared) -> Array:
-        """x [..., in] · weight [in, out] + bias [out] -> [..., out]"""
+    def linear(
+        self,
+        x: Array,
+        w: Prepared,
+        *,
+        norm: Norm | None = None,
+        gelu: bool = False,
+        add: Array | None = None,
+    ) -> Array:
+        """x [..., in] · weight [in, out] + bias [out] -> [..., out]
+
+        norm: x goes through a layer norm first. gelu: what comes out, through GELU. add [..., out]:
+        is added last, to what `dropout` leaves. The same as those operations one by one.
+        """
 
     def matmul(self, x: Array, y: Array) -> Array:
         """x [batch, head, row, n] · y [batch, head, n, out] -> [batch, head, row, out]"""

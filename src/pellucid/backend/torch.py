@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
-from .protocol import KeyValues, Segment
+from .protocol import KeyValues, Norm, Segment
 
 __all__ = ["TorchBackend"]
 
@@ -85,10 +85,23 @@ class TorchBackend:
     def embedding(self, w: Any, ids: Tensor) -> Tensor:
         return F.embedding(ids, w.weight)
 
-    def linear(self, x: Tensor, w: Any) -> Tensor:
+    def linear(
+        self,
+        x: Tensor,
+        w: Any,
+        *,
+        norm: Norm | None = None,
+        gelu: bool = False,
+        add: Tensor | None = None,
+    ) -> Tensor:
+        if norm is not None:
+            x = self.layer_norm(x, *norm)
         weight = w.weight  # once: under LoRA it is computed
         rows = torch.addmm(w.bias, x.reshape(-1, weight.shape[0]), weight)
-        return rows.view(*x.shape[:-1], weight.shape[1])
+        out = rows.view(*x.shape[:-1], weight.shape[1])
+        if gelu:
+            out = self.gelu(out)
+        return out if add is None else add + self.dropout(out)
 
     def matmul(self, x: Tensor, y: Tensor) -> Tensor:
         return x @ y
@@ -123,7 +136,10 @@ class TorchBackend:
     ) -> Tensor:
         past = _NOTHING if cache is None else cache.past
         if cache is not None and len(past) > cache.batch:  # several texts in one row
-            return self._attend_each(q, cache.extend(layer, k, v))
+            segments = cache.segments(layer, k.shape[2])
+            for each in segments:
+                each.take_in(k, v)
+            return self._attend_each(q, segments)
         if cache is not None:
             k, v = cache.append(layer, k, v)  # [batch, head, key, d_k]
         dropout = self.dropout_rate if self.training else 0.0

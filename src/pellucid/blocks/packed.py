@@ -99,11 +99,10 @@ class Packed:
         where = np.concatenate([np.arange(run.start, run.stop) for run in text.all])
         return self.store.keys[layer][:, where][None], self.store.values[layer][:, where][None]
 
-    def extend(self, layer: int, k: Array, v: Array) -> list[Segment]:
+    def segments(self, layer: int, new: int) -> list[Segment]:
         keys, values = self.store.keys[layer], self.store.values[layer]
         segments = []
         for text in self._texts:
-            self._write(layer, text, k, v)
             stretches = [(keys[:, run], values[:, run]) for run in text.all]
             segments.append(Segment(0, text.begin, text.n, stretches))
         return segments

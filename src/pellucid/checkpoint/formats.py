@@ -12,7 +12,7 @@ __all__ = ["FORMATS", "TOKENIZERS", "detect", "has_tokenizer", "only_gguf"]
 
 # The files of a tokenizer, of which one set is enough.
 TOKENIZERS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"), ("tokenizer.json",))
-FORMATS = ("pellucid", "hf")  # what `save` writes; `load` reads "openai" and "gguf" too
+FORMATS = ("pellucid", "hf", "gguf")  # what `save` writes; `load` reads "openai" too
 
 _CONVERT = (
     "Pellucid never opens one, because that runs whatever program its author put there. If you "

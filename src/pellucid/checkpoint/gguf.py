@@ -16,6 +16,7 @@ from ..errors import CheckpointError, TokenizerError
 from ..hparams import HParams
 from ..weights import shapes
 from .contents import (
+    READER,
     Checkpoint,
     Roles,
     check_finite,
@@ -30,9 +31,10 @@ from .gguf_file import GgufFile, Header, TensorInfo
 if TYPE_CHECKING:
     from ..tokenizer import Added, Tokenizer
 
-__all__ = ["ARCHITECTURE", "gguf_names", "read"]
+__all__ = ["ARCHITECTURE", "NOTES", "gguf_names", "read"]
 
 ARCHITECTURE = "gpt2"
+NOTES = "pellucid.checkpoint"  # what `gguf_writing` adds for us, as JSON: template, card, roles
 _LAYER_NORM_EPSILON = 1e-5
 
 # Ours → llama.cpp's, and whether it is stored [out, in] where GPT-2 has [in, out].
@@ -183,8 +185,26 @@ def _n_padding(tokens: list[str], kinds: np.ndarray) -> int:
     return n
 
 
-def _roles(metadata: _Metadata, n_vocab: int) -> Roles:
+def _notes(metadata: _Metadata) -> tuple[str | None, dict[str, Any], dict[str, Any] | None]:
+    """What `gguf_writing` put there for Pellucid -> template, card, and roles where it says some;
+    of other files the name alone."""
+    if NOTES not in metadata.values:
+        named = "general.name" in metadata.values
+        return None, {"name": metadata.string("general.name")} if named else {}, None
+    source = f"{metadata.source}: the metadata {NOTES!r}"
+    table = READER.parse_object(metadata.string(NOTES).encode(), source)
+    template, card, roles = (table.get(key) for key in ("template", "card", "roles"))
+    if set(table) != {"template", "card", "roles"} or not (
+        isinstance(template, str | None) and isinstance(card, dict) and isinstance(roles, dict)
+    ):
+        raise CheckpointError(f"{source} must be a template, a card and roles")
+    return template, card, roles
+
+
+def _roles(metadata: _Metadata, n_vocab: int, notes: Mapping[str, Any] | None) -> Roles:
     """A chat's end of turn (eot) ends a text too, as it does for llama.cpp."""
+    if notes is not None:
+        return Roles.of(notes, n_vocab, str(metadata.source))
     ends = [_id(metadata, f"{role}_token_id") for role in ("eos", "eot", "eom")]
     values = {
         "bos": _id(metadata, "bos_token_id"),
@@ -318,7 +338,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         numbers = finer if finer is not None and name == "wte.weight" else file.tensor(other)
         check_finite({other: numbers}, path)
         tensors[name] = numbers.T if transposed else numbers
-    card = {"name": metadata.string("general.name")} if "general.name" in metadata.values else {}
+    template, card, notes = _notes(metadata)
     tokenizer = None
     if _has_tokenizer(metadata):
         tokenizer = _tokenizer(metadata)
@@ -333,8 +353,9 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         tensors=tensors,
         tokenizer=tokenizer,
         card=card,
+        template=template,
         path=path,
-        roles=_roles(metadata, hparams.n_vocab) if tokenizer is not None else Roles(),
+        roles=_roles(metadata, hparams.n_vocab, notes) if tokenizer is not None else Roles(),
     )
 
 

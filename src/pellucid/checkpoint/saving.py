@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, InputError
-from ..files import new_folder
+from ..files import new_file, new_folder
 from .contents import Checkpoint, Roles, check_finite, check_shapes, check_tokenizer
 from .formats import FORMATS
 from .safetensors_file import STORED
@@ -49,22 +49,26 @@ def save(
     template: str | None = None,
     roles: Roles | None = None,
 ) -> Path:
-    """Write a folder that is there whole or not at all; an earlier checkpoint there is replaced.
+    """Write a folder, for GGUF a file, that is there whole or not at all; an earlier checkpoint
+    there is replaced.
 
-    tensors: names and shapes of `weights.shapes`. format: "pellucid" (with hashes) or "hf" (what
-    `transformers` loads). dtype: float32, float16 or bfloat16 on disk. card: plain JSON values.
+    tensors: names and shapes of `weights.shapes`. format: "pellucid" (with hashes), "hf" (what
+    `transformers` loads) or "gguf" (what llama.cpp loads; needs the package gguf). dtype: float32,
+    float16 or bfloat16 on disk, for GGUF also q8_0 and q4_0. card: plain JSON values.
     roles: which tokens begin, end and pad a text.
     Returns the folder. Raises InputError for an unknown format or dtype and CheckpointError when
     a tensor is missing, extra, misshaped, not finite or too large for the dtype, when the folder
-    holds files that are not a checkpoint's, or when it cannot be written.
+    holds files that are not a checkpoint's, when llama.cpp could not hold the model, or when it
+    cannot be written.
     """
     from . import folder as own
-    from . import huggingface
+    from . import gguf_writing, huggingface
 
     if format not in FORMATS:
         raise InputError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
-    if dtype not in STORED:
-        raise InputError(f"dtype must be one of {', '.join(STORED)}, not {dtype!r}")
+    dtypes = gguf_writing.STORED if format == "gguf" else STORED
+    if dtype not in dtypes:
+        raise InputError(f"dtype of {format} must be one of {', '.join(dtypes)}, not {dtype!r}")
     target = Path(folder)
     check_shapes({name: tuple(t.shape) for name, t in tensors.items()}, hparams, target)
     check_finite(tensors, target)
@@ -79,6 +83,10 @@ def save(
         path=target,
         roles=roles or Roles(),
     )
+    if format == "gguf":
+        with new_file(target, error=CheckpointError) as partial:
+            gguf_writing.write(partial, checkpoint, dtype)
+        return target
     fill = own.fill if format == "pellucid" else huggingface.fill
     with new_folder(target, _check_replaceable, error=CheckpointError) as partial:
         fill(partial, checkpoint, dtype)

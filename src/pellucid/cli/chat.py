@@ -15,12 +15,14 @@ from .lines import answer_lines
 from .options import with_model
 from .output import console
 from .settings import with_settings
+from .speculating import with_speculation
 
 if TYPE_CHECKING:
     from ..chat import Conversation
     from ..conversations import Tree
     from ..conversations.keeper import Keeper
     from ..gpt import GPT
+    from ..speculate import Speculation
 
 __all__ = ["command", "converse"]
 
@@ -30,12 +32,14 @@ NAMES = {"stop_tokens": "stop_token"}  # a setting's option, where it is called 
 @click.command("chat")
 @with_model
 @with_settings(max_tokens=256)
+@with_speculation
 @click.option("--system", metavar="TEXT", help="A text that stays at the beginning.")
 @click.option("--template", metavar="T", help="plain, dialogpt or roles (default: the model's).")
 @with_keeping
 def command(
     gpt: GPT,
     settings: dict[str, Any],
+    speculation: Speculation | None,
     system: str | None,
     template: str | None,
     keeping: Keeping,
@@ -48,6 +52,7 @@ def command(
     --continue or --resume speaks of the store.
     """
     conversation, tree = _conversation(gpt, settings, keeping, system, template)
+    conversation.speculation = speculation
     if sys.stdin.isatty() and sys.stdout.isatty():
         _talk(conversation, keeping.keeper(conversation, tree))
         return

@@ -11,6 +11,8 @@ from .output import console, say
 
 __all__ = ["command"]
 
+_DTYPES = ["float32", "float16", "bfloat16", "q8_0", "q4_0"]
+
 
 @click.command("convert")
 @click.argument("source")
@@ -18,25 +20,29 @@ __all__ = ["command"]
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["pellucid", "hf"]),
-    default="pellucid",
-    show_default=True,
-    help="pellucid: with a manifest of sha256. hf: what transformers loads.",
+    type=click.Choice(["pellucid", "hf", "gguf"]),
+    help="pellucid: with a manifest of sha256. hf: what transformers loads. gguf: one file, what "
+    "llama.cpp loads.",
+    show_default="gguf for a TARGET.gguf, else pellucid",
 )
 @click.option(
     "--dtype",
-    type=click.Choice(["float32", "float16", "bfloat16"]),
+    type=click.Choice(_DTYPES),
     default="float32",
     show_default=True,
-    help="How the numbers are stored.",
+    help="How the numbers are stored; q8_0 and q4_0, of 8 and 4 bits, in GGUF only.",
 )
 @click.option("--force", is_flag=True, help="Replace a checkpoint that is there.")
-def command(source: str, target: Path, form: str, dtype: str, force: bool) -> None:
-    """Read the model SOURCE, of any format that loads, and write the folder TARGET."""
+def command(source: str, target: Path, form: str | None, dtype: str, force: bool) -> None:
+    """Read the model SOURCE, of any format that loads, and write the folder TARGET, or the file
+    TARGET.gguf."""
     from rich.text import Text
 
     from .. import checkpoint
 
+    form = form or ("gguf" if target.suffix == ".gguf" else "pellucid")
+    if (form == "gguf") != (target.suffix == ".gguf"):
+        raise click.UsageError(f"{target}: GGUF is one file, NAME.gguf; other formats are folders")
     if target.exists() and not force:
         raise click.UsageError(f"{target} exists; choose another name, or --force to replace it")
     screen = console(stderr=True)

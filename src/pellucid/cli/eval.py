@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import console, with_loader
-from .output import say, to_json
+from .output import say
 from .reading import with_reading
+from .scores import print_score
 
 if TYPE_CHECKING:
-    from ..evaluate import Perplexity, TaskScore
     from ..gpt import GPT
 
 __all__ = ["command"]
@@ -26,6 +26,16 @@ __all__ = ["command"]
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
 @with_reading
 @click.option("--batch", type=click.IntRange(1), help="Rows computed at a time.")
+@click.option(
+    "--against", metavar="M", help="Hold the model against this one: KL, flips, perplexity ratio."
+)
+@click.option(
+    "--round",
+    "rounding",
+    metavar="LINEAR[,HEAD]",
+    help="Keep the linear layers and the output layer (default: as they) in int8 or int4; held "
+    "against the model as it is, else --against.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One object with every number.")
 def command(
     arguments: tuple[str, ...],
@@ -34,6 +44,8 @@ def command(
     window: int | None,
     limit: int | None,
     batch: int | None,
+    against: str | None,
+    rounding: str | None,
     as_json: bool,
     **reading: Any,
 ) -> None:
@@ -51,6 +63,9 @@ def command(
     if kind != "perplexity" and (stride or window):
         raise click.UsageError(f"--stride and --window belong to perplexity, not to {kind}")
     gpt = load()
+    other = _other(gpt, against) if against or rounding else None
+    if rounding:
+        gpt = _rounded(gpt, rounding)
     best: list[Any] = []  # the score so far
     from rich.progress import Progress
 
@@ -64,57 +79,28 @@ def command(
 
             score, left_out = score_file(
                 gpt, path, kind, stride=stride, window=window, limit=limit, batch=batch,
-                on_progress=watch, **reading,
+                against=other, on_progress=watch, **reading,
             )  # fmt: skip
     except KeyboardInterrupt:
         if not best:
             raise
-        _print(best[0], path, as_json)
+        print_score(best[0], path, as_json)
         say("Stopped: the score is of what was reached so far.", err=True)
         raise SystemExit(130) from None
-    _print(score, path, as_json)
+    print_score(score, path, as_json)
     for line in left_out:
         say(f"Left out: {line}", err=True)
 
 
-def _print(score: Any, path: str, as_json: bool) -> None:
-    from ..evaluate import ConversationPerplexity, Perplexity
+def _other(gpt: GPT, against: str | None) -> GPT:
+    from .. import gpt as models
 
-    if as_json:
-        say(to_json({"file": path, **score.to_dict()}))
-    elif isinstance(score, ConversationPerplexity):
-        _print_perplexity(score.replies, path, "the assistant's turns")
-        _print_perplexity(score.everything, path, "all turns")
-    elif isinstance(score, Perplexity):
-        _print_perplexity(score, path, "")
-    else:
-        _print_task(score, path)
+    return gpt if against is None else models.load(against)
 
 
-def _print_perplexity(score: Perplexity, path: str, part: str) -> None:
-    say(f"{path}{', ' + part if part else ''}, model {score.model}")
-    say(f"  bits per byte         {score.bits_per_byte:.4f}")
-    say(f"  perplexity per token  {score.perplexity:.4f}")
-    say(f"  nats per token        {score.nats_per_token:.4f}")
-    if score.word_perplexity is not None:
-        say(f"  perplexity per word   {score.word_perplexity:.4f}")
-    words = "" if score.n_words is None else f", {score.n_words} words"
-    documents = "1 document" if score.n_documents == 1 else f"{score.n_documents} documents"
-    say(
-        f"  {documents}, {score.n_tokens} tokens scored, "
-        f"{score.n_bytes} bytes{words}{'' if score.complete else ' (broken off)'}"
-    )
-    say(f"  protocol: {score.protocol}", words=True)
+def _rounded(gpt: GPT, rounding: str) -> GPT:
+    from ..evaluate import rounded
 
-
-def _print_task(score: TaskScore, path: str) -> None:
-    say(f"{score.task}, {path}, model {score.model}")
-    for name, value in score.metrics.items():
-        say(f"  {name:20}  {value:.4f}")
-    for name, value in score.groups.items():
-        say(f"    {name:50}  {value:.3f}")
-    say(
-        f"  {score.n_examples} examples, {score.n_tokens} tokens scored"
-        f"{'' if score.complete else ' (broken off)'}"
-    )
-    say(f"  protocol: {score.protocol}", words=True)
+    linear, _, head = rounding.partition(",")
+    names = (None if each in ("", "none") else each for each in (linear, head or linear))
+    return rounded(gpt, *names)

@@ -9,12 +9,14 @@ import click
 from .options import places, with_model
 from .output import note
 from .settings import with_settings
+from .speculating import with_speculation
 from .stream import print_generation
 from .text import Prompt, read_text, with_chat
 from .types import BYTES, INDICES
 
 if TYPE_CHECKING:
     from ..gpt import GPT
+    from ..speculate import Speculation
 
 __all__ = ["command"]
 
@@ -25,6 +27,7 @@ __all__ = ["command"]
 @click.option("--ids", type=INDICES, help="Go on from these ids, 5,7,7, in place of TEXT.")
 @with_model
 @with_settings()
+@with_speculation
 @click.option(
     "--special", is_flag=True, help="What looks like a special token in TEXT is that token."
 )
@@ -55,6 +58,7 @@ def command(
     ids: list[int] | None,
     gpt: GPT,
     settings: dict[str, Any],
+    speculation: Speculation | None,
     special: bool,
     record: str | None,
     names: tuple[str, ...],
@@ -83,6 +87,8 @@ def command(
             start = tokenizer.framed(start, ends=False)
     shown = "" if chat and not as_json else text  # a reply stands alone
     settings["alternatives"] = alternatives
+    if speculation is not None:
+        settings["speculate"] = speculation
     if record is None:
         if names or any(chosen.values()):
             raise click.UsageError("--names, --layer, --head and --position go with --record FILE")

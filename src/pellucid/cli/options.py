@@ -28,13 +28,16 @@ _MODEL = (
     ),
     click.option(
         "--backend",
-        type=click.Choice(["numpy", "torch"]),
+        type=click.Choice(["numpy", "torch", "native"]),
         default="numpy",
         show_default=True,
         help="What computes.",
     ),
     click.option("--device", help='With --backend torch: "cpu", "cuda", ...'),
-    click.option("--dtype", help="float32 (default), float64; with torch also bfloat16."),
+    click.option(
+        "--dtype",
+        help="float32 (default), float64; torch: bfloat16; native: bfloat16, int8, int4.",
+    ),
     click.option("--threads", type=click.IntRange(1), help="Cores to use (default: all)."),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,12 +33,21 @@ def print_generation(prompt: str, generation: Generation, *, as_json: bool) -> N
             "n_prompt": len(generation.prompt),
             "n_tokens": len(generation.steps),
         }
+        if generation.speculated.passes:
+            end |= {"speculated": asdict(generation.speculated)}
         click.echo(to_json(end))
         return
     stream(prompt, generation)
     n, seconds = len(generation.steps), time.perf_counter() - start
     rate = f", {n / seconds:.0f} tokens/s" if seconds > 0 and n else ""
-    note(f"[{generation.reason}; {n} tokens{rate}]")
+    note(f"[{generation.reason}; {n} tokens{rate}{_drafts(generation)}]")
+
+
+def _drafts(generation: Generation) -> str:
+    done = generation.speculated
+    if not done.passes:
+        return ""
+    return f"; {done.passes} passes, {done.accepted} of {done.drafted} drafted tokens kept"
 
 
 def stream(prompt: str, generation: Generation) -> None:

@@ -1,5 +1,6 @@
 """How good is a model? Scores that name their protocol, with the counts behind them."""
 
+from .against import Divergence, divergence, rounded
 from .likelihood import (
     ConversationPerplexity,
     Perplexity,
@@ -11,14 +12,17 @@ from .tasks import TaskScore, blimp, hellaswag, lambada
 
 __all__ = [
     "ConversationPerplexity",
+    "Divergence",
     "Perplexity",
     "Row",
     "Scored",
     "TaskScore",
     "blimp",
     "conversation_perplexity",
+    "divergence",
     "hellaswag",
     "lambada",
     "loglikelihoods",
     "perplexity",
+    "rounded",
 ]

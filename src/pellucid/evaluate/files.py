@@ -8,11 +8,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ..chat import choose_template
 from ..data.documents import Document
 from ..data.files import ROWS, BadDocument, find_files
 from ..data.rows import rows
 from ..data.sources import Sources
 from ..errors import InputError
+from .against import Divergence, divergence
 from .likelihood import (
     ConversationPerplexity,
     Perplexity,
@@ -30,7 +32,7 @@ __all__ = ["KINDS", "guess_kind", "score_file"]
 
 KINDS = ("perplexity", "lambada", "hellaswag", "blimp")
 
-Score = Perplexity | ConversationPerplexity | TaskScore
+Score = Perplexity | ConversationPerplexity | TaskScore | Divergence
 Item = TypeVar("Item")
 
 
@@ -60,15 +62,19 @@ def score_file(
     split_at: str | None = None,
     skip_bad: bool = False,
     batch: int | None = None,
+    against: GPT | None = None,
     on_progress: Callable[[Any, int], None] | None = None,
 ) -> tuple[Score, list[str]]:
     """-> (the score, what was left out as bad: a line each for the first three, and a count).
 
     path: a file, a folder or a glob. kind: one of KINDS. stride, window: of perplexity. limit:
     at most so many documents or examples. text_field, turns_field, split_at: see `Sources`.
-    skip_bad: rows that cannot be read or scored are left out. Raises InputError naming file and
-    line of one otherwise.
+    skip_bad: rows that cannot be read or scored are left out. against: the model is held against
+    this one (`divergence`), of kind "perplexity" only; a conversation in its template. Raises
+    InputError naming file and line of one otherwise.
     """
+    if against is not None and kind != "perplexity":
+        raise InputError(f"a model is held against another on texts, not on {kind}")
     asked = {"text_field": text_field, "turns_field": turns_field, "split_at": split_at}
     reads = {"perplexity": set(asked), "lambada": {"text_field"}}.get(kind, set())
     if kind == "lambada" and split_at == "line":
@@ -90,8 +96,11 @@ def score_file(
     if limit is not None and not lined and len(sources.files) == 1:
         raise InputError(f"limit counts documents, and {path} is one: it needs a file of rows")
     score: Score
-    if kind == "perplexity":
-        windows = {"stride": stride, "window": window}
+    windows = {"stride": stride, "window": window}
+    if against is not None:
+        texts = _ids(gpt, _some(sources))
+        score = divergence(gpt, against, texts, **windows, on_progress=on_progress)
+    elif kind == "perplexity":
         score = _perplexity(gpt, sources, **windows, batch=batch, on_progress=on_progress)
     else:
         score = _task(gpt, kind, sources, batch=batch, on_progress=on_progress)
@@ -104,16 +113,33 @@ def _left_out(sources: Sources) -> list[str]:
 
 
 def _perplexity(gpt: GPT, sources: Sources, **settings: Any) -> Perplexity | ConversationPerplexity:
-    documents = sources.documents()
-    first = next(documents, None)
-    if first is None:
-        raise InputError(f"{sources.files[0].path} is empty: there is nothing to score")
+    documents = _some(sources)
+    first = next(documents)
     documents = chain([first], documents)
     if first.turns is not None:
         return conversation_perplexity(gpt, map(_turns, documents), **settings)
     wikitext = "wikitext" in sources.files[0].name and sources.files[0].kind not in ROWS
     words: Words = "spaces and line ends" if wikitext else "spaces"
     return perplexity(gpt, map(_text, documents), words=words, **settings)
+
+
+def _some(sources: Sources) -> Iterator[Document]:
+    documents = sources.documents()
+    first = next(documents, None)
+    if first is None:
+        raise InputError(f"{sources.files[0].path} is empty: there is nothing to score")
+    return chain([first], documents)
+
+
+def _ids(gpt: GPT, documents: Iterable[Document]) -> Iterator[str | list[int]]:
+    """Texts as they are, a conversation as its turns' ids."""
+    for document in documents:
+        if document.turns is None:
+            yield _text(document)
+        else:
+            template = choose_template(gpt)
+            turns = (template.turn(gpt.tokenizer, role, text) for role, text in document.turns)
+            yield [token for turn in turns for token in turn]
 
 
 def _turns(document: Document) -> tuple[Turn, ...]:

@@ -22,6 +22,7 @@ __all__ = [
     "Perplexity",
     "Turn",
     "Words",
+    "check_windows",
     "conversation_perplexity",
     "perplexity",
     "windows",
@@ -123,7 +124,7 @@ def perplexity(
     be scored.
     """
     documents = [text] if isinstance(text, str) else text
-    window, stride = _check(gpt, window, stride)
+    window, stride = check_windows(gpt.hparams.n_ctx, window, stride)
 
     def prepared() -> Iterator[_Document]:
         for document in documents:
@@ -165,7 +166,7 @@ def conversation_perplexity(
     the assistant's turns, once for all. Turns are messages, (role, text), or {"role", "text"};
     the third of a turn, or "weight", is 0 where a reply is given and not the assistant's own.
     """
-    window, stride = _check(gpt, window, stride)
+    window, stride = check_windows(gpt.hparams.n_ctx, window, stride)
     chosen = choose_template(gpt, template)
 
     def prepared() -> Iterator[_Document]:
@@ -296,8 +297,8 @@ def _measure(
     return so_far(True)
 
 
-def _check(gpt: GPT, window: int | None, stride: int | None) -> tuple[int, int]:
-    n_ctx = gpt.hparams.n_ctx
+def check_windows(n_ctx: int, window: int | None, stride: int | None) -> tuple[int, int]:
+    """-> (window, stride), where they are None as `perplexity` says. Raises InputError."""
     window = n_ctx if window is None else window
     if not 1 <= window <= n_ctx:
         raise InputError(f"window must be between 1 and the model's {n_ctx}, not {window}")

@@ -130,7 +130,7 @@ def cost_of(
 ) -> Cost:
     """n_logits: positions whose logits are computed."""
     hparams = gpt.hparams
-    itemsize = int(gpt.model.backend.zeros((1,)).itemsize)
+    itemsize = int(gpt.model.backend.asarray([0.0]).itemsize)
     lengths = {
         "position": n_position,
         "query": n_position,

@@ -8,20 +8,18 @@ from typing import Any
 from ..backend import Array
 from .one_pass import Pass
 
-__all__ = ["attention_pattern", "multi_head_attention", "self_attention"]
+__all__ = ["attention_pattern", "head_by_head", "multi_head_attention", "self_attention"]
 
 
-def multi_head_attention(x: Array, w: Any, layer: int, run: Pass) -> Array:
-    """x [batch, position, n_embd] -> [batch, position, n_embd], or the last position's row alone
-    (see `Pass.narrows`)
+def multi_head_attention(qkv: Array, layer: int, run: Pass) -> Array:
+    """qkv [batch, position, 3 · n_embd] -> [batch, position, n_embd], or the last position's row
+    alone (see `Pass.narrows`)
 
-    concat(head_1, …, head_h) · W_Output, the heads in parallel (paper §3.2.2).
+    concat(head_1, …, head_h), the heads in parallel (paper §3.2.2).
     """
     at, tap, backend = f"blocks.{layer}.attn", run.tap, run.backend
-    batch, new, n_embd = x.shape
-    n_head, d_k = run.hparams.n_head, run.hparams.d_k
-    # W_Query, W_Key, W_Value of all heads in one product: [batch, position, 3, head, d_k]
-    qkv = backend.linear(x, w.c_attn).reshape(batch, new, 3, n_head, d_k)
+    batch, new, _ = qkv.shape
+    qkv = qkv.reshape(batch, new, 3, run.hparams.n_head, run.hparams.d_k)
     q = tap(f"{at}.q", qkv[:, :, 0])  # [batch, position, head, d_k]
     k = tap(f"{at}.k", qkv[:, :, 1])
     v = tap(f"{at}.v", qkv[:, :, 2])
@@ -34,12 +32,17 @@ def multi_head_attention(x: Array, w: Any, layer: int, run: Pass) -> Array:
     else:
         z = backend.attend(q, k, v, run.cache, layer)  # the same, fused
     z = tap(f"{at}.z", z.swapaxes(1, 2))  # [batch, position, head, d_k]
+    return z.reshape(batch, -1, run.hparams.n_embd)
 
-    if run.wants(f"{at}.result"):  # the same product, one head at a time
-        w_output = backend.dense(w.c_proj).reshape(n_head, d_k, n_embd)
-        result = tap(f"{at}.result", (z.swapaxes(1, 2) @ w_output).swapaxes(1, 2))
-        return result.sum(2) + w.c_proj.bias
-    return backend.linear(z.reshape(batch, -1, n_embd), w.c_proj)
+
+def head_by_head(z: Array, w: Any, name: str, run: Pass) -> Array:
+    """z [batch, position, n_embd] -> z · W_Output + bias, the same shape: the same product, one
+    head at a time, so that what each adds, a value by this name, can be seen."""
+    backend, h = run.backend, run.hparams
+    w_output = backend.dense(w).reshape(h.n_head, h.d_k, h.n_embd)
+    z = z.reshape(*z.shape[:2], h.n_head, h.d_k).swapaxes(1, 2)
+    result = run.tap(name, (z @ w_output).swapaxes(1, 2))
+    return result.sum(2) + w.bias
 
 
 def self_attention(q: Array, k: Array, v: Array, layer: int, run: Pass) -> Array:

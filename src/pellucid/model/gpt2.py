@@ -15,7 +15,7 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import ContextError, InputError
-from .attend import multi_head_attention
+from .attend import head_by_head, multi_head_attention
 from .one_pass import Pass
 
 __all__ = ["EPSILON", "block", "embed", "forward", "layer_norm", "mlp", "unembed"]
@@ -55,7 +55,7 @@ def embed(tokens: Array, weights: Any, run: Pass) -> Array:
     backend = run.backend
     token = run.tap("embed", backend.embedding(weights.wte, tokens))
     positions = run.positions(tokens.shape[1])
-    position = run.tap("pos_embed", backend.embedding(weights.wpe, positions))
+    position = run.tap("pos_embed", weights.wpe.weight[positions])
     return backend.dropout(token + position)
 
 
@@ -66,15 +66,36 @@ def block(x: Array, w: Any, layer: int, run: Pass) -> Array:
     The tokens look at each other (attention), then each works for itself (MLP); both add their
     result to the residual stream. The norm comes before each: "pre-LayerNorm".
     """
-    at, tap, dropout = f"blocks.{layer}", run.tap, run.backend.dropout
+    at, tap = f"blocks.{layer}", run.tap
     x = tap(f"{at}.resid_pre", x)
-    normed = layer_norm(x, w.ln_1, f"{at}.ln1", run)
-    attended = multi_head_attention(normed, w.attn, layer, run)
-    x = x[:, -attended.shape[1] :]
-    x = tap(f"{at}.resid_mid", x + tap(f"{at}.attn_out", dropout(attended)))
-    normed = layer_norm(x, w.ln_2, f"{at}.ln2", run)
-    output = mlp(normed, w.mlp, layer, run)
-    return tap(f"{at}.resid_post", x + tap(f"{at}.mlp_out", dropout(output)))
+    # W_Query, W_Key, W_Value of all heads in one product: [batch, position, 3 · n_embd]
+    qkv = linear_of_norm(x, w.ln_1, w.attn.c_attn, f"{at}.ln1", run)
+    z = multi_head_attention(qkv, layer, run)
+    x = x[:, -z.shape[1] :]
+    heads = f"{at}.attn.result"
+    x = tap(f"{at}.resid_mid", plus_linear(x, z, w.attn.c_proj, f"{at}.attn_out", run, heads))
+    post = mlp(x, w, layer, run)
+    return tap(f"{at}.resid_post", plus_linear(x, post, w.mlp.c_proj, f"{at}.mlp_out", run))
+
+
+def linear_of_norm(x: Array, norm: Any, w: Any, at: str, run: Pass, *, gelu: bool = False) -> Array:
+    """x [..., n_embd] -> layer_norm(x) · W + bias [..., out]; in one step where nobody looks
+    between the two."""
+    if run.wants(f"{at}.scale", f"{at}.normalized", f"{at}.out"):
+        return run.backend.linear(layer_norm(x, norm, at, run), w, gelu=gelu)
+    return run.backend.linear(x, w, norm=(norm.weight, norm.bias, EPSILON), gelu=gelu)
+
+
+def plus_linear(x: Array, y: Array, w: Any, name: str, run: Pass, heads: str = "") -> Array:
+    """x [..., n_embd], y [..., in] -> x + (y · W + bias); in one step where nobody looks between.
+
+    name: of what is added to x. heads: of the same, head by head, where y is theirs.
+    """
+    in_heads = bool(heads) and run.wants(heads)
+    if not in_heads and not run.wants(name):
+        return run.backend.linear(y, w, add=x)
+    out = head_by_head(y, w, heads, run) if in_heads else run.backend.linear(y, w)
+    return x + run.tap(name, run.backend.dropout(out))
 
 
 def layer_norm(x: Array, w: Any, at: str, run: Pass) -> Array:
@@ -89,11 +110,13 @@ def layer_norm(x: Array, w: Any, at: str, run: Pass) -> Array:
 
 
 def mlp(x: Array, w: Any, layer: int, run: Pass) -> Array:
-    """x [batch, position, n_embd] -> [batch, position, n_embd], through 4 · n_embd neurons"""
-    at = f"blocks.{layer}.mlp"
-    pre = run.tap(f"{at}.pre", run.backend.linear(x, w.c_fc))
-    post = run.tap(f"{at}.post", run.backend.gelu(pre))
-    return run.backend.linear(post, w.c_proj)
+    """x [batch, position, n_embd] -> [batch, position, 4 · n_embd]: its neurons, of which c_proj
+    then makes what is added to x."""
+    at, norm = f"blocks.{layer}.mlp", f"blocks.{layer}.ln2"
+    if run.wants(f"{at}.pre"):
+        pre = run.tap(f"{at}.pre", linear_of_norm(x, w.ln_2, w.mlp.c_fc, norm, run))
+        return run.tap(f"{at}.post", run.backend.gelu(pre))
+    return run.tap(f"{at}.post", linear_of_norm(x, w.ln_2, w.mlp.c_fc, norm, run, gelu=True))
 
 
 def unembed(x: Array, weights: Any, run: Pass) -> Array:

@@ -54,7 +54,7 @@ class Pass:
 
     def wants(self, *names: str) -> bool:
         """Whether the tap must see one of these values, which the pass could do without."""
-        return any(wants(self.tap, name) for name in names)
+        return self.tap is not untouched and any(wants(self.tap, name) for name in names)
 
     def narrows(self, layer: int) -> bool:
         """Whether only the last position goes through the rest of this layer: it is the last one,

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..backend.numpy import NumpyBackend
 from ..backend.sliced import SlicedBackend
 from ..gpt import GPT
 from .events import Busy, Stopped
@@ -144,7 +143,7 @@ class Beside:
     def _sliced(self, model: Model) -> Model:
         backend: Any = model.backend
         # Another machine's passes are short, or cannot be divided: they run as they are.
-        if isinstance(backend, NumpyBackend):
+        if backend.name == "numpy":
             return replace(model, backend=SlicedBackend(backend, self._slice))
         return model
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend.numpy import NumpyBackend
 from ..backend.strict import StrictBackend
 from ..blocks import BlockPool, BlockStore, Packed
 from ..checkpoint.contents import available_memory
@@ -366,7 +365,7 @@ class Engine:
 
 def _strict(model: Model) -> Model:
     backend: Any = model.backend
-    if not isinstance(backend, NumpyBackend):
+    if backend.name != "numpy":
         raise InputError(f"strict is of the numpy backend; this model runs on {backend.name}")
     return replace(model, backend=StrictBackend(backend))
 

@@ -325,12 +325,16 @@ class Tokenizer:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write vocab.json, merges.txt, special_tokens.json, and tokenizer_config.json for
         `transformers`, each whole or not at all; with rules of its own also tokenizer.json."""
+        end = END_OF_TEXT if END_OF_TEXT in self.special_tokens else None
+        write_folder(Path(folder), self.tables, end)
+
+    @property
+    def tables(self) -> Tables:
+        """All of it as files hold it; the vocabulary in the order of its ids."""
         vocab = {text: token for token, text in enumerate(self._texts)}
-        tables = Tables(
+        return Tables(
             vocab=vocab, merges=self._merges, special=self.special_tokens, rules=self.rules
         )
-        end = END_OF_TEXT if END_OF_TEXT in self.special_tokens else None
-        write_folder(Path(folder), tables, end)
 
     # Training
 

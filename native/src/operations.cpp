@@ -1,0 +1,192 @@
+#include "operations.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <new>
+
+#include "pool.hpp"
+#include "spare.hpp"
+
+namespace pellucid {
+namespace {
+
+constexpr int WIDE = 24;           // rows from which on matrix registers are faster
+constexpr size_t ALONE = 96 << 10;  // multiplications that are done before a second thread has begun
+
+struct Room {
+  float* at = nullptr;
+  size_t n = 0;
+  ~Room() { std::free(at); }
+  float* get(size_t numbers) {
+    if (numbers > n) {
+      std::free(at);
+      n = (numbers + numbers / 2 + 1023) / 1024 * 1024;
+      at = static_cast<float*>(std::aligned_alloc(4096, n * sizeof(float)));
+      if (!at) n = 0;
+      if (!at) throw std::bad_alloc();
+    }
+    return at;
+  }
+};
+
+Pool& pool(int threads) {
+  static std::mutex lock;
+  static std::map<int, Pool>* pools = new std::map<int, Pool>;  // threads outlive what ends before them
+  std::lock_guard<std::mutex> held(lock);
+  return pools->try_emplace(threads, threads).first->second;
+}
+
+const Kernels* chosen = nullptr;
+
+int pieces(int n, int each) { return (n + each - 1) / each; }
+
+}  // namespace
+
+float* spare(size_t numbers) {
+  thread_local Room room;
+  return room.get(numbers);
+}
+
+float* workspace(size_t numbers) {
+  thread_local Room room;
+  return room.get(numbers);
+}
+
+const char* const* names() {
+  static const char* found[5] = {};
+  if (!found[0]) {
+    int n = 0;
+    for (const Kernels* each : {avx512(), avx2(), neon(), portable()})
+      if (each) found[n++] = each->name;
+  }
+  return found;
+}
+
+bool choose(const char* name) {
+  for (const Kernels* each : {avx512(), avx2(), neon(), portable()})
+    if (each && !std::strcmp(each->name, name)) {
+      chosen = each;
+      return true;
+    }
+  return false;
+}
+
+const Kernels& kernels() {
+  if (!chosen) choose(names()[0]);
+  return *chosen;
+}
+
+void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, int m, const Norm& norm, const Target& t) {
+  const Kernels& here = kernels();
+  if (m >= WIDE && w.format != F32 && here.wide && here.wide()) {
+    const int rows = pieces(m, 32) * 32;
+    uint16_t* packed = reinterpret_cast<uint16_t*>(workspace(size_t(rows) * w.k / 2 + 64));
+    Pool& all = pool(threads);
+    parallel(all, pieces(m, 16), [&](int i) {
+      here.prepare_wide(w, x, stride, norm.gain, norm.bias, norm.epsilon, i * 16, std::min(m, i * 16 + 16), packed);
+    });
+    const int panels = w.panels >= 8 * threads ? 4 : 2;
+    return parallel(all, pieces(w.panels, panels), [&](int i) {
+      uint16_t* room = reinterpret_cast<uint16_t*>(spare(size_t(panels) * w.k * COLUMNS / 2));
+      here.linear_wide(w, packed, m, t, i * panels, std::min(w.panels, (i + 1) * panels), room);
+    });
+  }
+  const int each = here.most[w.format], groups = w.groups();
+  const size_t numbers = size_t(m) * w.k;
+  float* room = workspace(groups ? numbers / 4 + size_t(m) * groups * 2 + 64 : numbers + 64);
+  float* scale = room;
+  int32_t* offset = reinterpret_cast<int32_t*>(scale + size_t(m) * groups);
+  int8_t* q = reinterpret_cast<int8_t*>(offset + size_t(m) * groups);
+  const auto prepare = [&](int low, int high) {
+    here.prepare(w, x, stride, norm.gain, norm.bias, norm.epsilon, low, high, room, q, scale, offset);
+  };
+  const Rows rows{m, w.k, groups, room, q, scale, offset};
+  const size_t work = numbers * w.n_out;
+  if (work < ALONE) threads = 1;
+  Pool& all = pool(threads);
+  if (m < 2 * each || threads == 1) {
+    prepare(0, m);
+  } else {
+    const int some = each * (pieces(m, each) >= 8 * threads ? 2 : 1);
+    parallel(all, pieces(m, some), [&](int i) { prepare(i * some, std::min(m, (i + 1) * some)); });
+  }
+  if (threads == 1) return here.linear(w, rows, t, 0, m, 0, w.panels);
+  // Chunks of panels, eight or so for each thread; of rows too where there are more threads than that.
+  const int panels = std::max(1, w.panels / (8 * threads));
+  const int n = pieces(w.panels, panels);
+  const int split = n >= 4 * threads ? 1 : std::min(pieces(m, each), pieces(4 * threads, n));
+  const int high = pieces(pieces(m, each), split) * each, n_rows = pieces(m, high);
+  parallel(all, n * n_rows, [&](int i) {
+    const int p = i / n_rows * panels, r = i % n_rows * high;
+    here.linear(w, rows, t, r, std::min(m, r + high), p, std::min(w.panels, p + panels));
+  });
+}
+
+void normalise(int threads, const float* x, int m, int n, const Norm& norm, float* out) {
+  const Kernels& here = kernels();
+  const int some = std::max(1, int(ALONE / 8 / n));
+  parallel(pool(m > some ? threads : 1), pieces(m, some), [&](int i) {
+    for (int r = i * some; r < std::min(m, (i + 1) * some); r++)
+      here.layer_norm(x + ptrdiff_t(r) * n, norm.gain, norm.bias, norm.epsilon, n, out + ptrdiff_t(r) * n);
+  });
+}
+
+void gelu(int threads, const float* x, size_t n, float* out) {
+  const Kernels& here = kernels();
+  const size_t some = 16384;
+  parallel(pool(n > some ? threads : 1), int((n + some - 1) / some), [&](int i) {
+    here.gelu(x + i * some, std::min(some, n - i * some), out + i * some);
+  });
+}
+
+void softmax(int threads, const float* x, int m, int n, float* out) {
+  const Kernels& here = kernels();
+  const int some = std::max(1, 16384 / std::max(1, n));
+  parallel(pool(m > some ? threads : 1), pieces(m, some), [&](int i) {
+    for (int r = i * some; r < std::min(m, (i + 1) * some); r++) here.softmax(x + ptrdiff_t(r) * n, n, out + ptrdiff_t(r) * n);
+  });
+}
+
+void attend(int threads, const Attention& a, int n_text) {
+  const Kernels& here = kernels();
+  // A piece of work: one head of one text, and up to a block of its queries. Where a text has more,
+  // its keys are in their places before the first block begins.
+  int blocks = 1;
+  size_t work = 0;
+  for (int i = 0; i < n_text; i++) {
+    const Text& t = a.texts[i];
+    blocks = std::max(blocks, pieces(t.n_query, here.block));
+    work += size_t(t.n_query) * t.n_key * a.n_head * a.d_k;
+  }
+  Pool& all = pool(work < ALONE ? 1 : threads);
+  if (blocks > 1)
+    parallel(all, n_text * a.n_head, [&](int i) { here.append(a, a.texts[i / a.n_head], i % a.n_head); });
+  parallel(all, n_text * a.n_head * blocks, [&](int i) {
+    // The last blocks, which see most, come first.
+    const int block = blocks - 1 - i / (n_text * a.n_head), head = i % a.n_head;
+    const Text& t = a.texts[i / a.n_head % n_text];
+    if (blocks == 1) here.append(a, t, head);
+    const int low = block * here.block, high = std::min(t.n_query, low + here.block);
+    if (low < high) here.attend(a, t, head, low, high, workspace(here.attend_scratch(a)));
+  });
+}
+
+void columns(int threads, const Weight& w, const int64_t* ids, int n, float* out) {
+  const Kernels& here = kernels();
+  const int some = 16;
+  parallel(pool(n > some ? threads : 1), pieces(n, some), [&](int i) {
+    for (int r = i * some; r < std::min(n, (i + 1) * some); r++)
+      here.column(w, ids ? int(ids[r]) : r, out + ptrdiff_t(r) * w.n_in);
+  });
+}
+
+void quantise(int threads, const Weight& w, const float* from, ptrdiff_t row, ptrdiff_t column, uint8_t* data, uint16_t* scales) {
+  const Kernels& here = kernels();
+  parallel(pool(size_t(w.k) * w.n_out < ALONE ? 1 : threads), w.panels,
+           [&](int i) { here.quantise(w, from, row, column, i, i + 1, data, scales); });
+}
+
+}  // namespace pellucid

@@ -1,0 +1,26 @@
+// The backend's operations, each divided between threads.
+#pragma once
+#include "pellucid.hpp"
+
+namespace pellucid {
+
+// The best kernels of this processor, or those that `choose` named.
+const Kernels& kernels();
+bool choose(const char* name);  // whether they are here
+const char* const* names();     // of those that are, the best first, then null
+
+struct Norm {
+  const float *gain, *bias;  // [n_in], or null
+  float epsilon;
+};
+
+// x [m, n_in], rows `stride` apart -> target
+void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, int m, const Norm& norm, const Target& t);
+void normalise(int threads, const float* x, int m, int n, const Norm& norm, float* out);
+void gelu(int threads, const float* x, size_t n, float* out);
+void softmax(int threads, const float* x, int m, int n, float* out);
+void attend(int threads, const Attention& a, int n_text);
+void columns(int threads, const Weight& w, const int64_t* ids, int n, float* out);
+void quantise(int threads, const Weight& w, const float* from, ptrdiff_t row, ptrdiff_t column, uint8_t* data, uint16_t* scales);
+
+}  // namespace pellucid

@@ -1,0 +1,328 @@
+"""The compiled backend's operations beside numpy: every processor's kernels that can run here,
+over shapes, lengths, groups, places in memory, and numbers of rows at which they change way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pellucid.backend import Segment, get_backend
+from pellucid.backend.numpy import NumpyBackend
+from pellucid.blocks import BlockStore, Packed
+from pellucid.errors import InputError
+from pellucid.hparams import HParams
+from pellucid.model import Model
+from pellucid.weights import Affine, Embedding, initialise
+from support.models import Reader, run
+from support.skips import needs
+
+kernels = needs("pellucid_native")
+DTYPES = ("float32", "bfloat16", "int8", "int4")
+ROWS = (1, 2, 3, 4, 7, 8, 23, 64, 512)
+# Of the largest number of a group, what rounding may take: half a step of the weights; where 4 bits
+# hold -8 and only 7, more where the least error of all wants it..
+STEP = {"float32": 0.0, "bfloat16": 2**-8, "int8": 0.51 / 127, "int4": 1.5 / 8}
+# Of a product, to the numbers that the weights stand for: what the rows lose.
+LOSS = {"float32": 2e-6, "bfloat16": 4e-3, "int8": 6e-3, "int4": 8e-3}
+EXACT = NumpyBackend("float64")
+
+
+@pytest.fixture(params=range(len(("AVX-512", "AVX2 or NEON", "portable"))))
+def processor(request):
+    """Each of the kernels that run here, the best first; where there are fewer, the last again."""
+    names, before = kernels.kernels(), kernels.chosen()
+    kernels.choose(names[min(request.param, len(names) - 1)])
+    yield kernels.chosen()
+    kernels.choose(before)
+
+
+def at_odd_places(array: np.ndarray) -> np.ndarray:
+    """The same numbers, 4 bytes behind a multiple of 64."""
+    room = np.empty(array.size + 32, np.float32)
+    begin = (-room.ctypes.data // 4) % 16 + 1
+    placed = room[begin : begin + array.size].reshape(array.shape)
+    placed[...] = array
+    return placed
+
+
+def case(seed: int, m: int, n_in: int, n_out: int):
+    rng = np.random.default_rng(seed)
+    x = at_odd_places(rng.standard_normal((m, n_in)))
+    weight = rng.standard_normal((n_in, n_out)).astype(np.float32) * rng.uniform(0.01, 3)
+    return rng, x, weight, rng.standard_normal(n_out).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@settings(max_examples=40)
+@given(
+    m=st.sampled_from(ROWS),
+    n_in=st.integers(1, 200),
+    n_out=st.integers(1, 70),
+    parts=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    threads=st.sampled_from([1, 2, 3]),
+    seed=st.integers(0, 999),
+)
+@example(m=512, n_in=768, n_out=50, parts=(True, True, True), threads=2, seed=0)
+@example(m=1, n_in=3072, n_out=33, parts=(False, False, False), threads=2, seed=0)
+def test_products(dtype, m, n_in, n_out, parts, threads, seed) -> None:
+    """With norm, GELU and what is added, or without, by each processor's kernels."""
+    rng, x, weight, bias = case(seed, m, n_in, n_out)
+    normed, gelu, added = parts
+    norm = None
+    if normed:
+        gain, shift = rng.standard_normal((2, n_in)).astype(np.float32)
+        norm = (gain, shift, 1e-5)
+    add = rng.standard_normal((m, n_out)).astype(np.float32) if added else None
+    machine = get_backend("native", dtype=dtype, threads=threads)
+    before = kernels.chosen()
+    try:
+        for name in kernels.kernels():
+            kernels.choose(name)
+            w = machine.prepare(Affine(weight, bias))
+            numbers = machine.dense(w)
+            near(numbers, weight, STEP[dtype], np.abs(weight).max())
+            exact = Affine(numbers.astype(np.float64), bias.astype(np.float64))
+            wide = x.astype(np.float64)
+            rows = wide if norm is None else EXACT.layer_norm(wide, *norm)
+            linear = EXACT.linear(wide, exact, norm=norm)
+            # What rounding the rows to a byte, a group at a time, can come to.
+            size = np.abs(rows).max() * np.abs(numbers).max() * np.sqrt(n_in)
+            got = machine.linear(x, w, norm=norm, gelu=gelu, add=add)
+            expected = EXACT.gelu(linear) if gelu else linear
+            expected = expected if add is None else expected + add
+            near(got, expected, LOSS[dtype], size + np.abs(linear).max() + 1e-3)
+    finally:
+        kernels.choose(before)
+
+
+def near(got: np.ndarray, expected: np.ndarray, share: float, size: float) -> None:
+    np.testing.assert_allclose(got, expected, rtol=0, atol=share * size + 1e-7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_table_is_read_both_ways(processor: str, dtype: str) -> None:
+    """By ids, as embeddings, and as the output layer."""
+    rng = np.random.default_rng(0)
+    table = rng.standard_normal((131, 96)).astype(np.float32)
+    machine = get_backend("native", dtype=dtype, threads=2)
+    w = machine.prepare(Embedding(table))
+    numbers = machine.dense(w)
+    near(numbers, table, STEP["int8" if dtype == "int4" else dtype], np.abs(table).max())
+    ids = rng.integers(0, 131, (3, 7))
+    np.testing.assert_array_equal(machine.embedding(w, ids), numbers[ids])
+    x = rng.standard_normal((2, 96)).astype(np.float32)
+    near(machine.unembed(x, w), x @ numbers.T, LOSS[dtype], 96**0.5 * np.abs(x).max())
+    with pytest.raises(ValueError, match="outside the table"):
+        machine.embedding(w, np.array([131]))
+
+
+def test_extremes(processor: str) -> None:
+    """Rows and weights of zeros, numbers of very different sizes, and the largest of either sign:
+    two products of -127 · 127 go beyond 16 bits, where a kernel holds no more."""
+    for dtype in DTYPES:
+        machine = get_backend("native", dtype=dtype, threads=1)
+        for x, weight in (
+            (np.zeros((2, 64)), np.ones((64, 16))),
+            (np.ones((2, 64)), np.zeros((64, 16))),
+            (np.full((5, 128), -1.0), np.full((128, 16), -1.0)),
+            (np.full((5, 128), 1.0), np.full((128, 16), -1.0)),
+            (np.ones((1, 64)), np.geomspace(1e-6, 1.0, 16) * np.ones((64, 1))),
+        ):
+            w = machine.prepare(Affine(weight, np.zeros(16)))
+            expected = x @ weight
+            got = machine.linear(x.astype(np.float32), w)
+            np.testing.assert_allclose(got, expected, rtol=0.02 if dtype != "int4" else 0.1)
+
+
+def test_gelu_softmax_and_norm(processor: str) -> None:
+    rng = np.random.default_rng(1)
+    machine = get_backend("native", threads=2)
+    for n in (1, 15, 16, 17, 1000):
+        x = rng.standard_normal((5, n)).astype(np.float32) * 4
+        wide = x.astype(np.float64)
+        np.testing.assert_allclose(machine.gelu(x), EXACT.gelu(wide), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(machine.softmax(x), EXACT.softmax(wide), rtol=2e-6, atol=1e-7)
+        gain, shift = rng.standard_normal((2, n)).astype(np.float32)
+        got = machine.layer_norm(x, gain, shift, 1e-5)
+        np.testing.assert_allclose(got, EXACT.layer_norm(wide, gain, shift, 1e-5), atol=3e-5)
+    ends = np.array([-200.0, -88.0, 0.0, 88.0, 200.0, np.inf], np.float32)
+    np.testing.assert_allclose(machine.gelu(ends), [0, 0, 0, 88, 200, np.inf], atol=1e-30)
+    hidden = np.array([[1.0, -np.inf, 2.0]], np.float32)
+    np.testing.assert_allclose(machine.softmax(hidden), EXACT.softmax(hidden), atol=1e-6)
+    assert machine.softmax(hidden)[0, 1] == 0
+
+
+@settings(max_examples=40)
+@given(
+    d_k=st.sampled_from([1, 4, 15, 16, 24, 48, 64, 80, 128]),
+    n_head=st.integers(1, 4),
+    lengths=st.lists(
+        st.tuples(st.integers(0, 300), st.sampled_from([1, 2, 3, 4, 5, 13, 96, 97, 200])),
+        min_size=1,
+        max_size=3,
+    ),
+    block=st.sampled_from([1, 7, 16, 64]),
+    dtype=st.sampled_from(["float32", "int8"]),
+    seed=st.integers(0, 999),
+)
+def test_attention_over_blocks(d_k, n_head, lengths, block, dtype, seed) -> None:
+    """Texts of different lengths, side by side in one row, their keys and values in blocks that lie
+    anywhere; with keys in float16 as exactly as float16 goes."""
+    rng = np.random.default_rng(seed)
+    hparams = HParams(5, 600, n_head * d_k, n_head, 1)
+    machine = get_backend("native", dtype=dtype, threads=2)
+    needed = [-(-(past + n) // block) for past, n in lengths]
+    places = rng.permutation(sum(needed) + 3)
+    stores = [
+        BlockStore(hparams, each, n_blocks=len(places), block_size=block)
+        for each in (machine, EXACT)
+    ]
+    for mine, exact in zip(
+        (*stores[0].keys, *stores[0].values), (*stores[1].keys, *stores[1].values), strict=True
+    ):
+        mine[...] = rng.standard_normal(mine.shape)
+        exact[...] = mine
+    texts, begin = [], 0
+    for (past, n), count in zip(lengths, needed, strict=True):
+        texts.append((places[begin : begin + count].tolist(), past, n))
+        begin += count
+    n_new = sum(n for _, n in lengths)
+    qkv = rng.standard_normal((1, n_new, 3, n_head, d_k)).astype(np.float32)
+    q, k, v = (qkv[:, :, i].swapaxes(1, 2) for i in range(3))
+    expected = EXACT.attend(
+        *(each.astype(np.float64) for each in (q, k, v)), Packed(stores[1], texts), 0
+    )
+    before = kernels.chosen()
+    try:
+        for name in kernels.kernels():
+            kernels.choose(name)
+            got = machine.attend(q, k, v, Packed(stores[0], texts), 0)
+            atol = 1e-5 if dtype == "float32" else 3e-2
+            np.testing.assert_allclose(got, expected, rtol=0, atol=atol)
+            for mine, exact in zip(stores[0].keys, stores[1].keys, strict=True):
+                np.testing.assert_allclose(mine, exact, rtol=1e-3, atol=1e-7)
+    finally:
+        kernels.choose(before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cached_is_whole_and_watched_is_plain(processor: str, dtype: str) -> None:
+    """A pass in chunks, ragged or with a tap on every value, within what the rows may lose."""
+    hparams = HParams(80, 96, 64, 4, 2)
+    m = Model.of(hparams, initialise(hparams, 1), get_backend("native", dtype=dtype, threads=2))
+    tokens = np.random.default_rng(2).integers(0, 80, (2, 96))
+    whole = run(m, tokens)
+    same = Model.of(hparams, m.tensors(), EXACT)
+    atol = LOSS[dtype] * 4 * np.abs(whole).max()
+    np.testing.assert_allclose(whole, run(same, tokens), rtol=0, atol=atol)
+    cache = m.new_cache(2)
+    parts = [run(m, tokens[:, a:b], cache=cache) for a, b in ((0, 40), (40, 41), (41, 96))]
+    np.testing.assert_allclose(np.concatenate(parts, 1), whole, rtol=0, atol=atol)
+    np.testing.assert_allclose(run(m, tokens, tap=Reader(m)), whole, rtol=0, atol=atol)
+    twice = run(m, tokens)
+    np.testing.assert_array_equal(twice, whole)
+
+
+def test_numbers_do_not_hang_on_threads(processor: str) -> None:
+    """Threads divide columns and heads, never a sum."""
+    hparams = HParams(300, 64, 192, 4, 2)
+    tokens = np.random.default_rng(3).integers(0, 300, 64)
+    for dtype in DTYPES:
+        one, three = (
+            Model.of(hparams, initialise(hparams, 1), get_backend("native", dtype=dtype, threads=n))
+            for n in (1, 3)
+        )
+        np.testing.assert_array_equal(run(three, tokens), run(one, tokens))
+
+
+def test_two_threads_of_python_at_once() -> None:
+    """They share one pool; who finds it taken computes alone."""
+    hparams = HParams(300, 64, 192, 4, 2)
+    m = Model.of(hparams, initialise(hparams, 1), get_backend("native", dtype="int8", threads=2))
+    tokens = np.random.default_rng(4).integers(0, 300, (4, 64))
+    expected = [run(m, each) for each in tokens]
+    got: dict[int, list[np.ndarray]] = {}
+
+    def work(i: int) -> None:
+        got[i] = [run(m, tokens[i]) for _ in range(10)]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i, each in enumerate(expected):
+        for logits in got[i]:
+            np.testing.assert_array_equal(logits, each)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    machine = get_backend("native", threads=1)
+    w = machine.prepare(Affine(np.ones((8, 4)), np.zeros(4)))
+    rows, out = np.ones((2, 7), np.float32), np.empty((2, 4), np.float32)
+    rest = (None, None, None, 0.0, False, None)
+    with pytest.raises(ValueError, match="x has 14 numbers"):
+        kernels.linear(1, w.handle, rows, out, *rest)
+    with pytest.raises(ValueError, match="kind of number"):
+        kernels.linear(1, w.handle, rows.astype(np.float64), out, *rest)
+    with pytest.raises(ValueError, match="no such kernels"):
+        kernels.choose("Z80")
+    q = np.ones((1, 2, 1, 4), np.float32)
+    short, apart = np.zeros((2, 2, 4), np.float32), np.zeros((2, 4, 4), np.float32)[:, ::2]
+    for bad in (
+        [Segment(1, 0, 1, [(short, short)])],
+        [Segment(0, 0, 2, [(short, short)])],
+        [Segment(0, 0, 1, [(short[:1], short)])],
+        [Segment(0, 0, 1, [(apart, apart)])],
+        [Segment(0, 0, 1, [])],
+    ):
+        with pytest.raises(ValueError, match=r"text|stretch|room"):
+            kernels.attend(1, q, q, q, np.empty_like(q), bad)
+    with pytest.raises(InputError, match="float32, bfloat16, int8, int4"):
+        get_backend("native", dtype="float64")
+    with pytest.raises(InputError, match="backend torch"):
+        get_backend("native", device="cuda")
+
+
+@pytest.mark.slow
+def test_sanitizers_find_nothing(tmp_path: Path) -> None:
+    """The same tests, with every access and every overflow watched."""
+    needs("g++")
+    source = Path(__file__).parents[1] / "native" / "src"
+    package = tmp_path / "pellucid_native"
+    package.mkdir()
+    shutil.copy(source.parent / "pellucid_native/__init__.py", package)
+    flags = ["-std=c++17", "-O1", "-g", "-shared", "-fPIC", "-pthread", "-fno-math-errno"]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    include = f"-I{sysconfig.get_path('include')}"
+    target = package / "_kernels.abi3.so"
+    subprocess.run(
+        ["g++", *flags, include, *map(str, source.glob("*.cpp")), "-o", str(target)], check=True
+    )
+    library = subprocess.run(
+        ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", __file__, "-q", "-m", "not slow"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
