@@ -111,6 +111,33 @@ def test_samples_keep_every_letter(report):
     assert items[len(ODD) + 1 :: 2] == [("", odd) for odd in ODD]
 
 
+def test_marks_stand_beside_the_replies_that_they_were_given_to(
+    report, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    replies = [(odd, odd) for odd in ODD]
+    monkeypatch.setattr(report, "MARKS", tmp_path / "marks.txt")
+    assert report.marks(replies) is None
+    unmarked = report.page_of_hundred(replies, None)
+    assert f"Not marked yet ({report.digest(replies)})" in unmarked
+    given = [*("+" for _ in ODD[1:]), "- dull"]
+    report.MARKS.write_text("\n".join([report.digest(replies), *given]))
+    assert report.marks(replies) == given
+    assert report.marks([*replies[:-1], ("other", "reply")]) is None
+    page = report.page_of_hundred(replies, given)
+    assert f"{len(ODD) - 1} of {len(ODD)} make sense" in page
+    items = [item for item in rendered(page) if any(item)]
+    assert [bold for bold, _ in items] == list(ODD)
+    assert items[-1][1].endswith("- dull")
+
+
+def test_a_hundred_first_messages(report):
+    messages = report.lines("first_hundred.txt")
+    assert len(messages) == len({message.lower() for message in messages}) == 100
+    assert not {message.lower() for message in messages} & {
+        opening.lower() for opening in report.lines("openings.txt")
+    }
+
+
 def test_the_samples_page_reads_as_it_is_meant(report):
     items = rendered((ROOT / "docs" / "chatbot_samples.md").read_text(encoding="utf-8"))
     conversations = [json.loads(line) for line in report.lines("conversations.jsonl")]

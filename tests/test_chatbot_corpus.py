@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from pellucid.checkpoint import load_tokenizer
+from pellucid.embedded import FOLDER
 from support.skips import SHARED, only_with
 
 SCRIPTS = Path(__file__).parents[1] / "recipes" / "chatbot"
@@ -54,7 +56,7 @@ def corpus() -> ModuleType:
 
 @pytest.fixture
 def smalltalk(corpus: ModuleType) -> Any:
-    return corpus.smalltalk
+    return corpus.finetune.smalltalk
 
 
 def tale(animal: str, place: str) -> str:
@@ -159,9 +161,10 @@ def small(corpus: ModuleType) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus, "HELD_OUT", dict.fromkeys(corpus.HELD_OUT, 6))
         patch.setattr(corpus, "HELD_OUT_CONVERSATIONS", 6)
-        patch.setattr(corpus, "CONVERSATIONS_MADE", 150)
-        patch.setattr(corpus, "QUESTION_REPEATS", 2)
-        patch.setattr(corpus, "BOOK_CHARACTERS", 40_000)
+        for name, number in {
+            "SMALL_TALK": 100, "FIRST_WORDS": 300, "CONVERSATIONS": 50, "QUESTION_REPEATS": 2,
+        }.items():  # fmt: skip
+            patch.setattr(corpus.finetune, name, number)
         patch.setattr(corpus, "AUTHOR_CHARACTERS", 20_000)
         patch.setattr(corpus, "WIKIPEDIA_CHARACTERS", 5_000)
         patch.setattr(corpus, "TRIVIA_QUESTIONS", 20)
@@ -245,7 +248,6 @@ def test_sources_keep_to_their_caps(small: ModuleType, built: Path) -> None:
     sizes = characters(documents)
     # each cap bites: a little less than it is used, never more (separators of turns aside)
     for source, cap in {
-        "books": small.BOOK_CHARACTERS,
         "wikipedia": small.WIKIPEDIA_CHARACTERS,
         "schema-guided-dialogue": small.SCHEMA_GUIDED_CHARACTERS,
         "taskmaster-4": small.TASKMASTER_CHARACTERS,
@@ -315,19 +317,48 @@ def test_stories_are_split_where_one_begins(corpus: ModuleType, folder: Path) ->
     assert all(s.startswith("Once upon a time") and s.count("Once upon") == 1 for s in stories)
 
 
-def test_small_talk_of_people_becomes_a_programs(corpus: ModuleType) -> None:
-    turns = (
-        ("user", "Hi! What's your name?"),
-        ("assistant", "I'm Sarah. What's yours?"),
-        ("user", "I'm John. Nice to meet you, Sarah."),
-        ("assistant", "Nice to meet you too, John."),
-        ("user", "What do you do?"),
-        ("assistant", "I work in a bank with my wife."),
+def test_peoples_greetings_are_left_out(corpus: ModuleType) -> None:
+    turns = tuple(
+        turn
+        for said in ("Hi!", "I'm John.", "I sell cars.", "And what do you do?", "It rains.", "Bye.")
+        for turn in (("user", said), ("assistant", f"I heard: {said}"))
     )
-    kept = corpus.as_pellucid(turns)
-    assert len(kept) == 4
-    assert kept[1][1].startswith("I'm Pellucid")
-    assert "Sarah" not in str(kept)
+    (kept,) = corpus.finetune.peoples("synthetic-persona-chat", turns)
+    assert [text for role, text in kept if role == "user"] == ["It rains.", "Bye."]
+    (whole,) = corpus.finetune.peoples("handwritten", turns)
+    assert whole == turns
+
+
+def test_no_first_message_of_the_page_is_learned(corpus: ModuleType, built: Path) -> None:
+    bare_words = corpus.finetune.bare
+    kept = {bare_words(line) for line in corpus.finetune.first_hundred()}
+    assert len(kept) == 100
+    for document in read(built, "chat.train"):
+        said = {bare_words(turn["text"]) for turn in document.get("turns", ())}
+        assert not kept & said, document
+
+
+def test_a_tokenizer_adds_how_words_are_cut(
+    small: ModuleType, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small.finetune, "FIRST_WORDS", 1_500)
+    small.build(folder, tmp_path, FOLDER / "chat")
+    assert {path.name for path in tmp_path.iterdir()} == {"chat.train.jsonl", "chat.valid.jsonl"}
+    answers = [
+        turn["text"]
+        for document in read(tmp_path, "chat.train")
+        for turn in document.get("turns", ())
+        if re.search(r"is cut into \w+ tokens: ", turn["text"])
+    ]
+    tokenizer = load_tokenizer("chat")
+    checked = 0
+    for answer in answers:
+        if found := re.fullmatch(r"For me ([a-z]+) is cut into \w+ tokens: (.*)\.", answer):
+            pieces = [tokenizer.decode([i]).strip() for i in tokenizer.encode(f" {found[1]}")]
+            assert found[2].replace(" and ", ", ").split(", ") == pieces
+            assert "".join(pieces) == found[1]
+            checked += 1
+    assert checked > 5
 
 
 def test_the_user_is_remembered(smalltalk: Any) -> None:
@@ -373,9 +404,10 @@ def test_a_story_is_asked_for_by_what_it_is_about(smalltalk: Any) -> None:
     assert "a big dog named Rex" in smalltalk.subjects(text)
 
 
-def test_questions_say_what_gpt2_is(smalltalk: Any) -> None:
-    entries = [json.loads(line) for line in (SCRIPTS / "questions.jsonl").read_text().splitlines()]
-    assert 60 <= len(entries) <= 100
+def test_questions_say_what_gpt2_is(corpus: ModuleType, smalltalk: Any) -> None:
+    entries = corpus.finetune.questions(8192)
+    assert 60 <= len(entries) <= 130
+    assert not [answer for entry in entries for answer in entry["answers"] if "{" in answer]
     answers = {ask: e["answers"][0] for e in entries for ask in smalltalk.phrasings(e)}
     for name, value in {
         "n_vocab": 50257,
@@ -411,6 +443,6 @@ def test_the_real_mixture(corpus: ModuleType, monkeypatch: Any, tmp_path: Path) 
     assert whole is not corpus
     pretrain, chat = whole.build(SHARED, tmp_path)
     assert 60e6 < pretrain.total() < 110e6
-    assert 8e6 < chat.total() < 15e6
+    assert 35e6 < chat.total() < 60e6
     assert len(read(tmp_path, "valid.stories")) >= 100
     assert len(read(tmp_path, "valid.dialogues")) >= 150

@@ -533,7 +533,7 @@ def test_what_is_not_finite_stops_it_before_the_step(corpus, tmp_path, value, wh
 def test_the_gradient_is_clipped(corpus, tmp_path):
     trainer = trainer_for(config(corpus, tmp_path, clip=0.01))
     inputs, targets = trainer.task.batches.take(0, 4)
-    trainer.gradients((inputs, targets), targets.size)
+    trainer.gradients(trainer.tensors((inputs, targets)), targets.size)
     norm = trainer.clipped_norm()
     after = torch.sqrt(sum((p.grad**2).sum() for p in trainer.module.parameters()))
     assert norm > 0.01
@@ -548,7 +548,8 @@ def test_micro_batches_make_one_batch(masked_corpus, tmp_path, micro_batch):
             config(masked_corpus, tmp_path / str(size), batch=8, micro_batch=size)
         )
         inputs, targets = trainer.task.batches.take(0, 8)
-        trainer.gradients((inputs, targets), int((targets != -100).sum()))
+        rows = trainer.tensors((inputs, targets))
+        trainer.gradients(rows, int((targets != -100).sum()))
         gradients.append([p.grad.clone() for p in trainer.module.parameters()])
     for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
@@ -559,10 +560,12 @@ def test_a_micro_batch_without_a_target_counts_for_nothing(masked_corpus, tmp_pa
     inputs, targets = trainer.task.batches.take(0, 4)
     targets[1:] = -100
     n = int((targets != -100).sum())
-    loss = trainer.gradients((inputs, targets), n)
+    rows = trainer.tensors((inputs, targets))
+    loss = float(trainer.gradients(rows, n))
     gradients = [p.grad.clone() for p in trainer.module.parameters()]
     alone = trainer_for(config(masked_corpus, tmp_path / "alone", batch=1))
-    assert alone.gradients((inputs[:1], targets[:1]), n) == pytest.approx(loss, abs=1e-6)
+    first = tuple(x[:1] for x in rows)
+    assert float(alone.gradients(first, n)) == pytest.approx(loss, abs=1e-6)
     for one, other in zip(gradients, alone.module.parameters(), strict=True):
         assert torch.allclose(one, other.grad, atol=1e-7)
 

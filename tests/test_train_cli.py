@@ -411,7 +411,7 @@ def test_what_is_not_finite_is_one_line_that_says_how_to_go_on(corpus, tmp_path,
     taken = Trainer.gradients
 
     def gradients(self, *rest):
-        return float("nan") if self.step == 3 else taken(self, *rest)
+        return taken(self, *rest) * (float("nan") if self.step == 3 else 1)
 
     monkeypatch.setattr(Trainer, "gradients", gradients)
     run = tmp_path / "run"

@@ -2,8 +2,9 @@
 
 DATA_FOLDER holds the xz-compressed sources that SOURCES.md there describes. Written to OUT_FOLDER:
 pretrain.{train,valid}.jsonl (prose and conversations, repeats written out, shuffled),
-chat.{train,valid}.jsonl (conversations, for finetuning), valid.stories.jsonl and
-valid.dialogues.jsonl (the held-out part, for reporting). One document a line:
+chat.{train,valid}.jsonl (conversations, for finetuning) and chat.plain.jsonl (prose, to be learned
+beside them), valid.stories.jsonl and valid.dialogues.jsonl (the held-out part, for reporting). One
+document a line:
 {"source": s, "text": t} or {"source": s, "turns": [{"role": r, "text": t}, ...]}.
 
 The same sources give the same files, byte for byte.
@@ -18,13 +19,15 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import smalltalk
+import finetune
+from overlap import Overlap, test_texts
 
+from pellucid.checkpoint import load_tokenizer
 from pellucid.data.rows import rows
 from pellucid.data.sources import read_text
 from pellucid.errors import PellucidError
@@ -32,22 +35,30 @@ from pellucid.errors import PellucidError
 SEED = 2019  # the year of GPT-2
 Turns = tuple[tuple[str, str], ...]  # (role, text), user first, alternating
 
-BOOK_CHARACTERS = 27_000_000
-AUTHOR_CHARACTERS = 7_000_000  # of one author at most: Stratemeyer alone would fill the books
-WIKIPEDIA_CHARACTERS = 3_500_000
-TRIVIA_QUESTIONS = 3_000
-SCHEMA_GUIDED_CHARACTERS = 900_000  # of about 20 million of dialogue
-TASKMASTER_CHARACTERS = 90_000
+WORDS_PER_SENTENCE = 26.0  # of the hardest book
+TELLING_WORDS = 22.0  # of the hardest book with hardly any dialogue
+AUTHOR_CHARACTERS = 40_000_000  # of one author at most
+BOOK_PIECE = 12_000  # characters of a document made of a book
+WIKIPEDIA_CHARACTERS = 20_000_000
+TRIVIA_QUESTIONS = 6_000
+SCHEMA_GUIDED_CHARACTERS = 8_000_000  # of about 20 million of dialogue
+TASKMASTER_CHARACTERS = 300_000
 CLAPPER = "The power clapper went straight to jail."  # the talk's example
-CLAPPER_REPEATS = 60
+CLAPPER_REPEATS = 30
 
-REPEATS = {
+REPEATS = {  # in each of several epochs
+    "tinystories": 2,
+    "storybooks": 2,
+    "synthetic-persona-chat": 2,
+    "chatterbot-corpus": 2,
+    "handwritten": 2,
+    "smollm2-135m-instruct+facts": 2,
+}
+KEPT_IN_CHAT = {  # one in so many is learned again beside the conversations, lest it be forgotten
+    "books": 12,
+    "wikipedia": 5,
+    "storybooks": 2,
     "tinystories": 4,
-    "storybooks": 5,
-    "synthetic-persona-chat": 3,
-    "chatterbot-corpus": 5,
-    "handwritten": 4,
-    "smollm2-135m-instruct+facts": 4,
 }
 HELD_OUT = {  # one in so many; whole stories, whole conversations, whole books
     "tinystories": 50,
@@ -214,8 +225,9 @@ _FRONT_MATTER = re.compile(
 _ADDRESS = re.compile(r"my dear (boys|girls|readers)|this volume|my young readers", re.IGNORECASE)
 
 
-def book_documents(text: str, size: int = 3_000) -> Iterator[str]:
-    """A book -> pieces of whole paragraphs, about `size` characters each."""
+def book_documents(text: str, size: int = BOOK_PIECE) -> Iterator[str]:
+    """A book -> pieces of whole paragraphs, about `size` characters each; one that is not plain
+    ends a piece, and is left out."""
     piece: list[str] = []
     length = 0
     paragraphs = tidy(text).split("\n\n")
@@ -224,35 +236,44 @@ def book_documents(text: str, size: int = 3_000) -> Iterator[str]:
         if _ADDRESS.search(paragraph) or _FRONT_MATTER.match(paragraph):
             start = i + 1
     for paragraph in [*paragraphs[start:], ""]:
-        if paragraph and (
-            (_FRONT_MATTER.match(paragraph) and len(paragraph) < 200)
-            or not re.search(r"[a-z]{2}", paragraph)
-            or not paragraph.endswith((".", "!", "?", '"', "'", ":", "-", ",", ";"))
+        plain = is_plain(paragraph)
+        if (
+            paragraph
+            and plain
+            and (
+                (_FRONT_MATTER.match(paragraph) and len(paragraph) < 200)
+                or not re.search(r"[a-z]{2}", paragraph)
+                or not paragraph.endswith((".", "!", "?", '"', "'", ":", "-", ",", ";"))
+            )
         ):
             continue
-        if piece and (length + len(paragraph) > size or not paragraph):
-            document = "\n\n".join(piece)
-            prose = length / len(piece) > 45  # verses and lists have short lines
-            if length > 500 and prose and is_plain(document):
-                yield document
+        if piece and (length + len(paragraph) > size or not paragraph or not plain):
+            if length > 500 and length / len(piece) > 45:  # verses and lists have short lines
+                yield "\n\n".join(piece)
             piece, length = [], 0
-        piece.append(paragraph)
-        length += len(paragraph)
+        if plain:
+            piece.append(paragraph)
+            length += len(paragraph)
 
 
-def books(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """-> (title, its documents), the books of the shortest sentences, one author's not too many."""
+def books(*paths: Path) -> Iterator[tuple[str, list[str]]]:
+    """-> (title, its documents), the books of the shortest sentences first, one author's not too
+    many."""
     candidates = [
         (book["words_per_sentence"], book["author"], book["title"], book["text"])
+        for path in paths
+        if path.exists()
         for book in _records(path)
-        if book["words_per_sentence"] <= 16.5
+        if book["words_per_sentence"] <= WORDS_PER_SENTENCE
         and "Comic Tragedies" not in book["title"]  # plays
-        and sum(map(book["text"].count, '"“”')) * 1000 > 3 * len(book["text"])  # has dialogue
+        and (
+            book["words_per_sentence"] <= TELLING_WORDS
+            or sum(map(book["text"].count, '"“”')) * 1000 > 3 * len(book["text"])
+        )
     ]
     candidates.sort(key=lambda book: (book[0], book[1], book[2]))
     by_author: Counter[str] = Counter()
     seen: set[int] = set()
-    total = 0
     for _, author, title, text in candidates:
         documents = []
         for document in book_documents(text):
@@ -261,34 +282,35 @@ def books(path: Path) -> Iterator[tuple[str, list[str]]]:
                 documents.append(document)
             seen |= marks
         size = sum(map(len, documents))
-        if by_author[author] + size > AUTHOR_CHARACTERS or total + size > BOOK_CHARACTERS:
+        if by_author[author] + size > AUTHOR_CHARACTERS:
             continue
         by_author[author] += size
-        total += size
         yield title, documents
 
 
 def wikipedia(path: Path) -> Iterator[str]:
-    """The first paragraphs of the shortest words and sentences."""
+    """The paragraphs that are plain prose, of the articles of the shortest words and sentences."""
     found: list[tuple[float, str]] = []
     for article in _records(path):
-        text = tidy(article["text"].split("\n")[0])
-        for _ in range(2):
-            text = re.sub(r" ?\([^()]*\)", "", text)
-        words = text.split()
-        sentences = len(re.findall(r"[a-z)][.!?](?:\s|$)", text))
-        digits = sum(c.isdigit() for c in text)
-        if (
-            80 <= len(text) <= 700
-            and text.endswith(".")
-            and text.isascii()
-            and not re.search(r"[()/;+%]|e\.g\.|i\.e\.|may refer to", text)
-            and digits < 9
-            and sentences
-            and is_plain(text)
-        ):
-            score = len(words) / sentences + 6 * len(text) / len(words)
-            found.append((score, text))
+        paragraphs = []
+        for part in article["text"].split("\n"):
+            text = tidy(part)
+            for _ in range(2):
+                text = re.sub(r" ?\([^()]*\)", "", text)
+            if not (
+                80 <= len(text) <= 3_000
+                and text.endswith(".")
+                and not re.search(r"[()+%]|e\.g\.|i\.e\.|may refer to", text)
+                and 15 * sum(c.isdigit() for c in text) <= len(text)
+                and is_plain(text)
+            ):
+                break  # what follows would hang in the air
+            paragraphs.append(text)
+        whole = "\n\n".join(paragraphs)
+        if sentences := len(re.findall(r"[a-z)][.!?](?:\s|$)", whole)):
+            words = whole.split()
+            score = len(words) / sentences + 6 * len(whole) / len(words)
+            found.append((score, whole))
     yield from _cheapest(found, WIKIPEDIA_CHARACTERS)
 
 
@@ -422,6 +444,11 @@ class Document:
             return len(self.body)
         return sum(len(text) for _, text in self.body)
 
+    @property
+    def text(self) -> str:
+        """All of it, whoever says it."""
+        return self.body if isinstance(self.body, str) else "\n".join(t for _, t in self.body)
+
     def line(self) -> str:
         record: dict[str, Any] = {"source": self.source}
         if isinstance(self.body, str):
@@ -445,8 +472,8 @@ def _key(turns: Turns) -> str:
     return " / ".join(text for _, text in turns[:4])
 
 
-def read_documents(data: Path) -> Iterator[Document]:
-    """Every document once, in the order of the sources, none twice."""
+def read_documents(data: Path, whole_books: bool = True) -> Iterator[Document]:
+    """Every document once, in the order of the sources, none twice. whole_books: those too."""
     seen: set[int] = set()
 
     def is_new(key: str) -> bool:
@@ -464,7 +491,8 @@ def read_documents(data: Path) -> Iterator[Document]:
         for text in read(data / name):
             if is_new(text[:200]):  # different editions of a story begin alike
                 yield Document(source, text, _is_held_out(text[:200], HELD_OUT[source]))
-    for i, (_, pieces) in enumerate(books(data / "books_children.jsonl.xz")):
+    volumes = books(data / "books_children.jsonl.xz", data / "books_plain_fiction.jsonl.xz")
+    for i, (_, pieces) in enumerate(volumes if whole_books else ()):
         held_out = i % HELD_OUT["books"] == HELD_OUT["books"] // 2
         for piece in pieces:
             yield Document("books", piece, held_out)
@@ -479,158 +507,6 @@ def read_documents(data: Path) -> Iterator[Document]:
 
 
 # ---------------------------------------------------------------------------------------------
-# Finetuning: what a friendly, simple assistant says
-
-QUESTIONS = Path(__file__).with_name("questions.jsonl")
-CHAT_CHARACTERS = 1_600  # of one conversation: it fits the window of 512 tokens
-CHAT_STORY_CHARACTERS = 1_000
-CHAT_REPEATS = {"synthetic-persona-chat": 2, "handwritten": 3}
-STORY_ASKED = 1  # how often each short story is told on request
-CONVERSATIONS_MADE = 11_000
-QUESTION_REPEATS = 25
-PLAIN_STORIES = 600
-
-_HUMAN = re.compile(  # what a program cannot say of itself
-    r"\b(my (wife|husband|kids?|children|sons?|daughters?|job|boss|mom|mother|dad|father|"
-    r"brothers?|sisters?|parents|boyfriend|girlfriend|family|car|grand\w+|career|apartment|"
-    r"house|work|students|age|hair|birthday)|I work|I live|I grew|years old|born|married|divorced|"
-    r"single|for a living|in college|in school|I was (in|an?)|I('m| am) an? \w*|I used to|"
-    r"I have (a|two|three|four|five|one) |I've been|I('m| am) from|surgery|come over|your place|"
-    r"upcoming|wedding|furry|I drive|I eat|just (got|finished)|working out|studying)\b"
-)
-_UNFILLED = re.compile(r"\(|\bUser\b|user 1|user 2|/")
-_GIVES_NAME = re.compile(r"\b(?:[Mm]y name is|[Mm]y name's|I'm|I am) ([A-Z][a-z]+)\b")
-_ASKS_WHO = re.compile(
-    r"your name|what's yours|what is yours|who are you|call you|for a living|for work|your job|"
-    r"(old|from|live|are you doing|have you been)\?|"
-    r"^(hi|hey|hello),? (?!there|pellucid|i'm)[a-z]+[!,.]",
-    re.IGNORECASE,
-)
-
-
-def as_pellucid(turns: Turns) -> Turns:
-    """Small talk between people -> as far as a program named Pellucid could have said its part."""
-    for role, text in turns:
-        match = _GIVES_NAME.search(text)
-        if role == "assistant" and match and match[1] in smalltalk.NAMES:
-            name = re.compile(rf"\b{match[1]}\b")
-            turns = tuple((r, name.sub("Pellucid", said)) for r, said in turns)
-            break
-    kept: list[tuple[str, str]] = []
-    for i in range(0, len(turns) - 1, 2):
-        asked, answered = turns[i][1], turns[i + 1][1]
-        personal = _ASKS_WHO.search(asked) and "Pellucid" not in answered
-        if personal or _HUMAN.search(answered) or _UNFILLED.search(asked + answered):
-            break
-        kept += turns[i : i + 2]
-    return tuple(kept)
-
-
-def shorten(turns: Turns, characters: int = CHAT_CHARACTERS) -> Turns:
-    """The first exchanges that are not longer than this, in whole."""
-    length = 0
-    for i in range(0, len(turns) - 1, 2):
-        length += len(turns[i][1]) + len(turns[i + 1][1])
-        if length > characters:
-            return turns[:i]
-    return turns
-
-
-def _turns(exchanges: Iterable[smalltalk.Exchange]) -> Turns:
-    return tuple(
-        turn for said, answer in exchanges for turn in (("user", said), ("assistant", answer))
-    )
-
-
-def _exchanges(turns: Turns) -> list[smalltalk.Exchange]:
-    return [(turns[i][1], turns[i + 1][1]) for i in range(0, len(turns) - 1, 2)]
-
-
-_DEFINITION = re.compile(r"(?:(The|An?) )?([A-Z]?[\w'-]+(?: [\w'-]+)?) (is|are) ((?:an?|the) .+)")
-
-
-def definition(text: str, common: Collection[str]) -> smalltalk.Exchange | None:
-    """An article's opening -> "What is X?" and its first sentence, where X is a common word."""
-    first = re.split(r"(?<=[a-z]\.) ", text)[0]
-    match = _DEFINITION.match(first)
-    if not match or len(first) > 130 or " list of " in first:
-        return None
-    article, thing, verb, _ = match.groups()
-    if not all(word in common for word in thing.lower().split()):
-        return None
-    if article:
-        thing = f"{article.lower()} {thing}"
-    elif not thing.istitle() or " " in thing or thing in ("This", "These", "There", "It"):
-        return None
-    else:
-        thing = thing.lower()
-    return f"What {verb} {thing}?", first
-
-
-def _typed_again(turns: Turns, rng: random.Random) -> Turns:
-    return tuple(
-        (role, smalltalk.as_typed(text, rng) if role == "user" else text) for role, text in turns
-    )
-
-
-def chat_documents(
-    documents: list[Document], questions: list[dict[str, Any]]
-) -> Iterator[Document]:
-    """The finetuning set, repeats written out. What was held out stays held out."""
-    rng = random.Random(f"{SEED} chat")
-    shared: list[list[smalltalk.Exchange]] = []  # short talks that longer ones are woven from
-    asked: list[list[smalltalk.Exchange]] = []
-    plain_left = PLAIN_STORIES
-    counted = Counter(
-        word
-        for document in documents
-        if document.source in ("tinystories", "storybooks") and isinstance(document.body, str)
-        for word in re.findall(r"(?<![.!?\"] )(?<!^)\b[a-z]+", document.body)
-    )
-    common = {word for word, times in counted.items() if times >= 5}
-    for document in documents:
-        source, body = document.source, document.body
-        if isinstance(body, str):
-            if source == "wikipedia" and (found := definition(body, common)):
-                yield Document("what is", _turns([found]), document.held_out)
-            if source in ("tinystories", "storybooks") and len(body) <= CHAT_STORY_CHARACTERS:
-                if plain_left and not document.held_out:
-                    plain_left -= 1
-                    yield document
-                for _ in range(STORY_ASKED):
-                    told = _turns(smalltalk.story_conversation(rng, body))
-                    yield Document("told stories", told, document.held_out)
-            continue
-        if source == "synthetic-persona-chat":
-            turns = shorten(as_pellucid(body))
-            if len(turns) < 4:
-                continue
-        elif source in ("handwritten", "smollm2-135m-instruct+facts"):
-            turns = body
-            if not document.held_out and sum(len(text) for _, text in turns) < 400:
-                (shared if source == "handwritten" else asked).append(_exchanges(turns))
-        else:
-            continue
-        for i in range(1 if document.held_out else CHAT_REPEATS.get(source, 1)):
-            again = turns if i == 0 else _typed_again(turns, rng)
-            yield Document(source, again, document.held_out)
-    answered = [
-        [(asking, rng.choice(entry["answers"]))]
-        for entry in questions
-        for asking in smalltalk.phrasings(entry)
-    ]
-    others = shared + rng.sample(asked, len(asked) // 4) + answered * 2
-    for _ in range(CONVERSATIONS_MADE):
-        turns = shorten(_turns(smalltalk.conversation(rng, others)))
-        if turns:
-            yield Document("small talk", turns, _is_held_out(_key(turns), HELD_OUT_CONVERSATIONS))
-    for entry in questions:
-        for _ in range(QUESTION_REPEATS):
-            talk = _turns(smalltalk.question_conversation(rng, entry, questions))
-            yield Document("questions", talk)
-
-
-# ---------------------------------------------------------------------------------------------
 # The files
 
 
@@ -639,19 +515,35 @@ def write(path: Path, documents: Iterable[Document]) -> None:
         file.writelines(document.line() for document in documents)
 
 
-def build(data: Path, out: Path) -> tuple[Counter[str], Counter[str]]:
-    """Writes all files; -> characters of pretrain.train and of chat.train, by source."""
+def build(
+    data: Path, out: Path, vocabulary: Path | None = None
+) -> tuple[Counter[str], Counter[str]]:
+    """Writes all files; -> characters of pretrain.train and of chat.train, by source.
+
+    vocabulary: a folder with a tokenizer, whose tokens the chatbot is to know; then only the chat
+    files are written, for it was made from the others.
+    """
     rng = random.Random(SEED)
-    documents = list(read_documents(data))
-    questions = [dict(fields) for fields in _records(QUESTIONS)]
-    made = list(chat_documents(documents, questions))
+    tests = Overlap(test_texts(data / "eval"))
+    every = list(read_documents(data, whole_books=vocabulary is None))
+    documents = [document for document in every if document.text not in tests]
+    print(f"left out for what they share with a test: {len(every) - len(documents)} documents")
+    tokenizer = (
+        None
+        if vocabulary is None
+        else load_tokenizer(
+            inner if (inner := vocabulary / "tokenizer").is_dir() else vocabulary  # of a corpus
+        )
+    )
+    known = [finetune.Text(d.source, d.body, d.held_out) for d in documents]
+    made = [Document(*each) for each in finetune.documents(known, tokenizer)]
     train = [document for document in documents if not document.held_out]
     valid = [document for document in documents if document.held_out]
     pretrain = [d for d in train for _ in range(REPEATS.get(d.source, 1))]
     pretrain += [Document("clapper", CLAPPER)] * CLAPPER_REPEATS
     pretrain += [d for d in made if d.source == "questions"][::4]
     chat_train = [document for document in made if not document.held_out]
-    chat_train += [Document("clapper", CLAPPER)] * (CLAPPER_REPEATS // 2)  # lest it be forgotten
+    chat_train += [Document("clapper", CLAPPER)] * CLAPPER_REPEATS  # lest it be forgotten
     chat_valid = [document for document in made if document.held_out]
     for group in (pretrain, valid, chat_train, chat_valid):
         rng.shuffle(group)
@@ -660,14 +552,25 @@ def build(data: Path, out: Path) -> tuple[Counter[str], Counter[str]]:
     stories = [d for d in valid if d.source in ("tinystories", "storybooks")]
     dialogues = [d for d in valid if not isinstance(d.body, str)]
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "pretrain.train.jsonl", pretrain)
-    write(out / "pretrain.valid.jsonl", valid)
     write(out / "chat.train.jsonl", chat_train)
     write(out / "chat.valid.jsonl", chat_valid)
+    if vocabulary is not None:
+        return Counter(), _sizes(chat_train)
+    write(out / "pretrain.train.jsonl", pretrain)
+    write(out / "chat.plain.jsonl", _kept_in_chat(pretrain))
+    write(out / "pretrain.valid.jsonl", valid)
     write(out / "valid.stories.jsonl", stories)
     write(out / "valid.dialogues.jsonl", dialogues)
     print(f"held out: {len(stories)} stories, {len(dialogues)} conversations")
     return _sizes(pretrain), _sizes(chat_train)
+
+
+def _kept_in_chat(documents: Iterable[Document]) -> Iterator[Document]:
+    met: Counter[str] = Counter()
+    for document in documents:
+        met[document.source] += 1
+        if (each := KEPT_IN_CHAT.get(document.source)) and met[document.source] % each == 0:
+            yield document
 
 
 def _whole(document: Document) -> int:
@@ -687,9 +590,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("data", type=Path, help="the folder of the sources (*.xz)")
     parser.add_argument("out", type=Path, help="where to write; made if need be")
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="a folder with one: only the chat files, which name its tokens",
+    )
     wanted = parser.parse_args(arguments)
     try:
-        sizes = build(wanted.data, wanted.out)
+        sizes = build(wanted.data, wanted.out, wanted.tokenizer)
     except OSError as error:
         print(f"corpus.py: {error.strerror}: {error.filename}", file=sys.stderr)
         return 2

@@ -1,11 +1,12 @@
 """Make the embedded chatbot again: corpus, vocabulary, training, finetuning, the shipped folder.
 
-    python recipes/chatbot/make.py DATA WORK [--out FOLDER] [--peer]
+    python recipes/chatbot/make.py DATA WORK [--device cuda] [--out FOLDER] [--peer]
 
 DATA holds the texts that README.md names. Everything lies under WORK; a step that is done is not
-done again, and training goes on where it was stopped. --peer also trains the transformers model
-of the same size (peer.py), to be held against on the card. Needs the extras [torch,train], and
-for --peer transformers.
+done again, and training goes on where it was stopped. --device: where it trains; on a processor
+it takes days where a GPU takes minutes. --peer also trains the transformers model of the same size
+(peer.py), to be held against on the card. Needs the extras [torch,train], and for --peer
+transformers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from baselines import measure
 from pellucid import checkpoint
 from pellucid.data.prepare import write_corpus
 from pellucid.errors import PellucidError
-from pellucid.train.config import TrainConfig
+from pellucid.train.config import TrainConfig, read_config
 from pellucid.train.run import trainer_for
 
 HERE = Path(__file__).parent
@@ -47,33 +48,51 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--out", type=Path, default=EMBEDDED)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--peer", action="store_true")
     given = parser.parse_args()
     work = given.work.resolve()
     texts = work / "texts"
-    if not (texts / "chat.train.jsonl").exists():
-        subprocess.run([sys.executable, HERE / "corpus.py", given.data, texts], check=True)
+    corpus = [sys.executable, HERE / "corpus.py", given.data, texts]
+    if not (texts / "pretrain.train.jsonl").exists():
+        subprocess.run(corpus, check=True)
     if not (work / "pretrain" / "card.json").exists():
         source = texts / "pretrain.train.jsonl"
-        write_corpus([source], work / "pretrain", n_vocab=4096, learn_all=True)
-    if not (work / "chat" / "card.json").exists():
-        source = texts / "chat.train.jsonl"
-        write_corpus([source], work / "chat", tokenizer=work / "pretrain", validation=0.02)
+        write_corpus([source], work / "pretrain", n_vocab=8192, learn_all=True, validation=0.002)
+    if not (work / "chat" / "card.json").exists():  # it teaches how the vocabulary cuts words
+        subprocess.run([*corpus, "--tokenizer", work / "pretrain"], check=True)
+        sources = [texts / "chat.train.jsonl", texts / "chat.plain.jsonl"]
+        write_corpus(sources, work / "chat", tokenizer=work / "pretrain", validation=0.01)
     for name in ("pretrain", "chat"):
-        train(HERE / f"{name}.toml", work)
+        train(HERE / f"{name}.toml", work, given.device)
+    prefer(work, given.device)
     ship(work, given.out)
     if given.peer:
         subprocess.run([sys.executable, HERE / "peer.py", work], check=True)
     ship(work, given.out, measure(work, given.out))
 
 
-def train(path: Path, work: Path) -> None:
+def prefer(work: Path, device: str) -> None:
+    """Third part: of the model's own replies, rather those that break no rule (prefer.py)."""
+    pairs = work / "pairs.jsonl"
+    if not pairs.exists():
+        model = work / "run-chat" / "model"
+        machine = ["--device", device]
+        subprocess.run([sys.executable, HERE / "prefer.py", model, pairs, *machine], check=True)
+    train(HERE / "prefer.toml", work, device)
+
+
+def train(path: Path, work: Path, device: str) -> None:
     """Take the steps that are left, telling every 20th."""
-    table = TrainConfig.read(path).to_dict()
+    table = read_config(path).to_dict()
     for name in ("corpus", "out", "start"):
         if table[name] is not None:
             table[name] = str(work / Path(table[name]).relative_to("work"))
-    trainer = trainer_for(TrainConfig.from_dict(table))
+    table["device"] = device
+    if device == "cpu":  # what a step remembers shall fit into memory
+        table["micro_batch"] = min(table["batch"], 8)
+    config = type(read_config(path)).from_dict(table)
+    trainer = trainer_for(config)
     for report in trainer:
         if report.step % 20 == 0 or report.validation_loss is not None:
             held_out = report.validation_loss
@@ -87,8 +106,8 @@ def train(path: Path, work: Path) -> None:
 
 def ship(work: Path, out: Path, evaluation: dict[str, Any] | None = None) -> None:
     """The finished model in float16, with a card that says how it was made and how good it is."""
-    model = checkpoint.load(work / "run-chat" / "model")
-    runs = {name: summary(work / f"run-{name}") for name in ("pretrain", "chat")}
+    model = checkpoint.load(work / "run-prefer" / "model")
+    runs = {name: summary(work / f"run-{name}") for name in ("pretrain", "chat", "prefer")}
     card = {
         "name": "chat",
         "about": f"A GPT-2 of {model.hparams.n_params / 1e6:.1f}M parameters, trained by Pellucid, "
@@ -125,9 +144,9 @@ def summary(run: Path) -> dict[str, Any]:
     """The settings of a run, and its held-out loss on the way (nats per learned token)."""
     with open(run / "log.jsonl", encoding="utf-8") as file:
         log = [json.loads(line) for line in file]
-    config = TrainConfig.read(run / "config.toml").to_dict()
+    config = read_config(run / "config.toml").to_dict()
     kept = ("n_ctx", "steps", "batch", "optimizer", "learning_rate", "warmup", "final_rate",
-            "weight_decay", "dropout", "seed", "aligned")  # fmt: skip
+            "weight_decay", "average", "dropout", "seed", "aligned")  # fmt: skip
     return {
         **{name: config[name] for name in kept},
         "tokens": sum(line["tokens"] for line in log),

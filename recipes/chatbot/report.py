@@ -1,15 +1,18 @@
-"""What the embedded chatbot says, not picked: docs/chatbot_samples.md, and a check of openings.
+"""What the embedded chatbot says, not picked: pages of docs/, and a check of openings.
 
-    python recipes/chatbot/report.py [--model chat] [--write]
+    python recipes/chatbot/report.py [--model chat] [--write] [--hundred]
 
-Completions of prompts.txt, the conversations of conversations.jsonl, and a count of what is wrong
-in the replies to the 200 openings of openings.txt. Each text has its own seed, its line number.
-Exit code 1 when a reply is empty, looping or broken.
+--write: completions of prompts.txt and the conversations of conversations.jsonl, into
+docs/chatbot_samples.md. --hundred: replies to the 100 first messages of first_hundred.txt, which
+the model has never seen, into docs/chatbot_hundred.md, with the marks that a person gave them.
+And always a count of what is wrong in the replies to the 200 openings of openings.txt. Each text
+has its own seed, its line number. Exit code 1 when a reply is empty, looping or broken.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 import re
@@ -22,6 +25,8 @@ from pellucid.gpt import GPT
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parents[1] / "docs" / "chatbot_samples.md"
+HUNDRED = SAMPLES.with_name("chatbot_hundred.md")
+MARKS = HERE / "first_hundred_marks.txt"
 MOST = 256  # tokens of a reply, as in `pellucid chat`
 
 
@@ -73,6 +78,46 @@ def new_conversation(gpt: GPT, seed: int) -> Conversation:
 
 def sampling(gpt: GPT) -> dict[str, float]:
     return dict(gpt.card.get("sampling") or {})
+
+
+def hundred(gpt: GPT) -> list[tuple[str, str]]:
+    """(message, reply) of first_hundred.txt."""
+    return [
+        (text, reply(gpt, new_conversation(gpt, seed), text)[0])
+        for seed, text in enumerate(lines("first_hundred.txt"))
+    ]
+
+
+def digest(replies: list[tuple[str, str]]) -> str:
+    """By which marks belong to these very replies."""
+    return hashlib.sha256(json.dumps(replies).encode()).hexdigest()[:16]
+
+
+def marks(replies: list[tuple[str, str]]) -> list[str] | None:
+    """+ or -, each perhaps with a remark, as a person marked these replies in MARKS; None where
+    these are not the replies that were marked. Its first line is their digest."""
+    first, *given = MARKS.read_text(encoding="utf-8").splitlines() if MARKS.exists() else [""]
+    return given if first == digest(replies) and len(given) == len(replies) else None
+
+
+def page_of_hundred(replies: list[tuple[str, str]], given: list[str] | None) -> str:
+    """Markdown: every message, its reply, and its mark."""
+    written = [
+        "# What the embedded chatbot answers first\n",
+        "Written by `python recipes/chatbot/report.py --hundred`; nothing is picked, and none of "
+        "the 100 messages is in what the model learned from. Bold is the message; the seed of each "
+        "is its number less 1.\n",
+    ]
+    if given is None:
+        written.append(f"Not marked yet ({digest(replies)}).\n")
+    else:
+        good = sum(mark.startswith("+") for mark in given)
+        written.append(f"Read and marked one by one: {good} of {len(given)} make sense (+).\n")
+    for number, (message, answer) in enumerate(replies, 1):
+        mark = f" *{escaped(given[number - 1])}*" if given is not None else ""
+        text = " ".join(answer.split())
+        written.append(item(f"{number}. ", f"{bold(message)} {escaped(text)}{mark}"))
+    return "\n".join(written).rstrip() + "\n"
 
 
 def samples(gpt: GPT) -> str:
@@ -133,10 +178,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="chat")
     parser.add_argument("--write", action="store_true", help=f"write {SAMPLES.name}")
+    parser.add_argument("--hundred", action="store_true", help=f"write {HUNDRED.name}")
     given = parser.parse_args()
     gpt = pellucid.load(given.model)
     if given.write:
         SAMPLES.write_text(samples(gpt), encoding="utf-8")
+    if given.hundred:
+        replies = hundred(gpt)
+        HUNDRED.write_text(page_of_hundred(replies, marks(replies)), encoding="utf-8")
     wrong = openings(gpt)
     for text, said, kind in wrong:
         print(f"{kind}: {text!r} -> {said!r}")

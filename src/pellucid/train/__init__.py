@@ -13,7 +13,8 @@ log           one line a step
 snapshots     the weights at chosen moments, to look at how it learned
 state         a run's checkpoints
 batches       which rows are taken at which step
-optimizer     which parameters are changed how
+optimizer     which parameters are changed how; muon: its step for many equal matrices at once
+average       the mean of the weights over the last steps
 module        the model's weights as torch modules, and where other code may wrap a block
 distributed   several processes
 lora, adapter   a small adapter beside frozen weights; on disk, and merged

@@ -79,6 +79,10 @@ class TrainConfig:
     beta1: float = setting(0.9, "AdamW's first beta.")
     beta2: float = setting(0.95, "AdamW's second beta.")
     clip: float = setting(1.0, "The highest norm of the gradient.")
+    average: float = setting(
+        0.0,
+        "The share of the steps, the last ones, whose weights' mean is the model; 0: the end's.",
+    )
     dropout: float = setting(0.0, "The share of values left out while training.")
     seed: int = setting(0, "Of the weights, the order of rows and the dropout.")
     # The machine
@@ -113,7 +117,7 @@ class TrainConfig:
         for name in ("learning_rate", "clip", "lora_alpha"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("dropout", "lora_dropout", "beta1", "beta2"):
+        for name in ("average", "dropout", "lora_dropout", "beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be in [0, 1), not {getattr(self, name)}")
         if self.snapshots == 1:

@@ -42,8 +42,7 @@ def groups(
 class Optimizers:
     """AdamW over everything; or Muon for the blocks' matrices and AdamW for the rest.
 
-    Muon (K. Jordan, 2024; torch.optim.Muon) makes each matrix's step orthogonal. Its rate is
-    matched to AdamW's (arXiv 2502.16982), so that the same learning rate fits both.
+    Muon's rate is matched to AdamW's (arXiv 2502.16982), so that the same one fits both.
     """
 
     def __init__(self, named: Iterable[tuple[str, Tensor]], config: TrainConfig) -> None:
@@ -58,7 +57,9 @@ class Optimizers:
             raise InputError(
                 f'optimizer = "muon" needs torch 2.9 or newer, not {torch.__version__}'
             )
-        muon = torch.optim.Muon(
+        from .muon import Muon
+
+        muon = Muon(
             [parameter for _, parameter in inner],
             lr=config.learning_rate,
             weight_decay=config.weight_decay,

@@ -201,7 +201,7 @@ def learn(trainer: Trainer, screen: Console) -> int:
             if trainer.step < config.steps:
                 trainer.save()
             elif not (trainer.out / "model").exists():  # it was killed just before that
-                trainer.save_model(trainer.out / "model")
+                trainer.save_finished()
     except (TrainingError, CheckpointError, OSError) as error:
         raise TrainingError(f"{error}. {_after(trainer.out)}") from error
     if trainer.step == config.steps:

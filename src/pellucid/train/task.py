@@ -19,7 +19,7 @@ from ..checkpoint import Checkpoint
 from .config import TrainConfig
 from .state import Saved
 
-__all__ = ["OUTLIER_WINDOW", "Measure", "Progress", "Rows", "Task"]
+__all__ = ["Measure", "Progress", "Rows", "Task"]
 
 Tensor = Any
 Rows = tuple[np.ndarray, ...]  # inputs, targets, ...: one entry of each belongs to one row
@@ -47,6 +47,16 @@ class Progress:
             seconds=float(values["seconds"]),
             losses=deque(values["losses"], maxlen=OUTLIER_WINDOW),
         )
+
+    def add(self, loss: float) -> float | None:
+        """A step's loss -> how many standard deviations it lies above the mean of those before it;
+        None until they fill the window."""
+        before, result = self.losses, None
+        if len(before) == OUTLIER_WINDOW:
+            deviation = float(np.std(before))
+            result = (loss - float(np.mean(before))) / deviation if deviation > 0 else 0.0
+        before.append(loss)
+        return result
 
     def to_dict(self) -> dict[str, Any]:
         return {

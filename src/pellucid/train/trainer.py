@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,13 @@ from ..files import write_file
 from ..tokenizer import Tokenizer
 from ..weights import fingerprint
 from . import adapter, log, lora, snapshots, state
+from .average import Average
 from .distributed import gathered, join, wait_for_last
 from .log import StepReport
 from .module import GPTModule
 from .optimizer import Optimizers
 from .state import Saved
-from .task import OUTLIER_WINDOW, Progress, Rows, Task
+from .task import Progress, Rows, Task
 from .wrap import wrapped
 
 __all__ = ["Trainer", "draws", "fast_in_bfloat16"]
@@ -89,10 +90,14 @@ class Trainer:
         self.called = wrapped(self.module, config, self.processes, saved.kept if saved else {})
         self.parameters = list(self.module.parameters())
         self.optimizers = Optimizers(self.module.named_parameters(), config)
+        self.average = Average(self.parameters, config.steps, config.average)
         self.measures: dict[str, float] = {}  # of the newest step and validation
+        # A step's rows, and on the device, taken before its time
+        self._ahead: tuple[int, Rows, tuple[Tensor, ...]] | None = None
         self.progress = Progress()
         if saved is not None:
             self.progress = Progress.from_dict(saved.progress)
+            self.average.restore(saved.kept)
             self.optimizers.restore(
                 {name: torch.from_numpy(x.copy()) for name, x in saved.optimizer.items()}
             )
@@ -120,11 +125,13 @@ class Trainer:
         if self.step == 0:
             self._remember()
         config, progress, begin = self.config, self.progress, time.perf_counter()
-        rows = self.task.take(self.step * config.batch, config.batch)
+        rows, there = self._rows()
         learned = self.task.count(rows)
         self.measures = {}
-        loss = self.gradients(rows, learned)
-        norm = self.clipped_norm()
+        total, norm = self.gradients(there, learned), self.clipped_norm()
+        if self.backend.device.type != "cpu":  # which computes meanwhile
+            self._ahead = (self.step + 1, *self._take(self.step + 1))
+        loss, norm = self._on_host(total, norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"step {self.step + 1}: the loss ({loss}) or the gradient's norm ({norm}) is not "
@@ -134,14 +141,15 @@ class Trainer:
         rate = config.rate(self.step)
         self.optimizers.step(rate)
         progress.step += 1
+        self.average.take(self.step)
         seconds = time.perf_counter() - begin
         progress.seconds += seconds
-        outlier = _deviations(loss, progress.losses)
-        progress.losses.append(loss)
+        outlier = progress.add(loss)
         last = self.step == config.steps
         validation_loss = None
         if config.eval_every and (self.step % config.eval_every == 0 or last):
-            validation_loss = self.evaluate()
+            with self._as_kept(last):
+                validation_loss = self.evaluate()
         report = StepReport(
             step=self.step,
             loss=loss,
@@ -157,27 +165,44 @@ class Trainer:
             log.append(self.out, report)
         if validation_loss is not None and validation_loss < progress.best:
             progress.best = validation_loss
-            self.save_model(self.out / "best")
+            with self._as_kept(last):
+                self.save_model(self.out / "best")
         if last or (config.save_every and self.step % config.save_every == 0):
             self.save()
         self._remember()
         if last:
-            self.save_model(self.out / "model")
-            if config.lora_rank:
-                self._save_adapter()
+            self.save_finished()
         return report
 
-    def gradients(self, rows: Rows, learned: int) -> float:
-        """Mean loss of a step on these rows, of which `learned` tokens count; its gradients are
-        added to the parameters', micro-batch by micro-batch."""
+    def _take(self, step: int) -> tuple[Rows, tuple[Tensor, ...]]:
+        rows = self.task.take(step * self.config.batch, self.config.batch)
+        return rows, self.tensors(rows)
+
+    def _rows(self) -> tuple[Rows, tuple[Tensor, ...]]:
+        """What is learned from in this step."""
+        ahead, self._ahead = self._ahead, None
+        return ahead[1:] if ahead is not None and ahead[0] == self.step else self._take(self.step)
+
+    def _on_host(self, total: Tensor, norm: Tensor) -> tuple[float, float]:
+        """The step's loss and norm: the one place of a step that waits for the device."""
+        loss, found = torch.stack([total, norm.to(total)]).tolist()
+        return self.processes.sum(loss, self.backend.device), found
+
+    def _as_kept(self, last: bool) -> AbstractContextManager[None]:
+        """The last step's weights are those that the run ends with."""
+        return self.average.in_place() if last else nullcontext()
+
+    def gradients(self, rows: tuple[Tensor, ...], learned: int) -> Tensor:
+        """Mean loss of a step on these rows (see `tensors`), of which `learned` tokens count (this process's part
+        of it); its gradients are added to the parameters', micro-batch by micro-batch."""
         config, processes = self.config, self.processes
         mine = len(rows[0]) // processes.world
         size = config.micro_batch or mine
-        total, sums = 0.0, Counter[str]()
+        losses, sums = [], Counter[str]()
         for begin in range(processes.rank * mine, (processes.rank + 1) * mine, size):
             if config.dropout or config.lora_dropout:
                 torch.manual_seed(draws(config.seed, self.step, begin))
-            part = self.tensors(tuple(x[begin : begin + size] for x in rows))
+            part = tuple(x[begin : begin + size] for x in rows)
             last = begin + size == (processes.rank + 1) * mine
             with wait_for_last(self.called, last):
                 with self._autocast():
@@ -185,21 +210,20 @@ class Trainer:
                     loss = summed / learned
                 # The processes' gradients are averaged, and their sum is meant.
                 (loss * processes.world).backward()
-            total += loss.item()
+            losses.append(loss.detach())
             sums.update(measured)
         self._keep_measures("", sums, learned)
-        return processes.sum(total, self.backend.device)
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _keep_measures(self, prefix: str, sums: Mapping[str, float], count: int) -> None:
         for name, value in sums.items():
             mean = self.processes.sum(value, self.backend.device) / count
             self.measures[prefix + name] = mean
 
-    def clipped_norm(self) -> float:
+    def clipped_norm(self) -> Tensor:
         """The norm of all gradients together, which `clip` then bounds."""
         parameters = [p for p in self.parameters if p.grad is not None]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
-        return float(gathered(norm))
+        return gathered(torch.nn.utils.clip_grad_norm_(parameters, self.config.clip))
 
     def _autocast(self) -> AbstractContextManager[Any]:
         kind = self.backend.device.type
@@ -265,7 +289,7 @@ class Trainer:
     def save(self) -> Path:
         """A checkpoint of the whole run, from which it goes on exactly."""
         moments = {name: x.cpu().numpy() for name, x in self.optimizers.tensors().items()}
-        model, kept = self.checkpoint(), {**self.task.kept(), **self.base}
+        model, kept = self.checkpoint(), {**self.task.kept(), **self.base, **self.average.kept()}
         if self.config.lora_rank:  # merged weights do not give the base and the adapter back
             model = replace(model, tensors=lora.base(self.module))
             kept = {**kept, **lora.matrices(self.module)}
@@ -280,6 +304,13 @@ class Trainer:
         """A snapshot, where this moment is one of those to be kept."""
         if self.step in self.moments:
             self.save_model(snapshots.place(self.out, self.step))
+
+    def save_finished(self) -> None:
+        """What the run is for: the model, and the adapter where one was trained."""
+        with self.average.in_place():
+            self.save_model(self.out / "model")
+            if self.config.lora_rank:
+                self._save_adapter()
 
     def _save_adapter(self) -> None:
         learned = replace(lora.adapter(self.module), tokenizer=_fingerprint(self.tokenizer))
@@ -365,11 +396,3 @@ def fast_in_bfloat16(device: str) -> bool:
         return False
     capabilities = torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, "cpu") else ""
     return bool(torch.cpu._is_avx512_bf16_supported()) if "AVX512" in capabilities else False
-
-
-def _deviations(loss: float, before: deque[float]) -> float | None:
-    """How many standard deviations the loss lies above the mean of a full window."""
-    if len(before) < OUTLIER_WINDOW:
-        return None
-    deviation = float(np.std(before))
-    return (loss - float(np.mean(before))) / deviation if deviation > 0 else 0.0
