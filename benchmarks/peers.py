@@ -2,7 +2,8 @@
 
     python benchmarks/peers.py FOLDER [--size gpt2] [--without llama llama-python torch openvino]
 
-FOLDER then holds `llama/`, llama.cpp's llama-server and its own benchmarks, built for this machine from the source that
+FOLDER then holds `llama/`, llama.cpp's llama-server and its own benchmarks, built for this machine
+from the source that
 llama-cpp-python's package carries (cmake, ninja and a C++ compiler are needed; half an hour on two
 cores); `llama-python/`, an environment with llama-cpp-python itself, built so too (as long again);
 `torch/`, an environment with CTranslate2 and transformers; `openvino/`, one with OpenVINO GenAI;
