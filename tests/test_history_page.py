@@ -204,7 +204,7 @@ def test_a_run_is_watched_while_it_learns_and_does_not_notice(browser, tmp_path)
         check(driver, history.learned(out))
     browser.check_served()
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url)
+        httpx.get(url, timeout=60)
     alone = tmp_path / "alone"
     list(trainer_for(TalkConfig(out=str(alone), steps=150)))
     one, other = ((each / "model" / "model.safetensors").read_bytes() for each in (out, alone))
@@ -215,7 +215,7 @@ def test_a_run_is_watched_while_it_learns_and_does_not_notice(browser, tmp_path)
 def test_the_page_ends_with_its_run_however_that_ends(tmp_path) -> None:
     asked = ("talk", "--steps", 100_000, "--sample-every", 0, "--snapshots", 2)
     with learning(*asked, "--out", tmp_path / "run", "--page") as (child, url):
-        assert httpx.get(f"{url}data").json()
+        assert httpx.get(f"{url}data", timeout=60).json()
         child.kill()
         until(lambda: not listening(url), "the page's end")
 
@@ -243,19 +243,19 @@ def served():
 
 def test_the_server_shows_its_page_and_nothing_else(served) -> None:
     base = served.url.rstrip("/")
-    page = httpx.get(f"{base}/")
+    page = httpx.get(f"{base}/", timeout=60)
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert "unsafe" not in page.headers["content-security-policy"]
     for name in re.findall(r'(?:href|src)="(/page/[^"]+)"', page.text):
-        assert httpx.get(base + name).status_code == 200
+        assert httpx.get(base + name, timeout=60).status_code == 200
     for path in ("/page/../__init__.py", "/page/learn/none.js", "/page/learn/index.html", "/x"):
-        assert httpx.get(base + path).status_code == 404
-    assert httpx.get(f"{base}/", headers={"host": "evil.example:80"}).status_code == 403
-    assert httpx.post(f"{base}/data").status_code == 501
-    assert httpx.get(f"{base}/events").text == (
+        assert httpx.get(base + path, timeout=60).status_code == 404
+    assert httpx.get(f"{base}/", headers={"host": "evil.example:80"}, timeout=60).status_code == 403
+    assert httpx.post(f"{base}/data", timeout=60).status_code == 501
+    assert httpx.get(f"{base}/events", timeout=60).text == (
         'event: end\ndata: {"last": null, "done": true}\n\n'
     )
-    known = httpx.get(f"{base}/data").json()["learned"]
+    known = httpx.get(f"{base}/data", timeout=60).json()["learned"]
     assert known["steps"] == list(moments(1500, 29))
     assert json.dumps(known) == json.dumps(history.page_data("talk"))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,9 +16,12 @@ from support.skips import needs
 needs("fastapi")
 
 from pellucid.gpt import GPT  # noqa: E402
+from pellucid.serve.access import Access  # noqa: E402
+from pellucid.serve.app import new_app  # noqa: E402
 from pellucid.serve.events import EngineLimits  # noqa: E402
 from pellucid.serve.service import Service  # noqa: E402
 from support.server import WORDS, Served, babbler, serving, talker  # noqa: E402
+from support.work import calls  # noqa: E402
 
 CHAT = {"messages": [{"role": "user", "content": "the cat"}], "max_tokens": 2}
 TEXT = {"prompt": "the cat", "max_tokens": 2}
@@ -154,6 +158,39 @@ def test_what_is_not_there_is_said_in_the_same_form(served, method, path, status
     error = refused(answer, status)
     assert status == 404 or answer.headers["allow"] in ("POST", "GET", "DELETE, GET")
     assert error["type"] == "invalid_request_error"
+
+
+def test_everything_is_built_before_the_first_request(served) -> None:
+    """What FastAPI builds while it answers one, no stream goes on beside."""
+    app, answers = new_app(served.service, Access()), []
+
+    def no_body() -> Callable[[], Any]:
+        received = []
+
+        async def receive() -> dict[str, Any]:
+            if received:
+                await asyncio.Future()  # nobody leaves
+            received.append({"type": "http.request"})
+            return received[0]
+
+        return receive
+
+    async def told(message: Any) -> None:
+        answers.append(message.get("status"))
+
+    def ask(path: str) -> int:
+        scope = {
+            "type": "http", "method": "GET", "path": path, "raw_path": path.encode(),
+            "headers": [(b"host", b"localhost")], "query_string": b"", "root_path": "",
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "scheme": "http",
+            "http_version": "1.1",
+        }  # fmt: skip
+        return calls(lambda: asyncio.run(app(scope, no_body(), told)))
+
+    ask("/health")
+    first, second = ask("/v1/nothing"), ask("/v1/nothing")
+    assert answers[::2] == [200, 404, 404]
+    assert first < 2 * second
 
 
 def test_a_long_list_of_mistakes_is_answered_briefly(served) -> None:
