@@ -40,9 +40,10 @@ ROOMS: dict[str, set[str]] = {
         "backend", "cache", "errors", "model", "sampling", "sequence", "speculate", "taps",
         "tokenizer",
     },
+    "keeping": {"backend", "checkpoint", "model", "weights"},
     "gpt": {
-        "backend", "cache", "checkpoint", "embedded", "errors", "generate", "hparams", "model",
-        "sampling", "sequence", "speculate", "taps", "tokenizer",
+        "backend", "cache", "checkpoint", "embedded", "errors", "generate", "hparams", "keeping",
+        "model", "sampling", "sequence", "speculate", "taps", "tokenizer",
     },
     "transcript": {"errors", "files", "sequence", "tokenizer"},
     "chat": {
