@@ -26,6 +26,7 @@ from pellucid.hparams import HParams
 from pellucid.model import Model
 from pellucid.weights import Affine, Embedding, initialise
 from support.models import Reader, lively_gpt, run
+from support.program import python
 from support.skips import needs
 
 kernels = needs("pellucid_native")
@@ -285,6 +286,29 @@ def test_two_threads_of_python_at_once() -> None:
     for i, each in enumerate(expected):
         for logits in got[i]:
             np.testing.assert_array_equal(logits, each)
+
+
+FORKED = """
+import os, sys
+from pellucid.backend import get_backend
+from pellucid.hparams import HParams
+from pellucid.model import Model
+from pellucid.weights import initialise
+hparams = HParams(300, 64, 192, 4, 2)
+machine = get_backend("native", dtype="int8", threads=3)
+model, ids = Model.of(hparams, initialise(hparams, 1), machine), list(range(64))
+expected = model.forward(ids)
+child = os.fork()
+same = all((model.forward(ids) == expected).all() for _ in range(5))
+if not child:
+    os._exit(0 if same else 1)
+sys.exit(os.waitpid(child, 0)[1] or not same)
+"""
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    needs("POSIX")
+    python(FORKED, check=True)
 
 
 def test_what_does_not_fit_is_refused() -> None:
