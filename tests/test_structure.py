@@ -77,10 +77,12 @@ ROOMS: dict[str, set[str]] = {
         "chat", "data", "errors", "evaluate", "files", "gpt", "inspect", "sequence", "serve",
         "template", "weights",
     },
+    "bench": {"backend", "checkpoint", "errors", "files"},
     "cli": {
-        "batch", "chat", "checkpoint", "conversations", "data", "draw", "embedded", "errors",
-        "evaluate", "files", "generate", "gpt", "history", "hparams", "inspect", "sampling",
-        "sequence", "serve", "session", "speculate", "tokenizer", "train", "transcript", "visible",
+        "batch", "bench", "chat", "checkpoint", "conversations", "data", "draw", "embedded",
+        "errors", "evaluate", "files", "generate", "gpt", "history", "hparams", "inspect",
+        "sampling", "sequence", "serve", "session", "speculate", "tokenizer", "train",
+        "transcript", "visible",
     },
 }  # fmt: skip
 
