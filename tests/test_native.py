@@ -341,9 +341,9 @@ def test_what_does_not_fit_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    """A model just large enough that its packed weights are kept, in two formats."""
+    """A small model in two formats; its packed weights are kept, as a large one's would be."""
     tokenizer = lively_gpt()[0].tokenizer
-    hparams = HParams(tokenizer.n_vocab, 16, 512, 4, 7)
+    hparams = HParams(tokenizer.n_vocab, 16, 64, 4, 2)
     folder = tmp_path_factory.mktemp("packed")
     for kind in ("pellucid", "hf"):
         checkpoint.save(
@@ -356,7 +356,9 @@ def checkpoints(tmp_path_factory):
             template="plain",
             roles=checkpoint.Roles(bos=3, eos=(4, 5)),
         )
-    return folder
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pellucid.checkpoint.packed.SMALL", 0)
+        yield folder
 
 
 @pytest.mark.parametrize("kind", ["pellucid", "hf"])
