@@ -106,9 +106,10 @@ def keep(path: Path, dtype: str, checkpoint: Checkpoint, parts: Mapping[str, Par
                 file.seek(8 + len(text) + begin)
                 file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
             file.truncate(8 + len(text) + end)
-        for old in target.parent.glob(f"pellucid-{dtype}-*{SUFFIX}"):
-            if old != target:
-                old.unlink(missing_ok=True)
+    for old in target.parent.glob(f"pellucid-{dtype}-*{SUFFIX}"):
+        with suppress(OSError):
+            if old != target and target.exists():
+                old.unlink()
 
 
 def _place(path: Path, dtype: str) -> Path | None:
