@@ -277,7 +277,8 @@ def test_the_place_of_the_served_page_mounts_itself(browser, served) -> None:
     assert driver.execute_script("return mounted.host.querySelector('select').value") == "L1H0"
     driver.execute_script("mounted.place.key(new KeyboardEvent('keydown', {key: 'End'}))")
     said = driver.execute_script("return mounted.said.at(-1)")
-    assert said[0] == {"text": "The king went home to", "layer": 1, "head": 0, "moment": 1500}
+    expected = {"text": "The king went home to", "layer": 1, "head": 0, "moment": 1500}
+    assert said[0] == {"model": "talk", **expected}
     driver.execute_script("mounted.place.update({place: 'learn', moment: '0'})")
     assert driver.execute_script("return mounted.host.dataset.step") == "0"
     driver.execute_script("mounted.place.close()")

@@ -193,8 +193,9 @@ class Trainer:
         return self.average.in_place() if last else nullcontext()
 
     def gradients(self, rows: tuple[Tensor, ...], learned: int) -> Tensor:
-        """Mean loss of a step on these rows (see `tensors`), of which `learned` tokens count (this process's part
-        of it); its gradients are added to the parameters', micro-batch by micro-batch."""
+        """Mean loss of a step on these rows (see `tensors`), of which `learned` tokens count (this
+        process's part of it); its gradients are added to the parameters', micro-batch by
+        micro-batch."""
         config, processes = self.config, self.processes
         mine = len(rows[0]) // processes.world
         size = config.micro_batch or mine
