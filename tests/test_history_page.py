@@ -40,6 +40,13 @@ return view.data.steps.map((step, i) => { view.show(i); return {
 def check(driver, found) -> None:
     """Every moment of the page is what Python found, and says which it is."""
     shown = driver.execute_script(SEEN)
+    rings = driver.execute_script(
+        "return document.querySelectorAll('.loss-curve .held-out').length"
+    )
+    caption = driver.execute_script(
+        "return document.querySelector('.of-loss .caption').textContent"
+    )
+    assert ("Rings: on what was held out." in caption) == (rings > 0)
     assert [each["step"] for each in shown] == list(found.steps)
     for at, moment in enumerate(shown):
         step = found.steps[at]
@@ -277,8 +284,8 @@ def test_the_place_of_the_served_page_mounts_itself(browser, served) -> None:
     assert driver.execute_script("return mounted.host.querySelector('select').value") == "L1H0"
     driver.execute_script("mounted.place.key(new KeyboardEvent('keydown', {key: 'End'}))")
     said = driver.execute_script("return mounted.said.at(-1)")
-    expected = {"text": "The king went home to", "layer": 1, "head": 0, "moment": 1500}
-    assert said[0] == {"model": "talk", **expected}
+    where = {"model": "talk", "text": "The king went home to", "layer": 1, "head": 0}
+    assert said[0] == {**where, "moment": 1500}
     driver.execute_script("mounted.place.update({place: 'learn', moment: '0'})")
     assert driver.execute_script("return mounted.host.dataset.step") == "0"
     driver.execute_script("mounted.place.close()")

@@ -15,8 +15,11 @@ from support.skips import needs
 
 needs("fastapi")
 
+from pellucid.gpt import GPT  # noqa: E402
 from pellucid.serve.access import Access  # noqa: E402
 from pellucid.serve.app import new_app  # noqa: E402
+from pellucid.serve.events import EngineLimits  # noqa: E402
+from pellucid.serve.service import Service  # noqa: E402
 from support.server import WORDS, Served, babbler, serving, talker  # noqa: E402
 from support.work import calls  # noqa: E402
 
@@ -246,3 +249,20 @@ def events(text: str) -> list[dict[str, Any]]:
     *parts, done, end = text.split("\n\n")
     assert (done, end) == ("data: [DONE]", "")
     return [json.loads(part.removeprefix("data: ")) for part in parts if part[0] != ":"]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "called"),
+    [
+        ("small/model", "small"),  # a run's own models
+        ("runs/small/best", "small"),
+        ("some/folder", "folder"),
+        ("model", "model"),
+        ("/model", "model"),
+        ("", "model"),
+        ("gpt2", "gpt2"),
+    ],
+)
+def test_a_model_is_called_as_a_person_would_call_it(talk, loaded, called) -> None:
+    gpt = GPT(talk.model, talk.tokenizer, name=loaded)
+    assert Service.of(gpt, EngineLimits(max_running=1)).model == called

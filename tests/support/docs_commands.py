@@ -61,6 +61,7 @@ NOT_RUN = {
     "make lint-js": "installs from the network; part of make test",
     "make talk": "makes an environment from the network; `pellucid talk` is run here",
     "make test": "is what runs this test",
+    "pellucid bench": "minutes of timing; tests/test_bench.py runs it on a tiny model",
     "pellucid learned run --page": "serves until it is stopped; tests/test_history_page.py does",
     "pellucid open": "serves until it is stopped; tests/test_serve_process.py does",
     "pellucid serve": "serves until it is stopped; tests/test_serve_process.py does",

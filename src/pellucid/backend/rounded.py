@@ -44,11 +44,10 @@ class RoundedBackend(NumpyBackend):
         gelu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
-        if norm is not None:
-            x = self.layer_norm(x, *norm)
         if self._linear is not None:
-            x = rounded_inputs(x, self._linear)
-        return super().linear(x, w, gelu=gelu, add=add)
+            x = rounded_inputs(x if norm is None else self.layer_norm(x, *norm), self._linear)
+            norm = None
+        return super().linear(x, w, norm=norm, gelu=gelu, add=add)
 
     def unembed(self, x: np.ndarray, w: Any) -> np.ndarray:
         return super().unembed(x if self._head is None else rounded_inputs(x, self._head), w)

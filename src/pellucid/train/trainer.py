@@ -349,8 +349,9 @@ class Trainer:
             )
         if changed:
             raise InputError(
-                f"{self.out} holds a run with another {', '.join(changed)}: give the same "
-                "as before to go on, or another --out"
+                f"{self.out} holds a run with another {', '.join(changed)}: to go on with that, "
+                f"pellucid train --resume {self.out} takes all of it as it was; for a new one give "
+                "another --out"
             )
 
 
