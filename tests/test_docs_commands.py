@@ -89,15 +89,13 @@ def test_what_is_not_run_is_there() -> None:
             assert makes(command).returncode == 0, command.text
         if program == "python" and words[0].endswith(".py"):
             assert (ROOT / words[0]).is_file(), command.text
-        if program == "pip" and words[-1].startswith("./"):
-            assert (ROOT / words[-1] / "pyproject.toml").is_file(), command.text
-        elif program == "pip":
+        if program == "pip":
             project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-            if "[" not in command.text:  # a distribution of the repository, such as ./native
-                assert (ROOT / words[1] / "pyproject.toml").is_file(), command.text
-                continue
-            for extra in re.search(r"\[(.+)\]", command.text)[1].split(","):
-                assert extra in project["project"]["optional-dependencies"], command.text
+            extras = project["project"]["optional-dependencies"]
+            for named in re.findall(r"\[(.+)\]", command.text):
+                assert set(named.split(",")) <= set(extras), command.text
+            for folder in re.findall(r" \./(\S+)", command.text):
+                assert (ROOT / folder / "pyproject.toml").is_file(), command.text
         if command.is_mention and program == "pellucid" and words:
             assert words[0] in (*VERBS, "VERB"), command.text
 
