@@ -301,7 +301,7 @@ expected = model.forward(ids)
 child = os.fork()
 same = all((model.forward(ids) == expected).all() for _ in range(5))
 if not child:
-    os._exit(0 if same else 1)
+    sys.exit(not same)
 sys.exit(os.waitpid(child, 0)[1] or not same)
 """
 
