@@ -138,6 +138,9 @@ def test_a_terminal_without_our_glyphs(name: str, tmp_path: Path) -> None:
         ("/quit", None),
     ):
         child.send(typed + "\r")
+        if typed == "/walk":
+            child.expect("a: all the rest")
+            child.send("a")
         if answer:
             child.expect(answer)
             child.expect(PROMPT)

@@ -57,11 +57,11 @@ def steps(generation):
     return [(s.position, s.token, s.text, s.reason) for s in generation.steps]
 
 
-def same(ours, plain):
+def same(ours, plain, within=1e-9):
     assert steps(ours) == steps(plain)
     assert (ours.text, ours.reason) == (plain.text, plain.reason)
     for one, other in zip(ours.steps, plain.steps, strict=True):
-        assert one.logprob == pytest.approx(other.logprob, abs=1e-9)
+        assert one.logprob == pytest.approx(other.logprob, abs=within)
         assert [a.token for a in one.alternatives] == [a.token for a in other.alternatives]
 
 
@@ -119,7 +119,8 @@ def test_on_every_backend(backend):
     tiny, _ = lively_gpt(n_ctx=32, backend=backend)
     plain = tiny.generate("the", greedy=True, stop_tokens=())
     for source in ("lookup", tiny):
-        same(tiny.generate("the", greedy=True, stop_tokens=(), speculate=source), plain)
+        drafted = tiny.generate("the", greedy=True, stop_tokens=(), speculate=source)
+        same(drafted, plain, within=1e-5 if backend == "native" else 1e-9)  # it has float32 alone
 
 
 def test_a_good_draft_saves_passes(gpt):
