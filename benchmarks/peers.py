@@ -1,12 +1,16 @@
-"""What the serving benchmark compares with: environments of its own, and one model in every format.
+"""What the benchmarks compare with: environments of its own, and one model in every format.
 
-    python benchmarks/peers.py FOLDER [--size gpt2] [--without llama torch]
+    python benchmarks/peers.py FOLDER [--size gpt2] [--without llama llama-python torch openvino]
 
-FOLDER then holds `llama/`, llama.cpp's llama-server, built for this machine from the source that
+FOLDER then holds `llama/`, llama.cpp's llama-server and its own benchmarks, built for this machine
+from the source that
 llama-cpp-python's package carries (cmake, ninja and a C++ compiler are needed; half an hour on two
-cores); `torch/`, an environment with CTranslate2 and transformers; and `models/`: the same random
-weights as a Hugging Face folder, as GGUF in f32, Q8_0 and Q4_0, and as CTranslate2's in float32
-and int8. What is there already is left as it is. Nothing of it belongs in the repository.
+cores); `llama-python/`, an environment with llama-cpp-python itself, built so too (as long again);
+`torch/`, an environment with CTranslate2 and transformers; `openvino/`, one with OpenVINO GenAI;
+and `models/`: the same random weights as a Hugging Face folder, as GGUF in f32, bf16, Q8_0 and
+Q4_0, as CTranslate2's in float32 and int8, as OpenVINO's in fp32, int8 and int4. What is there
+already is left as it is. Nothing of it belongs in the repository. `pellucid bench --peers FOLDER`
+and benchmarks/serving.py compare with them.
 
 Speed does not depend on the weights. They are random but for one thing: only tokens that are one
 word in letters can be the likeliest, so that every token is text as soon as it is there, and no
@@ -25,7 +29,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+OPENVINO = ["torch", "openvino", "openvino-genai", "openvino-tokenizers", "optimum-intel", "nncf"]
 TORCH = ["torch", "ctranslate2", "transformers[serving]", "safetensors"]
+ENVIRONMENTS = ["llama", "llama-python", "torch", "openvino"]
 BUILD = [
     "-DCMAKE_BUILD_TYPE=Release",
     "-DBUILD_SHARED_LIBS=OFF",
@@ -71,7 +77,7 @@ def words(vocabulary: Path) -> dict[int, str]:
 def llama(folder: Path) -> Path:
     """llama-server and llama-quantize, built -> the folder they are in."""
     programs = folder / "llama" / "bin"
-    if (programs / "llama-server").exists():
+    if (programs / "llama-batched-bench").exists():
         return programs
     source = folder / "source"
     pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary"]
@@ -81,9 +87,36 @@ def llama(folder: Path) -> Path:
         archive.extractall(source, filter="data")
     tree = next(source.glob("*/vendor/llama.cpp"))
     run("cmake", "-S", tree, "-B", folder / "llama", "-G", "Ninja", *BUILD, *instructions())
-    targets = ["llama-server", "llama-quantize"]
+    targets = ["llama-server", "llama-quantize", "llama-bench", "llama-batched-bench"]
     run("cmake", "--build", folder / "llama", "-j", os.cpu_count() or 1, "--target", *targets)
     return programs
+
+
+def llama_python(folder: Path) -> None:
+    """llama-cpp-python, built from the same source with the same instructions."""
+    environment = folder / "llama-python"
+    if list(environment.glob("lib/python*/site-packages/llama_cpp")):
+        return
+    run(sys.executable, "-m", "venv", environment)
+    arguments = " ".join([*BUILD, *instructions()]).replace("-DBUILD_SHARED_LIBS=OFF", "")
+    os.environ["CMAKE_ARGS"] = arguments
+    run(environment / "bin" / "pip", "install", "-q", next((folder / "source").glob("*.tar.gz")))
+
+
+def openvino(folder: Path) -> None:
+    """OpenVINO GenAI, and the model in its format."""
+    environment = folder / "openvino"
+    if not (environment / "bin" / "optimum-cli").exists():
+        run(sys.executable, "-m", "venv", environment)
+        run(environment / "bin" / "pip", "install", "-q", *OPENVINO)
+    for kind in ("fp32", "int8", "int4"):
+        target = folder / "models" / f"ov-{kind}"
+        if not target.exists():
+            task = ["--task", "text-generation-with-past", "--weight-format", kind]
+            groups = ["--group-size", "64", "--ratio", "1.0"] if kind == "int4" else []
+            hf = folder / "models" / "hf"
+            export = [environment / "bin" / "optimum-cli", "export", "openvino", "--model", hf]
+            run(*export, *task, *groups, target)
 
 
 def torch(folder: Path) -> Path:
@@ -127,7 +160,7 @@ def model(folder: Path, size: str) -> Path:
 
 
 def quantise(folder: Path, programs: Path) -> None:
-    for kind in ("q8_0", "q4_0"):
+    for kind in ("bf16", "q8_0", "q4_0"):
         target = folder / "models" / f"{kind}.gguf"
         if not target.exists():
             run(programs / "llama-quantize", target.with_stem("f32"), target, kind.upper())
@@ -146,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", default="gpt2")
-    parser.add_argument("--without", nargs="*", choices=["llama", "torch"], default=[])
+    parser.add_argument("--without", nargs="*", choices=ENVIRONMENTS, default=[])
     options = parser.parse_args()
     folder = options.folder.resolve()
     model(folder, options.size)
@@ -154,6 +187,10 @@ def main() -> None:
         convert(folder, torch(folder))
     if "llama" not in options.without:
         quantise(folder, llama(folder))
+        if "llama-python" not in options.without:
+            llama_python(folder)
+    if "openvino" not in options.without:
+        openvino(folder)
 
 
 if __name__ == "__main__":

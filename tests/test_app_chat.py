@@ -96,6 +96,7 @@ def test_what_is_said_is_streamed_kept_and_opened(browser, served) -> None:
     page.press(".message-foot .main")
     page.wait("document.querySelector('.message.user .text').textContent === 'the king'")
     page.settled(1)
+    assert page.texts(".chat-title") == ["the cat"]  # a conversation keeps its name
     page.press(".message.assistant .plain[title='Another reply']")
     page.wait(
         "document.querySelector('.message.assistant .message-foot').textContent.includes('2 of 2')"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 from itertools import islice
 
@@ -420,12 +421,17 @@ class TestTerminal:
         child = self.spawn(tmp_path, "talk")
         child.expect("a GPT you can see through")
         child.expect(READY)
+        child.send("/set max_tokens\r")
+        child.expect("256")  # as in `pellucid chat`
+        child.expect(READY)
         child.send("The power \\\rclapper")  # a backslash at a line's end: one more line
         child.send("\r")
         child.expect("2004l")  # the editor has given the terminal back: it answers
         child.expect(READY)
         child.sendeof()
         assert ended(child) == 0
+        found = "To go on: `source" in " ".join(child.before.split())
+        assert found == (shutil.which("pellucid") is None)  # the way on, once it is needed
 
     def test_history_in_memory_where_it_cannot_be_kept(self, tmp_path):
         (tmp_path / "pellucid").write_text("in the way")

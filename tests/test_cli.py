@@ -12,11 +12,12 @@ import pytest
 
 from pellucid import checkpoint
 from pellucid.cli import VERBS, output
+from pellucid.cli.cards import print_card
 from pellucid.cli.verbs import EXAMPLES
 from pellucid.gpt import GPT
 from pellucid.visible import harmless
 from support.program import PROGRAM, ended, interrupted, invoke, process, run, terminal
-from support.screen import bare
+from support.screen import bare, screen, text_of
 from support.skips import needs, only_with
 
 HOSTILE = "\x1b]0;title\x07 \x9b31m \u202e red"  # what a terminal would obey
@@ -59,6 +60,23 @@ def test_models():
     assert "124,439,808" in run("models")
     assert json.loads(run("models", "talk", "--json"))["n_ctx"] == 8
     assert "n_ctx: 8\n" in run("models", "talk")
+    assert "parameters: 8,076\n" in run("models", "talk")
+    rows = {line.split()[0]: line.split() for line in run("models").splitlines() if line}
+    for name in table["embedded"]:
+        shape = json.loads(run("models", name, "--json"))
+        assert rows[name][1] == f"{shape['parameters']:,}"
+        assert rows[name][-1] == str(shape["n_layer"])
+    assert "124,439,808" in run("models", width=60)
+
+
+def test_a_card_breaks_no_word_in_a_terminal(monkeypatch):
+    whole = run("models", "chat").split()
+    shown = screen(40, colour=True)
+    monkeypatch.setattr("pellucid.cli.cards.console", lambda: shown)
+    print_card("chat", as_json=False)
+    lines = bare(text_of(shown)).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines).split() == whole
 
 
 @pytest.mark.parametrize("form", ["pellucid", "hf"])
@@ -242,7 +260,7 @@ def test_names_and_rows_are_shown_and_never_obeyed(hostile, arguments):
 def test_all_that_is_printed_passes_one_function():
     """`say`, `note` and `console` of cli/output.py; what else prints is listed with its reason."""
     known = {
-        "__init__.py": 2,  # harmless by hand, before anything is imported
+        "__init__.py": 1,  # a word of our own
         "copies.py": 1,  # an export: the bytes that a pipe asks for
         "lines.py": 2,  # a reply in a pipe: harmless, and the end of its line
         "output.py": 1,  # `say` itself
@@ -298,9 +316,35 @@ def test_a_terminal_breaks_no_word():
     whole = process(*arguments).stdout.split()
     child = terminal(*arguments, NO_COLOR="1", dimensions=(40, 30), timeout=60)
     ended(child)
-    lines = bare(child.before).split("[length")[0].replace("\r\n", "\n").splitlines()
+    lines = bare(child.before).split("[as many")[0].replace("\r\n", "\n").splitlines()
     assert all(len(line) <= 30 for line in lines)
     assert " ".join(lines).split() == whole
+
+
+@only_with("POSIX", "pexpect")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("walk", "a", "--model", "tlak"),  # an error
+        ("generate", "a", "--temprature", "1"),  # a mistake on the command line
+        ("models", "chat"),  # a card
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_no_line_of_words_is_broken_by_the_terminal(arguments):
+    done = process(*arguments)
+    child = terminal(*arguments, NO_COLOR="1", dimensions=(40, 50), timeout=60)
+    ended(child)
+    text = bare(child.before).replace("\r", "")
+    assert all(len(line) <= 50 for line in text.splitlines())
+    assert text.split() == (done.stdout + done.stderr).split()
+
+
+@only_with("POSIX", "pexpect")
+def test_what_is_copied_whole_stays_one_line():
+    child = terminal("tokens", "The power", "--json", "--model", "talk", dimensions=(40, 50))
+    ended(child)
+    assert json.loads(child.before)["tokens"]
 
 
 @only_with("POSIX")
@@ -341,6 +385,8 @@ def test_a_reader_that_leaves_a_table_ends_it_well(tmp_path):
         (("generate", "a", "--temprature", "1"), "--temperature"),
         (("qqqq",), "pellucid --help lists them"),
         (("neighbours", "jail", "--model", "talk"), "mind the space: ' jail' is another"),
+        (("walk", "a", "--model", "tlak"), "is talk meant?"),
+        (("why", "none.json", "--chat"), "there is no file none.json"),
     ],
 )
 def test_what_is_unknown_names_the_nearest(arguments, hint):

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid import inspect
-from pellucid.draw.compare import aligned
+from pellucid.draw.compare import Compare, aligned
+from pellucid.draw.terminal import Drawing
 from pellucid.errors import ContextError, InputError
 from pellucid.hparams import HParams
 from pellucid.inspect import MEET, Direction, Intervention, compare, intervene
 from pellucid.weights import shapes
+from support import screen
 from support.circuits import LETTERS, build, random_gpt
 from support.program import captured
 from support.skips import needs
@@ -151,6 +153,22 @@ def test_what_is_shown_of_it(talk) -> None:
     late = [Intervention(name="ln_final.out", op="scale", value=0.0)]
     (section,) = compare(talk, KING, late, greedy=True, max_tokens=1).sections()
     assert "No head looks at anything else" in section.pictures[1].lines[1]
+
+
+def test_a_row_is_numbered_by_the_first_text_alone() -> None:
+    """Past a token that only one of them has, the other's positions are others."""
+    said = Compare(
+        names=("as it is", "changed"),
+        before=("a", "b", "x", "c"),
+        after=("a", "c", "d"),
+        shares_before=np.full(4, 0.5),
+        shares_after=np.full(3, 0.5),
+        first=7,
+    )
+    lines = [line.split() for line in screen.printed(Drawing(said), 60).splitlines()[1:5]]
+    assert [line[:2] for line in lines] == [["7", "a"], ["8", "b"], ["9", "x"], ["10", "c"]]
+    last = screen.printed(Drawing(said), 60).splitlines()[5]
+    assert last.split() == ["≠", "d", "50.0%"]
 
 
 # Labels

@@ -27,11 +27,12 @@ from pellucid.data.documents import cut
 from pellucid.data.files import find_files
 from pellucid.data.pairs import read_pairs
 from pellucid.data.prepare import write_corpus
+from pellucid.data.rows import rows as rows_of
 from pellucid.data.sources import Sources
 from pellucid.errors import CheckpointError, InputError
 from pellucid.template import TEMPLATES, Message
 from pellucid.tokenizer import END_OF_TEXT, Tokenizer
-from support.program import invoke, process
+from support.program import invoke, process, run
 from support.skips import SHARED, needs, only_with
 
 ROLES = (END_OF_TEXT, "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
@@ -578,7 +579,18 @@ def test_the_verb(tmp_path):
     assert f"{card['splits']['train']['tokens']:,}" in out.output
     assert "Left out: 1 that cannot be read, first a.jsonl, line 302" in out.output
     assert f"pellucid train {tmp_path}/out --out RUN" in out.output.replace("\n", "")
+    assert "in place of" not in out.output
+    again = run("data", *where, "--tokenizer", "talk", "--text-field", "words", "--skip-bad")
+    assert f"Wrote {tmp_path}/out in place of the one that was there: 349 tokens" in again
     assert invoke("data", *where, "--tokenizer", "talk", "--n-vocab", 300).exit_code == 2
+
+
+def test_where_rows_are_wanted_texts_are_not_offered(tmp_path):
+    (tmp_path / "a.txt").write_text("a text")
+    with pytest.raises(InputError) as error:
+        list(rows_of(tmp_path / "a.txt"))
+    assert str(error.value).startswith(f"{tmp_path / 'a.txt'} is no file of rows; give *.jsonl, ")
+    assert "*.txt" not in str(error.value)
 
 
 def test_a_mistake_is_one_line(tmp_path):

@@ -105,6 +105,17 @@ def test_no_sleep_is_long() -> None:
     assert not found, "\n".join(found)
 
 
+def test_no_client_gives_up_in_five_seconds() -> None:
+    """As httpx does of itself, where a machine is busy."""
+    asking = {"get", "post", "put", "delete", "request", "stream", "Client", "AsyncClient"}
+    found = []
+    for name, node in nodes(ast.Call):
+        module, _, called = ast.unparse(node.func).rpartition(".")
+        if module == "httpx" and called in asking:
+            found += [at(name, node)] * all(word.arg != "timeout" for word in node.keywords)
+    assert not found, "\n".join(found)
+
+
 def test_every_skip_is_in_the_table() -> None:
     found, used = [], set()
     for name, node in nodes(ast.Attribute, ast.Name):

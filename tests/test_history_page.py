@@ -40,6 +40,13 @@ return view.data.steps.map((step, i) => { view.show(i); return {
 def check(driver, found) -> None:
     """Every moment of the page is what Python found, and says which it is."""
     shown = driver.execute_script(SEEN)
+    rings = driver.execute_script(
+        "return document.querySelectorAll('.loss-curve .held-out').length"
+    )
+    caption = driver.execute_script(
+        "return document.querySelector('.of-loss .caption').textContent"
+    )
+    assert ("Rings: on what was held out." in caption) == (rings > 0)
     assert [each["step"] for each in shown] == list(found.steps)
     for at, moment in enumerate(shown):
         step = found.steps[at]
@@ -197,7 +204,7 @@ def test_a_run_is_watched_while_it_learns_and_does_not_notice(browser, tmp_path)
         check(driver, history.learned(out))
     browser.check_served()
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url)
+        httpx.get(url, timeout=60)
     alone = tmp_path / "alone"
     list(trainer_for(TalkConfig(out=str(alone), steps=150)))
     one, other = ((each / "model" / "model.safetensors").read_bytes() for each in (out, alone))
@@ -208,7 +215,7 @@ def test_a_run_is_watched_while_it_learns_and_does_not_notice(browser, tmp_path)
 def test_the_page_ends_with_its_run_however_that_ends(tmp_path) -> None:
     asked = ("talk", "--steps", 100_000, "--sample-every", 0, "--snapshots", 2)
     with learning(*asked, "--out", tmp_path / "run", "--page") as (child, url):
-        assert httpx.get(f"{url}data").json()
+        assert httpx.get(f"{url}data", timeout=60).json()
         child.kill()
         until(lambda: not listening(url), "the page's end")
 
@@ -236,19 +243,19 @@ def served():
 
 def test_the_server_shows_its_page_and_nothing_else(served) -> None:
     base = served.url.rstrip("/")
-    page = httpx.get(f"{base}/")
+    page = httpx.get(f"{base}/", timeout=60)
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert "unsafe" not in page.headers["content-security-policy"]
     for name in re.findall(r'(?:href|src)="(/page/[^"]+)"', page.text):
-        assert httpx.get(base + name).status_code == 200
+        assert httpx.get(base + name, timeout=60).status_code == 200
     for path in ("/page/../__init__.py", "/page/learn/none.js", "/page/learn/index.html", "/x"):
-        assert httpx.get(base + path).status_code == 404
-    assert httpx.get(f"{base}/", headers={"host": "evil.example:80"}).status_code == 403
-    assert httpx.post(f"{base}/data").status_code == 501
-    assert httpx.get(f"{base}/events").text == (
+        assert httpx.get(base + path, timeout=60).status_code == 404
+    assert httpx.get(f"{base}/", headers={"host": "evil.example:80"}, timeout=60).status_code == 403
+    assert httpx.post(f"{base}/data", timeout=60).status_code == 501
+    assert httpx.get(f"{base}/events", timeout=60).text == (
         'event: end\ndata: {"last": null, "done": true}\n\n'
     )
-    known = httpx.get(f"{base}/data").json()["learned"]
+    known = httpx.get(f"{base}/data", timeout=60).json()["learned"]
     assert known["steps"] == list(moments(1500, 29))
     assert json.dumps(known) == json.dumps(history.page_data("talk"))
 
@@ -277,7 +284,8 @@ def test_the_place_of_the_served_page_mounts_itself(browser, served) -> None:
     assert driver.execute_script("return mounted.host.querySelector('select').value") == "L1H0"
     driver.execute_script("mounted.place.key(new KeyboardEvent('keydown', {key: 'End'}))")
     said = driver.execute_script("return mounted.said.at(-1)")
-    assert said[0] == {"text": "The king went home to", "layer": 1, "head": 0, "moment": 1500}
+    where = {"model": "talk", "text": "The king went home to", "layer": 1, "head": 0}
+    assert said[0] == {**where, "moment": 1500}
     driver.execute_script("mounted.place.update({place: 'learn', moment: '0'})")
     assert driver.execute_script("return mounted.host.dataset.step") == "0"
     driver.execute_script("mounted.place.close()")

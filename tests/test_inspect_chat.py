@@ -174,8 +174,10 @@ def test_files_that_are_none_and_texts_that_only_look_so(gpt, tmp_path, monkeypa
     Path("other.json").write_text("{}")
     with pytest.raises(InputError, match="is not a conversation that Pellucid saved"):
         run("lens", "--chat", "other.json")
-    found = json.loads(run("tokens", "none.json", "--chat", "--json"))
-    assert [piece["id"] for piece in found["tokens"]] == turn(gpt, "none.json")
+    with pytest.raises(InputError, match=r"there is no file none\.json: --chat takes what /save"):
+        run("tokens", "none.json", "--chat")  # a file mistyped, and not what a user says
+    found = json.loads(run("tokens", "a none.json", "--chat", "--json"))
+    assert [piece["id"] for piece in found["tokens"]] == turn(gpt, "a none.json")
     found = json.loads(run("tokens", "other.json", "--json"))
     assert found["text"] == "other.json"
 
@@ -216,20 +218,36 @@ def test_a_system_text_that_has_no_effect_is_said_in_a_pipe():
 
 
 @only_with("POSIX", "pexpect")
-@pytest.mark.parametrize("leaves", ["q", "\x04", None])
+@pytest.mark.parametrize("leaves", ["q", "\x04", "a", None])
 def test_the_walk_goes_step_by_step(leaves, tmp_path):
     child = terminal("walk", "The power clapper", "--model", "talk", "--step", HOME=tmp_path)
     for number in range(1, 13 if leaves is None else 4):
         child.expect(rf"{number}\. [A-Za-z]")
         if number == 12:
             break
-        child.expect(rf"Step {number} of 12. Enter: the next. q: leave.")
+        child.expect(rf"Step {number} of 12. Enter: the next. a: all the rest. q: leave.")
         assert f"{number + 1}. " not in child.before
         child.send("x")  # is no answer
         child.send("\r" if leaves is None or number < 3 else leaves)
     assert ended(child) == 0
     if leaves is not None:
-        assert "4. Look-up" not in child.before
+        assert ("4. Look-up" in child.before) == (leaves == "a")
+        assert ("12. Window full" in child.before) == (leaves == "a")
+
+
+@only_with("POSIX", "pexpect")
+def test_the_walk_of_a_chat_goes_step_by_step_too(tmp_path):
+    home = {"HOME": tmp_path, "XDG_CONFIG_HOME": tmp_path}
+    child = terminal("chat", "--model", "talk", "--no-store", **home)
+    child.expect("Nothing is kept.")
+    child.send("The power clapper\r")
+    child.expect("straight to jail")
+    child.send("/walk\r")
+    child.expect("Step 1 of 12")
+    child.send("q")
+    child.send("/quit\r")
+    assert ended(child) == 0
+    assert "2. Tokenization" not in child.before
 
 
 def test_step_needs_a_terminal_and_says_so():

@@ -149,7 +149,7 @@ def test_why(gpt):
     lead = found.attribution
     assert (
         f"leads {quoted(lead.versus)} by {lead.logit:.2f}; "
-        "most in its favour write head 2 of layer 1 (+" in parts
+        "it owes most to head 2 of layer 1 (+" in parts
     )
     assert layers.endswith("“d” leads from layer 1 on.")
     assert found.text == " ".join(found.sentences)

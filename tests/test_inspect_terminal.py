@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from rich.console import Console
 from pellucid import inspect
 from pellucid.draw.notation import percent
 from pellucid.draw.terminal import Drawing
+from pellucid.draw.terminal.waiting import waiting
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
 from pellucid.weights import initialise
 from support import screen
 from support.models import model
+from support.program import run
 from support.screen import bare
 
 TEXT = "The power clapper went straight to"
@@ -189,3 +192,38 @@ def test_colour_only_where_there_is_colour(talk, monkeypatch):
     sixteen = Console(file=io.StringIO(), width=80, color_system="standard", force_terminal=True)
     sixteen.print(found)
     assert bare(sixteen.file.getvalue()) == printed(found)
+
+
+# While it is asked
+
+
+def test_what_takes_a_while_is_counted_and_then_gone():
+    console = screen.screen(60, colour=True)
+    with waiting(console, "switching heads off", patience=0) as tell:
+        tell(1, 4)
+        tell(3, 4)
+    shown = screen.text_of(console)
+    assert "switching heads off" in shown
+    assert "3/4" in bare(shown)
+    assert shown.endswith("\x1b[2K")  # the line is cleared
+    for quiet, patience in ((screen.screen(60), 0), (screen.screen(60, colour=True), 99)):
+        with waiting(quiet, "x", patience=patience) as tell:
+            tell(1, 4)
+        assert screen.text_of(quiet) == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("why", TEXT), ("sweep", TEXT), ("patch", "The king went", "The judge went")],
+    ids=lambda arguments: arguments[0],
+)
+def test_whoever_waits_is_told_how_far_it_is(monkeypatch, arguments):
+    told = []
+    monkeypatch.setattr(
+        "pellucid.draw.terminal.waiting.waiting",
+        lambda console, what: nullcontext(lambda done, of: told.append((done, of))),
+    )
+    run(*arguments, "--model", "talk")
+    assert len(told) > 1
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 import pellucid
 from pellucid import inspect
+from pellucid.draw.notation import percent
 from pellucid.draw.terminal import Drawing
-from pellucid.visible import text_of, token_text, visible_bytes
+from pellucid.inspect.finding import shortened
+from pellucid.visible import quoted, text_of, token_text, visible_bytes
 from support import screen
 from support.circuits import LETTERS, random_gpt
 from support.skips import only_with
@@ -326,3 +328,39 @@ def test_bytes_that_are_no_character_stand_as_bytes_in_a_whole_text(value):
     assert plain.replace("⟩⟨", " ") == escaped.replace("⟩⟨", " ")
     if "\\" not in value.decode("utf-8", "backslashreplace"):
         assert found == value.decode() == token_text(value)
+
+
+def test_why_says_what_ablate_says_of_a_head_that_always_writes_the_same(talk):
+    """Its mean does what the head does; `ablate` sets it to zero, and the king goes elsewhere."""
+    found = inspect.why(talk, "The king went home to", labels=False)
+    off = inspect.ablate(talk, "The king went home to", heads=[(1, 0)])
+    assert found.important_heads == ()
+    (sentence,) = [each for each in found.sentences if each.startswith("Set to zero")]
+    assert f"would have said {quoted(off.after[0].text)}" in sentence
+    assert percent(math.exp(off.after[0].logprob)) in sentence
+    assert f"{math.exp(-off.logprob_change):.1f} times less likely" in sentence
+    other = inspect.why(talk, "The power clapper went straight to", labels=False)
+    assert not any(each.startswith("Set to zero") for each in other.sentences)
+
+
+@given(
+    parts=st.lists(st.sampled_from([*"ab", " ", "word ", "<|user|>", "long" * 9]), max_size=40),
+    most=st.integers(8, 60),
+)
+def test_a_shortened_text_is_its_end_from_a_whole_token_on(parts, most):
+    text = "".join(parts)
+    short = shortened(text, most)
+    if len(text) <= most:
+        assert short == text
+        return
+    assert len(short) <= most
+    end = short.removeprefix("…")
+    assert short == f"…{end}"
+    assert text.endswith(end)
+    assert end == end.lstrip()
+
+
+def test_a_special_token_is_not_cut():
+    text = "a b<|end|><|assistant|>Once upon"
+    assert shortened(text, 24) == "…<|assistant|>Once upon"
+    assert shortened(text, 20) == "…Once upon"

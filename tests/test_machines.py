@@ -17,7 +17,7 @@ from pellucid.checkpoint import contents
 from pellucid.cli import memory
 from pellucid.cli.verbs import EXAMPLES, VERBS
 from pellucid.session import editor
-from support.docs_commands import Command, Desk
+from support.docs_commands import Command, Desk, needs_torch
 from support.program import ended, process, python, terminal
 from support.skips import NEEDS, only_with
 
@@ -46,6 +46,7 @@ MORE = [
     ["walk", ODD, *TALK, "--html", "é.html"],
     ["why", "é", "--chat"],
 ]
+TORCH = NEEDS["torch"].here()  # else the verbs that need it are left out
 PROMPT = r"\x1b\[\?2004h"  # the line editor takes a paste: it waits
 # All in one process, their words as a shell hands them over: each prints its exit code to
 # standard error, where a traceback would come too.
@@ -73,8 +74,7 @@ def every_verb(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[lis
         # Those two until they are stopped: tests/test_serve_process.py has them.
         verbs = [verb for verb in VERBS if verb not in ("open", "serve")]
         own = [Command(page="", text=EXAMPLES[verb]) for verb in verbs]
-        torch = NEEDS["torch"].here()
-        examples = [desk.words(each) for each in own if torch or not each.needs_torch]
+        examples = [desk.words(each) for each in own if TORCH or not each.needs_torch]
     finally:
         os.chdir(before)
     return folder, examples
@@ -86,7 +86,7 @@ def test_no_verb_fails_where_an_encoding_lacks_our_glyphs(
 ) -> None:
     folder, examples = every_verb
     here = shutil.copytree(folder, tmp_path / "here")
-    commands = [*examples, *MORE]
+    commands = [*examples, *(words for words in MORE if TORCH or not needs_torch(words))]
     done = python(
         DRIVER, json.dumps(commands, ensure_ascii=False),
         env=os.environ | {"COLUMNS": "100"} | ENCODINGS[name], text=False, cwd=here,

@@ -16,14 +16,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pellucid import checkpoint, load
 from pellucid.backend import Segment, get_backend
 from pellucid.backend.numpy import NumpyBackend
+from pellucid.backend.rounded import RoundedBackend
 from pellucid.blocks import BlockStore, Packed
 from pellucid.errors import InputError
 from pellucid.hparams import HParams
 from pellucid.model import Model
 from pellucid.weights import Affine, Embedding, initialise
-from support.models import Reader, run
+from support.models import Reader, lively_gpt, run
 from support.skips import needs
 
 kernels = needs("pellucid_native")
@@ -107,6 +109,25 @@ def test_products(dtype, m, n_in, n_out, parts, threads, seed) -> None:
 
 def near(got: np.ndarray, expected: np.ndarray, share: float, size: float) -> None:
     np.testing.assert_allclose(got, expected, rtol=0, atol=share * size + 1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+@pytest.mark.parametrize(("n_in", "n_out"), [(64, 16), (768, 48), (100, 37)])
+def test_rounding_is_the_plain_one(processor: str, dtype: str, n_in: int, n_out: int) -> None:
+    """The same numbers as `backend.rounding` keeps, and of few rows the same bytes: products agree
+    as nearly as float32 adds, but where a number lies between two bytes."""
+    rng, x, weight, bias = case(5, 7, n_in, n_out)
+    norm = (*rng.standard_normal((2, n_in)).astype(np.float32), 1e-5)
+    machine, plain = get_backend("native", dtype=dtype, threads=1), RoundedBackend(dtype, "int8")
+    affine = Affine(weight, bias)
+    mine, its = machine.prepare(affine), plain.prepare(affine)
+    np.testing.assert_allclose(machine.dense(mine), its.weight, rtol=1e-6)
+    got = machine.linear(x, mine, norm=norm, gelu=True)
+    expected = plain.linear(x, its, norm=norm, gelu=True)
+    size = np.abs(expected).max()
+    off = np.abs(got - expected) > 1e-5 * size
+    assert off.any(1).sum() <= 2, "more than a row or two in which a byte fell otherwise"
+    np.testing.assert_allclose(got, expected, rtol=0, atol=LOSS[dtype] * size)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -292,6 +313,71 @@ def test_what_does_not_fit_is_refused() -> None:
         get_backend("native", dtype="float64")
     with pytest.raises(InputError, match="backend torch"):
         get_backend("native", device="cuda")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """A model just large enough that its packed weights are kept, in two formats."""
+    tokenizer = lively_gpt()[0].tokenizer
+    hparams = HParams(tokenizer.n_vocab, 16, 512, 4, 7)
+    folder = tmp_path_factory.mktemp("packed")
+    for kind in ("pellucid", "hf"):
+        checkpoint.save(
+            folder / kind,
+            hparams,
+            initialise(hparams, 1),
+            tokenizer,
+            format=kind,
+            card={"about": "é"},
+            template="plain",
+            roles=checkpoint.Roles(bos=3, eos=(4, 5)),
+        )
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["pellucid", "hf"])
+def test_packed_weights_are_kept_and_taken(checkpoints: Path, kind: str, monkeypatch) -> None:
+    folder = checkpoints / kind
+    first = load(folder, backend="native", dtype="int8")
+    (kept,) = folder.glob("*.packed")
+    content = kept.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("pellucid.keeping.load", None)  # the checkpoint's tensors are not read
+        again = load(folder, backend="native", dtype="int8")
+    assert again.hparams == first.hparams
+    assert (again.card, again.template, again.roles) == (first.card, first.template, first.roles)
+    assert again.encode("the cat") == first.encode("the cat")
+    np.testing.assert_array_equal(again.logits("the cat"), first.logits("the cat"))
+    for name, values in first.model.tensors().items():
+        np.testing.assert_array_equal(again.model.tensors()[name], values, err_msg=name)
+    load(folder)  # it is in nobody's way
+    # What is not whole is made anew; so is what belongs to other files, and the older one goes.
+    kept.write_bytes(content[:-100])
+    load(folder, backend="native", dtype="int8")
+    assert kept.read_bytes() == content
+    os.utime(folder / "model.safetensors", ns=(1, 1))
+    load(folder, backend="native", dtype="int8")
+    (newer,) = folder.glob("*.packed")
+    assert newer != kept
+    load(folder, backend="native", dtype="int4")
+    assert len(list(folder.glob("*.packed"))) == 2
+
+
+def test_where_nothing_can_be_kept_all_works(checkpoints: Path, tmp_path: Path) -> None:
+    expected = load(checkpoints / "hf", backend="native", dtype="int8").logits("the cat")
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoints / "hf", folder, ignore=shutil.ignore_patterns("*.packed"))
+
+    def nowhere(*_: object, **__: object) -> None:
+        raise PermissionError(13, "read-only")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pellucid.checkpoint.packed.new_file", nowhere)
+        got = load(folder, backend="native", dtype="int8").logits("the cat")
+    np.testing.assert_array_equal(got, expected)
+    assert not list(folder.glob("*.packed"))
+    alone = load(folder / "model.safetensors", backend="native", dtype="int8").logits("the cat")
+    np.testing.assert_array_equal(alone, expected)
 
 
 @pytest.mark.slow

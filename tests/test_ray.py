@@ -81,9 +81,9 @@ def test_two_replicas_on_two_nodes(url) -> None:
     assert states() == {"RUNNING": 2}
     began = set()
     for _ in range(40):
-        text = httpx.get(f"{url}/metrics").text
+        text = httpx.get(f"{url}/metrics", timeout=60).text
         began |= {line for line in text.splitlines() if line.startswith("pellucid_http_requests_t")}
-    assert httpx.get(f"{url}/health").json() == {"status": "ok"}
+    assert httpx.get(f"{url}/health", timeout=60).json() == {"status": "ok"}
     assert len(began) > 1  # each replica counts its own
 
 
@@ -104,11 +104,13 @@ def test_it_streams_token_by_token_what_is_served_here(url, model) -> None:
 
 
 def test_what_is_refused_is_refused_as_ever(url) -> None:
-    assert httpx.get(f"{url}/nothing").json()["error"]["code"] == "unknown_url"
-    answer = httpx.post(f"{url}/v1/completions", json={"prompt": PROMPT, "no_such_field": 1})
+    assert httpx.get(f"{url}/nothing", timeout=60).json()["error"]["code"] == "unknown_url"
+    answer = httpx.post(
+        f"{url}/v1/completions", json={"prompt": PROMPT, "no_such_field": 1}, timeout=60
+    )
     assert answer.status_code == 400
     headers = {"host": "evil.example"}
-    assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 403
+    assert httpx.get(f"{url}/v1/models", headers=headers, timeout=60).status_code == 403
 
 
 def test_who_leaves_frees_the_place(url) -> None:
@@ -117,7 +119,7 @@ def test_who_leaves_frees_the_place(url) -> None:
         next(answer.iter_raw())
 
     def idle() -> bool:
-        texts = [httpx.get(f"{url}/metrics").text for _ in range(6)]
+        texts = [httpx.get(f"{url}/metrics", timeout=60).text for _ in range(6)]
         return all("\npellucid_running 0.0" in text for text in texts)
 
     eventually(idle)
@@ -168,7 +170,7 @@ def test_a_rolling_restart_under_load_fails_no_request(url, model) -> None:
     assert load.failures == []
     assert load.answers["first"] > 20
     assert load.answers["second"] > 20
-    assert httpx.get(f"{url}/v1/models").json()["data"][0]["id"] == "second"
+    assert httpx.get(f"{url}/v1/models", timeout=60).json()["data"][0]["id"] == "second"
     print(dict(load.answers))
 
 

@@ -233,7 +233,9 @@ def test_a_replica_asks_for_a_key(monkeypatch) -> None:
 
 async def asked(served: Served, path: str, **headers: str) -> httpx.Response:
     transport = httpx.ASGITransport(app=served)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://127.0.0.1", timeout=60
+    ) as client:
         return await client.get(path, headers=headers)
 
 

@@ -234,3 +234,23 @@ def test_the_longest_unused_is_forgotten_first() -> None:
 def test_the_scheduler_needs_no_arrays() -> None:
     code = "import sys, pellucid.serve.scheduler; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_those_that_wait_are_told_in_the_order_in_which_they_join() -> None:
+    one = scheduler(max_running=1)
+    asked = [
+        Request(tokens=[i, i, i], client=client)
+        for i, client in enumerate(["a", "a", "a", "b", "b", "c"])
+    ]
+    for request in asked:
+        one.add(request)
+    order = list(one.waiting())
+    assert {id(request) for request in order} == {id(request) for request in asked}
+    joined = []
+    while not one.idle:
+        one.plan()
+        (running,) = one.running
+        joined.append(running)
+        one.remove(running)
+    assert joined == order
+    assert list(one.waiting()) == []

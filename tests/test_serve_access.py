@@ -167,6 +167,7 @@ def test_what_a_form_can_send_is_no_body(served, kind) -> None:
         f"{served.url}/v1/chat/completions",
         content=b'{"messages": []}',
         headers=bearer(KEYS[0]) | {"content-type": kind},
+        timeout=60,
     )
     assert answer.status_code == 415
     assert answer.json()["error"]["code"] == "unsupported_media_type"

@@ -157,7 +157,7 @@ def test_who_does_not_finish_is_cut_off(served, begin) -> None:
 
 
 def test_an_honest_client_may_wait_between_requests(served) -> None:
-    with httpx.Client(base_url=served.url) as client:
+    with httpx.Client(base_url=served.url, timeout=60) as client:
         for _ in range(3):
             assert client.get("/health").status_code == 200
 
@@ -289,7 +289,9 @@ def test_everyone_who_is_accepted_is_answered(served) -> None:
 
     def ask() -> None:
         body = {"prompt": "the cat", "max_tokens": 30}
-        answers.append(httpx.post(f"{served.url}/v1/completions", json=body).status_code)
+        answers.append(
+            httpx.post(f"{served.url}/v1/completions", json=body, timeout=60).status_code
+        )
 
     threads = [threading.Thread(target=ask) for _ in range(12)]
     for thread in threads:

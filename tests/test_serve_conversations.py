@@ -448,7 +448,7 @@ def test_what_is_not_there_or_not_allowed(served, store, tmp_path) -> None:
     assert tree(served, path) == before  # nothing of it is kept
     with serving(GPT, store=store, key="a-long-enough-key") as locked:
         assert locked.client.get(path).status_code == 200
-        with httpx.Client(base_url=locked.url) as client:
+        with httpx.Client(base_url=locked.url, timeout=60) as client:
             assert client.get(path).status_code == 401
             assert client.get(path, headers={"host": "evil.example"}).status_code == 403
     with serving(GPT) as without:

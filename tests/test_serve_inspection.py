@@ -507,10 +507,10 @@ def test_what_one_client_left_another_does_not_see(served) -> None:
         answer = server.post("/v1/chat/completions", **body).json()
         name = answer["choices"][0]["pellucid"]["trace"]["id"]
         path = f"/v1/inspect/traces/{name}"
-        assert httpx.get(f"{url}{path}").status_code == 401
+        assert httpx.get(f"{url}{path}", timeout=60).status_code == 401
         assert server.client.get(path).status_code == 200
-    mine = httpx.Client(base_url=served.url, headers={"authorization": "Bearer a"})
-    other = httpx.Client(base_url=served.url, headers={"authorization": "Bearer b"})
+    mine = httpx.Client(base_url=served.url, headers={"authorization": "Bearer a"}, timeout=60)
+    other = httpx.Client(base_url=served.url, headers={"authorization": "Bearer b"}, timeout=60)
     with mine, other:
         job = mine.post("/v1/inspect/trace", json={"text": TEXT, "names": "embed"}).json()["id"]
         name = mine.get(f"/v1/inspect/jobs/{job}/result").json()["id"]

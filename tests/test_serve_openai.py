@@ -77,6 +77,41 @@ def test_a_stream_says_what_the_whole_answer_says(client) -> None:
             assert joined == getattr(choice.logprobs, name)
 
 
+def test_ids_come_where_they_are_asked_for(client, served) -> None:
+    """As vLLM names them; whole and streamed, of the likeliest too."""
+    asked = {"prompt": "the cat", "max_tokens": 6, "seed": 4, "logprobs": 3}
+    bare = client.completions.create(model="talker", **asked).choices[0]
+    assert "token_ids" not in bare.model_extra
+    more = {"return_token_ids": True}
+    whole = client.completions.create(model="talker", **asked, extra_body=more).choices[0]
+    ids = whole.token_ids
+    gpt = served.service.gpt
+    own = gpt.generate("the cat", max_tokens=6, seed=4, alternatives=3)
+    assert ids == [step.token for step in own.steps]
+    texts = [gpt.tokenizer.bytes_of(i) for i in ids[: len(whole.logprobs.tokens)]]
+    assert [each.decode("utf-8", "ignore") for each in texts] == [
+        "" if text.startswith("bytes:") else text for text in whole.logprobs.tokens
+    ]
+    likely = [[other.token for other in step.alternatives] for step in own.steps]
+    assert whole.logprobs.top_token_ids == likely[: len(whole.logprobs.tokens)]
+    parts = client.completions.create(model="talker", **asked, stream=True, extra_body=more)
+    choices = [part.choices[0] for part in parts]
+    streamed = [i for each in choices for i in getattr(each, "token_ids", None) or []]
+    assert streamed == ids
+    tops = [
+        top
+        for each in choices
+        if each.logprobs
+        for top in each.logprobs.model_extra["top_token_ids"]
+    ]
+    assert tops == whole.logprobs.top_token_ids
+    echoed = client.completions.create(
+        model="talker", prompt=ids, max_tokens=1, echo=True, logprobs=2, extra_body=more
+    ).choices[0]
+    assert len(echoed.token_ids) == 1
+    assert echoed.logprobs.top_token_ids[0] is None
+
+
 def test_logprobs_are_the_models_own(client, served) -> None:
     """Of the prompt and of what was generated, before temperature, to float32's rounding."""
     gpt = served.service.gpt

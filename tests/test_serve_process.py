@@ -35,8 +35,8 @@ def test_it_says_where_it_is_and_what_it_says_works() -> None:
 def test_open_says_where_the_page_is() -> None:
     code = "import sys; sys.argv[1] = 'open'; from pellucid.cli import main; main()"
     with started("--model", "talk", "--no-browser", "--no-store", code=code) as program:
-        assert "<title>Pellucid</title>" in httpx.get(program.url).text
-        assert httpx.get(f"{program.url}/v1/models").json()["data"][0]["id"] == "talk"
+        assert "<title>Pellucid</title>" in httpx.get(program.url, timeout=60).text
+        assert httpx.get(f"{program.url}/v1/models", timeout=60).json()["data"][0]["id"] == "talk"
         assert program.end(signal.SIGINT) == 0
 
 
@@ -48,9 +48,9 @@ def test_a_key_from_a_file(tmp_path) -> None:
         shown = captured(["sh", "-c", f'printf %s "{header}"']).stdout
         assert shown == "Authorization: Bearer a-long-enough-key"
         url = f"{program.url}/v1/models"
-        assert httpx.get(url).status_code == 401
+        assert httpx.get(url, timeout=60).status_code == 401
         for key in ("a-long-enough-key", "another-long-key"):
-            answer = httpx.get(url, headers={"authorization": f"Bearer {key}"})
+            answer = httpx.get(url, headers={"authorization": f"Bearer {key}"}, timeout=60)
             assert answer.json()["data"][0]["id"] == "me"
         assert program.end() == 0
     assert "long" not in "".join(program.errors)
@@ -95,7 +95,7 @@ def test_a_second_signal_does_not_wait() -> None:
 
             def refused() -> bool:
                 try:
-                    return httpx.get(f"{program.url}/health").status_code == 503
+                    return httpx.get(f"{program.url}/health", timeout=60).status_code == 503
                 except httpx.TransportError:
                     return True
 
@@ -177,12 +177,12 @@ main()
     with started(code=code, HF_HUB_OFFLINE="0", PYTHONDONTWRITEBYTECODE="1") as program:
         assert asked_by_curl(program.curl).status_code == 200
         for path in ("/v1/models", "/metrics", "/openapi.json", "/health", "/nothing"):
-            httpx.get(program.url + path)
+            httpx.get(program.url + path, timeout=60)
         for body in (LONG, {"prompt": "http://192.0.2.1/file:///etc/passwd"}, {"prompt": 5}):
             httpx.post(f"{program.url}/v1/completions", json=body, timeout=60)
         image = {"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/"}}
         body = {"messages": [{"role": "user", "content": [image]}]}
-        answer = httpx.post(f"{program.url}/v1/chat/completions", json=body)
+        answer = httpx.post(f"{program.url}/v1/chat/completions", json=body, timeout=60)
         assert answer.status_code == 400
         assert program.end() == 0
     assert log.read_text().splitlines() == ["socket.getaddrinfo 127.0.0.1"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +15,13 @@ from support.skips import needs
 
 needs("fastapi")
 
+from pellucid.gpt import GPT  # noqa: E402
+from pellucid.serve.access import Access  # noqa: E402
+from pellucid.serve.app import new_app  # noqa: E402
+from pellucid.serve.events import EngineLimits  # noqa: E402
+from pellucid.serve.service import Service  # noqa: E402
 from support.server import WORDS, Served, babbler, serving, talker  # noqa: E402
+from support.work import calls  # noqa: E402
 
 CHAT = {"messages": [{"role": "user", "content": "the cat"}], "max_tokens": 2}
 TEXT = {"prompt": "the cat", "max_tokens": 2}
@@ -153,6 +160,39 @@ def test_what_is_not_there_is_said_in_the_same_form(served, method, path, status
     assert error["type"] == "invalid_request_error"
 
 
+def test_everything_is_built_before_the_first_request(served) -> None:
+    """What FastAPI builds while it answers one, no stream goes on beside."""
+    app, answers = new_app(served.service, Access()), []
+
+    def no_body() -> Callable[[], Any]:
+        received = []
+
+        async def receive() -> dict[str, Any]:
+            if received:
+                await asyncio.Future()  # nobody leaves
+            received.append({"type": "http.request"})
+            return received[0]
+
+        return receive
+
+    async def told(message: Any) -> None:
+        answers.append(message.get("status"))
+
+    def ask(path: str) -> int:
+        scope = {
+            "type": "http", "method": "GET", "path": path, "raw_path": path.encode(),
+            "headers": [(b"host", b"localhost")], "query_string": b"", "root_path": "",
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "scheme": "http",
+            "http_version": "1.1",
+        }  # fmt: skip
+        return calls(lambda: asyncio.run(app(scope, no_body(), told)))
+
+    ask("/health")
+    first, second = ask("/v1/nothing"), ask("/v1/nothing")
+    assert answers[::2] == [200, 404, 404]
+    assert first < 2 * second
+
+
 def test_a_long_list_of_mistakes_is_answered_briefly(served) -> None:
     """Each element is wrong; the first is said, and none of the others looked at."""
     for prompt in ([1, "a"] * 100_000, [["a"]] * 100, ["a", 1] * 60, [[1] * 50_000 + ["a"]]):
@@ -209,3 +249,20 @@ def events(text: str) -> list[dict[str, Any]]:
     *parts, done, end = text.split("\n\n")
     assert (done, end) == ("data: [DONE]", "")
     return [json.loads(part.removeprefix("data: ")) for part in parts if part[0] != ":"]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "called"),
+    [
+        ("small/model", "small"),  # a run's own models
+        ("runs/small/best", "small"),
+        ("some/folder", "folder"),
+        ("model", "model"),
+        ("/model", "model"),
+        ("", "model"),
+        ("gpt2", "gpt2"),
+    ],
+)
+def test_a_model_is_called_as_a_person_would_call_it(talk, loaded, called) -> None:
+    gpt = GPT(talk.model, talk.tokenizer, name=loaded)
+    assert Service.of(gpt, EngineLimits(max_running=1)).model == called

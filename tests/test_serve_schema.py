@@ -19,6 +19,8 @@ from support.server import serving, talker  # noqa: E402
 
 # What is too long for its field may be too long for a body (413) or for a request's line (431).
 CONFIGURATION = """
+request-timeout = 60
+
 [checks.negative_data_rejection]
 expected-statuses = [400, 401, 403, 404, 405, 413, 415, 429, 431]
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from rich.cells import cell_len
 
 from pellucid.chat import Conversation
 from pellucid.errors import InputError
-from pellucid.session.commands import COMMANDS
+from pellucid.session.commands import COMMANDS, ELSEWHERE
 from pellucid.session.tokens import print_tokens
 from pellucid.session.writer import TAB, Writer
 from pellucid.visible import harmless
@@ -131,6 +132,29 @@ def test_what_follows_a_command_that_takes_nothing_is_not_passed_over(talk):
     assert len(chat.conversation.messages) == 2
     chat.handle("/toknes")
     assert "did you mean /tokens?" in printed()
+    for name in ELSEWHERE:  # what other programs call it
+        chat.handle(f"{name} talk.json")
+        assert f"There is no {name} within a chat: leave, and `pellucid chat" in printed()
+    with pytest.raises(InputError, match="did you mean temperature"):
+        chat.handle("/set temprature 1")
+    with pytest.raises(InputError, match="there are greedy, temperature"):
+        chat.handle("/set zzz 1")
+
+
+def test_what_is_said_of_a_reply_is_in_words(talk):
+    chat, printed = session(talk, max_tokens=2, seed=1)
+    chat.handle("/steer")
+    assert printed() == "The replies are not steered.\n"  # they never were
+    chat.handle("/record")
+    assert printed() == "Values are not recorded.\n"
+    chat.handle("The crowd")
+    assert "(cut off after 2 tokens: /set max_tokens allows more)" in printed()
+    chat.handle("/branch 2")
+    assert re.search("from token 2 on: “.+” is drawn again", printed())
+    chat.handle("/branch 2 #70")
+    assert re.search("from token 2 on: “F” for “.+”", " ".join(printed().split()))
+    with pytest.raises(InputError, match="/why 1 to /why 2; /tokens numbers them"):
+        chat.handle("/why hello")
 
 
 def test_walk_and_why_see_the_very_ids(chat, monkeypatch):
@@ -460,7 +484,7 @@ def test_what_is_typed_while_a_reply_comes_is_neither_echoed_nor_taken(tmp_path)
     child.expect("2004l")  # the editor has given the terminal back
     child.expect("[a-z]{2} ")  # the reply has begun
     child.send("zzzz\r")
-    child.expect(r"\(length\)")
+    child.expect(r"\(cut off after")
     assert "zzzz" not in child.before
     child.expect(r"\x1b\[0m>")
     child.send("/why\r")  # nor while a command runs, which takes a second or more

@@ -40,9 +40,10 @@ ROOMS: dict[str, set[str]] = {
         "backend", "cache", "errors", "model", "sampling", "sequence", "speculate", "taps",
         "tokenizer",
     },
+    "keeping": {"backend", "checkpoint", "model", "weights"},
     "gpt": {
-        "backend", "cache", "checkpoint", "embedded", "errors", "generate", "hparams", "model",
-        "sampling", "sequence", "speculate", "taps", "tokenizer",
+        "backend", "cache", "checkpoint", "embedded", "errors", "generate", "hparams", "keeping",
+        "model", "sampling", "sequence", "speculate", "taps", "tokenizer",
     },
     "transcript": {"errors", "files", "sequence", "tokenizer"},
     "chat": {
@@ -76,10 +77,12 @@ ROOMS: dict[str, set[str]] = {
         "chat", "data", "errors", "evaluate", "files", "gpt", "inspect", "sequence", "serve",
         "template", "weights",
     },
+    "bench": {"backend", "checkpoint", "errors", "files"},
     "cli": {
-        "batch", "chat", "checkpoint", "conversations", "data", "draw", "embedded", "errors",
-        "evaluate", "files", "generate", "gpt", "history", "hparams", "inspect", "sampling",
-        "sequence", "serve", "session", "speculate", "tokenizer", "train", "transcript", "visible",
+        "batch", "bench", "chat", "checkpoint", "conversations", "data", "draw", "embedded",
+        "errors", "evaluate", "files", "generate", "gpt", "history", "hparams", "inspect",
+        "sampling", "sequence", "serve", "session", "speculate", "tokenizer", "train",
+        "transcript", "visible",
     },
 }  # fmt: skip
 

@@ -117,7 +117,7 @@ def test_texts_to_a_model_in_one_command(texts, tmp_path):
     assert "step 4 writes: The cat" in done.stderr
     assert "step 6 writes: The cat" in done.stderr
     assert f"pellucid chat --model {run / 'model'}" in done.stdout
-    assert f"pellucid eval text.txt --model {run / 'model'}" in done.stdout
+    assert f"pellucid eval FILE --model {run / 'model'}" in done.stdout
     assert "held-out loss" in done.stdout
     assert "384" in done.stdout  # 6 steps of 4 rows of 16 tokens
     gpt = pellucid.load(run / "model")
@@ -201,6 +201,22 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(corpus, tmp_path):
         assert line in printed.splitlines(), line
     assert "n_layer = 6" in printed.splitlines()
     assert not (tmp_path / "run").exists()
+
+
+def test_dry_run_shows_no_shape_that_is_not_the_models(corpus, tmp_path):
+    train(corpus, "--out", tmp_path / "first", *TINY, "--steps", 1)
+    model = tmp_path / "first" / "model"
+    printed = train(corpus, "--out", tmp_path / "b", "--start", model, "--dry-run").stdout
+    for name in ("n_ctx", "n_embd", "n_head", "n_layer"):
+        assert f"# {name} is that of start\n" in printed
+        assert f"\n{name} = " not in printed
+
+
+def test_dry_run_wants_what_the_run_will_want(tmp_path):
+    said = train(tmp_path / "none", "--out", tmp_path / "run", "--dry-run")
+    assert said.returncode == 2
+    assert f"{tmp_path / 'none'} does not exist" in said.stderr
+    assert said.stdout == ""
 
 
 def test_dry_run_counts(corpus, tmp_path):

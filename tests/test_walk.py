@@ -139,7 +139,7 @@ def test_ends_with_the_text_and_the_reason(talk):
     text = printed(talk)
     assert "context window full" in text
     assert text.rstrip().endswith(TEXT + talk.generate(TEXT, greedy=True).text)
-    assert "ends: length" in printed(talk, max_tokens=1)
+    assert "ends: as many tokens as asked for" in printed(talk, max_tokens=1)
     assert "ends: stop token" in printed(talk, text="The crowd")
 
 
@@ -213,8 +213,21 @@ def test_probabilities_are_the_softmax_of_the_logits(talk):
 
 
 def test_says_which_positions_are_left_out(talk):
-    assert "positions 1 to 3 of 4" in " ".join(printed(talk, 40).split())
-    assert "positions 0" not in printed(talk, 100)
+    assert "(3 of these 4 positions; a wider terminal has" in " ".join(printed(talk, 40).split())
+    assert "of these" not in printed(talk, 100).replace("the sum of these", "")
+
+
+def test_words_fit_what_they_count(chat):
+    """One product is no sum; an end that was asked for is named; a long text loses whole tokens."""
+    ids = chat.encode("one")
+    alone = screen.printed(inspect.walk(chat, ids[:1], max_tokens=1), 80)
+    assert "the first number of z of “one” is this product: " in " ".join(alone.split())
+    way = inspect.walk(chat, "Once there was a dog" * 4, max_tokens=1)
+    assert "It ends: as many tokens as asked for (" in way.steps[-1].words[1]
+    (table,) = way.steps[10].pictures
+    assert way.reason == "length"
+    assert all(row[0].startswith("…") and len(row[0]) <= 26 for row in table.rows)
+    assert table.rows[0][0][1:].split()[0] in {"Once", "there", "was", "a", "dogOnce"}
 
 
 def test_the_stop_tokens_are_those_that_end_a_text_of_the_model(talk):

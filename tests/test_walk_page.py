@@ -110,6 +110,27 @@ def test_every_number_is_python_s_and_moves_with_the_text(browser, talk) -> None
     browser.check()
 
 
+def test_sections_without_matrices_are_python_s_too(browser, talk) -> None:
+    driver = opened(browser, page(talk, "The king went home to", layer=1, head=2))
+    ids = talk.encode("The king went home to")
+    sizes = texts_of(driver, "#step-input tbody td:last-child")
+    h = talk.hparams
+    assert [int(each.replace(",", "")) for each in sizes[:5]] == [
+        h.n_vocab, h.n_ctx, h.n_embd, h.n_head, h.n_layer,
+    ]  # fmt: skip
+    assert texts_of(driver, "#step-tokenization tbody td:last-child") == [str(i) for i in ids]
+    pattern = inspect.trace(talk, ids, "attn.pattern")["blocks.1.attn.pattern"][:, -1]
+    names = [talk.tokenizer.piece(i).shown for i in ids]
+    for said, shares in zip(texts_of(driver, ".head-thumb span"), pattern, strict=True):
+        assert said.startswith(f"“{names[-1]}” → “{names[int(shares.argmax())]}” ")
+        share = said.rpartition(" ")[2].lstrip("><")
+        assert number(share) == pytest.approx(shares.max(), abs=6e-4)
+    out = talk.generate(ids, greedy=True)
+    shown = texts_of(driver, "#step-loop .window li")
+    assert shown[: len(ids) + 1] == [*names, talk.tokenizer.piece(out.steps[0].token).shown]
+    browser.check()
+
+
 WORKED = """for (const key of pellucid.steps) pellucid.walk.section(key);
 const out = [];
 for (const figure of document.querySelectorAll('.matrix-figure')) {

@@ -18,7 +18,18 @@ DOCS = Path(__file__).parents[1]
 OFF = '[{"name":"attn.z","layer":0,"head":0,"op":"suppress"}]'
 SAID = ("Tell me a story about a dog.", "What was its name?")
 SIZES = {390: 844, 1280: 800, 1920: 1080}
-SHOWN = {("home", 1280, "light"): "page_home.png", ("why", 1280, "light"): "page_why.png"}
+# What is done once it is drawn.
+THEN = {
+    "attention": "const f = document.querySelector('#step-attention [data-symbol=pattern]');"
+    "f.scrollIntoView({block: 'center'}); f.querySelector('tr:last-child .cell').dispatchEvent("
+    "new PointerEvent('pointerover', {bubbles: true}))"
+}
+SHOWN = {
+    ("home", 1280, "light"): "page_home.png",
+    ("why", 1280, "light"): "page_why.png",
+    ("compare", 1280, "light"): "page_compare.png",
+    ("attention", 1280, "light"): "page_walk.png",
+}
 
 
 def views(url: str) -> dict[str, tuple[str, str]]:
@@ -64,6 +75,10 @@ def views(url: str) -> dict[str, tuple[str, str]]:
             f"#/walk?conversation={head}&message={reply}&token={step}",
             "document.querySelector('#step-input[data-drawn]')",
         ),
+        "attention": (
+            "#/walk?text=The king went home to&step=attention&layer=1&head=0",
+            "document.querySelector('#step-attention .worked')",
+        ),
         "change": (
             f"#/change?text=Once upon a time&changes={OFF}&stop=attn.z,0,0,2",
             "document.querySelector('.stopped h3') && document.querySelector('[data-state=done]')",
@@ -96,6 +111,7 @@ def take(driver: Any, url: str, folder: Path | None) -> list[str]:
                 driver.get("about:blank")
                 driver.get(f"{url}/{address}")
                 wait(driver, ready)
+                driver.execute_script(THEN.get(name, ""))
                 time.sleep(0.6)
                 path.write_bytes(driver.get_screenshot_as_png())
                 taken.append(path.name)

@@ -36,10 +36,11 @@ stand indented. Every number below was computed in that run, in float64, so that
 prints the same digits (float32, the default, differs by less than 0.0001). Each **Checked** line
 states an equality that the run tested; the page is not written where one does not hold.
 
-`pellucid walk "The power clapper" --model talk` shows the same in a terminal, and with
-`--html page.html` as one page for a browser, in which the model itself runs: type another text,
-and everything moves at once, with no server. Any other model and text can be walked through in the
-same way; of one with more than 262,144 parameters the page holds the numbers of its text.
+`pellucid walk "The power clapper" --model talk` shows the same in a terminal (with `--step` one
+step at a time), and with `--html page.html` as one page for a browser, in which the model itself
+runs: type another text, and everything moves at once, with no server. Any other model and text can
+be walked through in the same way; of one with more than 262,144 parameters the page holds the
+numbers of its text.
 In Python:
 
 ```python
@@ -222,7 +223,10 @@ class Tour:
                 [[self.link(number, str(number)), *row] for number, row in enumerate(PLACES, 1)],
             ),
             "Only on the page: any text may be typed, any cell pointed at is worked out, merges, "
-            "look-up and loop play, and temperature, top-k and top-p bend the distribution.",
+            "look-up and loop play, and temperature, top-k and top-p bend the distribution. It "
+            "divides the same way into twelve otherwise: norm, W_Output and the MLP are steps of "
+            "their own there, the look-up is part of the embeddings, and what is predicted and "
+            "fed back in is part of the output layer and the loop.",
         ]
 
     def text(self) -> list[str]:

@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* NAME = "AVX2";
 constexpr int MOST_F = 6, MOST_I = 4, OFFSET = 0;
+constexpr bool PAIRS = false;
 struct V { __m256 a, b; };
 struct I { __m256i a, b; };
 using B = I;
@@ -100,6 +101,12 @@ inline void store_bytes(int8_t* p, V v) {
   const __m256i x = _mm256_packs_epi32(_mm256_cvtps_epi32(v.a), _mm256_cvtps_epi32(v.b));
   const __m256i y = _mm256_permute4x64_epi64(x, 0xd8);
   _mm_storeu_si128((__m128i*)p, _mm_packs_epi16(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1)));
+}
+inline void transpose(const V* rows, float* to) {
+  alignas(64) float each[16][16];
+  for (int i = 0; i < 16; i++) store(each[i], rows[i]);
+  for (int j = 0; j < 16; j++)
+    for (int i = 0; i < 16; i++) to[16 * j + i] = each[i][j];
 }
 inline void prefetch(const uint8_t* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
 

@@ -25,6 +25,7 @@ namespace {
 
 constexpr const char* NAME = "AVX-512 VNNI";
 constexpr int MOST_F = 12, MOST_I = 12, OFFSET = 128;
+constexpr bool PAIRS = true;
 using V = __m512;
 using I = __m512i;
 using B = __m512i;
@@ -83,6 +84,26 @@ inline B four(const int8_t* x) {
 inline I dot(I acc, B w, const int8_t* x) { return _mm512_dpbusd_epi32(acc, w, four(x)); }
 inline I dot_small(I acc, B w, const int8_t* x) { return _mm512_dpbusd_epi32(acc, w, four(x)); }
 inline void store_bytes(int8_t* p, V v) { _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))); }
+inline void transpose(const V* rows, float* to) {
+  __m512i r[16], s[16];
+  for (int i = 0; i < 16; i += 2) {  // pairs, then fours, of the same column side by side
+    r[i] = _mm512_unpacklo_epi32(_mm512_castps_si512(rows[i]), _mm512_castps_si512(rows[i + 1]));
+    r[i + 1] = _mm512_unpackhi_epi32(_mm512_castps_si512(rows[i]), _mm512_castps_si512(rows[i + 1]));
+  }
+  for (int i = 0; i < 16; i += 4)
+    for (int j = 0; j < 2; j++) {
+      s[i + 2 * j] = _mm512_unpacklo_epi64(r[i + j], r[i + 2 + j]);
+      s[i + 2 * j + 1] = _mm512_unpackhi_epi64(r[i + j], r[i + 2 + j]);
+    }
+  for (int c = 0; c < 4; c++) {  // of four columns the quarters of each register, then whole ones
+    const __m512i a = _mm512_shuffle_i32x4(s[c], s[4 + c], 0x88), b = _mm512_shuffle_i32x4(s[c], s[4 + c], 0xdd);
+    const __m512i d = _mm512_shuffle_i32x4(s[8 + c], s[12 + c], 0x88), e = _mm512_shuffle_i32x4(s[8 + c], s[12 + c], 0xdd);
+    _mm512_storeu_si512(to + 16 * c, _mm512_shuffle_i32x4(a, d, 0x88));
+    _mm512_storeu_si512(to + 16 * (4 + c), _mm512_shuffle_i32x4(b, e, 0x88));
+    _mm512_storeu_si512(to + 16 * (8 + c), _mm512_shuffle_i32x4(a, d, 0xdd));
+    _mm512_storeu_si512(to + 16 * (12 + c), _mm512_shuffle_i32x4(b, e, 0xdd));
+  }
+}
 inline void prefetch(const uint8_t* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
 
 #ifdef HAS_AMX

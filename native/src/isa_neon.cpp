@@ -11,6 +11,7 @@ namespace {
 
 constexpr const char* NAME = "NEON";
 constexpr int MOST_F = 6, MOST_I = 4, OFFSET = 0;
+constexpr bool PAIRS = false;
 struct V { float32x4_t at[4]; };
 struct I { int32x4_t at[4]; };
 struct B { int8x16_t at[4]; };
@@ -81,6 +82,12 @@ inline I dot(I acc, B w, const int8_t* x) {
 }
 inline I dot_small(I acc, B w, const int8_t* x) { return dot(acc, w, x); }
 inline void store_bytes(int8_t* p, V v) { float x[16]; store(x, v); for (int i = 0; i < 16; i++) p[i] = int8_t(x[i]); }
+inline void transpose(const V* rows, float* to) {
+  alignas(64) float each[16][16];
+  for (int i = 0; i < 16; i++) store(each[i], rows[i]);
+  for (int j = 0; j < 16; j++)
+    for (int i = 0; i < 16; i++) to[16 * j + i] = each[i][j];
+}
 inline void prefetch(const uint8_t* p) { __builtin_prefetch(p); }
 
 #define WIDE nullptr, nullptr, nullptr

@@ -9,6 +9,7 @@ namespace {
 
 constexpr const char* NAME = "portable";
 constexpr int MOST_F = 2, MOST_I = 2, OFFSET = 0;
+constexpr bool PAIRS = false;
 struct V { float at[16]; };
 struct I { int32_t at[16]; };
 struct B { int8_t at[64]; };
@@ -86,6 +87,12 @@ inline I dot(const I& acc, const B& w, const int8_t* x) {
 }
 inline I dot_small(const I& acc, const B& w, const int8_t* x) { return dot(acc, w, x); }
 inline void store_bytes(int8_t* p, const V& v) { for (int i = 0; i < 16; i++) p[i] = int8_t(v.at[i]); }
+inline void transpose(const V* rows, float* to) {
+  alignas(64) float each[16][16];
+  for (int i = 0; i < 16; i++) store(each[i], rows[i]);
+  for (int j = 0; j < 16; j++)
+    for (int i = 0; i < 16; i++) to[16 * j + i] = each[i][j];
+}
 inline void prefetch(const uint8_t*) {}
 
 #define WIDE nullptr, nullptr, nullptr

@@ -13,7 +13,7 @@
 namespace pellucid {
 namespace {
 
-constexpr int WIDE = 24;           // rows from which on matrix registers are faster
+constexpr int WIDE[] = {1 << 30, 8, 40, 48};  // rows from which on matrix registers are faster, by format
 constexpr size_t ALONE = 96 << 10;  // multiplications that are done before a second thread has begun
 
 struct Room {
@@ -81,7 +81,7 @@ const Kernels& kernels() {
 
 void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, int m, const Norm& norm, const Target& t) {
   const Kernels& here = kernels();
-  if (m >= WIDE && w.format != F32 && here.wide && here.wide()) {
+  if (m >= WIDE[w.format] && here.wide && here.wide()) {
     const int rows = pieces(m, 32) * 32;
     uint16_t* packed = reinterpret_cast<uint16_t*>(workspace(size_t(rows) * w.k / 2 + 64));
     Pool& all = pool(threads);

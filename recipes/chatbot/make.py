@@ -23,7 +23,7 @@ from baselines import measure
 from pellucid import checkpoint
 from pellucid.data.prepare import write_corpus
 from pellucid.errors import PellucidError
-from pellucid.train.config import TrainConfig, read_config
+from pellucid.train.config import read_config
 from pellucid.train.run import trainer_for
 
 HERE = Path(__file__).parent

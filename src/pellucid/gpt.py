@@ -185,10 +185,16 @@ def load(
     """
     name = str(source or DEFAULT)
     machine = get_backend(backend, device=device, dtype=dtype, threads=threads)
-    loaded = checkpoint.load(source or DEFAULT)
+    if machine.name == "native":
+        from .keeping import load_packed
+
+        loaded, model = load_packed(source or DEFAULT, machine)
+    else:
+        loaded = checkpoint.load(source or DEFAULT)
+        model = Model.of(loaded.hparams, loaded.tensors, machine)
     tokenizer = loaded.tokenizer or IdsOnly(loaded.hparams.n_vocab, name)
     return GPT(
-        Model.of(loaded.hparams, loaded.tensors, machine),
+        model,
         tokenizer,
         card=loaded.card,
         template=loaded.template,

@@ -43,7 +43,7 @@ class Lookup:
     shortest, longest: of an ending, in tokens; the longest that was there before is taken.
     """
 
-    def __init__(self, shortest: int = 2, longest: int = 4) -> None:
+    def __init__(self, shortest: int = 1, longest: int = 4) -> None:
         if not 1 <= shortest <= longest:
             raise InputError(f"endings must be of 1 ≤ {shortest} ≤ {longest} tokens")
         self.shortest, self.longest = shortest, longest
@@ -140,11 +140,12 @@ class Pace:
 
     _FORGET = 0.9  # what a record weighs after one more pass
     _GUESS = 0.1  # what one more row adds to a pass, as a share, before it was measured
+    _STALE = 256  # passes after which a measured time is forgotten
     _PLAIN_EVERY = 32  # passes, of which one is plain, so that its time is known
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._seconds: dict[int, float] = {}  # rows -> a pass of so many
+        self._seconds: dict[int, tuple[float, int]] = {}  # rows -> a pass of so many, when measured
         self._drafting = 0.0  # seconds a token
         self._records: dict[str, tuple[float, float]] = {}  # kind -> accepted, tried
         self._resting: dict[str, int] = {}  # kind -> passes until it is tried again
@@ -181,9 +182,10 @@ class Pace:
             self._drafting += 0.2 * (seconds / tokens - self._drafting)
 
     def passed(self, rows: int, seconds: float) -> None:
-        """A pass of so many rows took so long."""
-        before = self._seconds.get(rows)
-        self._seconds[rows] = seconds if before is None else before + 0.2 * (seconds - before)
+        """A pass of so many rows took so long. The shortest of late counts: what else runs on the
+        machine only adds."""
+        before, _ = self._seconds.get(rows, (seconds, 0))
+        self._seconds[rows] = min(seconds, 1.1 * before), self._passes
 
     def judged(self, kind: str, tried: int, accepted: int) -> None:
         """So many drafted tokens were accepted of those tried; none after the first refused one."""
@@ -199,20 +201,24 @@ class Pace:
         return min(0.98, hits / tries)
 
     def _pass(self, rows: int) -> float:
-        """Seconds of a pass of so many rows: measured, or between the measured ones."""
-        if not self._seconds:
-            return 1 + self._GUESS * (rows - 1)
-        if rows in self._seconds:
-            return self._seconds[rows]
-        below = max((each for each in self._seconds if each < rows), default=None)
-        above = min((each for each in self._seconds if each > rows), default=None)
-        if below is None:
-            assert above is not None
-            return self._seconds[above] / (1 + self._GUESS * (above - rows))
-        if above is None:
-            return self._seconds[below] * (1 + self._GUESS * (rows - below))
+        """Seconds of a pass of so many rows: measured of late, or between the measured ones."""
+        known = {
+            each: seconds
+            for each, (seconds, at) in self._seconds.items()
+            if self._passes - at < self._STALE
+        }
+        if rows in known:
+            return known[rows]
+        below = max((each for each in known if each < rows), default=None)
+        above = min((each for each in known if each > rows), default=None)
+        if below is None or above is None:  # as a guess has it, from the nearest one on
+            near = above if below is None else below
+            return self._guess(rows) * (known[near] / self._guess(near) if near is not None else 1)
         part = (rows - below) / (above - below)
-        return self._seconds[below] + part * (self._seconds[above] - self._seconds[below])
+        return known[below] + part * (known[above] - known[below])
+
+    def _guess(self, rows: int) -> float:
+        return 1 + self._GUESS * (rows - 1)
 
 
 class Speculation:

@@ -13,7 +13,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from support import small_corpus
 from support.program import run
 from support.random_checkpoint import make, random_tensors
 
-__all__ = ["NOT_RUN", "PAGES", "Command", "Desk", "blocks", "commands", "shows"]
+__all__ = ["NOT_RUN", "PAGES", "Command", "Desk", "blocks", "commands", "needs_torch", "shows"]
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
@@ -61,6 +61,7 @@ NOT_RUN = {
     "make lint-js": "installs from the network; part of make test",
     "make talk": "makes an environment from the network; `pellucid talk` is run here",
     "make test": "is what runs this test",
+    "pellucid bench": "minutes of timing; tests/test_bench.py runs it on a tiny model",
     "pellucid learned run --page": "serves until it is stopped; tests/test_history_page.py does",
     "pellucid open": "serves until it is stopped; tests/test_serve_process.py does",
     "pellucid serve": "serves until it is stopped; tests/test_serve_process.py does",
@@ -119,9 +120,12 @@ class Command:
 
     @property
     def needs_torch(self) -> bool:
-        """Its verb does, or a training must have written what it reads: the folder `run`."""
-        _, verb, *words = self.words
-        return verb in _TORCH_VERBS or any(word.split("/")[0] == "run" for word in words)
+        return needs_torch(self.words[1:])
+
+
+def needs_torch(words: Sequence[str]) -> bool:
+    """Whether the verb does, or a training must have written what it reads: the folder `run`."""
+    return words[0] in _TORCH_VERBS or any(word.split("/")[0] == "run" for word in words[1:])
 
 
 def blocks(page: str) -> list[tuple[str, str]]:

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { counted } from "../../src/pellucid/web/picture/notation.js";
 import { probabilities } from "../../src/pellucid/web/picture/sampling.js";
 import { STEPS } from "../../src/pellucid/web/walk/steps.js";
-import { counted, digits, exact, filled, products, shape } from "../../src/pellucid/web/walk/writing.js";
+import { digits, exact, filled, products, shape } from "../../src/pellucid/web/walk/writing.js";
 
 test("numbers are written as in a terminal", () => {
   assert.deepEqual(

@@ -6,8 +6,6 @@ float32; only weights, and with other dtypes than float32 the keys and values, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +16,37 @@ from ..errors import InputError
 from .numpy import NumpyBackend
 from .protocol import KeyValues, Norm, Segment
 
-__all__ = ["NativeBackend", "Packed"]
+__all__ = ["NativeBackend", "Packed", "Stored"]
 
 _NO_NORM = (None, None, 0.0)
+_NOT_IN_ROWS = (ValueError, BufferError)  # the kernels take no such array: it is copied
 FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A weight's numbers as the kernels read them, without its bias: what can be kept in a file.
+
+    shape: [in, out], or of a table of embeddings [row, n], which lies as its transpose. unit:
+    multiplies every scale.
+    """
+
+    shape: tuple[int, ...]
+    format: int
+    unit: float
+    data: np.ndarray  # bytes
+    scales: np.ndarray  # float16, as bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """A weight [n_in, n_out] as the kernels read it. data, scales: its bytes, which `handle` reads.
-    n: rows of a table of embeddings, which is kept as the product with its transpose needs it."""
+    """A weight as this backend computes with it: [n_in, n_out], a table transposed."""
 
     handle: Any
     n_in: int
     n_out: int
     bias: np.ndarray | None
+    stored: Stored
 
 
 class NativeBackend(NumpyBackend):
@@ -58,22 +72,32 @@ class NativeBackend(NumpyBackend):
     # Weights
 
     def prepare(self, w: Any) -> Packed:
-        numbers = np.asarray(w.weight, np.float32)
-        if hasattr(w, "bias"):
-            return self._pack(numbers, self._format, self.asarray(w.bias))
-        return self._pack(numbers.T, min(self._format, FORMATS["int8"]), None)
+        """w.weight may be `Stored` already."""
+        table = not hasattr(w, "bias")
+        stored = w.weight if isinstance(w.weight, Stored) else self._pack(w.weight, table)
+        n_in, n_out = stored.shape[::-1] if table else stored.shape
+        data, scales = stored.data, stored.scales
+        return Packed(
+            handle=kernels.weight(stored.format, n_in, n_out, stored.unit, data, scales),
+            n_in=n_in,
+            n_out=n_out,
+            bias=None if table else self.asarray(w.bias),
+            stored=stored,
+        )
 
-    def _pack(self, numbers: np.ndarray, format: int, bias: np.ndarray | None) -> Packed:
-        n_in, n_out = numbers.shape
-        n_bytes, n_scales = kernels.sizes(format, n_in, n_out)
+    def _pack(self, weight: np.ndarray, table: bool) -> Stored:
+        numbers = np.asarray(weight, np.float32)
+        shape, format = numbers.shape, self._format
+        if table:
+            numbers, format = numbers.T, min(format, FORMATS["int8"])
+        n_bytes, n_scales = kernels.sizes(format, *numbers.shape)
         data, scales = aligned(n_bytes), np.zeros(n_scales, np.uint16)
         largest = float(np.abs(numbers).max(initial=0.0)) / (127 if format == 2 else 8)
         # The largest scale comes to stand near 2^10, where float16 is at its best for all others.
         unit = 2.0 ** (np.ceil(np.log2(largest)) - 10) if largest > 0 else 1.0
         unit = unit if format >= 2 else 1.0
         kernels.fill(self.threads, format, unit, numbers, data, scales)
-        handle = kernels.weight(format, n_in, n_out, unit, data, scales)
-        return Packed(handle, n_in, n_out, bias)
+        return Stored(shape=shape, format=format, unit=unit, data=data, scales=scales)
 
     def dense(self, w: Any) -> np.ndarray:
         if not isinstance(w, Packed):
@@ -102,9 +126,12 @@ class NativeBackend(NumpyBackend):
     ) -> np.ndarray:
         gain, shift, epsilon = norm or _NO_NORM
         out = np.empty((*x.shape[:-1], w.n_out), np.float32)
-        added = None if add is None else dense_rows(add)
-        x = dense_rows(x)
-        kernels.linear(self.threads, w.handle, x, out, w.bias, gain, shift, epsilon, gelu, added)
+        fixed = (w.bias, gain, shift, epsilon, gelu)
+        try:
+            kernels.linear(self.threads, w.handle, x, out, *fixed, add)
+        except _NOT_IN_ROWS:
+            add = None if add is None else in_float32(add)
+            kernels.linear(self.threads, w.handle, in_float32(x), out, *fixed, add)
         return out
 
     def unembed(self, x: np.ndarray, w: Any) -> np.ndarray:
@@ -117,17 +144,17 @@ class NativeBackend(NumpyBackend):
         self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float
     ) -> np.ndarray:
         out = np.empty(x.shape, np.float32)
-        kernels.layer_norm(self.threads, dense_rows(x), gain, bias, epsilon, out)
+        kernels.layer_norm(self.threads, in_float32(x), gain, bias, epsilon, out)
         return out
 
     def gelu(self, x: np.ndarray) -> np.ndarray:
         out = np.empty(x.shape, np.float32)
-        kernels.gelu(self.threads, dense_rows(x), out)
+        kernels.gelu(self.threads, in_float32(x), out)
         return out
 
     def softmax(self, x: np.ndarray) -> np.ndarray:
         out = np.empty(x.shape, np.float32)
-        kernels.softmax(self.threads, dense_rows(x), out)
+        kernels.softmax(self.threads, in_float32(x), out)
         return out
 
     def attend(
@@ -142,23 +169,16 @@ class NativeBackend(NumpyBackend):
             ]
         else:
             segments = cache.segments(layer, k.shape[2])
-        kernels.attend(self.threads, in_rows(q), in_rows(k), in_rows(v), out, segments)
+        try:
+            kernels.attend(self.threads, q, k, v, out, segments)
+        except _NOT_IN_ROWS:
+            q, k, v = map(in_float32, (q, k, v))
+            kernels.attend(self.threads, q, k, v, out, segments)
         return out
 
-    @contextmanager
-    def computing(self) -> Iterator[None]:
-        yield
 
-
-def dense_rows(x: np.ndarray) -> np.ndarray:
+def in_float32(x: np.ndarray) -> np.ndarray:
     """As the kernels take numbers: float32, side by side. A tap may have put others in place."""
-    return np.ascontiguousarray(x, np.float32)
-
-
-def in_rows(x: np.ndarray) -> np.ndarray:
-    """The same, where only the last axis must lie side by side."""
-    if x.dtype == np.float32 and (x.strides[-1] == 4 or x.shape[-1] == 1):
-        return x
     return np.ascontiguousarray(x, np.float32)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .numpy import NumpyBackend
+from .protocol import Norm
 from .rounding import quantise, rounded_inputs
 
 __all__ = ["RoundedBackend"]
@@ -34,8 +35,19 @@ class RoundedBackend(NumpyBackend):
             return type(w)(weight, self.asarray(w.bias))
         return type(w)(weight if self._head is None else quantise(weight, self._head).numbers())
 
-    def linear(self, x: np.ndarray, w: Any) -> np.ndarray:
-        return super().linear(x if self._linear is None else rounded_inputs(x, self._linear), w)
+    def linear(
+        self,
+        x: np.ndarray,
+        w: Any,
+        *,
+        norm: Norm | None = None,
+        gelu: bool = False,
+        add: np.ndarray | None = None,
+    ) -> np.ndarray:
+        if self._linear is not None:
+            x = rounded_inputs(x if norm is None else self.layer_norm(x, *norm), self._linear)
+            norm = None
+        return super().linear(x, w, norm=norm, gelu=gelu, add=add)
 
     def unembed(self, x: np.ndarray, w: Any) -> np.ndarray:
         return super().unembed(x if self._head is None else rounded_inputs(x, self._head), w)

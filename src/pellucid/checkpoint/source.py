@@ -45,21 +45,33 @@ def find(source: str | os.PathLike[str]) -> Path:
     from . import hub  # not for a model that is here
 
     if isinstance(source, str) and hub.is_hub_name(text):
-        return hub.folder_of(text)
+        try:
+            return hub.folder_of(text)
+        except CheckpointError as error:  # a folder mistyped looks like a name of the hub
+            if near := _near(path):
+                raise CheckpointError(f"{error}; or is {near} meant, which is here?") from error
+            raise
+    from difflib import get_close_matches  # where nothing is wrong nobody needs it
+
+    meant: list[str | Path | None] = [*get_close_matches(text, embedded.names(), n=1), _near(path)]
+    hint = f" (is {meant[0]} meant?)" if meant[0] else ""
     raise CheckpointError(
-        f"there is no folder or file {text[:200]!r}, and it is no name of a model: give a path, "
-        f"an embedded model ({', '.join(embedded.names())}), or a hub name such as gpt2, "
+        f"there is no folder or file {text[:200]!r}, and it is no name of a model{hint}: give a "
+        f"path, an embedded model ({', '.join(embedded.names())}), or a hub name such as gpt2, "
         "distilgpt2, openai-community/gpt2"
     )
 
 
 def _near(path: Path) -> Path | None:
-    """The path beside it that is spelled most like it."""
+    """The path that is there and spelled most like it, folder by folder; not a folder too few."""
     from difflib import get_close_matches
 
+    parent = path.parent if path.parent.exists() else _near(path.parent)
+    if parent is None or path.parent == path:
+        return None
     try:
-        names = [each.name for each in path.parent.iterdir()]
+        names = [each.name for each in parent.iterdir()]
     except OSError:
         return None
-    matches = get_close_matches(path.name, names, n=1)
-    return path.with_name(matches[0]) if matches else None
+    matches = [path.name] if path.name in names else get_close_matches(path.name, names, n=1)
+    return parent / matches[0] if matches else None

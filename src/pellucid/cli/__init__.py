@@ -96,9 +96,9 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _complain(text: str) -> None:
     """What a file or a person wrote may stand in it: shown, not obeyed."""
-    from ..visible import harmless
+    from .output import say
 
-    click.echo(harmless(text), err=True)
+    say(text, err=True)
 
 
 @contextmanager

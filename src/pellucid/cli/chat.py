@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "converse"]
 
+LONGEST = 256  # tokens of a reply, unless somebody says otherwise
 NAMES = {"stop_tokens": "stop_token"}  # a setting's option, where it is called otherwise
 
 
 @click.command("chat")
 @with_model
-@with_settings(max_tokens=256)
+@with_settings(max_tokens=LONGEST)
 @with_speculation
 @click.option("--system", metavar="TEXT", help="A text that stays at the beginning.")
 @click.option("--template", metavar="T", help="plain, dialogpt or roles (default: the model's).")
@@ -66,7 +67,7 @@ def command(
 
 def converse(gpt: GPT, settings: dict[str, Any]) -> None:
     """The session in a terminal, until Ctrl-D or /quit. Nothing of it is kept."""
-    _talk(_conversation(gpt, settings, Keeping(off=True))[0], None)
+    _talk(_conversation(gpt, {"max_tokens": LONGEST, **settings}, Keeping(off=True))[0], None)
 
 
 def _conversation(

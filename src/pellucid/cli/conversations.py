@@ -37,7 +37,7 @@ def list_them(store: str | None, limit: int, before: str | None, as_json: bool) 
             heads = opened.list(limit, last)
     if as_json:
         for head in heads:
-            say(to_json(listed(head)))
+            say(to_json(listed(head)), data=True)
         return
     print_heads(console(), heads)
     if len(heads) == limit:
@@ -56,7 +56,7 @@ def show(id: str | None, store: str | None, as_json: bool) -> None:
     with open_store(store) as opened:
         tree = opened.tree(named(opened, id).id)
     if as_json:
-        say(to_json(line(tree)))
+        say(to_json(line(tree)), data=True)
     else:
         print_tree(console(), tree)
 
@@ -81,7 +81,9 @@ def search(text: tuple[str, ...], store: str | None, limit: int) -> None:
 def delete(ids: tuple[str, ...], store: str | None, yes: bool) -> None:
     """Delete conversations, with all their branches; they cannot be brought back."""
     if not ids:
-        raise click.UsageError("give the IDs of conversations")
+        raise click.UsageError(
+            "give the IDs of conversations: `pellucid conversations list` shows them"
+        )
     with open_store(store) as opened:
         heads = {head.id: head for head in map(opened.find, ids)}
         for head in heads.values():

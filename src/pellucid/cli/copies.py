@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import InputError
 from ..visible import harmless
 from .output import note
-from .store import open_store, store_option
+from .store import named, open_store, store_option
+
+if TYPE_CHECKING:
+    from ..conversations import Tree
 
 __all__ = ["backup", "bring_in", "export"]
 
 
 @click.command("export")
-@click.argument("ids", nargs=-1, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
 @store_option
 @click.option("--all", "everything", is_flag=True, help="Every conversation.")
 @click.option(
@@ -31,20 +37,29 @@ __all__ = ["backup", "bring_in", "export"]
 def export(
     ids: tuple[str, ...], store: str | None, everything: bool, form: str, out: str | None
 ) -> None:
-    """Write conversations out. `import` takes jsonl back, and `pellucid data` learns from it."""
+    """Write conversations out (default: the newest). `import` takes jsonl back, and `pellucid data`
+    learns from it."""
     from ..files import write_file
-    from .kept import exported
 
-    if everything == bool(ids):
-        raise click.UsageError("give the IDs of conversations, or --all")
+    if everything and ids:
+        raise click.UsageError("give the IDs of conversations, or --all, not both")
     with open_store(store) as opened:
-        heads = opened.list(None) if everything else [opened.find(id) for id in ids]
-        text = exported([opened.tree(head.id) for head in heads], form)
+        heads = opened.list(None) if everything else [named(opened, id) for id in ids or [None]]
+        text = _exported([opened.tree(head.id) for head in heads], form)
     if out is not None:
         write_file(out, text.encode())
         note(f"Wrote {out}")
     else:
         click.echo(harmless(text) if sys.stdout.isatty() else text.encode(), nl=False)
+
+
+def _exported(trees: Iterable[Tree], form: str) -> str:
+    """form: jsonl, or markdown."""
+    from ..conversations import line, markdown
+
+    if form == "markdown":
+        return "\n".join(map(markdown, trees))
+    return "".join(json.dumps(line(tree), ensure_ascii=False) + "\n" for tree in trees)
 
 
 @click.command("import")

@@ -70,6 +70,7 @@ def command(
 
     if tokenizer is not None and n_vocab is not None:
         raise click.UsageError("--n-vocab is for a vocabulary to learn; --tokenizer has its own")
+    before = (out / "card.json").is_file()
     with watching() as watch:
         card = write_corpus(
             texts,
@@ -80,10 +81,10 @@ def command(
             on_progress=watch,
             **settings,
         )
-    _print(card, out)
+    _print(card, out, " in place of the one that was there" if before else "")
 
 
-def _print(card: dict[str, Any], out: Path) -> None:
+def _print(card: dict[str, Any], out: Path, instead: str) -> None:
     from rich.table import Table
 
     columns = ["documents", "tokens", *(["learned"] if card["masked"] else []), "bytes"]
@@ -95,7 +96,7 @@ def _print(card: dict[str, Any], out: Path) -> None:
         table.add_row(split, *(f"{counts[name]:,}" for name in columns), f"{per_token:.2f}")
     console().print(table)
     talks = f", {card['conversations']:,} conversations" if card["conversations"] else ""
-    say(f"Wrote {out}: {card['n_vocab']:,} tokens in the vocabulary{talks}.")
+    say(f"Wrote {out}{instead}: {card['n_vocab']:,} tokens in the vocabulary{talks}.")
     skipped = card["skipped"]
     if skipped["bad"]:
         say(f"Left out: {skipped['bad']:,} that cannot be read, first {skipped['first']}")
@@ -103,4 +104,4 @@ def _print(card: dict[str, Any], out: Path) -> None:
         say(f"Left out: {skipped['empty']:,} without a word.")
     for note in card["notes"]:
         say(f"Note: {note}.")
-    say(f"Train on it: pellucid train {shlex.quote(str(out))} --out RUN")
+    say(f"Train on it: pellucid train {shlex.quote(str(out))} --out RUN", data=True)

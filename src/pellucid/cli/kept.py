@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,11 @@ if TYPE_CHECKING:
 
     from ..conversations import Head, Hit, Tree
 
-__all__ = ["exported", "listed", "print_heads", "print_hits", "print_tree"]
+__all__ = ["listed", "print_heads", "print_hits", "print_tree"]
 
 DIGITS = 8  # of an id; any beginning that only one has will do
+_WIDEST = 16  # cells of a column
+_TITLE = 20  # cells that a title has at least
 AROUND = 40  # characters of a message on each side of what was searched for
 
 
@@ -33,25 +34,33 @@ def listed(head: Head) -> dict[str, Any]:
 
 
 def print_heads(screen: Console, heads: Sequence[Head]) -> None:
-    from rich.table import Table
+    """A line each. What is typed again, the id, is never cut; a narrow terminal has no room for
+    the rest of what comes before the title."""
     from rich.text import Text
+
+    from ..draw.terminal.canvas import fitted
 
     if not heads:
         screen.print("No conversation is kept here.")
         return
-    table = Table(box=None, header_style="bold")
-    for name in ("id", "changed", "messages", "model"):
-        table.add_column(name, no_wrap=True, justify="right" if name == "messages" else "left")
-    table.add_column("title", no_wrap=True, overflow="ellipsis")
-    for head in heads:
-        table.add_row(
-            head.id[:DIGITS],
-            f"{head.changed.astimezone():%Y-%m-%d %H:%M}",
-            str(head.n_messages),
-            Text(on_one_line(head.model)),
-            Text(on_one_line(head.title)),
-        )
-    screen.print(table)
+    columns = {
+        "id": [head.id[:DIGITS] for head in heads],
+        "changed": [f"{head.changed.astimezone():%Y-%m-%d %H:%M}" for head in heads],
+        "messages": [f"{head.n_messages:,}" for head in heads],
+        "model": [on_one_line(head.model) for head in heads],
+    }
+    widths = {name: min(max(map(len, (name, *texts))), _WIDEST) for name, texts in columns.items()}
+    for name in ("model", "messages", "changed"):
+        if screen.width - sum(widths.values()) - 2 * len(widths) < _TITLE:
+            del widths[name]
+    widths["title"] = max(1, screen.width - sum(widths.values()) - 2 * len(widths))
+    columns["title"] = [on_one_line(head.title) for head in heads]
+    for line, texts in enumerate(zip(*((name, *columns[name]) for name in widths), strict=True)):
+        cells = [
+            fitted(text, width, right=name == "messages")
+            for text, (name, width) in zip(texts, widths.items(), strict=True)
+        ]
+        screen.print(Text("  ".join(cells).rstrip(), style="" if line else "bold"))
 
 
 def print_tree(screen: Console, tree: Tree) -> None:
@@ -103,12 +112,3 @@ def _around(text: str, words: str) -> str:
     at = max(0, text.lower().find(words.split()[0].lower()))
     low, high = max(0, at - AROUND), at + len(words) + AROUND
     return f"{'…' * (low > 0)}{text[low:high]}{'…' * (high < len(text))}"
-
-
-def exported(trees: Iterable[Tree], form: str) -> str:
-    """form: jsonl, or markdown."""
-    from ..conversations import line, markdown
-
-    if form == "markdown":
-        return "\n".join(map(markdown, trees))
-    return "".join(json.dumps(line(tree), ensure_ascii=False) + "\n" for tree in trees)

@@ -61,7 +61,7 @@ def _serve(
 
         open_course(source)  # whoever asks for what is not there is told so at once
     with Server(source, text, layer=layer, head=head, port=port) as server:
-        say(server.url)
+        say(server.url, data=True)
         sys.stdout.flush()
         if beside:
             _wait_in_the_background(server.wind_up)

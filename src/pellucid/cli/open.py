@@ -20,7 +20,7 @@ __all__ = ["command"]
 
 @click.command("open")
 @with_loader
-@click.option("--name", help="The model's name on the page (default: as it was loaded).")
+@click.option("--name", help="The model's name on the page (default: its folder's, or its run's).")
 @click.option("--template", metavar="T", help="plain, dialogpt or roles (default: the model's).")
 @click.option(
     "--port",
@@ -48,8 +48,10 @@ def command(
     def show(url: str) -> None:
         import webbrowser
 
-        if no_browser or not webbrowser.open(url):
+        if no_browser:
             say(f"The page: {url}")
+        elif not webbrowser.open(url):
+            say(f"No browser could be opened here: open {url} yourself.")
 
     serve(
         load,

@@ -52,7 +52,7 @@ class Output:
         elif self.html is not None:
             write_page(self.html, lambda: shown, title, self.model)
         if self.as_json:
-            say(to_json(finding.to_dict()))
+            say(to_json(finding.to_dict()), data=True)
             return
         from ..draw.terminal import Drawing
 
@@ -85,11 +85,11 @@ def to_json(value: Any) -> str:
     return line
 
 
-def say(text: str = "", *, err: bool = False, words: bool = False) -> None:
-    """A line. What a file, a model or a person wrote may stand in it: shown, not obeyed. words:
-    a terminal breaks it between them."""
+def say(text: str = "", *, err: bool = False, data: bool = False) -> None:
+    """A line. What a file, a model or a person wrote may stand in it: shown, not obeyed. A terminal
+    breaks it between words; but not data: what is copied whole, such as JSON or a command."""
     stream = sys.stderr if err else sys.stdout
-    if words and stream.isatty():
+    if stream.isatty() and not data:
         console(stderr=err).print(text, markup=False, emoji=False)
     else:
         click.echo(harmless(text), err=err)

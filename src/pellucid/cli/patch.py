@@ -8,6 +8,7 @@ import click
 
 from .options import with_model
 from .output import Output, with_output
+from .progress import told
 from .text import Prompt, read_text, with_chat
 from .types import TOKEN
 
@@ -50,5 +51,7 @@ def command(
     if source == base == "-":
         raise click.UsageError("only one of the two texts can be standard input")
     first, second = (Prompt(text=read_text(text), chat=chat) for text in (source, base))
-    effects = patch_each(gpt, first.ids(gpt), second.ids(gpt), over, target=target, versus=versus)
+    ids, into = first.ids(gpt), second.ids(gpt)
+    with told("putting values in") as progress:
+        effects = patch_each(gpt, ids, into, over, target=target, versus=versus, progress=progress)
     output.show(effects, f"Patching: {first.title} → {second.title}")

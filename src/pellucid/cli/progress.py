@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from .options import console
@@ -11,7 +11,14 @@ from .options import console
 if TYPE_CHECKING:
     from ..data.prepare import Progress
 
-__all__ = ["watching"]
+__all__ = ["told", "watching"]
+
+
+def told(what: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    """For as long as something is asked many times over: what is told how many it has done."""
+    from ..draw.terminal.waiting import waiting
+
+    return waiting(console(stderr=True), what)
 
 
 @contextmanager

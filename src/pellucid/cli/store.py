@@ -39,11 +39,15 @@ def open_store(path: str | None, *, create: bool = False) -> Store:
 
 def transcript_named(text: str, tokenizer: Tokenizer) -> Transcript | None:
     """The conversation whose file this is, as /save wrote it; or whose id this is, or begins, in
-    the person's own store. None where it is neither. Raises InputError for another tokenizer's."""
+    the person's own store. None where it is neither, which is said where it looks like an id.
+
+    Raises InputError for a file that is not there, or another tokenizer's."""
     if text.endswith(_FILES) and Path(text).is_file():
         from ..transcript import Transcript
 
         return Transcript.read(text, tokenizer)
+    if text.endswith(_FILES) and not any(map(str.isspace, text)):
+        raise InputError(f"there is no file {text}: --chat takes what /save wrote")
     if not re.fullmatch(r"[0-9a-f]{4,16}", text):
         return None
     from ..conversations import Store, store_path
@@ -54,7 +58,8 @@ def transcript_named(text: str, tokenizer: Tokenizer) -> Transcript | None:
     with Store.open(create=False) as store:
         try:
             head = store.find(text)
-        except InputError:  # none, or several
+        except InputError as error:  # none, or several
+            note(f"Taken as what a user says: {error}")
             return None
         note(f"About the conversation {head.id[:8]}, “{on_one_line(head.title)}”")
         return transcript_of(store.tree(head.id), tokenizer)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..draw.notation import ended
 from ..session.writer import Writer
 from .output import console, note, to_json
 
@@ -40,7 +41,8 @@ def print_generation(prompt: str, generation: Generation, *, as_json: bool) -> N
     stream(prompt, generation)
     n, seconds = len(generation.steps), time.perf_counter() - start
     rate = f", {n / seconds:.0f} tokens/s" if seconds > 0 and n else ""
-    note(f"[{generation.reason}; {n} tokens{rate}{_drafts(generation)}]")
+    told = f"{ended(generation.reason)}; {n} token{'s' * (n != 1)}{rate}"
+    note(f"[{told}{_drafts(generation)}]")
 
 
 def _drafts(generation: Generation) -> str:

@@ -9,6 +9,7 @@ import click
 from .ablation import with_ablation
 from .options import with_model
 from .output import Output, with_output
+from .progress import told
 from .text import Prompt, with_text
 
 if TYPE_CHECKING:
@@ -34,6 +35,6 @@ def command(prompt: Prompt, over: Over, ablation: dict[str, Any], gpt: GPT, outp
     """Switch off each head (or MLP, or token) of TEXT alone: which of them the prediction needs."""
     from ..inspect import ablate_each
 
-    output.show(
-        ablate_each(gpt, prompt.ids(gpt), over, **ablation), f"Sweep over {over}: {prompt.title}"
-    )
+    with told(f"switching {over} off") as progress:
+        found = ablate_each(gpt, prompt.ids(gpt), over, progress=progress, **ablation)
+    output.show(found, f"Sweep over {over}: {prompt.title}")

@@ -3,7 +3,9 @@ itself, as a file to give it from."""
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
 
 import click
 
@@ -38,5 +40,11 @@ def command(present: str | None) -> None:
     if sys.stdin.isatty() and sys.stdout.isatty():
         screen.print("[bold]Pellucid[/bold]: a GPT you can see through.\n")
         converse(gpt, recommended(gpt.card))
+        if shutil.which("pellucid") is None:  # `make talk`, the first time
+            activate = Path(sys.argv[0]).parent / "activate"
+            note(
+                f"To go on: `source {activate}`, and `pellucid` is found; `pellucid chat` keeps "
+                "what is said, `pellucid --help` lists what else there is."
+            )
     else:
         walk(gpt, TALK, screen)

@@ -47,7 +47,7 @@ def command(prompt: Prompt, model: str | None, merges: bool, as_json: bool) -> N
         pieces = tokenizer.pieces(tokenizer.framed(tokenizer.encode(text)))
         words = tokenizer.merges(text) if merges else None
     if as_json:
-        say(to_json(spelled(text, pieces, words)))
+        say(to_json(spelled(text, pieces, words)), data=True)
         return
     screen = console()
     screen.print(coloured(pieces), soft_wrap=True)

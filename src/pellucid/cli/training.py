@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import fields, replace
@@ -59,13 +60,21 @@ def with_page(help: str) -> Callable[..., Any]:
 def describe(settings: TrainConfig, sources: tuple[str, ...], n_vocab: int | None) -> None:
     """The configuration, and what it amounts to."""
     from ..data.corpus import open_corpus
+    from ..data.files import find_files
     from ..train.describe import outlook
     from ..train.run import corpus_folder
 
     folder, there = corpus_folder(settings, sources, n_vocab)
+    if not there:
+        find_files(sources, without=folder)  # whoever named what is not there is told now
     if there:
         settings = replace(settings, corpus=str(folder))
-    say(settings.to_toml())
+    shown = settings.to_toml()
+    if settings.start is not None:  # whose shape is its own
+        shown = re.sub(
+            r"^(n_(?:ctx|embd|head|layer)) = .*$", r"# \1 is that of start", shown, flags=re.M
+        )
+    say(shown, data=True)
     _show(outlook(settings, open_corpus(folder) if there else None, n_vocab))
 
 

@@ -31,7 +31,7 @@ TALK = "The power clapper"
 @click.option("--head", type=int, default=0, show_default=True, help="Which of its heads.")
 @click.option("--position", type=int, default=-1, show_default=True, help="Whose row to follow.")
 @click.option("--max-tokens", type=click.IntRange(0), help="Predict at most so many tokens.")
-@click.option("--step", is_flag=True, help="One step at a time: Enter for the next, q to leave.")
+@click.option("--step", is_flag=True, help="Step by step: Enter goes on, a to the end, q leaves.")
 @with_output
 def command(
     text: str,
@@ -63,7 +63,7 @@ def command(
         max_tokens=max_tokens,
     )
     if step:
-        step_through(way)
+        step_through(way, console())
     else:
         output.show(way, prompt.title, page=lambda: inspect.walk_page(gpt, way, title=prompt.title))
 
@@ -75,22 +75,28 @@ def _check_terminal(output: Output) -> None:
         raise click.UsageError("--step needs a terminal; without it the whole walk is printed")
 
 
-def step_through(way: Walk) -> None:
+def step_through(way: Walk, screen: Console) -> None:
     """Step after step, each once a person has seen the one before."""
-    screen, n = console(), len(way.steps)
+    n, key = len(way.steps), ""
     for number, step in enumerate(way.steps, start=1):
         screen.print(step)
-        if number == n or not _goes_on(f"Step {number} of {n}. Enter: the next. q: leave."):
+        if number == n:
+            return
+        if key in ("a", "A"):
+            screen.print()
+            continue
+        key = _asked(f"Step {number} of {n}. Enter: the next. a: all the rest. q: leave.")
+        if key in ("q", "Q", "\x04"):
             return
 
 
-def _goes_on(question: str) -> bool:
-    """Whether Enter was pressed, and not q or Ctrl-D."""
+def _asked(question: str) -> str:
+    """The key that was pressed: one of those that mean something here."""
     click.echo(f"\n{question} ", nl=False)
-    while (key := _key()) not in "\r\n qQ\x04":
+    while (key := _key()) not in "\r\n aAqQ\x04":
         pass
     click.echo("\n")
-    return key in "\r\n "
+    return key
 
 
 def _key() -> str:
@@ -103,7 +109,11 @@ def _key() -> str:
 def walk(
     gpt: GPT, text: str | Sequence[int], console: Console, *, max_tokens: int | None = None
 ) -> None:
-    """Print the walk of a text, or of ids."""
+    """Print the walk of a text, or of ids; step by step where somebody sits before it."""
     from .. import inspect
 
-    console.print(inspect.walk(gpt, text, max_tokens=max_tokens))
+    way = inspect.walk(gpt, text, max_tokens=max_tokens)
+    if console.is_terminal and sys.stdin.isatty():
+        step_through(way, console)
+    else:
+        console.print(way)

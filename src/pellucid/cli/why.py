@@ -8,6 +8,7 @@ import click
 
 from .options import with_model
 from .output import Output, with_output
+from .progress import told
 from .text import Prompt, with_text
 
 if TYPE_CHECKING:
@@ -47,4 +48,6 @@ def command(
 
     ids, reply = prompt.exchange(gpt)
     said = reply if continuation is None else continuation
-    output.show(why(gpt, ids, said, token=token, labels=labels), f"Why: {prompt.title}")
+    with told("switching parts off") as progress:
+        found = why(gpt, ids, said, token=token, labels=labels, progress=progress)
+    output.show(found, f"Why: {prompt.title}")

@@ -28,6 +28,7 @@ __all__ = [
     "ENDINGS",
     "PARQUET",
     "ROWS",
+    "ROW_ENDINGS",
     "TEXT",
     "BadDocument",
     "File",
@@ -44,7 +45,8 @@ __all__ = [
 TEXT = ("", ".txt", ".md")
 PARQUET = ".parquet"
 ROWS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", PARQUET)
-ENDINGS = "*.txt, *.md, *.jsonl, *.json, *.csv, *.tsv (also .gz, .bz2, .xz, .zst) or *.parquet"
+ROW_ENDINGS = "*.jsonl, *.json, *.csv, *.tsv (also .gz, .bz2, .xz, .zst) or *.parquet"
+ENDINGS = f"*.txt, *.md, {ROW_ENDINGS}"
 
 OnRead = Callable[[int], None]  # told how many of a file's bytes on disk were read
 

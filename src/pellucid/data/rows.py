@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from ..errors import InputError
 from .files import (
-    ENDINGS,
     PARQUET,
+    ROW_ENDINGS,
     BadDocument,
     OnRead,
     blocks,
@@ -57,7 +57,7 @@ def rows(
     """
     path = Path(path)
     if kind(path) not in _READERS:
-        raise InputError(f"{path} is no file of rows; give {ENDINGS}")
+        raise InputError(f"{path} is no file of rows; give {ROW_ENDINGS}")
     yield from _READERS[kind(path)](
         _Reading(path=path, columns=columns, on_bad=on_bad, on_read=on_read)
     )

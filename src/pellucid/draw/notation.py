@@ -9,11 +9,16 @@ import math
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Literal
 
-__all__ = ["Form", "head_name", "percent", "size", "written"]
+__all__ = ["Form", "ended", "head_name", "percent", "size", "written"]
 
 Form = Literal["number", "signed", "percent", "bytes"]
 
 _MINUS = "−"
+
+
+def ended(reason: str) -> str:
+    """Why a text ended, as a person reads it: "length" is OpenAI's word."""
+    return "as many tokens as asked for" if reason == "length" else reason
 
 
 def head_name(layer: int, head: int) -> str:

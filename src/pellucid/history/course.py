@@ -30,7 +30,7 @@ __all__ = ["Course", "Curve", "kept", "open_course"]
 TALK = "The power clapper went straight to"
 _ANOTHER = (
     "This is {name}'s recipe on another machine, which rounds otherwise: it ends at the same loss "
-    "as the model {name}, by other numbers."
+    "as the model {name}, with other numbers."
 )
 _ABOVE = 3  # RUN/checkpoints/00000100/model is so far below RUN
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,9 @@ __all__ = [
     "whole",
 ]
 
+
+# Where a word or a special token begins, or what follows one.
+_BEGINS = re.compile(r"\s(?=\S)|<\||(?<=\|>)")
 
 # From this probability on, pictures show leads: changes of the probability would all be 0.00.
 SATURATED = 0.99
@@ -110,9 +114,13 @@ def fragment(finding: Finding) -> str:
     return finding._repr_html_()
 
 
-def shortened(text: str) -> str:
-    """Of a long text the end: what a section is about."""
-    return text if len(text) <= 160 else f"…{text[-159:]}"
+def shortened(text: str, most: int = 160) -> str:
+    """Of a long text the end, from a word or a special token on: what a section is about."""
+    if len(text) <= most:
+        return text
+    end = text[len(text) - most + 1 :]
+    begin = _BEGINS.search(end, 0, most // 2)
+    return f"…{end[begin.start() if begin else 0 :].lstrip()}"
 
 
 def whole(gpt: GPT, ids: Iterable[int]) -> str:

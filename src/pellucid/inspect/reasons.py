@@ -163,11 +163,16 @@ def why(
     by_mlp = ablate_each(gpt, ids, "mlps", how="mean", target=target_id, progress=counter.part)
     positions = tuple(at[0] for at, change in by_token.strongest(_MOST) if change < -_MATTERS)
     heads = tuple((at[0], at[1]) for at, change in by_head.strongest(_MOST) if change < -_MATTERS)
-    without_tokens = without_heads = None
+    without_tokens = without_heads = at_zero = None
     if positions:
         without_tokens = ablate(gpt, ids, positions=positions[:1], how="mean", target=target_id)
     if heads:
         without_heads = ablate(gpt, ids, heads=heads, how="mean", target=target_id)
+    else:  # what a head always writes, its mean has too: `ablate` would find what this does not
+        by_zero = ablate_each(gpt, ids, "heads", target=target_id)
+        (layer, head), change = by_zero.strongest(1)[0]
+        if change < -_MATTERS:
+            at_zero = ablate(gpt, ids, heads=[(layer, head)], target=target_id)
     every_head = [(layer, head) for layer, head in np.ndindex(*by_head.divergence.shape)]
     without_attention = ablate(gpt, ids, heads=every_head, how="mean", target=target_id)
     measured = None
@@ -182,6 +187,8 @@ def why(
     sentences.append(
         _heads(by_head, heads, attribution, measured, without_heads or without_attention)
     )
+    if at_zero is not None:
+        sentences.append(_switched_off(at_zero))
     sentences.append(_parts(attribution))
     sentences.append(_layers(lens, target_id, target))
     return Why(
@@ -222,9 +229,9 @@ def _prediction(
         if each.token != target_id
     ]
     place = "its first choice" if rank == 0 else f"number {rank + 1} on its list"
-    text = text if len(text) <= 60 else f"…{text[-59:]}"
+    end = on_one_line(shortened(text, 60))
     return (
-        f"After “{on_one_line(text)}” the model gives {quoted(target)} a probability of "
+        f"After “{end}” the model gives {quoted(target)} a probability of "
         f"{percent(probability)}, {place}; other candidates are {_listed(others[:_MOST])}."
     )
 
@@ -259,7 +266,10 @@ def _heads(
         f"it would {still}have said {quoted(first.text)} ({percent(math.exp(first.logprob))})."
     )
     if not heads:
-        return f"No single attention head is needed for it; without any, {instead}"
+        return (
+            "No single attention head is needed for it, each replaced by its mean over the "
+            f"prompt; without any, {instead}"
+        )
     named = []
     for layer, head in heads:
         known = [] if labels is None else labels.at(layer, head)
@@ -273,8 +283,18 @@ def _heads(
             f"head {head} of layer {layer} ({_times(float(sweep.logprob_change[layer, head]))}"
             f"{what}; {way})"
         )
-    them = "it" if len(heads) == 1 else "these"
-    return f"Among the attention heads it needs {_listed(named)}. Without {them} {instead}"
+    them = "this head" if len(heads) == 1 else "these heads"
+    need = "matters most" if len(heads) == 1 else "matter most"
+    return f"Of the attention heads {_listed(named)} {need}. Without {them} {instead}"
+
+
+def _switched_off(ablation: Ablation) -> str:
+    """Of a head whose mean does what it does, and whose absence is felt."""
+    (layer, head), first = ablation.heads[0], ablation.after[0]
+    return (
+        f"Set to zero, head {head} of layer {layer} matters ({_times(ablation.logprob_change)}): "
+        f"then it would have said {quoted(first.text)} ({percent(math.exp(first.logprob))})."
+    )
 
 
 def _parts(attribution: Attribution) -> str:
@@ -291,7 +311,7 @@ def _parts(attribution: Attribution) -> str:
     lead = attribution.logit
     by = written(abs(lead)) if abs(lead) >= 0.005 else "less than 0.01"
     how = f"{'leads' if lead >= 0 else 'trails'} {quoted(attribution.versus)} by {by}"
-    most = f"most in its favour write {_listed(named)}" if named else "nothing writes in its favour"
+    most = f"it owes most to {_listed(named)}" if named else "no part speaks for it"
     return f"In logits {quoted(attribution.target)} {how}; {most}."
 
 

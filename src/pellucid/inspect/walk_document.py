@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..draw.document import PAGE_BYTES, document_of
+from ..draw.notation import ended
 from ..draw.packing import Budget
 from ..errors import InputError, TokenizerError
 from ..sampling import softmax
@@ -266,7 +267,7 @@ def _loop(gpt: GPT, way: Walk) -> dict[str, Any]:
             }
             for step in way.predictions
         ],
-        "reason": way.reason,
+        "reason": ended(way.reason),
         "window": gpt.hparams.n_ctx,
         "stops": [token_name(gpt, i) for i in sorted(gpt.stop_tokens)[:12]],
     }

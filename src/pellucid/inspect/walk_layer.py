@@ -69,8 +69,8 @@ def self_attention(seen: Seen) -> Step:
             *seen.sum(
                 ("share", pattern[here, : here + 1]),
                 ("value[0]", v[: here + 1, 0]),
-                f"One cell worked out: the first number of z of “{seen.name}” is the sum of "
-                f"these {here + 1} products: {_three(z[here, 0])}.",
+                f"One cell worked out: the first number of z of “{seen.name}” is "
+                f"{_sum_of(here + 1)}: {_three(z[here, 0])}.",
             ),
         ),
     )
@@ -81,6 +81,10 @@ def _query_weights(seen: Seen) -> tuple[np.ndarray, float]:
     to_numpy = seen.gpt.model.backend.to_numpy
     weight, bias = (to_numpy(array) for array in seen.gpt.model.w_query(seen.layer))
     return weight[:, seen.head, 0], float(bias[seen.head, 0])
+
+
+def _sum_of(n: int) -> str:
+    return "this product" if n == 1 else f"the sum of these {n} products"
 
 
 def _three(value: float) -> str:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..draw.notation import percent, written
+from ..draw.notation import ended, percent, written
 from ..draw.pictures import Distribution, Lines, Section
 from ..draw.slides import Matrix, Table
 from ..errors import InputError, TokenizerError
 from ..hparams import SIZES, HParams
 from ..sampling import softmax, without
 from ..visible import visible, visible_bytes
-from .finding import Finding, highest, read, token_names, whole
+from .finding import Finding, highest, read, shortened, token_names, whole
 from .step import Seen, Step
 from .walk_layer import heads, layers, self_attention, synthesis
 from .words import said
@@ -37,7 +37,8 @@ _LIKELIEST = 8
 _MOST_STOPS = 12  # stop tokens named
 _LARGE_WINDOW = 64  # beyond, _FEW tokens are enough to see the loop
 _FEW = 8
-_FED_IN = 40  # characters: of a longer text the end
+_FED_IN = 40  # characters; of a longer text the end, which 80 columns have room for
+_FED_IN_PART = 26
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -305,7 +306,7 @@ def loop(seen: Seen, generation: Generation) -> Step:
         others = [other for other in step.alternatives if other.token != step.token][:2]
         rows.append(
             (
-                text if len(text) <= _FED_IN else f"…{text[1 - _FED_IN :]}",
+                text if len(text) <= _FED_IN else shortened(text, _FED_IN_PART),
                 piece.shown,
                 percent(math.exp(step.logprob)),
                 ", ".join(f"{visible(o.text)} {percent(math.exp(o.logprob))}" for o in others),
@@ -330,7 +331,7 @@ def ending(seen: Seen, generation: Generation) -> Step:
             n_ctx=f"{seen.gpt.hparams.n_ctx:,}",
             stops=stops or "none",
             more=more,
-            reason=generation.reason,
+            reason=ended(generation.reason),
             used=used,
         ),
         values={"tokens": np.asarray(generation.tokens)},

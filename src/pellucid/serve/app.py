@@ -29,7 +29,6 @@ from .routes import (
     responses,
     tokens,
 )
-from .routing import failures
 from .runs import Gone
 
 if TYPE_CHECKING:
@@ -54,26 +53,23 @@ def new_app(service: Service, access: Access) -> ASGIApp:
         docs_url=None,  # its pages would be fetched from elsewhere
         redoc_url=None,
         redirect_slashes=False,
-        responses=failures(431),
     )
-    routers = [
-        group.router(service)
-        for group in (
-            models,
-            completions,
-            chat,
-            responses,
-            conversations,
-            dialogue,
-            tokens,
-            inspection,
-            history,
-            page,
-        )
-    ]
-    for router in routers:
-        api.include_router(router)
-    api.state.routes = [route for router in routers for route in router.routes]
+    groups = (
+        models,
+        completions,
+        chat,
+        responses,
+        conversations,
+        dialogue,
+        tokens,
+        inspection,
+        history,
+        page,
+    )
+    for group in groups:
+        # `include_router` would build each of them again, and in a newer FastAPI not before a
+        # request gets as far: half a second in which no stream goes on.
+        api.router.routes.extend(group.router(service).routes)
     for kind, answer in _ANSWERS.items():
         api.add_exception_handler(kind, answer)
     _tell_the_truth(api, service)
@@ -106,7 +102,7 @@ async def _routeless(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """That the request's path takes."""
-    routes: list[Route] = request.app.state.routes
+    routes: list[Route] = request.app.routes
     fitting = (route for route in routes if route.matches(request.scope)[0] != Match.NONE)
     return sorted({method for route in fitting for method in route.methods or ()})
 

@@ -80,7 +80,7 @@ class Route(APIRoute):
 
 
 def new_router() -> APIRouter:
-    return APIRouter(route_class=Route)
+    return APIRouter(route_class=Route, responses=failures(431))
 
 
 def _check_type(content_type: str) -> None:

@@ -90,7 +90,7 @@ class Service:
         Raises InputError for a template that the model cannot write, or limits too small for it.
         """
         engine = Engine(gpt, limits, strict=strict)
-        model = name or Path(gpt.name).name or "model"
+        model = name or _called(gpt.name)
         written = choose_template(gpt, template)
         return cls(gpt, engine, written, Metrics(engine), model=model, archive=archive)
 
@@ -204,6 +204,13 @@ class Service:
     def _run(self, asks: Several[Ask], watch: Watch | None) -> Run:
         engine: Runner = self.engine if watch is None else self.inspection.watched(watch)
         return Run(engine, asks, on_first=self.metrics.first_token, watch=watch)
+
+
+def _called(name: str) -> str:
+    """Of a path the folder's name; a run's own models, RUN/model and RUN/best, are called RUN."""
+    path = Path(name)
+    run = path.parent.name if path.name in ("model", "best") else ""
+    return run or path.name or "model"
 
 
 def _another(settings: Settings, choice: int) -> Settings:

@@ -28,9 +28,10 @@ def branch(exchange: Exchange, argument: str) -> None:
     token = _token(typed.strip(), step, tokenizer) if typed.strip() else None
     message = conversation.turns[-1].text
     reply = conversation.branch(int(number) - 1, token)
-    new = "one is drawn again" if token is None else _named(token, tokenizer)
+    old = _named(step.token, tokenizer)
+    new = f"{old} is drawn again" if token is None else f"{_named(token, tokenizer)} for {old}"
     exchange.writer.note(
-        f"Another reply, from token {number} on: in place of {_named(step.token, tokenizer)} {new}."
+        f"Another reply, from token {number} on: {new}."
         + (
             " (It always takes the likeliest token: the same again.)"
             if token is None and exchange.greedy

@@ -16,7 +16,7 @@ from .settings import change, listed
 if TYPE_CHECKING:
     from .exchange import Exchange
 
-__all__ = ["ALIASES", "COMMANDS", "Command"]
+__all__ = ["ALIASES", "COMMANDS", "ELSEWHERE", "Command"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,14 @@ def _set(exchange: Exchange, argument: str) -> None:
 
 
 def _new(exchange: Exchange, _: str) -> None:
+    before = exchange.kept_as
     exchange.anew()
     kept = ["settings"]
     kept += ["system text"] if exchange.conversation.system else []
     kept += ["steering"] if exchange.conversation.tap else []
     exchange.writer.note(f"Begun afresh; {' and '.join(kept)} stay as they are.")
+    if before:
+        exchange.writer.note(f"The other is kept: `pellucid chat --resume {before[:8]}`.")
 
 
 def _save(exchange: Exchange, path: str) -> None:
@@ -149,7 +152,7 @@ COMMANDS: dict[str, Command] = {
         run=looks.tokens,
     ),
     "/walk": Command(
-        summary="the whole way from the last prompt to the next token, with live numbers",
+        summary="the whole way from the last prompt to the next token, step by step",
         run=looks.walk,
     ),
     "/why": Command(
@@ -176,3 +179,9 @@ COMMANDS: dict[str, Command] = {
     "/quit": Command(argument="", summary="leave; /exit and Ctrl-D do so too", run=_quit),
 }
 ALIASES = {"/exit": "/quit"}
+# What other programs call what happens elsewhere here.
+ELSEWHERE = dict.fromkeys(
+    ("/continue", "/load", "/open", "/resume"),
+    "leave, and `pellucid chat --continue FILE` goes on with what /save kept, `pellucid chat "
+    "--resume ID` with what `pellucid conversations list` shows",
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from ..draw.notation import ended
 from ..errors import InputError
 from .editor import silent_keyboard
 from .tokens import print_tokens
@@ -147,7 +148,7 @@ class Exchange:
         if not reply.so_far.strip():
             writer.note(f"The model had nothing to say ({reply.reason}).")
         elif reply.reason in ("context window full", "length"):
-            writer.note(f"({reply.reason})")
+            writer.note(f"({_ended(reply)})")
         if self.show_tokens:
             self.print_tokens(reply)
         self._keep_record(reply)
@@ -165,3 +166,10 @@ class Exchange:
 
     def print_tokens(self, reply: Generation) -> None:
         print_tokens(self.screen, self.gpt.tokenizer, reply)
+
+
+def _ended(reply: Generation) -> str:
+    """Why it is not whole, and what would let it be longer."""
+    if reply.reason == "length":
+        return f"cut off after {len(reply.steps_so_far)} tokens: /set max_tokens allows more"
+    return ended(reply.reason)

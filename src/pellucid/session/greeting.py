@@ -15,7 +15,7 @@ __all__ = ["greet"]
 def greet(exchange: Exchange) -> None:
     gpt, conversation, writer = exchange.gpt, exchange.conversation, exchange.writer
     n = gpt.hparams.n_params
-    size = f"{n / 1e6:.0f}M" if n >= 1e6 else f"{n:,}"
+    size = f"{n:,}" if n < 1e6 else f"{n / 1e6:.{int(n < 1e7)}f}M"
     writer.line(
         f"{gpt.name or 'model'} · {size} parameters · window of {conversation.n_ctx} tokens · "
         f"template {conversation.template.name}",
@@ -43,5 +43,5 @@ def greet(exchange: Exchange) -> None:
         said = on_one_line(conversation.messages[-1].text)
         last = said if len(said) <= 200 else f"…{said[-199:]}"
         writer.line(f"It goes on after {n} turn{'s' * (n != 1)}: {last}")
-    kept = " What is said is kept on this machine." if exchange.is_kept else ""
-    writer.note(f"/help lists the commands, Ctrl-D leaves.{kept}\n")
+    kept = "What is said is kept on this machine." if exchange.is_kept else "Nothing is kept."
+    writer.note(f"/help lists the commands, Ctrl-D leaves. {kept}\n")

@@ -33,6 +33,7 @@ def walk(exchange: Exchange, _: str) -> None:
 
 
 def why(exchange: Exchange, argument: str) -> None:
+    from ..draw.terminal.waiting import waiting
     from ..inspect import why as explain
 
     reply = _reply(exchange, "explain")
@@ -40,10 +41,16 @@ def why(exchange: Exchange, argument: str) -> None:
     n = len(ids)
     number = _number(argument or "1")
     if number is None or not 1 <= number <= n:
-        raise InputError(f"the reply has {n} token{'s' * (n != 1)}: /why 1 to /why {n}")
+        raise InputError(
+            f"the reply has {n} token{'s' * (n != 1)}: /why 1 to /why {n}; /tokens numbers them"
+        )
     name = quoted(token_text(exchange.gpt.tokenizer.bytes_of(ids[number - 1])))
     exchange.writer.note(f"Token {number} of {n} of the reply: {name}. /why N explains the Nth.")
-    exchange.screen.print(explain(exchange.gpt, reply.prompt, ids, token=number, labels=False))
+    with waiting(exchange.screen, "switching parts off") as progress:
+        found = explain(
+            exchange.gpt, reply.prompt, ids, token=number, labels=False, progress=progress
+        )
+    exchange.screen.print(found)
 
 
 def view(exchange: Exchange, path: str) -> None:
@@ -69,7 +76,7 @@ def steer(exchange: Exchange, argument: str) -> None:
     gpt, conversation, writer = exchange.gpt, exchange.conversation, exchange.writer
     if not argument:
         conversation.tap = None
-        writer.note("The replies are not steered any more.")
+        writer.note("The replies are not steered.")
         return
     reply = _reply(exchange, "hold the steered one against")
     first, _, rest = argument.partition(" ")
@@ -108,7 +115,7 @@ def record(exchange: Exchange, path: str) -> None:
     exchange.writer.note(
         f"From now on each reply's values go to {path}, in place of the one before."
         if path
-        else "Values are not recorded any more."
+        else "Values are not recorded."
     )
 
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ..errors import PellucidError
-from .commands import ALIASES, COMMANDS
+from .commands import ALIASES, COMMANDS, ELSEWHERE
 from .editor import editor, silent_keyboard, unquoted
 from .exchange import Exchange, Walk
 from .greeting import greet
@@ -74,6 +74,9 @@ class Session:
         argument = rest[0].strip() if rest else ""
         command = COMMANDS.get(ALIASES.get(name, name))
         if command is None:
+            if name in ELSEWHERE:
+                self._writer.note(f"There is no {name} within a chat: {ELSEWHERE[name]}.")
+                return
             near = get_close_matches(name, COMMANDS, n=1, cutoff=0.7)
             hint = f", did you mean {near[0]}?" if near else ";"
             self._writer.note(f"There is no {name}{hint} /help lists the commands.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
@@ -40,7 +41,9 @@ def change(conversation: Conversation, name: str, text: str) -> None:
 
 def _check(name: str, known: Collection[str]) -> None:
     if name not in known:
-        raise InputError(f"there is no setting {name!r}; there are {', '.join(known)}")
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise InputError(f"there is no setting {name!r}; {hint}")
 
 
 def _value(name: str, text: str, tokenizer: Tokenizer) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,13 @@ class Language(Task):
     def commands(self, model: Path) -> tuple[str, ...]:
         chat, measure = super().commands(model)
         prompt = self.config.sample_prompt
-        return (chat, f'pellucid generate "{prompt}" --model {model}', measure)
+        learned = f"pellucid learned {self.config.out} --html learned.html"
+        return (
+            chat,
+            f"pellucid generate {shlex.quote(prompt)} --model {model}",
+            measure,
+            *([learned] if self.config.snapshots else []),
+        )
 
     def _check_same(self, model: Checkpoint, tokenizer: Tokenizer, saved: Saved | None) -> None:
         """The corpus must be the one that the run began with, in the model's own ids."""

@@ -130,4 +130,4 @@ class Task(Protocol):
 
     def commands(self, model: Path) -> tuple[str, ...]:
         """What can be done with the finished model."""
-        return (f"pellucid chat --model {model}", f"pellucid eval text.txt --model {model}")
+        return (f"pellucid chat --model {model}", f"pellucid eval FILE --model {model}")

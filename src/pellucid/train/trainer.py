@@ -193,8 +193,9 @@ class Trainer:
         return self.average.in_place() if last else nullcontext()
 
     def gradients(self, rows: tuple[Tensor, ...], learned: int) -> Tensor:
-        """Mean loss of a step on these rows (see `tensors`), of which `learned` tokens count (this process's part
-        of it); its gradients are added to the parameters', micro-batch by micro-batch."""
+        """Mean loss of a step on these rows (see `tensors`), of which `learned` tokens count (this
+        process's part of it); its gradients are added to the parameters', micro-batch by
+        micro-batch."""
         config, processes = self.config, self.processes
         mine = len(rows[0]) // processes.world
         size = config.micro_batch or mine
@@ -348,8 +349,9 @@ class Trainer:
             )
         if changed:
             raise InputError(
-                f"{self.out} holds a run with another {', '.join(changed)}: give the same "
-                "as before to go on, or another --out"
+                f"{self.out} holds a run with another {', '.join(changed)}: to go on with that, "
+                f"pellucid train --resume {self.out} takes all of it as it was; for a new one give "
+                "another --out"
             )
 
 

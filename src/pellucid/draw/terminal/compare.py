@@ -20,7 +20,7 @@ _LEAST, _MOST = 6, 32  # cells of a token
 
 
 def compare(picture: Compare, canvas: Canvas) -> Drawn:
-    """Position, token, probability and, past the mark, the other's."""
+    """Position in the first, token, probability and, past the mark, the other's token."""
     columns = (picture.before, picture.after)
     shares = (picture.shares_before, picture.shares_after)
     shown = [[visible(token) for token in tokens] for tokens in columns]
@@ -52,7 +52,7 @@ def compare(picture: Compare, canvas: Canvas) -> Drawn:
                 yield prose(f"{gap} … {folded} tokens the same in both", "dim")
             if folded and _ENDS <= at < _ENDS + folded:
                 continue
-            place = picture.first + (i if i is not None else j if j is not None else 0)
+            place = "" if i is None else picture.first + i  # the other's are others from there on
             line = Text(f"{place:>{n_place}} ", style="dim")
             for side, index in enumerate((i, j)):
                 token, number = cell(side, index)

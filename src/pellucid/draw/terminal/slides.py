@@ -78,7 +78,9 @@ def _arrays(picture: Matrix, labels: list[str], n_label: int, room: int, canvas:
         line.append("".join(fitted(text, width, right=True) for text in cells[i][:fits]) + rest)
         yield line
     if len(shown) < len(labels):
-        yield prose(f"(rows {shown[0]} to {shown[-1]} of {len(labels)})", "dim")
+        yield prose(
+            f"({len(shown)} of these {len(labels)} rows; a wider terminal has room for more)", "dim"
+        )
 
 
 def _pairs(picture: Matrix, labels: list[str], n_label: int, room: int, canvas: Canvas) -> Drawn:
@@ -105,7 +107,9 @@ def _pairs(picture: Matrix, labels: list[str], n_label: int, room: int, canvas: 
             line.append(fitted(cells[i][j], width - 2, right=True), style=style)
         yield line
     if len(shown) < n:
-        yield prose(f"(positions {shown[0]} to {shown[-1]} of {n})", "dim")
+        yield prose(
+            f"({len(shown)} of these {n} positions; a wider terminal has room for more)", "dim"
+        )
 
 
 def _around(followed: int, n: int, most: int) -> range:

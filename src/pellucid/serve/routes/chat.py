@@ -14,7 +14,7 @@ from ...sequence import Step
 from ..answers import DONE, EventStream, Json, data
 from ..declared import watch_of
 from ..errors import ApiError, of
-from ..events import Began, Ended, Scored
+from ..events import Began, Ended, Scored, Waits
 from ..logprobs import chat_tokens
 from ..routing import STREAM, failures, new_router
 from ..runs import Piece, Run
@@ -121,7 +121,7 @@ class _Answer:
                 yield self._part(index, {"role": "assistant", "content": ""})
             elif isinstance(event, Ended):
                 yield self._part(index, {}, end=finish_reason(piece))
-            elif not isinstance(event, Scored) and (
+            elif not isinstance(event, Scored | Waits) and (
                 event.text or self._logprobs or piece.trace is not None
             ):
                 yield self._part(index, {"content": event.text}, self._scored([event]), step=event)

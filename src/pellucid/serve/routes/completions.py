@@ -18,7 +18,7 @@ from ..events import Began, Ended, Scored, Waits
 from ..logprobs import TextLogprobs, joined
 from ..routing import STREAM, failures, new_router
 from ..runs import Piece, Run
-from ..schema.completions import Choice, Completion, CompletionRequest, Logprobs
+from ..schema.completions import Choice, Completion, CompletionRequest, Logprobs, WithIds
 from ..seen import seen
 from ..service import Service, finish_reason, new_id, usage
 
@@ -102,7 +102,7 @@ class _Answer:
             **seen(self._run, piece, whole=True),
         }
 
-    def _token_ids(self, steps: Sequence[Step]) -> dict[str, Any]:
+    def _token_ids(self, steps: Sequence[Step]) -> WithIds:
         return {"token_ids": [step.token for step in steps]} if self._ids else {}
 
     def _echoed(self, piece: Piece) -> str:
@@ -140,6 +140,7 @@ class _Answer:
                     "text": "",
                     "logprobs": None,
                     "finish_reason": finish_reason(piece),
+                    **self._token_ids([]),
                     **seen(self._run, piece),
                 }
                 yield data(self._chunk([end]))

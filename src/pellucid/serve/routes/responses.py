@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from .. import errors
 from ..answers import EventStream, Json, event
-from ..events import Began, Ended, Scored
+from ..events import Began, Ended, Scored, Waits
 from ..routing import STREAM, failures, new_router
 from ..runs import Piece, Run
 from ..schema.fields import Sampled
@@ -157,7 +157,7 @@ class _Answer:
                 yield self._event(
                     "response.content_part.added", {**part, "part": self._content("")}
                 )
-            elif isinstance(happened, Ended | Scored):
+            elif isinstance(happened, Ended | Scored | Waits):
                 pass
             elif happened.text:
                 delta = {**part, "delta": happened.text, "logprobs": []}

@@ -29,6 +29,7 @@ __all__ = [
     "Prompt",
     "PromptDetails",
     "Usage",
+    "WithIds",
 ]
 
 FinishReason = Literal["stop", "length"]
@@ -80,12 +81,17 @@ class Logprobs(TypedDict):
     top_token_ids: NotRequired[list[list[int] | None]]
 
 
-class Choice(WithWatched):
+class WithIds(TypedDict):
+    """What a choice has beside, where its request asked for it."""
+
+    token_ids: NotRequired[list[int]]
+
+
+class Choice(WithWatched, WithIds):
     index: int
     text: str
     logprobs: Logprobs | None
     finish_reason: FinishReason | None
-    token_ids: NotRequired[list[int]]
 
 
 class PromptDetails(TypedDict):

@@ -108,7 +108,7 @@ export class Tray {
         }),
       ),
     );
-    if (focused < 0) this.strip.scrollTop = this.strip.scrollHeight;
+    if (focused < 0) requestAnimationFrame(() => (this.strip.scrollTop = this.strip.scrollHeight));
     if (focused >= 0) /** @type {HTMLElement} */ (this.strip.children[focused]).focus();
     this.list.replaceChildren(
       ...changes.map((each, i) => {

@@ -1,9 +1,8 @@
 /* What a page of its own has around the view: title, theme, keys. */
 
 import { make } from "../picture/elements.js";
-import { onOneLine } from "../picture/notation.js";
+import { counted, onOneLine } from "../picture/notation.js";
 import { followSystem, themeSwitch } from "../picture/theme.js";
-import { counted } from "../walk/writing.js";
 
 /* → where the view goes. */
 export function framed({ name, parameters }) {

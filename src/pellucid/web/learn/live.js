@@ -1,7 +1,6 @@
 /* The page of a run while it goes on, and later: `pellucid train --page`, `pellucid learned --page`. */
 
-import { useGlyphs } from "../picture/notation.js";
-import { counted } from "../walk/writing.js";
+import { counted, useGlyphs } from "../picture/notation.js";
 import { framed, listen } from "./frame.js";
 import { Learned } from "./view.js";
 

@@ -1,8 +1,7 @@
 /* The loss as a curve, the embeddings as points of a plane: drawn as wide as there is room. */
 
 import { make } from "../picture/elements.js";
-import { visible, written } from "../picture/notation.js";
-import { counted } from "../walk/writing.js";
+import { counted, visible, written } from "../picture/notation.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
 

@@ -3,9 +3,8 @@
 
 import { drawn, painter, step as placeOf } from "../picture/colour.js";
 import { make, readout, select } from "../picture/elements.js";
-import { headName, written } from "../picture/notation.js";
+import { counted, headName, written } from "../picture/notation.js";
 import { numbers } from "../picture/numbers.js";
-import { counted } from "../walk/writing.js";
 import { foundAt, LiveMoments, mostAt, ToldMoments } from "./moments.js";
 import { LossCurve, Plane } from "./svg.js";
 
@@ -70,8 +69,7 @@ export class Learned {
     this.heads = make("div", { className: "learned-heads" });
     this.planeHost = make("div", { className: "plane-host" });
     this.planeLine = readout();
-    const unit =
-      data.unit === "nats/token" ? "How surprised it is by each token that it learns from" : `On what it learns from, in ${data.unit}`;
+    this.lossCaption = make("p", { className: "caption" });
     this.host.append(
       bar,
       this.note,
@@ -81,13 +79,7 @@ export class Learned {
         { className: "learned-grid" },
         panel("of-next", "What it would say next", this.nextList, make("div", { className: "foot" }, this.nextLine)),
         panel("of-head", "Where a head looks", this.heads, this.pattern, make("div", { className: "foot" }, this.patternLine)),
-        panel(
-          "of-loss",
-          "The loss",
-          make("p", { className: "caption", textContent: `${unit}. Lower is better; the steps stand wider at the beginning.` }),
-          this.curve.host,
-          make("div", { className: "foot" }, this.lossLine),
-        ),
+        panel("of-loss", "The loss", this.lossCaption, this.curve.host, make("div", { className: "foot" }, this.lossLine)),
         panel("of-plane", "The embeddings", this.planeHost, make("div", { className: "foot" }, this.planeLine)),
       ),
     );
@@ -104,6 +96,10 @@ export class Learned {
     this.range.max = data.steps.length - 1;
     this.heldOut = pairs(data.held_out);
     this.curve.use(pairs(data.curve), this.heldOut);
+    const unit =
+      data.unit === "nats/token" ? "How surprised it is by each token that it learns from" : `On what it learns from, in ${data.unit}`;
+    const rings = this.heldOut.length ? " Rings: on what was held out." : "";
+    this.lossCaption.textContent = `${unit}. Lower is better; the steps stand wider at the beginning.${rings}`;
     this.drawPlane();
     this.read(this.text ?? data.text);
     if (document.activeElement !== this.input) this.input.value = this.moments.text;

@@ -47,7 +47,8 @@ export function compare(spec) {
   const body = make("tbody");
   for (const row of aligned(...tokens)) {
     const differs = row.includes(null) || tokens[0][row[0]] !== tokens[1][row[1]];
-    const place = spec.first + (row[0] ?? row[1]);
+    /* Past a token that one of them lacks, the other's positions are others. */
+    const place = row[0] === null ? "" : spec.first + row[0];
     const line = make("tr", { className: differs ? "differs" : "", "data-before": row[0], "data-after": row[1] });
     line.append(make("th", { scope: "row", textContent: String(place) }));
     row.forEach((at, side) => {

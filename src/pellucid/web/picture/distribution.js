@@ -2,7 +2,7 @@
 
 import { bar } from "./bars.js";
 import { caption, make, readout } from "./elements.js";
-import { visible, written } from "./notation.js";
+import { counted, visible, written } from "./notation.js";
 import { numbers } from "./numbers.js";
 import { likeliest, probabilities } from "./sampling.js";
 
@@ -69,7 +69,7 @@ export function distribution(spec) {
         entropy -= now[i] * Math.log(now[i]);
       }
     }
-    line.textContent = `${left} of ${n} tokens can be drawn; entropy ${written(entropy)} nats; not listed: ${written(rest, "percent")}.`;
+    line.textContent = `${counted(left)} of ${counted(n)} tokens can be drawn; entropy ${written(entropy)} nats; not listed: ${written(rest, "percent")}.`;
     line.dataset.left = left;
     line.dataset.entropy = entropy;
   }

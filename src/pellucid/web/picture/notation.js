@@ -44,6 +44,11 @@ export function layerName(layer) {
   return layer === "embed" ? layer : `L${layer}`;
 }
 
+/* How many: digits in groups of three. */
+export function counted(n) {
+  return String(n).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
 export function written(value, form = "number") {
   if (value === null || value === undefined || Number.isNaN(value)) return "none";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : `${MINUS}∞`;

@@ -1,10 +1,11 @@
 /* The step from tokens to the first x: embeddings. */
 
 import { make } from "../picture/elements.js";
+import { counted } from "../picture/notation.js";
 import { Board } from "./board.js";
 import { matrix } from "./matrix.js";
 import { missing, player, row, shapes } from "./step.js";
-import { calm, counted, digits, shape } from "./writing.js";
+import { calm, digits, shape } from "./writing.js";
 
 export function embeddings(context) {
   const { pass, place } = context;

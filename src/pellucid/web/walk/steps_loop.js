@@ -2,9 +2,8 @@
 
 import { make } from "../picture/elements.js";
 import { bar } from "../picture/bars.js";
-import { written } from "../picture/notation.js";
+import { counted, written } from "../picture/notation.js";
 import { player } from "./step.js";
-import { counted } from "./writing.js";
 
 const SLOTS = 16; /* of a window, each with a place of its own */
 

@@ -3,14 +3,14 @@
 import { distribution } from "../picture/distribution.js";
 import { make } from "../picture/elements.js";
 import { bar } from "../picture/bars.js";
-import { written } from "../picture/notation.js";
+import { counted, written } from "../picture/notation.js";
 import { Numbers } from "../picture/numbers.js";
 import { likeliest, probabilities } from "../picture/sampling.js";
 import { Board } from "./board.js";
 import { matrix } from "./matrix.js";
 import { missing, row, shapes } from "./step.js";
 import { columnOf, rowOf } from "./slices.js";
-import { counted, digits, dot, exact, products, shape } from "./writing.js";
+import { digits, dot, exact, products, shape } from "./writing.js";
 
 export function mlp(context) {
   const { pass, place } = context;

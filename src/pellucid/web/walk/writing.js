@@ -1,6 +1,7 @@
 /* Numbers and sentences of the walk, as Python writes them (draw/notation.py, inspect/words.py). */
 
 import { make } from "../picture/elements.js";
+import { counted } from "../picture/notation.js";
 
 const MINUS = "−";
 
@@ -15,10 +16,6 @@ export function digits(value, decimals = 3) {
 /* All of a number's digits: float32 has nine that tell it from its neighbours. */
 export function exact(value) {
   return Number.isFinite(value) ? String(Number(value.toPrecision(9))).replace("-", MINUS) : digits(value);
-}
-
-export function counted(n) {
-  return String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 export function shape(...sizes) {

@@ -113,7 +113,7 @@ export class Writer {
     /* As long as it comes, the server does not have it yet. */
     const whole = { id: reply, conversation, parent: message, role: "assistant", text, source, step, generated, unkept: true };
     const added = chat.branches.add(whole);
-    if (!chat.head.title && said) chat.title.textContent = onOneLine(said.text).slice(0, 80);
+    if (!chat.head.title && said) chat.entitle({ ...chat.head, title: onOneLine(said.text).slice(0, 80) });
     chat.show(reply);
     const view = chat.thread.view(reply);
     view.message = added;

@@ -37,7 +37,7 @@ export function why(host, { attribute, pattern, explain, mark, look, token, sign
       ...bars({
         labels: order.map((i) => found.tokens[i]),
         values: order.map((i) => gave[i]),
-        notes: order.map((i) => `position ${i}`),
+        notes: order.map((i) => `at ${i}`),
         form: "signed",
         tokens: true,
       }).filter(Boolean),

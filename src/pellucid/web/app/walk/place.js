@@ -9,7 +9,7 @@ import { STEPS } from "../../walk/steps.js";
 import { Walk } from "../../walk/walk.js";
 import { pause } from "../api.js";
 import { stayHere } from "../chat/prepared.js";
-import { bring, here } from "./lazy.js";
+import { bring, bringAll, here } from "./lazy.js";
 import { ServedPass } from "./served.js";
 
 const PATIENCE = 350; /* ms after a key, before the server is asked */
@@ -127,7 +127,15 @@ class WalkPlace {
     });
     stayHere(inner, this.walk, (step) => this.keep({ step }));
     const { step } = this.selection;
-    if (STEPS.some(({ key }) => key === step)) this.walk.section(step).scrollIntoView();
+    if (STEPS.some(({ key }) => key === step)) this.reach(step);
+  }
+
+  /* A step that the address names: at once, and again when those before it have their height. */
+  async reach(step) {
+    const { walk } = this;
+    walk.section(step).scrollIntoView();
+    await bringAll();
+    requestAnimationFrame(() => walk === this.walk && walk.section(step).scrollIntoView());
   }
 
   drawOthers(live) {

@@ -1,0 +1,151 @@
+"""A model as a backend packed it, kept beside its checkpoint: made once, then memory-mapped.
+
+    pellucid-int8-6f0c….packed    8 bytes, the header's length; the header, JSON; the numbers
+
+The name holds a hash of the checkpoint's files (names, sizes, times of change) and of the packing's
+version: another checkpoint, or a newer packing, finds nothing and packs anew. Where the folder may
+not be written to, or the model is so small that packing takes no time, nothing is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CheckpointError
+from ..files import MOST_BYTES, new_file
+from .contents import READER, Checkpoint, Roles, check_tokenizer, hparams_from
+from .formats import detect, has_tokenizer
+
+__all__ = ["Part", "find", "keep"]
+
+VERSION = 1
+SUFFIX = ".packed"
+SMALL = 20_000_000  # parameters of which packing takes a blink
+_ALIGNED = 64  # bytes: where each array begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A packed weight. shape: of the numbers it stands for. facts: whole numbers, and floats.
+    arrays: its bytes."""
+
+    shape: tuple[int, ...]
+    facts: Mapping[str, float] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray]
+
+
+def find(path: Path, dtype: str) -> tuple[Checkpoint, dict[str, Part]] | None:
+    """path: of a checkpoint -> what `keep` kept of it, its tokenizer read from its own files; the
+    checkpoint without tensors. None where there is nothing, or nothing that can be used."""
+    target = _place(path, dtype)
+    if target is None or not target.is_file():
+        return None
+    try:
+        header, data = _open(target)
+        hparams = hparams_from(header["hparams"], target)
+        parts = {name: _part(entry, data) for name, entry in header["parts"].items()}
+        checkpoint = Checkpoint(
+            hparams=hparams,
+            tensors={},
+            card=header["card"],
+            template=header["template"],
+            path=path,
+            roles=Roles.of(header["roles"], hparams.n_vocab, str(target)),
+        )
+    except (CheckpointError, KeyError, TypeError, ValueError, OSError):
+        return None  # not whole, or of another kind: it is made anew
+    if not header["tokenizer"]:
+        return checkpoint, parts
+    from ..tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.from_folder(path)
+    check_tokenizer(tokenizer, hparams, path)
+    return replace(checkpoint, tokenizer=tokenizer), parts
+
+
+def keep(path: Path, dtype: str, checkpoint: Checkpoint, parts: Mapping[str, Part]) -> None:
+    """Write them beside the checkpoint, whole or not at all; an older one of this dtype goes."""
+    target = _place(path, dtype)
+    if target is None or checkpoint.hparams.n_params < SMALL:
+        return
+    entries, end = {}, 0
+    arrays: list[tuple[int, np.ndarray]] = []
+    for name, part in parts.items():
+        listed = {}
+        for key, array in part.arrays.items():
+            arrays.append((end, array))
+            listed[key] = [end, array.dtype.str, list(array.shape)]
+            end += -(-array.nbytes // _ALIGNED) * _ALIGNED
+        entries[name] = {"shape": list(part.shape), "facts": dict(part.facts), "arrays": listed}
+    header = {
+        "hparams": checkpoint.hparams.to_dict(),
+        "card": dict(checkpoint.card),
+        "template": checkpoint.template,
+        "roles": checkpoint.roles.to_dict(),
+        "tokenizer": checkpoint.tokenizer is not None,
+        "bytes": end,
+        "parts": entries,
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (-(len(text) + 8) % _ALIGNED)
+    with suppress(OSError), new_file(target, error=None) as partial:
+        with open(partial, "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            for begin, array in arrays:
+                file.seek(8 + len(text) + begin)
+                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            file.truncate(8 + len(text) + end)
+        for old in target.parent.glob(f"pellucid-{dtype}-*{SUFFIX}"):
+            if old != target:
+                old.unlink(missing_ok=True)
+
+
+def _place(path: Path, dtype: str) -> Path | None:
+    """The file's path; None for what is not kept: single files, and folders of other formats."""
+    if not path.is_dir() or detect(path) not in ("pellucid", "hf"):
+        return None
+    digest = hashlib.sha256(f"{VERSION} {dtype} {has_tokenizer(path)}\n".encode())
+    for line in _stamps(path):
+        digest.update(line.encode())
+    return path / f"pellucid-{dtype}-{digest.hexdigest()[:16]}{SUFFIX}"
+
+
+def _stamps(folder: Path) -> Iterator[str]:
+    for entry in sorted(folder.iterdir()):
+        if entry.suffix in (".json", ".safetensors", ".txt", ".bpe") and entry.is_file():
+            stat = entry.stat()
+            yield f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n"
+
+
+def _open(path: Path) -> tuple[dict[str, Any], np.ndarray]:
+    with READER.open(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        (n_header,) = struct.unpack("<Q", file.read(8))
+        if n_header > MOST_BYTES or n_header > size - 8:
+            raise CheckpointError(f"{path}: a header of {n_header} bytes")
+        header = READER.parse_object(file.read(n_header), str(path))
+        if size != 8 + n_header + header["bytes"]:
+            raise CheckpointError(f"{path} is not whole")
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return header, np.frombuffer(mapped, np.uint8)[8 + n_header :]
+
+
+def _part(entry: Mapping[str, Any], data: np.ndarray) -> Part:
+    arrays = {}
+    for key, (begin, dtype, shape) in entry["arrays"].items():
+        kind = np.dtype(dtype)
+        if kind.hasobject or begin < 0 or begin + kind.itemsize * int(np.prod(shape)) > data.size:
+            raise CheckpointError("an array outside the file")
+        arrays[key] = np.ndarray(tuple(shape), kind, buffer=data.data, offset=begin)
+    return Part(shape=tuple(entry["shape"]), facts=entry["facts"], arrays=arrays)

@@ -1,0 +1,114 @@
+"""How models are listed, and how one's card is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from .. import embedded
+from ..hparams import HParams
+from ..visible import harmless
+from .output import console, say, to_json
+
+__all__ = ["print_card", "print_models"]
+
+
+def print_models(*, as_json: bool) -> None:
+    from ..checkpoint import hub
+    from ..hparams import SIZES
+
+    cached = hub.cached()
+    if as_json:
+        sizes = {size: {**h.to_dict(), "parameters": h.n_params} for size, h in SIZES.items()}
+        known = {"embedded": embedded.names(), "default": embedded.DEFAULT, "cached": cached}
+        say(to_json({**known, "sizes": sizes}), data=True)
+        return
+    from rich.text import Text
+
+    from ..draw.slides import Table
+    from ..draw.terminal.canvas import Canvas
+    from ..draw.terminal.slides import table
+
+    screen = console()
+    screen.print("Embedded (need no download): " + ", ".join(embedded.names()), markup=False)
+    listed = ", ".join(cached) or "none; --model gpt2 downloads it"
+    screen.print(harmless(f"In the hub's cache: {listed}"), markup=False)
+    # A narrow terminal has no room for all columns; --json has them.
+    left_out = () if screen.width >= _WIDE else ("n_vocab",)
+    shapes = {name: _embedded(name) for name in embedded.names()} | SIZES
+    rows = [
+        {"model": name, "parameters": f"{h.n_params:,}"}
+        | {field: f"{value:,}" for field, value in h.to_dict().items() if field not in left_out}
+        for name, h in shapes.items()
+    ]
+    picture = Table(columns=tuple(rows[0]), rows=tuple(tuple(row.values()) for row in rows))
+    for line in [Text(), *table(picture, Canvas(width=screen.width, colour=True))]:
+        screen.print(line)
+
+
+def _embedded(name: str) -> HParams:
+    text = (embedded.FOLDER / name / "config.json").read_text(encoding="utf-8")
+    return HParams.from_dict(json.loads(text)["hparams"])
+
+
+def print_card(name: str, *, as_json: bool) -> None:
+    from rich.text import Text
+
+    from .. import checkpoint
+
+    model = checkpoint.load(name)
+    own = {
+        **model.hparams.to_dict(),
+        "parameters": model.hparams.n_params,
+        "template": model.template,
+    }
+    if as_json:
+        say(to_json({**own, "card": model.card}), data=True)
+        return
+    screen = console()
+    for depth, key, value in lines({**model.card, **own}):
+        line = Text(harmless(key), style="bold" if depth == 0 else "") + harmless(value)
+        if not screen.is_terminal:
+            screen.print(Text("  " * depth) + line, soft_wrap=True)
+            continue
+        for number, part in enumerate(line.wrap(screen, max(20, screen.width - 2 * depth - 4))):
+            screen.print(Text("  " * (depth + 2 * (number > 0))) + part)
+
+
+def lines(table: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[int, str, str]]:
+    """A card -> (depth, key, value) line by line, as a person reads it."""
+    for key, value in table.items():
+        name = (key if key in _NAMES else str(key).replace("_", " ")) + ":"
+        if isinstance(value, Mapping) and any(map(_nested, value.values())):
+            yield depth, name, ""
+            yield from lines(value, depth + 1)
+        elif isinstance(value, list) and value:
+            yield depth, name, ""
+            yield from ((depth + 1, "", _plain(each)) for each in value)
+        else:
+            yield depth, name, f" {_plain(value)}"
+
+
+_WIDE = 70  # cells that the whole table takes
+_LONG = 1_000  # from here on digits stand in groups of three
+_NAMES = {field.name for field in fields(HParams)}  # GPT-2's own, as they are everywhere
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, Mapping | list)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_plain(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    if _is_word(value):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:,}" if isinstance(value, int) and value >= _LONG else str(value)
+
+
+def _is_word(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
