@@ -103,6 +103,15 @@ def test_the_page():
     assert "none here: – | – | 1.40 |" in page
     assert "| Pellucid native int8 | 6.2 | 62% |" in page  # 124 MB in 20 ms, of 10 GB/s
     assert "| llama.cpp F32 | 60 |" in page
+    run = made(**FIGURES)
+    run.tokens = {
+        "Pellucid numpy float32": {"tokens_32": [1, 2, 3, 4]},
+        "llama.cpp F32": {"tokens_32": [1, 2, 9, 4]},
+        "CTranslate2 int8": {"tokens_32": [1, 2, 3, 4]},
+    }
+    assert "of 4, as Pellucid numpy float32 has them: llama.cpp F32 2, CTranslate2 int8 4." in (
+        markdown(run)
+    )
 
 
 def test_written_between_its_marks(tmp_path, results):

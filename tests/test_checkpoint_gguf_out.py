@@ -24,6 +24,7 @@ from pellucid.errors import CheckpointError, InputError
 from pellucid.hparams import HParams
 from pellucid.tokenizer import Added, Rules, Tokenizer
 from support.checkpoints import normal_tensors
+from support.disk import FullDisk
 from support.program import invoke, run
 from support.skips import needs
 from support.vocabulary import MERGES, VOCAB
@@ -199,6 +200,21 @@ def test_numbers_that_a_kind_cannot_hold(tmp_path, tensors):
         with pytest.raises(CheckpointError, match=r"c_fc\.weight holds a number"):
             save(tmp_path / "no.gguf", large, dtype=dtype)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("room", [0, 7, 100])
+def test_a_full_disk_leaves_the_previous_file(tmp_path, tensors, room, monkeypatch):
+    path = save(tmp_path / "tiny.gguf", tensors)
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        FullDisk(room, patch)
+        for name in ("tiny.gguf", "another.gguf"):
+            with pytest.raises(CheckpointError, match="No space left"):
+                save(tmp_path / name, tensors, dtype="float16")
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["tiny.gguf"]
+    save(path, tensors, dtype="float16")
+    assert path.read_bytes() != before
 
 
 def test_without_the_package(tmp_path, tensors, monkeypatch):

@@ -91,8 +91,11 @@ def test_what_is_not_run_is_there() -> None:
             assert (ROOT / words[0]).is_file(), command.text
         if program == "pip":
             project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-            for extra in re.search(r"\[(.+)\]", command.text)[1].split(","):
-                assert extra in project["project"]["optional-dependencies"], command.text
+            extras = project["project"]["optional-dependencies"]
+            for named in re.findall(r"\[(.+)\]", command.text):
+                assert set(named.split(",")) <= set(extras), command.text
+            for folder in re.findall(r" \./(\S+)", command.text):
+                assert (ROOT / folder / "pyproject.toml").is_file(), command.text
         if command.is_mention and program == "pellucid" and words:
             assert words[0] in (*VERBS, "VERB"), command.text
 

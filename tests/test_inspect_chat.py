@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 import pellucid
 from pellucid import inspect
 from pellucid.chat import Conversation
+from pellucid.cli.walk import step_through
 from pellucid.errors import InputError
 from pellucid.transcript import Transcript
 from support.program import ended, invoke, run, terminal
+from support.screen import screen, text_of
 from support.skips import needs, only_with
 
 SAID = "Tell me a story. <|end|>"  # what is typed is never a special token
@@ -227,12 +230,26 @@ def test_the_walk_goes_step_by_step(leaves, tmp_path):
             break
         child.expect(rf"Step {number} of 12. Enter: the next. a: all the rest. q: leave.")
         assert f"{number + 1}. " not in child.before
-        child.send("x")  # is no answer
         child.send("\r" if leaves is None or number < 3 else leaves)
     assert ended(child) == 0
     if leaves is not None:
         assert ("4. Look-up" in child.before) == (leaves == "a")
         assert ("12. Window full" in child.before) == (leaves == "a")
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [("x\r?\rq", 3), ("xa", 12), ("\r" * 11, 12), ("q", 1), ("\x04", 1)],
+    ids=["others are no answer", "all", "each", "none", "Ctrl-D"],
+)
+def test_what_each_key_does(monkeypatch, gpt, keys, shown):
+    pressed = iter(keys)
+    monkeypatch.setattr("click.getchar", lambda: next(pressed))
+    console = screen(80)
+    step_through(inspect.walk(gpt, "a b", max_tokens=1), console)
+    assert next(pressed, None) is None
+    titles = re.findall(r"^(\d+)\. \w", text_of(console), re.MULTILINE)
+    assert titles == [str(number) for number in range(1, shown + 1)]
 
 
 @only_with("POSIX", "pexpect")

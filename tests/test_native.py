@@ -26,6 +26,7 @@ from pellucid.hparams import HParams
 from pellucid.model import Model
 from pellucid.weights import Affine, Embedding, initialise
 from support.models import Reader, lively_gpt, run
+from support.program import python
 from support.skips import needs
 
 kernels = needs("pellucid_native")
@@ -287,6 +288,29 @@ def test_two_threads_of_python_at_once() -> None:
             np.testing.assert_array_equal(logits, each)
 
 
+FORKED = """
+import os, sys
+from pellucid.backend import get_backend
+from pellucid.hparams import HParams
+from pellucid.model import Model
+from pellucid.weights import initialise
+hparams = HParams(300, 64, 192, 4, 2)
+machine = get_backend("native", dtype="int8", threads=3)
+model, ids = Model.of(hparams, initialise(hparams, 1), machine), list(range(64))
+expected = model.forward(ids)
+child = os.fork()
+same = all((model.forward(ids) == expected).all() for _ in range(5))
+if not child:
+    sys.exit(not same)
+sys.exit(os.waitpid(child, 0)[1] or not same)
+"""
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    needs("POSIX")
+    python(FORKED, check=True)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     machine = get_backend("native", threads=1)
     w = machine.prepare(Affine(np.ones((8, 4)), np.zeros(4)))
@@ -317,9 +341,9 @@ def test_what_does_not_fit_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    """A model just large enough that its packed weights are kept, in two formats."""
+    """A small model in two formats; its packed weights are kept, as a large one's would be."""
     tokenizer = lively_gpt()[0].tokenizer
-    hparams = HParams(tokenizer.n_vocab, 16, 512, 4, 7)
+    hparams = HParams(tokenizer.n_vocab, 16, 64, 4, 2)
     folder = tmp_path_factory.mktemp("packed")
     for kind in ("pellucid", "hf"):
         checkpoint.save(
@@ -332,7 +356,9 @@ def checkpoints(tmp_path_factory):
             template="plain",
             roles=checkpoint.Roles(bos=3, eos=(4, 5)),
         )
-    return folder
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pellucid.checkpoint.packed.SMALL", 0)
+        yield folder
 
 
 @pytest.mark.parametrize("kind", ["pellucid", "hf"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import pellucid
+from pellucid.backend import get_backend
 from pellucid.backend.rounded import RoundedBackend
 from pellucid.backend.rounding import FORMATS, quantise, rounded_inputs
 from pellucid.errors import InputError
@@ -16,6 +17,7 @@ from pellucid.evaluate.against import NEAR_TIE
 from pellucid.weights import Affine, Embedding
 from support.models import lively_gpt
 from support.program import run
+from support.skips import needs
 
 SHAPES = [(3, 64), (5, 32), (2, 128), (4, 70), (1, 1), (3, 33), (7, 100)]
 
@@ -114,6 +116,21 @@ def test_only_what_is_asked_for_is_rounded():
             assert exact == (of is None or name.endswith("bias")), name
     with pytest.raises(InputError, match="int8 or int4, not 'int5'"):
         rounded(gpt, "int5")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("shape", [(64, 16), (100, 33), (256, 48)])
+def test_the_kernels_keep_the_same_numbers(format, shape):
+    """The compiled backend's weights are these codes and scales, and its products these."""
+    needs("pellucid_native")
+    native, plain = get_backend("native", dtype=format), RoundedBackend(format, "int8")
+    weight, bias, x = normal(shape, 1), normal(shape[1], 2), normal((3, shape[0]), 3)
+    theirs, ours = (each.prepare(Affine(weight, bias)) for each in (native, plain))
+    np.testing.assert_allclose(native.dense(theirs), plain.dense(ours), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(native.linear(x, theirs), plain.linear(x, ours), atol=2e-4)
+    theirs, ours = (each.prepare(Embedding(weight.T)) for each in (native, plain))
+    np.testing.assert_allclose(native.dense(theirs), plain.dense(ours), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(native.unembed(x, theirs), plain.unembed(x, ours), atol=2e-4)
 
 
 # --- one model held against another ---------------------------------------------------------------

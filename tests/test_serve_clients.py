@@ -278,7 +278,7 @@ def test_who_waits_hears_that_the_stream_lives(served, monkeypatch) -> None:
     body = {**SHORT, "stream": True}
     with served.client.stream("POST", "/v1/completions", json=body) as answer:
         parts = answer.iter_text()
-        assert next(parts) == ": still at work\n\n"
+        assert next(parts) in (": still at work\n\n", ": 0 ahead\n\n")
         for client in clients:
             client.close()
         assert "".join(parts).endswith("data: [DONE]\n\n")

@@ -189,23 +189,29 @@ def test_the_same_dice_agree_where_distributions_do(gpt):
 # --- the cache, and going on ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("stops", [False, True])
 @pytest.mark.parametrize("wrong", [(), range(0, 99, 2), range(99)])
-def test_what_follows_takes_over_only_what_is_true(gpt, wrong):
+def test_what_follows_takes_over_only_what_is_true(gpt, wrong, stops):
+    """Also where a stop token leaves refused drafts behind it."""
     values = {"seed": 2, "stop_tokens": (), "max_tokens": 9}
     plain = gpt.generate(PROMPT, **values)
-    drafter = Told([*plain.tokens[:5], *(s.token for s in plain.steps)], wrong)
-    first = gpt.generate(PROMPT, **values, speculate=Speculation(drafter, 5, adaptive=False))
+    whole = (*PROMPT, *(step.token for step in plain.steps))
+    if stops:
+        values["stop_tokens"] = (plain.steps[4].token,)
+        plain = gpt.generate(PROMPT, **values)
+
+    def drafted():
+        speculation = Speculation(Told(whole, wrong), 5, adaptive=False)
+        generation = gpt.generate(PROMPT, **values, speculate=speculation)
+        assert generation.text == plain.text
+        return generation
+
+    first = drafted()
     same(first, plain)
-    twin = first.branch(3, 11)
-    same(twin, plain.branch(3, 11))
+    same(first.branch(3, 11), plain.branch(3, 11))
     for prompt in (first.tokens, [*first.tokens, 4], [*first.tokens[:-1], 4, 5]):
-        if len(prompt) < 24:
-            source = gpt.generate(
-                PROMPT, **values, speculate=Speculation(drafter, 5, adaptive=False)
-            )
-            assert source.text is not None
-            again = gpt.generate(prompt, seed=3, stop_tokens=(), follows=source)
-            same(again, gpt.generate(prompt, seed=3, stop_tokens=()))
+        again = gpt.generate(prompt, seed=3, stop_tokens=(), follows=drafted())
+        same(again, gpt.generate(prompt, seed=3, stop_tokens=()))
 
 
 def test_broken_off_anywhere_and_gone_on(gpt, monkeypatch):

@@ -213,10 +213,8 @@ def test_dry_run_shows_no_shape_that_is_not_the_models(corpus, tmp_path):
 
 
 def test_dry_run_wants_what_the_run_will_want(tmp_path):
-    said = train(tmp_path / "none", "--out", tmp_path / "run", "--dry-run")
-    assert said.returncode == 2
-    assert f"{tmp_path / 'none'} does not exist" in said.stderr
-    assert said.stdout == ""
+    with pytest.raises(InputError, match="none does not exist"):
+        train(tmp_path / "none", "--out", tmp_path / "run", "--dry-run")
 
 
 def test_dry_run_counts(corpus, tmp_path):

@@ -18,6 +18,7 @@ from .protocol import KeyValues, Norm, Segment
 
 __all__ = ["NativeBackend", "Packed", "Stored"]
 
+_FLOAT32 = np.dtype(np.float32)
 _NO_NORM = (None, None, 0.0)
 _NOT_IN_ROWS = (ValueError, BufferError)  # the kernels take no such array: it is copied
 FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
@@ -125,7 +126,7 @@ class NativeBackend(NumpyBackend):
         add: np.ndarray | None = None,
     ) -> np.ndarray:
         gain, shift, epsilon = norm or _NO_NORM
-        out = np.empty((*x.shape[:-1], w.n_out), np.float32)
+        out = np.empty(x.shape[:-1] + (w.n_out,), _FLOAT32)  # noqa: RUF005, half the time
         fixed = (w.bias, gain, shift, epsilon, gelu)
         try:
             kernels.linear(self.threads, w.handle, x, out, *fixed, add)
@@ -161,7 +162,7 @@ class NativeBackend(NumpyBackend):
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
-        out = np.empty((n_batch, n_query, n_head, d_k), np.float32).swapaxes(1, 2)
+        out = np.empty((n_batch, n_query, n_head, d_k), _FLOAT32).swapaxes(1, 2)
         if cache is None:
             keys, values = np.empty((2, n_batch, n_head, k.shape[2], d_k), self._cached)
             segments = [

@@ -121,6 +121,8 @@ def write(out: Path, job: Job, rows: Sequence[dict[str, Any]]) -> Path:
 def _pyarrow() -> Any:
     try:
         import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise InputError('rows are Parquet files: pip install "pellucid[train]"') from error
+    except ImportError as error:
+        raise InputError(
+            f'rows are Parquet files: pip install "pellucid[train]" ({error})'
+        ) from error
     return pyarrow.parquet

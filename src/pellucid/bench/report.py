@@ -135,12 +135,32 @@ def markdown(results: Results) -> str:
         )
     lines += ["", "| | GB/s of weights read in a token | of the memory's speed |", "|---|---|---|"]
     for contender, n_bytes in results.weights.items():
+        if contender.endswith(f", {SMALL}"):
+            continue  # it lies in the processor's caches
         if milliseconds := results.middle(contender, "decode_32"):
             speed = n_bytes / 1e6 / milliseconds
             lines.append(f"| {contender} | {speed:.1f} | {speed / results.speed:.0%} |")
+    lines += _agreement(results)
     if results.missing:
         lines += ["", "Not in this run:", ""] + [f"- {line}" for line in results.missing]
     return "\n".join(lines) + "\n"
+
+
+def _agreement(results: Results) -> list[str]:
+    """How many of the tokens after context 32 are those of our own plain float32, one by one."""
+    plain = results.tokens.get("Pellucid numpy float32", {}).get("tokens_32")
+    if plain is None:
+        return []
+    counts = []
+    for contender, tokens in results.tokens.items():
+        if contender != "Pellucid numpy float32" and not contender.endswith(f", {SMALL}"):
+            pairs = zip(plain, tokens.get("tokens_32", []), strict=False)
+            same = next((i for i, (a, b) in enumerate(pairs) if a != b), len(plain))
+            counts.append(f"{contender} {same}")
+    if not counts:
+        return []
+    return ["", f"First tokens, of {len(plain)}, as Pellucid numpy float32 has them: "
+            f"{', '.join(counts)}."]  # fmt: skip
 
 
 def write(results: Results, folder: Path) -> list[Path]:
@@ -176,22 +196,22 @@ def draw(results: Results, path: Path) -> bool:
     names = [name for name in results.figures if results.middle(name, "decode_32")
              and not name.endswith(SMALL)]  # fmt: skip
     names.sort(key=lambda name: results.middle(name, "decode_32") or 0.0, reverse=True)
-    figure = Figure(figsize=(8, 1.2 + 0.32 * len(names)), layout="constrained")
+    figure = Figure(figsize=(8, 1.5 + 0.32 * len(names)), layout="constrained")
     axes = figure.subplots()
     for at, name in enumerate(names):
         own = name.startswith("Pellucid")
         short, long = (results.middle(name, f"decode_{n}") for n in (32, 896))
         axes.barh(at, short or 0.0, 0.7, color="#0072b2" if own else "#b0b0b0")
         if long is not None:
-            axes.plot([long], [at], "|", color="#333333", markersize=12)
+            axes.plot([long], [at], "|", color="#333333", markersize=12, mew=2)
         if own and name in results.weights:
             floor = results.weights[name] / 1e6 / results.speed
             axes.plot([floor], [at], "D", color="#d55e00", markersize=5)
+    axes.plot([], [], "|", color="#333333", markersize=12, mew=2, label="at context 896")
+    axes.plot([], [], "D", color="#d55e00", label="its weights, read once as memory allows")
+    axes.legend(frameon=False)
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel(
-        "ms a token: bars at context 32, strokes at 896; diamonds: the weights read once at the "
-        "memory's speed"
-    )
+    axes.set_xlabel("milliseconds a token, at context 32")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#e5e5e5", linewidth=0.6)
     with new_file(path) as partial:

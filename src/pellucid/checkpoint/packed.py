@@ -99,16 +99,20 @@ def keep(path: Path, dtype: str, checkpoint: Checkpoint, parts: Mapping[str, Par
     }
     text = json.dumps(header).encode()
     text += b" " * (-(len(text) + 8) % _ALIGNED)
-    with suppress(OSError), new_file(target, error=None) as partial:
-        with open(partial, "wb") as file:
-            file.write(struct.pack("<Q", len(text)) + text)
-            for begin, array in arrays:
-                file.seek(8 + len(text) + begin)
-                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-            file.truncate(8 + len(text) + end)
-        for old in target.parent.glob(f"pellucid-{dtype}-*{SUFFIX}"):
-            if old != target:
-                old.unlink(missing_ok=True)
+    with (
+        suppress(OSError),
+        new_file(target, error=None) as partial,
+        open(partial, "wb") as file,
+    ):
+        file.write(struct.pack("<Q", len(text)) + text)
+        for begin, array in arrays:
+            file.seek(8 + len(text) + begin)
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        file.truncate(8 + len(text) + end)
+    for old in target.parent.glob(f"pellucid-{dtype}-*{SUFFIX}"):
+        with suppress(OSError):
+            if old != target and target.exists():
+                old.unlink()
 
 
 def _place(path: Path, dtype: str) -> Path | None:

@@ -255,7 +255,8 @@ def _zstandard(path: Path, raw: IO[bytes]) -> IO[bytes]:
             plain = import_module("pyarrow").CompressedInputStream(raw, "zstd")
         except ImportError as error:
             raise InputError(
-                f'{path}: .zst needs pyarrow: pip install "pellucid[train]"; or zstd -d {path}'
+                f'{path}: .zst needs pyarrow: pip install "pellucid[train]"; or zstd -d {path} '
+                f"({error})"
             ) from error
     return plain
 

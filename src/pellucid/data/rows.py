@@ -179,7 +179,7 @@ def _parquet(of: _Reading) -> Iterator[Row]:
         from pyarrow import parquet
     except ImportError as error:
         raise InputError(
-            f'{of.path}: Parquet needs pyarrow: pip install "pellucid[train]"'
+            f'{of.path}: Parquet needs pyarrow: pip install "pellucid[train]" ({error})'
         ) from error
     try:
         with reading(of.path), parquet.ParquetFile(of.path) as table:

@@ -27,7 +27,7 @@ def multi_head_attention(qkv: Array, layer: int, run: Pass) -> Array:
         q = q[:, -1:]  # it sees every key
     q, k, v = q.swapaxes(1, 2), k.swapaxes(1, 2), v.swapaxes(1, 2)  # [batch, head, position, d_k]
 
-    if run.wants(f"{at}.qk", f"{at}.scores", f"{at}.pattern"):
+    if run.watched and run.wants(f"{at}.qk", f"{at}.scores", f"{at}.pattern"):
         z = self_attention(q, k, v, layer, run)
     else:
         z = backend.attend(q, k, v, run.cache, layer)  # the same, fused

@@ -81,7 +81,7 @@ def block(x: Array, w: Any, layer: int, run: Pass) -> Array:
 def linear_of_norm(x: Array, norm: Any, w: Any, at: str, run: Pass, *, gelu: bool = False) -> Array:
     """x [..., n_embd] -> layer_norm(x) · W + bias [..., out]; in one step where nobody looks
     between the two."""
-    if run.wants(f"{at}.scale", f"{at}.normalized", f"{at}.out"):
+    if run.watched and run.wants(f"{at}.scale", f"{at}.normalized", f"{at}.out"):
         return run.backend.linear(layer_norm(x, norm, at, run), w, gelu=gelu)
     return run.backend.linear(x, w, norm=(norm.weight, norm.bias, EPSILON), gelu=gelu)
 
@@ -101,7 +101,7 @@ def plus_linear(x: Array, y: Array, w: Any, name: str, run: Pass, heads: str = "
 def layer_norm(x: Array, w: Any, at: str, run: Pass) -> Array:
     """x [..., n_embd] -> [..., n_embd]: (x - mean) / deviation · gain + bias"""
     backend, tap = run.backend, run.tap
-    if not run.wants(f"{at}.scale", f"{at}.normalized"):
+    if not (run.watched and run.wants(f"{at}.scale", f"{at}.normalized")):
         return tap(f"{at}.out", backend.layer_norm(x, w.weight, w.bias, EPSILON))
     centred = x - backend.mean(x)
     scale = tap(f"{at}.scale", backend.sqrt(backend.mean(centred * centred) + EPSILON))
@@ -113,7 +113,7 @@ def mlp(x: Array, w: Any, layer: int, run: Pass) -> Array:
     """x [batch, position, n_embd] -> [batch, position, 4 · n_embd]: its neurons, of which c_proj
     then makes what is added to x."""
     at, norm = f"blocks.{layer}.mlp", f"blocks.{layer}.ln2"
-    if run.wants(f"{at}.pre"):
+    if run.watched and run.wants(f"{at}.pre"):
         pre = run.tap(f"{at}.pre", linear_of_norm(x, w.ln_2, w.mlp.c_fc, norm, run))
         return run.tap(f"{at}.post", run.backend.gelu(pre))
     return run.tap(f"{at}.post", linear_of_norm(x, w.ln_2, w.mlp.c_fc, norm, run, gelu=True))

@@ -31,6 +31,7 @@ class Pass:
     every row.
 
     past: tokens before the new ones, [1] or [batch], as the backend's ids.
+    watched: whether there is a tap; where not, nothing needs to be asked of it.
     """
 
     hparams: HParams
@@ -42,10 +43,12 @@ class Pass:
     last_only: bool = False
     only: Any = None
     past: Array = field(init=False)
+    watched: bool = field(init=False)
 
     def __post_init__(self) -> None:
         past = [0] if self.cache is None else self.cache.past
         object.__setattr__(self, "past", self.backend.ids(past))
+        object.__setattr__(self, "watched", self.tap is not untouched)
 
     def positions(self, new: int) -> Array:
         """Where in their texts the new tokens stand, [batch or 1, new]."""
@@ -54,7 +57,7 @@ class Pass:
 
     def wants(self, *names: str) -> bool:
         """Whether the tap must see one of these values, which the pass could do without."""
-        return self.tap is not untouched and any(wants(self.tap, name) for name in names)
+        return self.watched and any(wants(self.tap, name) for name in names)
 
     def narrows(self, layer: int) -> bool:
         """Whether only the last position goes through the rest of this layer: it is the last one,

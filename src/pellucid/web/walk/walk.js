@@ -27,6 +27,10 @@ function focused() {
   return element instanceof HTMLElement ? (element.dataset.key ?? null) : null;
 }
 
+function afterPaint(work) {
+  return requestAnimationFrame(() => setTimeout(work));
+}
+
 export class Walk {
   /**
    * @param {object} options
@@ -53,6 +57,7 @@ export class Walk {
     this.memory = {};
     this.step = STEPS[0].key;
     this.drawn = new Set();
+    this.stale = new Set(); /* of them those that are yet to be drawn as things stand */
     this.sections = new Map(
       STEPS.map((step) => [
         step.key,
@@ -119,11 +124,12 @@ export class Walk {
   }
 
   section(key) {
-    if (!this.drawn.has(key)) this.draw(key);
+    if (!this.drawn.has(key) || this.stale.has(key)) this.draw(key);
     return this.sections.get(key);
   }
 
   draw(key) {
+    this.stale.delete(key);
     const at = STEPS.findIndex((step) => step.key === key);
     const section = this.sections.get(key);
     const focus = section.contains(document.activeElement) ? focused() : null;
@@ -167,16 +173,22 @@ export class Walk {
   }
 
   /* What is on the screen stays where it is, whatever becomes longer or shorter above it. */
-  redraw() {
+  keeping(change) {
     const top = (key) => this.sections.get(key).getBoundingClientRect().top;
     const seen = [...this.drawn].find((key) => this.sections.get(key).getBoundingClientRect().bottom > 120);
     const before = seen && top(seen);
-    this.drawSentence();
-    for (const key of [...this.drawn]) {
-      if (this.near.has(key)) this.draw(key);
-      else this.drawn.delete(key);
-    }
+    change();
     if (seen && top(seen) !== before && scrollY > 0) scrollBy(0, top(seen) - before);
+  }
+
+  redraw() {
+    this.keeping(() => {
+      this.drawSentence();
+      for (const key of [...this.drawn]) {
+        if (this.near.has(key)) this.draw(key);
+        else this.drawn.delete(key);
+      }
+    });
   }
 
   use(pass) {
@@ -191,8 +203,23 @@ export class Walk {
     const place = this.fit({ ...this.place, ...change });
     if (JSON.stringify(place) === JSON.stringify(this.place)) return;
     this.place = place;
-    this.redraw();
+    this.drawSentence();
     this.onplace(place);
+    /* The sentence answers at once; what is near follows, a step at a time, so that a key or click
+       between is heard. */
+    for (const key of this.drawn) if (!this.near.has(key)) this.drawn.delete(key);
+    for (const key of this.drawn) this.stale.add(key);
+    this.follow();
+  }
+
+  follow() {
+    this.following ??= afterPaint(() => {
+      this.following = null;
+      const [key] = this.stale;
+      if (!key || !this.sentence.isConnected) return;
+      this.keeping(() => this.draw(key));
+      this.follow();
+    });
   }
 
   /* The text, as tokens, always in sight: one of them is followed. */
