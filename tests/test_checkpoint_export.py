@@ -105,7 +105,7 @@ def test_it_generates_the_same_and_stops_the_same(exported, chat) -> None:
 def test_the_sampling_of_the_card_is_what_servers_begin_with(exported, chat) -> None:
     config = needs("transformers").GenerationConfig.from_pretrained(exported)
     card = chat.card["sampling"]
-    for name in ("temperature", "top_k", "top_p", "repetition_penalty"):
+    for name in ("temperature", "top_k", "top_p"):
         assert getattr(config, name) == card[name]
     assert config.do_sample
     assert set(config.eos_token_id) == chat.stop_tokens

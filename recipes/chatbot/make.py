@@ -3,10 +3,10 @@
     python recipes/chatbot/make.py DATA WORK [--device cuda] [--out FOLDER] [--peer]
 
 DATA holds the texts that README.md names. Everything lies under WORK; a step that is done is not
-done again, and training goes on where it was stopped. --device: where it trains; an H200 took 330
-seconds, a processor takes a day or two. --peer also trains the transformers model of the same size
-(peer.py), to be held against on the card. Needs the extras [torch,train], and for --peer
-transformers.
+done again, and training goes on where it was stopped. --device: where it trains; an H200 takes six
+minutes, two cores with AMX, at 2,600 tokens a second, two days. --peer also trains the transformers
+model of the same size (peer.py), to be held against on the card. Needs the extras [torch,train],
+and for --peer transformers.
 """
 
 from __future__ import annotations
@@ -30,13 +30,7 @@ HERE = Path(__file__).parent
 EMBEDDED = HERE.parents[1] / "src" / "pellucid" / "embedded" / "chat"
 TRY = ["Tell me a story about a dog.", "My name is Anna.", "What is a token?", "What can you do?"]
 MACHINE = "machine.txt"  # in a run's folder
-SAMPLING = {
-    "temperature": 0.3,
-    "top_k": 40,
-    "top_p": 0.9,
-    "repetition_penalty": 1.05,
-    "frequency_penalty": 0.15,
-}
+SAMPLING = {"temperature": 0.3, "top_k": 40, "top_p": 0.9, "frequency_penalty": 0.3}
 LIMITS = (
     "A very small model: it holds simple conversations and writes simple stories, loses the "
     "thread after some sentences, knows few facts and makes things up. It saw only English. "
