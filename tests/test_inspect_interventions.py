@@ -356,10 +356,10 @@ def test_steering_holds_one_text_beside_the_other_with_the_same_seed():
     prompt = Conversation(chat).prompt_ids("Tell me a story.")
     found = steered(chat, prompt, towards="the sea", seed=3, max_tokens=12)
     assert found.text_without == chat.generate(prompt, seed=3, max_tokens=12).text
-    assert found.layer == 4
+    assert found.layer == 8
     assert found.strength == STRENGTH == 0.3
     assert found.away == "Tell me a story."  # without the template's tokens
-    tap = steer(chat, direction(chat, " the sea", "Tell me a story.", 4), 4)
+    tap = steer(chat, direction(chat, " the sea", "Tell me a story.", 8), 8)
     assert found.text == chat.generate(prompt, seed=3, max_tokens=12, tap=tap).text
     assert found.text != found.text_without
     logits = chat.model.backend.to_numpy(chat.forward(prompt, tap=tap))[-1]

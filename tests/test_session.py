@@ -378,13 +378,13 @@ def test_steering_is_shown_beside_the_reply_and_can_be_taken_back(chat):
     printed()
     talking.handle("/steer the sea")
     text = last_note(printed())
-    vector = inspect.direction(chat, " the sea", " Tell me a story.", 4)
-    tap = inspect.steer(chat, vector, 4, strength=0.3)
+    vector = inspect.direction(chat, " the sea", " Tell me a story.", 8)
+    tap = inspect.steer(chat, vector, 8, strength=0.3)
     after = chat.generate(reply.prompt, talking.conversation.settings, seed=reply.seed, tap=tap)
     assert after.text != reply.text
     held = f"As it was: {last_note(reply.text)} Steered, with the same seed: "
     assert held + last_note(after.text) in text
-    assert "layer 4, 0.3 times as long" in text
+    assert "layer 8, 0.3 times as long" in text
     assert talking.conversation.last is reply  # what was only shown is not part of it
     assert len(talking.conversation.messages) == 2
     plain = Conversation(chat, seed=1, max_tokens=12, temperature=0.6)

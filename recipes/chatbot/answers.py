@@ -6,8 +6,6 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from judge import Prompt
-
 from pellucid.chat import choose_template
 from pellucid.gpt import GPT
 from pellucid.sequence import Settings, Step
@@ -15,17 +13,17 @@ from pellucid.serve.engine import Engine
 from pellucid.serve.events import Ask, Ended, EngineLimits, Event
 from pellucid.template import Message
 
-ROOM = 200  # tokens of a reply
-
 
 def replies(
     gpt: GPT,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[Sequence[dict[str, str]]],
     sampling: dict[str, Any],
     seeds: Sequence[int],
+    room: int = 200,
     rows: int = 128,
 ) -> list[tuple[str, str]]:
-    """(reply, why it ended) of each prompt with the seed that stands beside it."""
+    """(reply, why it ended) of each conversation, as a row of `pellucid data` holds its turns, with
+    the seed that stands beside it. room: tokens of a reply."""
     template = choose_template(gpt)
     stops = gpt.stop_tokens | template.stops(gpt.tokenizer)
     engine = Engine(gpt, EngineLimits(max_running=rows, max_waiting=len(prompts), chunk=4096))
@@ -43,12 +41,12 @@ def replies(
     engine.start()
     try:
         for at, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            said = [Message(turn["role"], turn["content"]) for turn in prompt.turns]  # type: ignore[arg-type]
+            said = [Message(turn["role"], turn["content"]) for turn in prompt]  # type: ignore[arg-type]
             ids = [*gpt.tokenizer.rules.begin, *template.render(gpt.tokenizer, said)]
             settings = Settings.of(
-                **sampling, seed=seed, max_tokens=ROOM, stop_tokens=stops, alternatives=0
+                **sampling, seed=seed, max_tokens=room, stop_tokens=stops, alternatives=0
             )
-            ask = Ask(prompt=tuple(ids[-(gpt.hparams.n_ctx - ROOM) :]), settings=settings)
+            ask = Ask(prompt=tuple(ids[-(gpt.hparams.n_ctx - room) :]), settings=settings)
             engine.submit(ask, lambda event, at=at: deliver(at, event))  # type: ignore[misc]
         for _ in prompts:
             left.acquire()

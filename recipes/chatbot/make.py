@@ -3,10 +3,10 @@
     python recipes/chatbot/make.py DATA WORK [--device cuda] [--out FOLDER] [--peer]
 
 DATA holds the texts that README.md names. Everything lies under WORK; a step that is done is not
-done again, and training goes on where it was stopped. --device: where it trains; on a processor
-it takes days where a GPU takes minutes. --peer also trains the transformers model of the same size
-(peer.py), to be held against on the card. Needs the extras [torch,train], and for --peer
-transformers.
+done again, and training goes on where it was stopped. --device: where it trains; an H200 takes six
+minutes, two cores with AMX, at 2,600 tokens a second, two days. --peer also trains the transformers
+model of the same size (peer.py), to be held against on the card. Needs the extras [torch,train],
+and for --peer transformers.
 """
 
 from __future__ import annotations
@@ -29,13 +29,8 @@ from pellucid.train.run import trainer_for
 HERE = Path(__file__).parent
 EMBEDDED = HERE.parents[1] / "src" / "pellucid" / "embedded" / "chat"
 TRY = ["Tell me a story about a dog.", "My name is Anna.", "What is a token?", "What can you do?"]
-SAMPLING = {
-    "temperature": 0.6,
-    "top_k": 40,
-    "top_p": 0.9,
-    "repetition_penalty": 1.05,
-    "frequency_penalty": 0.15,
-}
+MACHINE = "machine.txt"  # in a run's folder
+SAMPLING = {"temperature": 0.3, "top_k": 40, "top_p": 0.9, "frequency_penalty": 0.3}
 LIMITS = (
     "A very small model: it holds simple conversations and writes simple stories, loses the "
     "thread after some sentences, knows few facts and makes things up. It saw only English. "
@@ -65,21 +60,10 @@ def main() -> None:
         write_corpus(sources, work / "chat", tokenizer=work / "pretrain", validation=0.01)
     for name in ("pretrain", "chat"):
         train(HERE / f"{name}.toml", work, given.device)
-    prefer(work, given.device)
     ship(work, given.out)
     if given.peer:
         subprocess.run([sys.executable, HERE / "peer.py", work], check=True)
     ship(work, given.out, measure(work, given.out))
-
-
-def prefer(work: Path, device: str) -> None:
-    """Third part: of the model's own replies, rather those that break no rule (prefer.py)."""
-    pairs = work / "pairs.jsonl"
-    if not pairs.exists():
-        model = work / "run-chat" / "model"
-        machine = ["--device", device]
-        subprocess.run([sys.executable, HERE / "prefer.py", model, pairs, *machine], check=True)
-    train(HERE / "prefer.toml", work, device)
 
 
 def train(path: Path, work: Path, device: str) -> None:
@@ -102,12 +86,16 @@ def train(path: Path, work: Path, device: str) -> None:
                 + f", {report.tokens / report.seconds:.0f} tokens/s",
                 flush=True,
             )
+    if device != "cpu":
+        import torch
+
+        (Path(table["out"]) / MACHINE).write_text(torch.cuda.get_device_name(device))
 
 
 def ship(work: Path, out: Path, evaluation: dict[str, Any] | None = None) -> None:
     """The finished model in float16, with a card that says how it was made and how good it is."""
-    model = checkpoint.load(work / "run-prefer" / "model")
-    runs = {name: summary(work / f"run-{name}") for name in ("pretrain", "chat", "prefer")}
+    model = checkpoint.load(work / "run-chat" / "model")
+    runs = {name: summary(work / f"run-{name}") for name in ("pretrain", "chat")}
     card = {
         "name": "chat",
         "about": f"A GPT-2 of {model.hparams.n_params / 1e6:.1f}M parameters, trained by Pellucid, "
@@ -145,9 +133,11 @@ def summary(run: Path) -> dict[str, Any]:
     with open(run / "log.jsonl", encoding="utf-8") as file:
         log = [json.loads(line) for line in file]
     config = read_config(run / "config.toml").to_dict()
-    kept = ("n_ctx", "steps", "batch", "optimizer", "learning_rate", "warmup", "final_rate",
+    kept = ("steps", "batch", "optimizer", "learning_rate", "warmup", "final_rate",
             "weight_decay", "average", "dropout", "seed", "aligned")  # fmt: skip
+    machine = run / MACHINE
     return {
+        "device": machine.read_text() if machine.exists() else config["device"],
         **{name: config[name] for name in kept},
         "tokens": sum(line["tokens"] for line in log),
         "seconds": round(sum(line["seconds"] for line in log)),

@@ -56,7 +56,7 @@ def answer(
     gpt: GPT, asked: list[Prompt], samples: int, sampling: dict[str, Any]
 ) -> list[list[tuple[str, str]]]:
     """`samples` replies to each prompt."""
-    many = [prompt for prompt in asked for _ in range(samples)]
+    many = [prompt.turns for prompt in asked for _ in range(samples)]
     said = replies(gpt, many, sampling, seeds=range(len(many)))
     return [said[at : at + samples] for at in range(0, len(said), samples)]
 

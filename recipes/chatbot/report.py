@@ -17,7 +17,10 @@ import itertools
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from answers import replies
 
 import pellucid
 from pellucid.chat import Conversation
@@ -62,14 +65,20 @@ def reply(gpt: GPT, conversation: Conversation, text: str) -> tuple[str, str]:
     return out.text.strip(), out.reason or ""
 
 
+def first_replies(gpt: GPT, messages: Sequence[str]) -> list[tuple[str, str]]:
+    """(reply, why it ended) of each, side by side; its seed is its place."""
+    asked = [[{"role": "user", "content": text}] for text in messages]
+    return replies(gpt, asked, sampling(gpt), range(len(asked)), room=MOST)
+
+
 def openings(gpt: GPT) -> list[tuple[str, str, str]]:
     """(opening, reply, what is wrong with it), of those that are wrong."""
-    found = []
-    for seed, text in enumerate(lines("openings.txt")):
-        said, reason = reply(gpt, new_conversation(gpt, seed), text)
-        if wrong := wrong_with(said, reason):
-            found.append((text, said, wrong))
-    return found
+    messages = lines("openings.txt")
+    return [
+        (text, said, wrong)
+        for text, (said, reason) in zip(messages, first_replies(gpt, messages), strict=True)
+        if (wrong := wrong_with(said, reason))
+    ]
 
 
 def new_conversation(gpt: GPT, seed: int) -> Conversation:
@@ -82,10 +91,9 @@ def sampling(gpt: GPT) -> dict[str, float]:
 
 def hundred(gpt: GPT) -> list[tuple[str, str]]:
     """(message, reply) of first_hundred.txt."""
-    return [
-        (text, reply(gpt, new_conversation(gpt, seed), text)[0])
-        for seed, text in enumerate(lines("first_hundred.txt"))
-    ]
+    messages = lines("first_hundred.txt")
+    said = (text for text, _ in first_replies(gpt, messages))
+    return list(zip(messages, said, strict=True))
 
 
 def digest(replies: list[tuple[str, str]]) -> str:
