@@ -129,9 +129,7 @@ def test_the_chat_model_from_the_command_line(tmp_path):
     assert metadata["tokenizer.ggml.eot_token_id"] == special["<|end|>"]
     assert b"opens[message['role']]" in metadata["tokenizer.chat_template"]
     sampling = {key for key in metadata if key.startswith("general.sampling.")}
-    assert sampling == {
-        f"general.sampling.{name}" for name in ("temp", "top_k", "top_p", "penalty_repeat")
-    }
+    assert sampling == {f"general.sampling.{name}" for name in ("temp", "top_k", "top_p")}
     found = pellucid.load(target)
     assert (found.template, found.card, found.stop_tokens) == (
         chat.template, chat.card, chat.stop_tokens,
