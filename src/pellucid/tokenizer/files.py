@@ -180,12 +180,12 @@ def _holes(vocab: Mapping[str, Any], added: Mapping[str, Added]) -> dict[str, in
     """The ids below the vocabulary's highest that no file gives a token, by the name of padding;
     {} where so many are missing that it is damaged. `tokenizers` reads such files too."""
     ids = [*vocab.values(), *(token.id for token in added.values())]
-    if not all(type(token) is int for token in ids):
+    if not set(map(type, ids)) <= {int}:
         return {}  # which is refused where it is checked
-    taken = set(ids)
     n_ids = max(vocab.values(), default=-1) + 1
     if n_ids <= len(vocab) or n_ids > 2 * len(vocab):
         return {}
+    taken = set(ids)
     return {padding(i): i for i in range(n_ids) if i not in taken and padding(i) not in vocab}
 
 

@@ -153,7 +153,11 @@ function drawTop() {
   top.replaceChildren(
     make("a", { href: "#/chat", className: "wordmark", textContent: "Pellucid", "data-key": "home" }),
     make("div", { className: "places", role: "navigation", "aria-label": "Places" }, ...links),
-    make("span", { className: "top-model", textContent: info.model ? onOneLine(info.model) : "", title: "the model that is served" }),
+    make("span", {
+      className: "top-model",
+      textContent: info.model ? `served: ${onOneLine(info.model)}` : "",
+      title: "the model that is served; each view names its own",
+    }),
     make("button", {
       type: "button",
       className: "plain",
