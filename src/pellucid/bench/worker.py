@@ -291,10 +291,13 @@ def _peak() -> float:
     if status.exists():
         line = next(each for each in status.read_text().splitlines() if each.startswith("VmHWM"))
         return int(line.split()[1]) / (1 << 10)
-    import resource
+    if sys.platform == "win32":
+        return float("nan")
+    else:
+        import resource
 
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def main() -> None:
