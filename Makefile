@@ -5,7 +5,7 @@ BASE    ?= .venv
 FULL    ?= .venv-test
 OLD     ?= .venv-test-numpy
 # An environment is made anew for another Python, other requirements or other pins.
-VERSION  = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # Files of tests side by side, each by one process from its first test to its last.
 TESTS   ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 CHECK    = $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...")'

@@ -158,7 +158,7 @@ def test_who_takes_part(tmp_path):
     lines = "\n".join(missing)
     for who in ("llama.cpp: there is no", "OpenVINO: there is no", "CTranslate2 float32: there is"):
         assert who in lines
-    linear, head = 12 * 6 * 256**2, 4096 * 256
+    linear, head = 12 * 12 * 320**2, 8192 * 320
     assert next(each for each in found if each.small).weights == 4 * (linear + head)
 
 

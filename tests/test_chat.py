@@ -386,6 +386,7 @@ class TestTerminal:
         child.send("The power clapper\r")
         child.expect("went straight to jail")
         child.expect("context window full")
+        child.expect(READY)
         child.send("half a mess")
         child.expect("mess")
         child.sendintr()

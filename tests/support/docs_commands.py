@@ -356,8 +356,8 @@ INPUTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def makes(command: Command) -> subprocess.CompletedProcess[str]:
+def makes(words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     """`make TARGET`, told without doing anything."""
     return subprocess.run(
-        ["make", "-n", *command.words[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False
     )

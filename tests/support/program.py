@@ -111,4 +111,5 @@ def ended(child: Any) -> int:
     child.expect(pexpect.EOF)
     child.wait()  # its terminal is closed a moment before it has ended, and close() would kill it
     child.close()
+    assert child.signalstatus is None, f"ended by signal {child.signalstatus}"
     return int(child.exitstatus)

@@ -85,7 +85,7 @@ EXAMPLES: dict[str, str] = {
     "serve": "pellucid serve --port 8000",
     "batch": "pellucid batch texts/ rows --max-tokens 20 --loss",
     "eval": "pellucid eval text.txt --model run/model",
-    "bench": "pellucid bench --rounds 1",
+    "bench": "pellucid bench --rounds 1 --only 'Pellucid numpy'",
     "models": "pellucid models chat",
     "convert": "pellucid convert talk copy --format hf",
     "merge": "pellucid merge base run/adapter merged",
