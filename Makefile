@@ -6,8 +6,9 @@ FULL    ?= .venv-test
 OLD     ?= .venv-test-numpy
 # An environment is made anew for another Python, other requirements or other pins.
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-# Files of tests side by side, each by one process from its first test to its last.
-TESTS   ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Files of tests side by side, each by one process from its first test to its last; three, for two
+# cores: browsers and servers are waited for a good part of the time.
+TESTS   ?= -n 3 --dist loadfile --no-loadscope-reorder
 CHECK    = $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...")'
 
 .PHONY: talk test test-all test-numpy test-slow browser lint lint-js format bench constraints clean

@@ -22,6 +22,7 @@ from pellucid.sampling import softmax  # noqa: E402
 from pellucid.visible import visible  # noqa: E402
 from support.app_page import Page, begun, kept, messages  # noqa: E402
 from support.server import Served, babbler, eventually, serving, talker  # noqa: E402
+from support.work import until  # noqa: E402
 
 GPT = talker()
 
@@ -95,6 +96,7 @@ def test_what_is_said_is_streamed_kept_and_opened(browser, served) -> None:
     box.send_keys("the king")
     page.press(".message-foot .main")
     page.wait("document.querySelector('.message.user .text').textContent === 'the king'")
+    until(lambda: len(messages(served, chosen["conversation"])) == 4, "the second reply")
     page.settled(1)
     assert page.texts(".chat-title") == ["the cat"]  # a conversation keeps its name
     page.press(".message.assistant .plain[title='Another reply']")
