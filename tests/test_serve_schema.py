@@ -32,12 +32,13 @@ def test_it_does_what_its_document_says(examples, tmp_path) -> None:
     """All checks: no server error, answers as declared, what is valid accepted and all else
     refused. Nothing runs afterwards, and the engine is what it was."""
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, "utf-8")
+    phases = "examples,fuzzing" if examples < 1000 else "examples,coverage,fuzzing"  # minutes
     limits = EngineLimits(max_running=16, max_waiting=1024)  # of 128 prompts, eight times each
     with serving(talker(1 << 14), engine_limits=limits, store=tmp_path / "a.db") as server:
         done = captured(
             [
                 sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json",
-                "--checks", "all", "--phases", "examples,coverage,fuzzing",
+                "--checks", "all", "--phases", phases,
                 "--max-examples", examples, "--generation-deterministic", "--no-color",
             ],
             cwd=tmp_path,
