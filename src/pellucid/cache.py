@@ -67,9 +67,8 @@ class Cache:
             keys[:, :, start : start + new] = k
             values[:, :, start : start + new] = v
         else:
-            for row, start in enumerate(past.tolist()):
-                keys[row, :, start : start + new] = k[row]
-                values[row, :, start : start + new] = v[row]
+            for each in self.segments(layer, new):
+                each.take_in(k, v)
         seen = self.length + new
         return keys[:, :, :seen], values[:, :, :seen]
 

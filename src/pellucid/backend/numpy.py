@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from .protocol import KeyValues, Norm, Segment
+from .protocol import KeyValues, Norm, Segment, taken_in
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -199,10 +199,7 @@ class NumpyBackend:
     ) -> list[Segment]:
         """Where each text's keys and values lie, the new ones k, v included."""
         if cache is not None:
-            segments = cache.segments(layer, k.shape[2])
-            for each in segments:
-                each.take_in(k, v)
-            return segments
+            return taken_in(cache, layer, k, v)
         n_batch, _, n, _ = k.shape
         return [Segment(row, 0, n, [(k[row], v[row])]) for row in range(n_batch)]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Array", "Backend", "KeyValues", "Norm", "Prepared", "Segment"]
+__all__ = ["Array", "Backend", "KeyValues", "Norm", "Prepared", "Segment", "taken_in"]
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Norm = tuple[Array, Array, float]  # of a layer norm: gain, bias, epsilon
@@ -66,6 +66,14 @@ class KeyValues(Protocol):
 
     def advance(self, lengths: Any) -> None:
         """Count the tokens just taken in: one number, or one per row."""
+
+
+def taken_in(cache: KeyValues, layer: int, k: Array, v: Array) -> list[Segment]:
+    """k, v [batch, head, new, d_k], put into their places -> where all lies, without a copy."""
+    segments = cache.segments(layer, k.shape[2])
+    for each in segments:
+        each.take_in(k, v)
+    return segments
 
 
 class Backend(Protocol):

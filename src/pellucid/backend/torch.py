@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
-from .protocol import KeyValues, Norm, Segment
+from .protocol import KeyValues, Norm, Segment, taken_in
 
 __all__ = ["TorchBackend"]
 
@@ -136,10 +136,7 @@ class TorchBackend:
     ) -> Tensor:
         past = _NOTHING if cache is None else cache.past
         if cache is not None and len(past) > cache.batch:  # several texts in one row
-            segments = cache.segments(layer, k.shape[2])
-            for each in segments:
-                each.take_in(k, v)
-            return self._attend_each(q, segments)
+            return self._attend_each(q, taken_in(cache, layer, k, v))
         if cache is not None:
             k, v = cache.append(layer, k, v)  # [batch, head, key, d_k]
         dropout = self.dropout_rate if self.training else 0.0

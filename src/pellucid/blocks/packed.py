@@ -52,7 +52,6 @@ class _Text:
     begin: int  # in the pass
     past: int
     n: int
-    new: list[slice]
     all: list[slice]
 
 
@@ -70,8 +69,8 @@ class Packed:
         self._texts: list[_Text] = []
         begin = 0
         for blocks, past, n in texts:
-            new, everything = (store.places(blocks, low, past + n) for low in (past, 0))
-            self._texts.append(_Text(begin=begin, past=past, n=n, new=new, all=everything))
+            everything = store.places(blocks, 0, past + n)
+            self._texts.append(_Text(begin=begin, past=past, n=n, all=everything))
             begin += n
         self.n_new = begin
 
@@ -94,9 +93,9 @@ class Packed:
     def append(self, layer: int, k: Array, v: Array) -> tuple[Array, Array]:
         """k, v [1, head, new, d_k] of one text -> all of it, gathered, [1, head, key, d_k]"""
         assert len(self._texts) == 1, "the explicit attention takes one text at a time"
-        (text,) = self._texts
-        self._write(layer, text, k, v)
-        where = np.concatenate([np.arange(run.start, run.stop) for run in text.all])
+        (segment,) = self.segments(layer, self.n_new)
+        segment.take_in(k, v)
+        where = np.concatenate([np.arange(run.start, run.stop) for run in self._texts[0].all])
         return self.store.keys[layer][:, where][None], self.store.values[layer][:, where][None]
 
     def segments(self, layer: int, new: int) -> list[Segment]:
@@ -109,11 +108,3 @@ class Packed:
 
     def advance(self, lengths: Any) -> None:
         """Nothing: who plans the passes counts."""
-
-    def _write(self, layer: int, text: _Text, k: Array, v: Array) -> None:
-        at = text.begin
-        for run in text.new:
-            n = run.stop - run.start
-            self.store.keys[layer][:, run] = k[0, :, at : at + n]
-            self.store.values[layer][:, run] = v[0, :, at : at + n]
-            at += n

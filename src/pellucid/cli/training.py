@@ -65,10 +65,10 @@ def describe(settings: TrainConfig, sources: tuple[str, ...], n_vocab: int | Non
     from ..train.run import corpus_folder
 
     folder, there = corpus_folder(settings, sources, n_vocab)
-    if not there:
-        find_files(sources, without=folder)  # whoever named what is not there is told now
     if there:
         settings = replace(settings, corpus=str(folder))
+    else:
+        find_files(sources, without=folder)  # whoever named what is not there is told now
     shown = settings.to_toml()
     if settings.start is not None:  # whose shape is its own
         shown = re.sub(
