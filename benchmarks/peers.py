@@ -2,8 +2,7 @@
 
     python benchmarks/peers.py FOLDER [--size gpt2] [--without llama llama-python torch openvino]
 
-FOLDER then holds `llama/`, llama.cpp's llama-server and its own benchmarks, built for this machine
-from the source that
+FOLDER then holds `llama/`, llama.cpp's llama-server, built for this machine from the source that
 llama-cpp-python's package carries (cmake, ninja and a C++ compiler are needed; half an hour on two
 cores); `llama-python/`, an environment with llama-cpp-python itself, built so too (as long again);
 `torch/`, an environment with CTranslate2 and transformers; `openvino/`, one with OpenVINO GenAI;
@@ -77,7 +76,7 @@ def words(vocabulary: Path) -> dict[int, str]:
 def llama(folder: Path) -> Path:
     """llama-server and llama-quantize, built -> the folder they are in."""
     programs = folder / "llama" / "bin"
-    if (programs / "llama-batched-bench").exists():
+    if (programs / "llama-server").exists():
         return programs
     source = folder / "source"
     pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary"]
@@ -87,7 +86,7 @@ def llama(folder: Path) -> Path:
         archive.extractall(source, filter="data")
     tree = next(source.glob("*/vendor/llama.cpp"))
     run("cmake", "-S", tree, "-B", folder / "llama", "-G", "Ninja", *BUILD, *instructions())
-    targets = ["llama-server", "llama-quantize", "llama-bench", "llama-batched-bench"]
+    targets = ["llama-server", "llama-quantize"]
     run("cmake", "--build", folder / "llama", "-j", os.cpu_count() or 1, "--target", *targets)
     return programs
 

@@ -162,6 +162,19 @@ def test_who_takes_part(tmp_path):
     assert next(each for each in found if each.small).weights == 4 * (linear + head)
 
 
+def test_kernels_can_be_forced(tmp_path):
+    needs("pellucid_native")
+    found, _ = find("talk", None, tmp_path, "portable")
+    forced = [each for each in found if each.kind == "native int8 portable"]
+    assert [each.name for each in forced] == ["Pellucid native int8", "Pellucid native int8, chat"]
+    run = measure(forced[:1], model="talk", rounds=1, threads=1, work=tmp_path, kernels="portable")
+    assert run.missing == []
+    assert run.middle("Pellucid native int8", "cold_s")
+    assert run.processor.endswith("with the kernels for portable")
+    with pytest.raises(InputError, match=r"no kernels 'Z80' here, but .*portable"):
+        find("talk", None, tmp_path, "Z80")
+
+
 def test_a_mistake_on_the_command_line():
     done = invoke("bench", "--only", "nobody", "--model", "talk")
     assert (done.exit_code, "nobody's name begins with" in done.output) == (2, True)

@@ -57,11 +57,14 @@ _PEERS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
 }
 
 
-def find(model: str, peers: Path | None, work: Path) -> tuple[list[Contender], list[str]]:
+def find(
+    model: str, peers: Path | None, work: Path, kernels: str | None = None
+) -> tuple[list[Contender], list[str]]:
     """model: what Pellucid loads. peers: a folder that benchmarks/peers.py made, whose model is
-    then `model`. work: an empty folder. -> who takes part, and what is missing, a line each.
+    then `model`. work: an empty folder. kernels: of the compiled backend, in place of the best that
+    are here. -> who takes part, and what is missing, a line each.
 
-    Raises InputError for a folder that is none of those.
+    Raises InputError for a folder that is none of those, and for kernels that are not here.
     """
     loaded = checkpoint.load(model)
     small = checkpoint.load(SMALL)
@@ -72,6 +75,8 @@ def find(model: str, peers: Path | None, work: Path) -> tuple[list[Contender], l
         kinds += [f"native {dtype}" for dtype in NATIVE]
     except (InputError, ImportError) as error:
         missing.append(f"Pellucid native: {error}")
+    else:
+        _check(kernels)
     for kind in kinds:
         for each, name, label in ((loaded, model, ""), (small, SMALL, f", {SMALL}")):
             if label == "" and model == SMALL:
@@ -83,7 +88,7 @@ def find(model: str, peers: Path | None, work: Path) -> tuple[list[Contender], l
                 Contender(
                     name=f"Pellucid {kind}{label}",
                     engine="pellucid",
-                    kind=kind,
+                    kind=f"{kind} {kernels}" if kernels and "native" in kind else kind,
                     python=Path(sys.executable),
                     model=name,
                     weights=_bytes(kind.split()[1], linear, head),
@@ -97,6 +102,13 @@ def find(model: str, peers: Path | None, work: Path) -> tuple[list[Contender], l
             f"{peers} has no folder models: python benchmarks/peers.py {peers} makes it"
         )
     return [*found, *_peers(peers, work, missing)], missing
+
+
+def _check(kernels: str | None) -> None:
+    import pellucid_native
+
+    if kernels is not None and kernels not in (here := pellucid_native.kernels()):
+        raise InputError(f"there are no kernels {kernels!r} here, but {', '.join(here)}")
 
 
 def _bytes(dtype: str, linear: int, head: int) -> float:

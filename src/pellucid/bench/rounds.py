@@ -64,12 +64,13 @@ def measure(
     threads: int | None,
     work: Path,
     missing: Sequence[str] = (),
+    kernels: str | None = None,
     text: Path | None = None,
     on_progress: Callable[[int, str], None] | None = None,
 ) -> Results:
     """rounds: of all contenders. threads: None is as many as there are cores. work: a folder to
-    work in. text: what speculation goes on from. on_progress: called with the round and the
-    contender that is about to run.
+    work in. kernels: those that `find` was told. text: what speculation goes on from.
+    on_progress: called with the round and the contender that is about to run.
 
     A contender that fails is left out from then on, and named in `missing`.
     Raises InputError where there are no rounds.
@@ -77,8 +78,9 @@ def measure(
     if rounds < 1:
         raise InputError(f"there must be at least 1 round, not {rounds}")
     threads = get_backend("numpy", threads=threads).threads  # type: ignore[attr-defined]
+    processor = _processor() + (f", with the kernels for {kernels}" if kernels else "")
     results = Results(
-        model=model, threads=threads, processor=_processor(), rounds=rounds, missing=list(missing)
+        model=model, threads=threads, processor=processor, rounds=rounds, missing=list(missing)
     )
     results.weights = {each.name: each.weights for each in contenders if each.weights is not None}
     limits = _limits(work)

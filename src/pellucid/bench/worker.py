@@ -39,7 +39,11 @@ class Pellucid:
     def __init__(self, model: str, kind: str, threads: int) -> None:
         import pellucid
 
-        backend, _, dtype = kind.partition(" ")
+        backend, dtype, *kernels = kind.split(" ", 2)
+        if kernels:
+            import pellucid_native
+
+            pellucid_native.choose(*kernels)
         self.gpt: Any = pellucid.load(model, backend=backend, dtype=dtype, threads=threads)
         self.model = self.gpt.model
         self.n_ctx, self.n_vocab = self.gpt.hparams.n_ctx, self.gpt.hparams.n_vocab

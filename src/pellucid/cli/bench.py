@@ -21,6 +21,7 @@ __all__ = ["command"]
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Cores to use (default: all).")
 @click.option("--only", multiple=True, metavar="NAME", help="Who takes part, by how names begin.")
+@click.option("--kernels", metavar="NAME", help="Of the compiled backend, such as AVX2.")
 @click.option(
     "--text",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -36,6 +37,7 @@ def command(
     rounds: int,
     threads: int | None,
     only: tuple[str, ...],
+    kernels: str | None,
     text: Path | None,
     out: Path | None,
 ) -> None:
@@ -54,7 +56,7 @@ def command(
         model = "chat" if peers is None else str(peers / "models" / "hf")
     with TemporaryDirectory() as folder:
         work = Path(folder)
-        contenders, missing = find(model, peers, work)
+        contenders, missing = find(model, peers, work, kernels)
         if only:
             contenders = [each for each in contenders if each.name.startswith(only)]
         if not contenders:
@@ -67,7 +69,7 @@ def command(
 
             results = measure(
                 contenders, model=model, rounds=rounds, threads=threads, work=work,
-                missing=missing, text=text, on_progress=watch,
+                missing=missing, kernels=kernels, text=text, on_progress=watch,
             )  # fmt: skip
     say(markdown(results))
     for path in write(results, out) if out is not None else ():
