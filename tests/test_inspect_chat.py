@@ -96,7 +96,7 @@ def test_a_verb_is_asked_about_the_very_ids(gpt, talked, words):
         assert found == asked(VERBS[words], gpt, ids)
 
 
-@pytest.mark.parametrize("number", [2])
+@pytest.mark.parametrize("number", [1, 2, 5])
 def test_why_explains_the_nth_token_of_a_saved_reply(gpt, talked, number):
     conversation, path = talked
     said = [step.token for step in conversation.last.steps]

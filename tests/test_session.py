@@ -188,7 +188,7 @@ def last_note(text):
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("n", [3, "last"])
+@pytest.mark.parametrize("n", [1, 3, "last"])
 def test_why_explains_the_nth_token_of_the_reply(chat, n):
     from pellucid import inspect
 
