@@ -2,10 +2,10 @@
 
     python benchmarks/peers.py FOLDER [--size gpt2] [--without llama llama-python torch openvino]
 
-FOLDER then holds `llama/`, llama.cpp's llama-server, built for this machine from the source that
-llama-cpp-python's package carries (cmake, ninja and a C++ compiler are needed; half an hour on two
-cores); `llama-python/`, an environment with llama-cpp-python itself, built so too (as long again);
-`torch/`, an environment with CTranslate2 and transformers; `openvino/`, one with OpenVINO GenAI;
+FOLDER then holds `llama-python/`, an environment with llama-cpp-python, built for this machine (a
+C++ compiler is needed; a quarter of an hour on two cores); `llama/`, llama.cpp's llama-server, built
+from the source in that package (cmake and ninja; half an hour), which only benchmarks/serving.py
+needs; `torch/`, an environment with CTranslate2 and transformers; `openvino/`, one with OpenVINO GenAI;
 and `models/`: the same random weights as a Hugging Face folder, as GGUF in f32, bf16, Q8_0 and
 Q4_0, as CTranslate2's in float32 and int8, as OpenVINO's in fp32, int8 and int4. What is there
 already is left as it is. Nothing of it belongs in the repository. `pellucid bench --peers FOLDER`
@@ -33,7 +33,6 @@ TORCH = ["torch", "ctranslate2", "transformers[serving]", "safetensors"]
 ENVIRONMENTS = ["llama", "llama-python", "torch", "openvino"]
 BUILD = [
     "-DCMAKE_BUILD_TYPE=Release",
-    "-DBUILD_SHARED_LIBS=OFF",
     "-DLLAMA_BUILD_TESTS=OFF",
     "-DLLAMA_BUILD_EXAMPLES=OFF",
     "-DLLAMA_BUILD_APP=OFF",
@@ -41,6 +40,16 @@ BUILD = [
     "-DLLAMA_USE_PREBUILT_UI=OFF",
     "-DLLAMA_OPENSSL=OFF",
 ]
+LIBRARY = ["-DLLAVA_BUILD=OFF", "-DLLAMA_BUILD_TOOLS=OFF", "-DLLAMA_BUILD_SERVER=OFF"]  # alone
+# argv: from, to, llama.cpp's number of the kind (enum llama_ftype)
+QUANTISE = """
+import sys, llama_cpp
+parameters = llama_cpp.llama_model_quantize_default_params()
+parameters.ftype = int(sys.argv[3])
+paths = [path.encode() for path in sys.argv[1:3]]
+sys.exit(llama_cpp.llama_model_quantize(*paths, parameters))
+"""
+KINDS = {"bf16": 32, "q8_0": 7, "q4_0": 2}
 
 
 def instructions() -> list[str]:
@@ -73,33 +82,37 @@ def words(vocabulary: Path) -> dict[int, str]:
     }
 
 
-def llama(folder: Path) -> Path:
-    """llama-server and llama-quantize, built -> the folder they are in."""
-    programs = folder / "llama" / "bin"
-    if (programs / "llama-server").exists():
-        return programs
-    source = folder / "source"
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary"]
-    if not list(source.glob("*.tar.gz")):
-        run(*pip, "llama-cpp-python", "-d", source, "llama-cpp-python")
-    with tarfile.open(next(source.glob("*.tar.gz"))) as archive:
-        archive.extractall(source, filter="data")
-    tree = next(source.glob("*/vendor/llama.cpp"))
-    run("cmake", "-S", tree, "-B", folder / "llama", "-G", "Ninja", *BUILD, *instructions())
-    targets = ["llama-server", "llama-quantize"]
-    run("cmake", "--build", folder / "llama", "-j", os.cpu_count() or 1, "--target", *targets)
-    return programs
+def source(folder: Path) -> Path:
+    """llama-cpp-python's package, downloaded."""
+    place = folder / "source"
+    if not list(place.glob("*.tar.gz")):
+        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary"]
+        run(*pip, "llama-cpp-python", "-d", place, "llama-cpp-python")
+    return next(place.glob("*.tar.gz"))
 
 
-def llama_python(folder: Path) -> None:
-    """llama-cpp-python, built from the same source with the same instructions."""
-    environment = folder / "llama-python"
-    if list(environment.glob("lib/python*/site-packages/llama_cpp")):
+def llama(folder: Path) -> None:
+    """llama-server, built."""
+    if (folder / "llama" / "bin" / "llama-server").exists():
         return
-    run(sys.executable, "-m", "venv", environment)
-    arguments = " ".join([*BUILD, *instructions()]).replace("-DBUILD_SHARED_LIBS=OFF", "")
-    os.environ["CMAKE_ARGS"] = arguments
-    run(environment / "bin" / "pip", "install", "-q", next((folder / "source").glob("*.tar.gz")))
+    with tarfile.open(archive := source(folder)) as opened:
+        opened.extractall(archive.parent, filter="data")
+    tree = next(archive.parent.glob("*/vendor/llama.cpp"))
+    static = "-DBUILD_SHARED_LIBS=OFF"
+    run("cmake", "-S", tree, "-B", folder / "llama", "-G", "Ninja", static, *BUILD, *instructions())
+    build = ["cmake", "--build", folder / "llama", "-j", os.cpu_count() or 1]
+    run(*build, "--target", "llama-server")
+
+
+def llama_python(folder: Path) -> Path:
+    """llama-cpp-python, built from the same source with the same instructions -> its Python."""
+    environment = folder / "llama-python"
+    if not list(environment.glob("lib/python*/site-packages/llama_cpp")):
+        run(sys.executable, "-m", "venv", environment)
+        os.environ["CMAKE_ARGS"] = " ".join([*BUILD, *LIBRARY, *instructions()])
+        os.environ.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
+        run(environment / "bin" / "pip", "install", "-q", source(folder))
+    return environment / "bin" / "python"
 
 
 def openvino(folder: Path) -> None:
@@ -158,11 +171,12 @@ def model(folder: Path, size: str) -> Path:
     return target
 
 
-def quantise(folder: Path, programs: Path) -> None:
-    for kind in ("bf16", "q8_0", "q4_0"):
+def quantise(folder: Path, python: Path) -> None:
+    """By llama.cpp itself."""
+    for kind, number in KINDS.items():
         target = folder / "models" / f"{kind}.gguf"
         if not target.exists():
-            run(programs / "llama-quantize", target.with_stem("f32"), target, kind.upper())
+            run(python, "-c", QUANTISE, target.with_stem("f32"), target, number)
 
 
 def convert(folder: Path, programs: Path) -> None:
@@ -184,10 +198,10 @@ def main() -> None:
     model(folder, options.size)
     if "torch" not in options.without:
         convert(folder, torch(folder))
+    if "llama-python" not in options.without:
+        quantise(folder, llama_python(folder))
     if "llama" not in options.without:
-        quantise(folder, llama(folder))
-        if "llama-python" not in options.without:
-            llama_python(folder)
+        llama(folder)
     if "openvino" not in options.without:
         openvino(folder)
 

@@ -121,7 +121,7 @@ def test_texts_to_a_model_in_one_command(texts, tmp_path):
     assert "held-out loss" in done.stdout
     assert "384" in done.stdout  # 6 steps of 4 rows of 16 tokens
     gpt = pellucid.load(run / "model")
-    assert gpt.generate("The cat", max_tokens=3).text
+    assert gpt.generate("The cat", max_tokens=3).steps
     assert gpt.hparams.n_vocab == 300
     assert len(read_log(run)) == 6
     again = train(*asked, "--sample-every", 4)
