@@ -9,15 +9,21 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 # Files of tests side by side, each by one process from its first test to its last; three, for two
 # cores: browsers and servers are waited for a good part of the time.
 TESTS   ?= -n 3 --dist loadfile --no-loadscope-reorder
+# What makes the environments and checks the sources, side by side as well.
+BESIDE  ?= -j 3
+# Compiled modules are kept: a test starts hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
 CHECK    = $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Pellucid needs Python 3.11 or newer; set PYTHON=...")'
 
-.PHONY: talk test test-all test-numpy test-slow browser lint lint-js format bench constraints clean
+.PHONY: talk test test-all test-numpy test-slow browser lint lint-ruff lint-types lint-types-darwin \
+  lint-types-win32 lint-js format bench constraints clean
 
 talk: $(BASE)/.ready-$(VERSION) $(BASE)/.native-$(VERSION)
 	@$(BASE)/bin/pellucid talk
 
 # TORCH_INDEX=URL: where builds of PyTorch for the CPU are; TORCH=1: any build, TORCH=0: none.
-test: $(FULL)/.ready-$(VERSION) $(FULL)/.native-$(VERSION) browser lint lint-js
+test:
+	@$(MAKE) --no-print-directory $(BESIDE) $(FULL)/.native-$(VERSION) browser lint lint-js
 	$(FULL)/bin/python -m pytest $(TESTS) -m "not slow"
 
 # With every Python of PYTHONS that is installed, and with the oldest numpy; then a table.
@@ -25,7 +31,8 @@ test-all:
 	@$(PYTHON) .ci/every_python.py $(PYTHONS)
 
 # With the oldest numpy that pyproject.toml allows (it has none for Python 3.13), without PyTorch.
-test-numpy: $(OLD)/.ready-$(VERSION) $(OLD)/.native-$(VERSION) browser
+test-numpy:
+	@$(MAKE) --no-print-directory $(BESIDE) $(OLD)/.native-$(VERSION) browser
 	$(OLD)/bin/python -m pytest $(TESTS) -m "not slow"
 
 test-slow: $(FULL)/.ready-$(VERSION) $(FULL)/.native-$(VERSION)
@@ -40,12 +47,17 @@ browser:
 	|| echo "No chromedriver here: the tests of the pages will be skipped."
 
 # The types also as macOS and Windows have them: a call that only Linux has is an error there.
-lint: $(FULL)/.ready-$(VERSION)
+lint: lint-ruff lint-types lint-types-darwin lint-types-win32
+
+lint-ruff: $(FULL)/.ready-$(VERSION)
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/ruff format --check .
+
+lint-types: $(FULL)/.ready-$(VERSION)
 	$(FULL)/bin/mypy
-	$(FULL)/bin/mypy --platform darwin --cache-dir .mypy_cache/darwin
-	$(FULL)/bin/mypy --platform win32 --cache-dir .mypy_cache/win32
+
+lint-types-darwin lint-types-win32: lint-types-%: $(FULL)/.ready-$(VERSION)
+	$(FULL)/bin/mypy --platform $* --cache-dir .mypy_cache/$*
 
 # Types (JSDoc), formatting and unit tests of the JavaScript, where npm is here and may install.
 lint-js:

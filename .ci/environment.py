@@ -3,6 +3,10 @@ versions of constraints.txt.
 
 python .ci/environment.py FOLDER [INSTEAD]      INSTEAD: a file of other versions; and no PyTorch
 
+constraints.txt names every package, so that nothing needs to be resolved: several pips put a share
+of them there each, side by side, and a last one, which resolves, finds nothing left to do but what
+constraints.txt lacks.
+
 PyTorch comes as a build for the CPU, where pip's index, or the one that TORCH_INDEX names, has one
 for this Python; else its tests are skipped. TORCH=1 takes what the index has, on Linux several GB
 with CUDA; TORCH=0 takes none.
@@ -19,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = "gguf,train,tensorboard,eval,serve,test"
+SHARES = 2  # of the packages; PyTorch is a third
 
 
 def main(folder: str, instead: str | None = None) -> None:
@@ -40,7 +45,19 @@ def main(folder: str, instead: str | None = None) -> None:
     os.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     program = Path(folder, "Scripts/python.exe" if os.name == "nt" else "bin/python")
     pip = [str(program), "-m", "pip", "install", "--quiet"]
+    lines = re.findall(r"^[^#\s].*$", pins, re.MULTILINE)
+    # Newer pips are quicker; and none may be replaced while it works.
+    subprocess.run([*pip, *(line for line in lines if line.startswith("pip=="))], check=True)
+    rest = [line for line in lines if not re.match("(pip|torch)==", line)]
+    shares = []
+    for number in range(SHARES):
+        share = constraints.with_name(f"constraints-{number}.txt")
+        share.write_text("\n".join(rest[number::SHARES]) + "\n", encoding="utf-8")
+        shares.append(subprocess.Popen([*pip, "--no-deps", "--requirement", str(share)]))
     torch = not instead and with_torch(pip, re.findall(r"^torch==(.*)$", pins, re.MULTILINE)[0])
+    codes = [share.wait() for share in shares]
+    if any(codes):
+        sys.exit(f"pip could not install what {constraints} names.")
     extras = f"torch,{EXTRAS}" if torch else EXTRAS
     subprocess.run([*pip, "--editable", f"{ROOT}[{extras}]"], check=True)
 

@@ -3,13 +3,13 @@
     python benchmarks/peers.py FOLDER [--size gpt2] [--without llama llama-python torch openvino]
 
 FOLDER then holds `llama-python/`, an environment with llama-cpp-python, built for this machine (a
-C++ compiler is needed; a quarter of an hour on two cores); `llama/`, llama.cpp's llama-server, built
-from the source in that package (cmake and ninja; half an hour), which only benchmarks/serving.py
-needs; `torch/`, an environment with CTranslate2 and transformers; `openvino/`, one with OpenVINO GenAI;
-and `models/`: the same random weights as a Hugging Face folder, as GGUF in f32, bf16, Q8_0 and
-Q4_0, as CTranslate2's in float32 and int8, as OpenVINO's in fp32, int8 and int4. What is there
-already is left as it is. Nothing of it belongs in the repository. `pellucid bench --peers FOLDER`
-and benchmarks/serving.py compare with them.
+C++ compiler is needed; a quarter of an hour on two cores); `llama/`, llama.cpp's llama-server,
+built from the source in that package (cmake and ninja; half an hour), which only
+benchmarks/serving.py needs; `torch/`, an environment with CTranslate2 and transformers;
+`openvino/`, one with OpenVINO GenAI; and `models/`: the same random weights as a Hugging Face
+folder, as GGUF in f32, bf16, Q8_0 and Q4_0, as CTranslate2's in float32 and int8, as OpenVINO's in
+fp32, int8 and int4. What is there already is left as it is. Nothing of it belongs in the
+repository. `pellucid bench --peers FOLDER` and benchmarks/serving.py compare with them.
 
 Speed does not depend on the weights. They are random but for one thing: only tokens that are one
 word in letters can be the likeliest, so that every token is text as soon as it is there, and no

@@ -79,6 +79,12 @@ def chat():
     return pellucid.load("chat")
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Of a run's losses: they take longer than its training."""
+    monkeypatch.setattr("pellucid.train.describe.draw_losses", lambda run: [Path(run) / "loss.png"])
+
+
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     browser = Browser(tmp_path_factory.mktemp("pages"))

@@ -57,10 +57,14 @@ def test_the_talks_example(chat):
     assert chat.generate("The power clapper", greedy=True).text.startswith(" went straight to jail")
 
 
-def test_it_answers_200_openings(chat, report):
+@pytest.mark.parametrize(
+    ("step", "wrong"), [(5, 1), pytest.param(1, 3, marks=pytest.mark.slow)], ids=["40", "200"]
+)
+def test_it_answers_openings(chat, report, step, wrong):
     """Here none is empty, looping or broken; where a machine rounds otherwise, a few may be."""
-    assert len(report.lines("openings.txt")) == 200
-    assert len(report.openings(chat)) <= 3
+    messages = report.lines("openings.txt")
+    assert len(messages) == 200
+    assert len(report.openings(chat, messages[::step])) <= wrong
 
 
 @pytest.mark.parametrize(

@@ -585,7 +585,7 @@ def header_bytes(f32_file):
     return min(info.offset for info in read_header(f32_file).tensors.values())
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_mutated_headers(f32_file, header_bytes, tmp_path_factory, data):
     """Only CheckpointError escapes, and what loads is whole."""
@@ -611,7 +611,7 @@ def test_mutated_headers(f32_file, header_bytes, tmp_path_factory, data):
     assert {name: tensor.shape for name, tensor in found.tensors.items()} == shapes(found.hparams)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_after_a_header(tmp_path_factory, contents):
     path = tmp_path_factory.getbasetemp() / "noise.gguf"

@@ -562,7 +562,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(st.sampled_from(sorted(huggingface_config.KNOWN)), JSON_VALUES, max_size=3))
 def test_any_configuration_is_read_or_refused(tmp_path: Path, values: dict[str, Any]) -> None:
     path = tmp_path / "config.json"

@@ -481,7 +481,7 @@ PAIRS = bundle.index_pairs(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_mutations_under_right_checksums(tmp_path_factory, data):
     """Only CheckpointError escapes, whatever a block holds: its checksum is made to fit."""
@@ -506,7 +506,7 @@ def test_mutations_under_right_checksums(tmp_path_factory, data):
         pass
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_before_a_footer(tmp_path_factory, contents):
     path = tmp_path_factory.getbasetemp() / "noise.index"

@@ -365,7 +365,7 @@ def fuzz(path: Path, count: int) -> int:
 
 
 def test_mutated_headers(tmp_path: Path) -> None:
-    assert fuzz(tmp_path / "model.safetensors", 2_000) > 50
+    assert fuzz(tmp_path / "model.safetensors", 600) > 15
 
 
 @pytest.mark.slow

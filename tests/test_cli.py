@@ -16,7 +16,16 @@ from pellucid.cli.cards import print_card
 from pellucid.cli.verbs import EXAMPLES
 from pellucid.gpt import GPT
 from pellucid.visible import harmless
-from support.program import PROGRAM, ended, interrupted, invoke, process, run, terminal
+from support.program import (
+    PROGRAM,
+    ended,
+    in_turn,
+    interrupted,
+    invoke,
+    process,
+    run,
+    terminal,
+)
 from support.screen import bare, screen, text_of
 from support.skips import needs, only_with
 
@@ -91,23 +100,20 @@ def test_convert_keeps_the_model(tmp_path, form):
     run("convert", "talk", str(target), "--format", form, "--force")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_a_mistake_is_said_without_a_traceback():
+    asked = [
         ("generate", "The", "--n-ctx", "9", "--model", "talk"),
         ("generate", "The", "--top-p", "2"),
         ("generate", "The power clapper went straight to jail and on and on", "-m", "talk"),
         ("generate", "The", "--model", "/no/such/folder"),
         ("tokens", "The", "--model", "/no/such/folder"),
         ("nonsense",),
-    ],
-)
-def test_a_mistake_is_said_without_a_traceback(arguments):
-    done = process(*arguments)
-    assert done.returncode == 2
-    assert "Error: " in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    ]
+    for done in in_turn(asked):
+        assert done.code == 2
+        assert "Error: " in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
 
 
 def test_interrupt_keeps_what_was_printed():
@@ -375,24 +381,23 @@ def test_a_reader_that_leaves_a_table_ends_it_well(tmp_path):
 # The nearest
 
 
-@pytest.mark.parametrize(
-    ("arguments", "hint"),
-    [
-        (("lenz",), "did you mean lens?"),
-        (("gen",), "did you mean generate?"),
-        (("neighbors",), "did you mean neighbours?"),
-        (("generate", "a", "--temprature", "1"), "--temperature"),
-        (("qqqq",), "pellucid --help lists them"),
-        (("neighbours", "jail", "--model", "talk"), "mind the space: ' jail' is another"),
-        (("walk", "a", "--model", "tlak"), "is talk meant?"),
-        (("why", "none.json", "--chat"), "there is no file none.json"),
-    ],
-)
-def test_what_is_unknown_names_the_nearest(arguments, hint):
-    done = process(*arguments)
-    assert done.returncode == 2
-    assert hint in done.stderr
-    assert done.stderr.count("Error: ") == 1
+UNKNOWN = {
+    ("lenz",): "did you mean lens?",
+    ("gen",): "did you mean generate?",
+    ("neighbors",): "did you mean neighbours?",
+    ("generate", "a", "--temprature", "1"): "--temperature",
+    ("qqqq",): "pellucid --help lists them",
+    ("neighbours", "jail", "--model", "talk"): "mind the space: ' jail' is another",
+    ("walk", "a", "--model", "tlak"): "is talk meant?",
+    ("why", "none.json", "--chat"): "there is no file none.json",
+}
+
+
+def test_what_is_unknown_names_the_nearest():
+    for done, hint in zip(in_turn(list(UNKNOWN)), UNKNOWN.values(), strict=True):
+        assert done.code == 2
+        assert hint in done.stderr
+        assert done.stderr.count("Error: ") == 1
 
 
 @pytest.mark.parametrize("size", ["1..5", "much", ".", "", "1 PiB", "9" * 400, "-1"])

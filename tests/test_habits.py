@@ -10,6 +10,7 @@ import tomllib
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,6 @@ from support.skips import NEEDS, needs
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 FILES = sorted(path for path in TESTS.rglob("*.py") if path.name != Path(__file__).name)
-TREES = {str(p.relative_to(TESTS)): ast.parse(p.read_text(encoding="utf-8")) for p in FILES}
 
 # Names with an underscore that a library's manual tells us to call or to offer.
 PUBLIC = {"_asdict", "_replace", "_repr_html_", "_mime_"}
@@ -31,8 +31,13 @@ SKIPPING = {"importorskip", "skip", "skipif", "skipUnless", "xfail"}
 SKIPS = "support/skips.py"
 
 
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {str(p.relative_to(TESTS)): ast.parse(p.read_text(encoding="utf-8")) for p in FILES}
+
+
 def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, kinds):
                 yield name, node
@@ -139,7 +144,7 @@ def test_what_is_collected_is_the_same_everywhere() -> None:
     """A case that a file leaves out where something is missing is a skip that nobody sees."""
     found = [
         at(name, node)
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         for node in tree.body
         if isinstance(node, ast.If | ast.Try) and "__name__ ==" not in ast.unparse(node)
     ]
@@ -169,7 +174,7 @@ def test_tests_share_support_and_not_each_other() -> None:
 def test_no_helper_is_written_twice() -> None:
     """The same body, of three lines or more, at the top of two files."""
     places: dict[str, list[str]] = defaultdict(list)
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         for node in tree.body:
             own = isinstance(node, ast.FunctionDef | ast.ClassDef)
             if own and not node.name.startswith("test_"):

@@ -23,6 +23,8 @@ from pellucid.weights import initialise
 from support.program import invoke
 from support.skips import needs
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 ROLES = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 TEXTS = ["the cat sat on a mat and saw one big red hat there", "a dog ran home to eat its food"]
 TINY = (

@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 
 import pellucid
-from pellucid import inspect
+from pellucid import checkpoint, inspect
 from pellucid.chat import Conversation
 from pellucid.cli.walk import step_through
 from pellucid.errors import InputError
+from pellucid.hparams import HParams
+from pellucid.tokenizer import Tokenizer
 from pellucid.transcript import Transcript
+from support.models import lively
 from support.program import ended, invoke, run, terminal
 from support.screen import screen, text_of
 from support.skips import needs, only_with
+from support.small_corpus import ROLES
 
 SAID = "Tell me a story. <|end|>"  # what is typed is never a special token
 
@@ -26,15 +30,32 @@ def gpt():
     return pellucid.load("chat")
 
 
-@pytest.fixture(scope="module")
-def talked(gpt, tmp_path_factory):
+def talk_of(gpt, folder):
     """A conversation of two turns, and the file that it was saved in."""
     conversation = Conversation(gpt, seed=2, max_tokens=6, **gpt.card["sampling"])
     for text in ("Hello.", SAID):
         assert conversation.say(text).text
-    path = tmp_path_factory.mktemp("kept") / "talk.json"
+    path = folder / "talk.json"
     conversation.transcript().save(path)
     return conversation, str(path)
+
+
+@pytest.fixture(scope="module")
+def talked(gpt, tmp_path_factory):
+    return talk_of(gpt, tmp_path_factory.mktemp("kept"))
+
+
+@pytest.fixture(scope="module")
+def little(tmp_path_factory):
+    """A model in a folder, what was said to it, and the words that name it: the embedded one takes
+    seconds to be explained."""
+    folder = tmp_path_factory.mktemp("little")
+    tokenizer = Tokenizer.train(["the cat sat on a mat"] * 3, 300, special=ROLES)
+    hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=128, n_embd=16, n_head=2, n_layer=2)
+    card = {"sampling": {"temperature": 0.5, "top_k": 40}}
+    checkpoint.save(folder / "M", hparams, lively(hparams), tokenizer, template="roles", card=card)
+    gpt = pellucid.load(folder / "M")
+    return gpt, talk_of(gpt, folder), ("--model", str(folder / "M"))
 
 
 def turn(gpt, text):
@@ -56,11 +77,11 @@ VERBS = {
         g, ids, "attn.pattern", layers=1
     ),
     ("trace", "--cost"): lambda g, ids: inspect.estimate(g, ids),
-    ("attention", "--layer", "5"): lambda g, ids: inspect.attention(g, ids, layers=5),
+    ("attention", "--layer", "1"): lambda g, ids: inspect.attention(g, ids, layers=1),
     ("attribute",): lambda g, ids: inspect.attribute(g, ids),
     ("gradients",): lambda g, ids: inspect.gradient_times_input(g, ids),
-    ("ablate", "--head", "5.1", "--how", "mean"): lambda g, ids: inspect.ablate(
-        g, ids, heads=[(5, 1)], how="mean"
+    ("ablate", "--head", "1.1", "--how", "mean"): lambda g, ids: inspect.ablate(
+        g, ids, heads=[(1, 1)], how="mean"
     ),
     ("sweep", "--over", "mlps"): lambda g, ids: inspect.ablate_each(g, ids, "mlps"),
     ("walk", "--max-tokens", "1"): lambda g, ids: inspect.walk(g, ids, max_tokens=1),
@@ -77,11 +98,11 @@ def asked(question, gpt, ids):
 
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
-def test_a_verb_is_asked_about_the_very_ids(gpt, talked, words):
+def test_a_verb_is_asked_about_the_very_ids(little, words):
     if words[0] == "gradients":
         needs("torch")
-    verb, *options = words
-    conversation, path = talked
+    gpt, (conversation, path), model = little
+    verb, *options = (*words, *model)
     ids = turn(gpt, SAID)
     assert Conversation(gpt).say(SAID).prompt == tuple(ids)
     found = json.loads(run(verb, SAID, "--chat", *options, "--json"))
@@ -97,17 +118,18 @@ def test_a_verb_is_asked_about_the_very_ids(gpt, talked, words):
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
-def test_why_explains_the_nth_token_of_a_saved_reply(gpt, talked, number):
-    conversation, path = talked
+def test_why_explains_the_nth_token_of_a_saved_reply(little, number):
+    gpt, (conversation, path), model = little
+    plain = ("--no-labels", *model)
     said = [step.token for step in conversation.last.steps]
-    found = json.loads(run("why", "--chat", path, "--token", number, "--no-labels", "--json"))
+    found = json.loads(run("why", "--chat", path, "--token", number, *plain, "--json"))
     assert found["prompt_ids"] == [*conversation.last.prompt, *said[: number - 1]]
     assert found["target_id"] == said[number - 1]
-    printed = " ".join(run("why", "--chat", path, "--token", number, "--no-labels").split())
+    printed = " ".join(run("why", "--chat", path, "--token", number, *plain).split())
     assert f"token {number} of {len(said)} of the continuation" in printed
     with pytest.raises(InputError, match=f"has {len(said)} tokens: there is no token 99"):
-        run("why", "--chat", path, "--token", "99")
-    alone = json.loads(run("why", SAID, " a b", "--chat", "--token", "2", "--no-labels", "--json"))
+        run("why", "--chat", path, "--token", "99", *model)
+    alone = json.loads(run("why", SAID, " a b", "--chat", "--token", "2", *plain, "--json"))
     assert alone["prompt_ids"] == [*turn(gpt, SAID), *gpt.tokenizer.encode(" a b")[:1]]
 
 

@@ -15,10 +15,14 @@ import pellucid
 from pellucid import inspect
 from pellucid.draw.notation import percent
 from pellucid.draw.terminal import Drawing
+from pellucid.gpt import GPT
+from pellucid.hparams import HParams
 from pellucid.inspect.finding import shortened
+from pellucid.tokenizer import Tokenizer
 from pellucid.visible import quoted, text_of, token_text, visible_bytes
 from support import screen
 from support.circuits import LETTERS, random_gpt
+from support.models import lively, model
 from support.skips import only_with
 
 texts = st.text(st.sampled_from(LETTERS), min_size=2, max_size=8)
@@ -298,15 +302,23 @@ FINDINGS = {
 }
 
 
+@pytest.fixture(scope="module")
+def of_bytes():
+    """A small model whose tokens are mostly single bytes."""
+    tokenizer = Tokenizer.train(["the cat sat on a mat"] * 3, 300, special=("<|endoftext|>",))
+    hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=64, n_embd=16, n_head=2, n_layer=2)
+    return GPT(model(hparams, lively(hparams)), tokenizer)
+
+
 @pytest.mark.parametrize("question", FINDINGS)
 @pytest.mark.parametrize("text", HARD)
-def test_a_text_is_shown_whole_and_its_tokens_as_tokens_shows_them(chat, question, text):
-    found = FINDINGS[question](chat, text)
+def test_a_text_is_shown_whole_and_its_tokens_as_tokens_shows_them(of_bytes, question, text):
+    found = FINDINGS[question](of_bytes, text)
     assert text in printed(found)
     shown = found.sections()
     assert "\ufffd" not in json.dumps([section.to_dict() for section in shown])
     assert "\ufffd" not in json.dumps(found.to_dict(), ensure_ascii=False)
-    names = tuple(piece.shown for piece in chat.tokenizer.pieces(text))
+    names = tuple(piece.shown for piece in of_bytes.tokenizer.pieces(text))
     assert any("⟨" in name for name in names)
     for field in ("tokens", "prompt_tokens", "base_tokens"):
         if hasattr(found, field):

@@ -132,7 +132,7 @@ def test_a_container_writes_nothing_listens_once_and_drains(started, container, 
         traced = {**body, "pellucid": {"trace": {"names": "attn.pattern", "layers": 0}}}
         assert client.post("/v1/chat/completions", json=traced, headers=headers).is_success
         assert listeners(started.child.pid) == 1
-        long = {"prompt": "Once upon a time", "max_tokens": 300, "stream": True}
+        long = {"prompt": "Once upon a time", "max_tokens": 100, "stream": True}
         with client.stream("POST", "/v1/completions", json=long, headers=headers) as stream:
             parts = stream.iter_text()
             first = next(parts)

@@ -75,7 +75,7 @@ PROMPTS = st.lists(
 
 
 @given(PROMPTS, st.integers(5, 24), st.integers(1, 5), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_text_is_as_if_alone(prompts, n_blocks, max_running, data) -> None:
     """Any arrivals, any departures, blocks for one text or for many: each text that goes on to
     its end is the text that it would be alone, and in the end no block is in use."""

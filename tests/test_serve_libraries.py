@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ from support.skips import needs
 needs("fastapi")
 
 from pellucid.chat import Conversation  # noqa: E402
-from support.program import captured  # noqa: E402
+from support.program import python  # noqa: E402
 from support.server import WORDS, Served, serving, talker  # noqa: E402
 
 KEY = "a-long-enough-key"
@@ -38,26 +38,45 @@ MODELS = """
 """
 
 
-@pytest.mark.parametrize("model", ["chat", "text", "responses"])
-@pytest.mark.parametrize("stream", [True, False])
-def test_llm_prints_the_reply(served, tmp_path, model, stream) -> None:
+# Its commands one after another, what each printed as a line of JSON: it takes seconds to start.
+COMMANDS = """
+import contextlib, io, json, sys
+from llm.cli import cli
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        cli(words, standalone_mode=False)
+    print(json.dumps(printed.getvalue()))
+"""
+WAYS = [(model, stream) for model in ("chat", "text", "responses") for stream in (True, False)]
+
+
+@pytest.fixture(scope="module")
+def printed(served, tmp_path_factory) -> dict[tuple[str, bool], str]:
     needs("llm")
-    (tmp_path / "extra-openai-models.yaml").write_text(MODELS.format(url=served.url), "utf-8")
-    (tmp_path / "keys.json").write_text(f'{{"pellucid": "{KEY}"}}', "utf-8")
-    done = captured(
+    folder = tmp_path_factory.mktemp("llm")
+    (folder / "extra-openai-models.yaml").write_text(MODELS.format(url=served.url), "utf-8")
+    (folder / "keys.json").write_text(f'{{"pellucid": "{KEY}"}}', "utf-8")
+    asked = [
         [
-            sys.executable, "-m", "llm", "-m", model, "the cat", "-o", "temperature", 0,
-            "-o", "max_tokens", 9, *(() if stream else ("--no-stream",)), "--no-log",
-        ],
-        env={**os.environ, "LLM_USER_PATH": str(tmp_path)},
-    )  # fmt: skip
+            "-m", model, "the cat", "-o", "temperature", "0", "-o", "max_tokens", "9",
+            *(() if stream else ("--no-stream",)), "--no-log",
+        ]
+        for model, stream in WAYS
+    ]  # fmt: skip
+    environment = os.environ | {"LLM_USER_PATH": str(folder)}
+    done = python(COMMANDS, json.dumps(asked), env=environment)
     assert done.returncode == 0, done.stderr
+    return dict(zip(WAYS, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize(("model", "stream"), WAYS)
+def test_llm_prints_the_reply(served, printed, model, stream) -> None:
     gpt = served.service.gpt
     if model == "text":
         own = gpt.generate("the cat", greedy=True, max_tokens=9).text
     else:
         own = Conversation(gpt, greedy=True, max_tokens=9).say("the cat").text
-    assert done.stdout == own + "\n"
+    assert printed[model, stream] == own + "\n"
 
 
 # lm_eval

@@ -68,7 +68,7 @@ def test_the_clients_own_helper_reads_a_stream_that_ends_by_itself(client, serve
     said, reply = next(
         (said, reply)
         for said in map(str, range(1000))
-        if (reply := Conversation(gpt, greedy=True).say(said)).reason == "stop token"
+        if (reply := Conversation(gpt, greedy=True, max_tokens=24).say(said)).reason == "stop token"
     )
     with client.responses.stream(model="talker", temperature=0, input=said) as stream:
         for _ in stream:

@@ -104,7 +104,7 @@ def test_ascii_beside_spaces_and_apostrophes(gpt2_tokenizer, references) -> None
             check(gpt2_tokenizer, references, text)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.text(max_size=200))
 def test_any_text(gpt2_tokenizer, references, text: str) -> None:
     check(gpt2_tokenizer, references, text)
@@ -193,7 +193,8 @@ def test_repetition_costs_what_its_length_costs(gpt2_tokenizer, references, unit
 def test_long_runs_of_spaces(gpt2_tokenizer, references, unit: str, n: int) -> None:
     """A million overflow the stack of tiktoken's matcher: no `except Exception` sees that."""
     text = "a" * 5000 + unit * n
-    for whole in (text, text + "b", text + "b" + unit * n + "b", unit * n + "'s" + text + " \n b"):
+    wholes = [text, text + "b", text + "b" + unit * n + "b", unit * n + "'s" + text + " \n b"]
+    for whole in wholes if n <= 50_000 else wholes[::3]:
         ids = gpt2_tokenizer.encode(whole)
         assert gpt2_tokenizer.decode(ids) == whole
         if n <= 50_000:
@@ -214,7 +215,7 @@ def test_a_million_letters(gpt2_tokenizer) -> None:
     assert by_heap[20_000] <= 2.1 * by_heap[10_000]
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 50256), max_size=40))
 def test_streaming_equals_decoding(gpt2_tokenizer, ids: list[int]) -> None:
     stream = gpt2_tokenizer.stream()
@@ -233,7 +234,7 @@ def test_streaming_whole_characters(gpt2_tokenizer, text: str) -> None:
     assert stream.flush() == ""
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.text(max_size=60))
 def test_the_fast_path_is_the_plain_loop(gpt2_tokenizer, text: str) -> None:
     """The merge loop of bpe.py is the reference; heap and tiktoken come to the same."""
@@ -243,7 +244,7 @@ def test_the_fast_path_is_the_plain_loop(gpt2_tokenizer, text: str) -> None:
     assert gpt2_tokenizer.bulk.by_tiktoken(text.encode("utf-8", "replace").decode()) == ids
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6), st.lists(st.text("abc", min_size=1, max_size=24), max_size=8))
 def test_the_fast_path_is_the_plain_loop_on_any_vocabulary(seed: int, texts: list[str]) -> None:
     ours = Tokenizer(*random_vocabulary(random.Random(seed)))
@@ -269,7 +270,7 @@ def test_ids_outside_the_vocabulary(gpt2_tokenizer, ids) -> None:
         gpt2_tokenizer.stream().push(ids[-1])
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(st.binary(min_size=1, max_size=3), max_size=12))
 def test_streaming_holds_three_bytes_at_most(gpt2_tokenizer, values: list[bytes]) -> None:
     ids = [gpt2_tokenizer.ids[bytes([byte])] for value in values for byte in value]
@@ -618,7 +619,7 @@ def learned_plainly(texts: list[str], n: int) -> list[tuple[bytes, bytes]]:
     return merges
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.text("ab é\n'"), max_size=12), st.integers(0, 40))
 def test_what_is_learned(texts: list[str], n: int) -> None:
     learned = learn_merges(texts, n)
@@ -634,15 +635,15 @@ def test_a_story_is_learned_as_tokenizers_learns_it() -> None:
 
 
 def texts_of(kind: str) -> str:
-    """100,000 characters of which learning could cost the square."""
+    """40,000 bytes of which learning could cost the square."""
     rng = random.Random(3)
     return {
-        "DNA on one line": lambda: "".join(rng.choices("ACGT", k=100_000)),
+        "DNA on one line": lambda: "".join(rng.choices("ACGT", k=40_000)),
         "Chinese": lambda: "".join(map(chr, (0x4E00 + int(rng.expovariate(0.005)) % 5000
-                                             for _ in range(100_000)))),
-        "one letter": lambda: "x" * 100_000,
-        "distinct words": lambda: " ".join(f"{rng.randrange(10**9):x}" for _ in range(13_000)),
-        "words": lambda: " ".join(rng.choices(["the", "cat", "sat", "mat", "Häuser"], k=24_000)),
+                                             for _ in range(13_400)))),
+        "one letter": lambda: "x" * 40_000,
+        "distinct words": lambda: " ".join(f"{rng.randrange(10**9):x}" for _ in range(5_000)),
+        "words": lambda: " ".join(rng.choices(["the", "cat", "sat", "mat", "Häuser"], k=10_000)),
     }[kind]()  # fmt: skip
 
 
@@ -653,11 +654,12 @@ def test_learning_is_linear_in_its_text(kind: str) -> None:
     text = texts_of(kind)
     taken = {
         n: steps(lambda n=n: learn_merges([text[:n]], 300), learn_merges.__code__)
-        for n in (20_000, 40_000)
+        for n in (len(text) // 4, len(text) // 2)
     }
-    assert taken[40_000] < 2.2 * taken[20_000]
+    less, more = taken.values()
+    assert more < 2.2 * less
     # A step that moves the rest of the word would be counted as one: here it would take hours.
-    assert finishes(lambda: learn_merges([text * 4], 300))
+    assert finishes(lambda: learn_merges([text * 10], 300))
 
 
 def test_training_needs_no_library(monkeypatch) -> None:

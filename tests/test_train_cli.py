@@ -47,12 +47,10 @@ def one_thread():
 
 
 @pytest.fixture(autouse=True)
-def no_pictures(request, monkeypatch):
-    """They take longer than the training; one test draws them."""
+def one_picture(request):
+    """One test draws it."""
     if request.node.name != "test_texts_to_a_model_in_one_command":
-        monkeypatch.setattr(
-            "pellucid.train.describe.draw_losses", lambda run: [Path(run) / "loss.png"]
-        )
+        request.getfixturevalue("no_pictures")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from functools import partial
 
@@ -19,7 +18,7 @@ from pellucid.hparams import HParams
 from pellucid.train.config import TrainConfig
 from pellucid.weights import initialise
 from support import small_corpus
-from support.program import invoke
+from support.program import captured, invoke, python
 from support.skips import needs
 
 torch = needs("torch")
@@ -27,16 +26,30 @@ torch = needs("torch")
 from pellucid.train import state  # noqa: E402
 from pellucid.train.run import trainer_for  # noqa: E402
 
+# Two processes as torchrun's environment tells them apart, of one that has imported PyTorch, which
+# takes seconds. Each run is broken off after 4 steps and gone on with.
 PROGRAM = """
-import json, sys
-from pathlib import Path
+import json, os, socket, sys
+from pellucid.errors import InputError
 from pellucid.train.config import TrainConfig
 from pellucid.train.run import trainer_for
-steps = int(sys.argv[2])
-for run in json.loads(sys.argv[1]):
-    for report in trainer_for(TrainConfig.from_dict(run)):
-        if report.step == steps:
-            break
+from pellucid.train import distributed, language, trainer
+with socket.create_server(("127.0.0.1", 0)) as server:
+    port = server.getsockname()[1]
+os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+child = os.fork()
+os.environ["RANK"] = os.environ["LOCAL_RANK"] = "1" if child == 0 else "0"
+try:
+    for run in json.loads(sys.argv[1]):
+        for steps in (4, 99):
+            for report in trainer_for(TrainConfig.from_dict(run)):
+                if report.step == steps:
+                    break
+except InputError as error:
+    sys.exit(str(error))
+finally:
+    code = 0 if child == 0 else os.waitpid(child, 0)[1]
+sys.exit(code and f"the other process: {code}")
 """
 
 
@@ -48,18 +61,13 @@ def corpus(tmp_path_factory):
 config = partial(small_corpus.config, micro_batch=2, batch=8, eval_rows=9)
 
 
-def torchrun(runs: list[TrainConfig], folder, steps=99):
-    """One run after another in two processes, which take seconds to start."""
-    program = folder / "program.py"
-    program.write_text(PROGRAM)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-        str(program), json.dumps([run.to_dict() for run in runs]), str(steps),
-    ]  # fmt: skip
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-    )  # fmt: skip
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def by_two(runs: list[TrainConfig]):
+    """One run after another, in two processes."""
+    told = json.dumps([run.to_dict() for run in runs])
+    return python(PROGRAM, told, env=os.environ | ENVIRONMENT, timeout=300)
 
 
 def log(out):
@@ -81,10 +89,8 @@ def shared(corpus, tmp_path_factory):
         config(corpus, folder / f"{parallel}-{optimizer}", parallel=parallel, optimizer=optimizer)
         for parallel, optimizer, _ in WAYS
     ]
-    # Interrupted and gone on with: the weights and moments are gathered and divided again.
-    for steps in (4, 99):
-        made = torchrun(runs, folder, steps)
-        assert made.returncode == 0, made.stderr[-3000:]
+    made = by_two(runs)
+    assert made.returncode == 0, made.stderr[-3000:]
     return folder
 
 
@@ -111,7 +117,7 @@ def test_two_processes_compute_what_one_does(
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(corpus, tmp_path):
-    made = torchrun([config(corpus, tmp_path / "x", batch=6, micro_batch=2)], tmp_path)
+    made = by_two([config(corpus, tmp_path / "x", batch=6, micro_batch=2)])
     assert made.returncode != 0
     assert "must be a multiple of 2 processes times micro_batch (2)" in made.stderr
 
@@ -124,11 +130,8 @@ def test_an_unknown_way_is_refused(corpus, tmp_path):
 def run_command(*arguments):
     """The command that docs/finetune.md shows."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    return subprocess.run(
-        [*command, "-m", "pellucid", *map(str, arguments)],
-        capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-    )  # fmt: skip
+    command += ["-m", "pellucid", *map(str, arguments)]
+    return captured(command, env=os.environ | ENVIRONMENT, timeout=300)
 
 
 def test_finetuning_under_torchrun_by_the_command_in_the_docs(corpus, tmp_path):

@@ -71,9 +71,8 @@ def first_replies(gpt: GPT, messages: Sequence[str]) -> list[tuple[str, str]]:
     return replies(gpt, asked, sampling(gpt), range(len(asked)), room=MOST)
 
 
-def openings(gpt: GPT) -> list[tuple[str, str, str]]:
+def openings(gpt: GPT, messages: Sequence[str]) -> list[tuple[str, str, str]]:
     """(opening, reply, what is wrong with it), of those that are wrong."""
-    messages = lines("openings.txt")
     return [
         (text, said, wrong)
         for text, (said, reason) in zip(messages, first_replies(gpt, messages), strict=True)
@@ -194,10 +193,11 @@ def main() -> int:
     if given.hundred:
         replies = hundred(gpt)
         HUNDRED.write_text(page_of_hundred(replies, marks(replies)), encoding="utf-8")
-    wrong = openings(gpt)
+    messages = lines("openings.txt")
+    wrong = openings(gpt, messages)
     for text, said, kind in wrong:
         print(f"{kind}: {text!r} -> {said!r}")
-    print(f"{len(wrong)} of {len(lines('openings.txt'))} replies are empty, looping or broken")
+    print(f"{len(wrong)} of {len(messages)} replies are empty, looping or broken")
     return 1 if wrong else 0
 
 

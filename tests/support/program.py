@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from click.testing import CliRunner, Result
@@ -15,8 +17,10 @@ from pellucid.errors import PellucidError
 
 __all__ = [
     "PROGRAM",
+    "Done",
     "captured",
     "ended",
+    "in_turn",
     "interrupted",
     "invoke",
     "process",
@@ -59,6 +63,48 @@ def process(*arguments: object, **options: Any) -> subprocess.CompletedProcess[s
 def python(code: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """A program of Python in a process of its own. options: of `subprocess.run`."""
     return captured([sys.executable, "-c", code, *arguments], **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What one of several commands printed, and its exit code."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def in_turn(commands: Sequence[Sequence[object]], **options: Any) -> list[Done]:
+    """The program as a shell starts it, once for each, in one process for all: starting takes
+    longer than a mistake. options: of `subprocess.run`."""
+    words = [[str(each) for each in command] for command in commands]
+    done = python(_IN_TURN, json.dumps(words), **options)
+    assert done.returncode == 0, done.stderr
+    *printed, codes = done.stdout.split(_END)
+    *told, rest = done.stderr.split(_END)
+    assert not rest
+    return [
+        Done(code=code, stdout=out, stderr=err)
+        for code, out, err in zip(json.loads(codes), printed, told, strict=True)
+    ]
+
+
+_END = "\f"
+_IN_TURN = """
+import json, sys
+from pellucid.cli import main
+codes = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["pellucid", *words]
+    try:
+        main()
+        codes.append(0)
+    except SystemExit as end:
+        codes.append(end.code or 0)
+    for stream in (sys.stdout, sys.stderr):
+        stream.write("\\f")
+print(json.dumps(codes))
+"""
 
 
 def captured(command: Sequence[object], **options: Any) -> subprocess.CompletedProcess[Any]:

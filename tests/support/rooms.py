@@ -49,6 +49,7 @@ def _file(parts: tuple[str, ...]) -> Path | None:
     return None
 
 
+@cache
 def used() -> dict[str, set[str]]:
     """Room -> the rooms it imports, as the sources stand."""
     rooms: dict[str, set[str]] = {room(path): set() for path in FILES}

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, decoders, pre_tokenizers, processors
 from tokenizers import Tokenizer as Library
 from tokenizers.models import BPE
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 
 from pellucid.checkpoint.huggingface_config import KNOWN
 from pellucid.hparams import HParams
@@ -42,13 +42,13 @@ class Wild:
     right: str = "same"
 
 
-def model(n_vocab: int = len(VOCAB), n_layer: int = 2, **config: Any) -> GPT2LMHeadModel:
+def model(n_vocab: int = len(VOCAB), n_layer: int = 2, **config: Any) -> Any:
     torch.manual_seed(0)
     end = VOCAB[END]
-    made = GPT2LMHeadModel(
-        GPT2Config(vocab_size=n_vocab, n_positions=32, n_embd=32, n_head=4, n_layer=n_layer,
-                   **{"bos_token_id": end, "eos_token_id": end} | config)
-    )  # fmt: skip
+    ends = {"bos_token_id": end, "eos_token_id": end}
+    sizes = {"vocab_size": n_vocab, "n_positions": 32, "n_embd": 32, "n_head": 4}
+    of = transformers.GPT2Config(**sizes, n_layer=n_layer, **ends | config)
+    made = transformers.GPT2LMHeadModel(of)
     with torch.no_grad():
         for weight in made.parameters():  # biases and gains too
             weight += 0.1 * torch.randn(weight.shape)
@@ -142,7 +142,7 @@ def finetune_with_pad(folder: Path) -> Path:
     """A Trainer's run on the Hub: [PAD] added, embeddings resized, saved by transformers 5."""
     (folder / "start").mkdir()
     slow_tokenizer(folder / "start")
-    tokenizer = GPT2Tokenizer.from_pretrained(folder / "start")
+    tokenizer = transformers.GPT2Tokenizer.from_pretrained(folder / "start")
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     made = model()
     made.resize_token_embeddings(len(tokenizer))
@@ -286,7 +286,7 @@ def half_by_5(folder: Path) -> Path:
     (folder / "start").mkdir()
     slow_tokenizer(folder / "start")
     model().bfloat16().save_pretrained(folder / "run", max_shard_size="30KB")
-    GPT2Tokenizer.from_pretrained(folder / "start").save_pretrained(folder / "run")
+    transformers.GPT2Tokenizer.from_pretrained(folder / "start").save_pretrained(folder / "run")
     return folder / "run"
 
 
