@@ -142,6 +142,18 @@ def test_weights_may_be_anything_a_backend_likes() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("n_row", [1, 3, 9])
+def test_a_linear_map_head_by_head(backend: str, n_row: int) -> None:
+    rng = np.random.default_rng(7)
+    machine = get_backend(backend, threads=2)
+    weight, z = rng.standard_normal((3 * 8, 20)), rng.standard_normal((1, 3, n_row, 8))
+    w = machine.prepare(Affine(weight, np.ones(20)))
+    got = machine.to_numpy(machine.matmul(machine.asarray(z), w))
+    expected = np.einsum("bhrn,hno->bhro", z, weight.reshape(3, 8, 20))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_parts_of_the_pass_equal_the_whole(backend: str) -> None:
     gpt = random_gpt("float64", backend=backend)
     model, ids = gpt.model, gpt.encode("abcabcab")

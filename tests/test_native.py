@@ -3,6 +3,7 @@ over shapes, lengths, groups, places in memory, and numbers of rows at which the
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -21,9 +22,10 @@ from pellucid.backend import Segment, get_backend
 from pellucid.backend.numpy import NumpyBackend
 from pellucid.backend.rounded import RoundedBackend
 from pellucid.blocks import BlockStore, Packed
-from pellucid.errors import InputError
+from pellucid.errors import InputError, TokenizerError
 from pellucid.hparams import HParams
 from pellucid.model import Model
+from pellucid.tokenizer import Tokenizer
 from pellucid.weights import Affine, Embedding, initialise
 from support.models import Reader, lively_gpt, run
 from support.program import python
@@ -184,6 +186,24 @@ def test_gelu_softmax_and_norm(processor: str) -> None:
     assert machine.softmax(hidden)[0, 1] == 0
 
 
+@pytest.mark.parametrize("m", [1, 3, 4, 5])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_products_of_heads(processor: str, dtype: type, m: int) -> None:
+    """With what lies in a cache, as it is and turned, in every length of a row's rest; what the
+    kernels do not read goes by numpy."""
+    rng = np.random.default_rng(4)
+    machine = get_backend("native", dtype="int8", threads=2)
+    for n, n_out in ((1, 1), (15, 64), (16, 33), (64, 150), (80, 7), (70, 130)):
+        x = rng.standard_normal((1, m, 3, n)).astype(np.float32).swapaxes(1, 2)
+        room = rng.standard_normal((1, 3, n + 9, n_out)).astype(dtype)
+        turned = (
+            rng.standard_normal((1, 3, n_out + 9, n)).astype(dtype)[:, :, :n_out].swapaxes(2, 3)
+        )
+        for y in (room[:, :, :n], turned, room[:, :, :n].astype(np.float64), room[:, :, :n, ::2]):
+            got = machine.matmul(x, y)
+            near(got, x.astype(np.float64) @ y.astype(np.float64), 1e-6, 4.0 * n**0.5)
+
+
 @settings(max_examples=40)
 @given(
     d_k=st.sampled_from([1, 4, 15, 16, 24, 48, 64, 80, 128]),
@@ -293,6 +313,7 @@ import os, sys
 from pellucid.backend import get_backend
 from pellucid.hparams import HParams
 from pellucid.model import Model
+from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise
 hparams = HParams(300, 64, 192, 4, 2)
 machine = get_backend("native", dtype="int8", threads=3)
@@ -323,6 +344,10 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="no such kernels"):
         kernels.choose("Z80")
     q = np.ones((1, 2, 1, 4), np.float32)
+    with pytest.raises(ValueError, match="do not fit together"):
+        kernels.matmul(1, q, np.ones((1, 2, 3, 5), np.float32), np.empty((1, 2, 1, 5), np.float32))
+    with pytest.raises(ValueError, match="out has 8 numbers"):
+        kernels.matmul(1, q, np.ones((1, 2, 4, 5), np.float32), np.empty((1, 2, 1, 4), np.float32))
     short, apart = np.zeros((2, 2, 4), np.float32), np.zeros((2, 4, 4), np.float32)[:, ::2]
     for bad in (
         [Segment(1, 0, 1, [(short, short)])],
@@ -387,6 +412,36 @@ def test_packed_weights_are_kept_and_taken(checkpoints: Path, kind: str, monkeyp
     assert newer != kept
     load(folder, backend="native", dtype="int4")
     assert len(list(folder.glob("*.packed"))) == 2
+
+
+def test_a_kept_model_reads_its_tokenizer_when_a_text_comes(
+    checkpoints: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoints / "hf", folder, ignore=shutil.ignore_patterns("*.packed"))
+    first = load(folder, backend="native", dtype="int8")
+    ids = first.encode("the cat")
+    kept, other, broken = (load(folder, backend="native", dtype="int8") for _ in range(3))
+    assert len(kept.generate(ids, max_tokens=2, alternatives=0, stop_tokens=()).tokens) >= len(ids)
+    got: list[list[int]] = []
+    threads = [threading.Thread(target=lambda: got.append(kept.encode("the cat"))) for _ in "1234"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [ids] * 4
+    assert kept.tokenizer.fingerprint() == first.tokenizer.fingerprint()
+    assert type(kept.tokenizer) is Tokenizer
+    assert not hasattr(kept.tokenizer, "nothing")
+    # Files that changed since the model was loaded: another tokenizer, and none.
+    vocab = folder / "vocab.json"
+    table = json.loads(vocab.read_text("utf-8"))
+    vocab.write_text(json.dumps(table | {"zebra": len(table)}), "utf-8")
+    with pytest.raises(TokenizerError, match="load it anew"):
+        other.encode("the cat")
+    vocab.unlink()
+    with pytest.raises(TokenizerError, match="no tokenizer"):
+        broken.encode("the cat")
 
 
 def test_where_nothing_can_be_kept_all_works(checkpoints: Path, tmp_path: Path) -> None:

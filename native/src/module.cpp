@@ -27,11 +27,14 @@ class View {
   View(PyObject* object, int n_dim, size_t itemsize, bool contiguous = true, bool writable = false) {
     const int flags = (contiguous ? PyBUF_C_CONTIGUOUS : PyBUF_STRIDES) | (writable ? PyBUF_WRITABLE : 0);
     if (PyObject_GetBuffer(object, &b_, flags)) throw Failed();
+    const char* wrong = nullptr;
+    if ((itemsize && size_t(b_.itemsize) != itemsize) || (n_dim >= 0 && b_.ndim != n_dim))
+      wrong = "an array of another shape or kind of number was expected";
+    for (int i = 0; !wrong && i < b_.ndim; i++)
+      if (b_.strides && b_.strides[i] % b_.itemsize) wrong = "an array with odd strides";
+    if (wrong) PyBuffer_Release(&b_);
+    if (wrong) throw std::invalid_argument(wrong);
     held_ = true;
-    if (size_t(b_.itemsize) != itemsize || (n_dim >= 0 && b_.ndim != n_dim))
-      throw std::invalid_argument("an array of another shape or kind of number was expected");
-    for (int i = 0; i < b_.ndim; i++)
-      if (b_.strides && b_.strides[i] % b_.itemsize) throw std::invalid_argument("an array with odd strides");
   }
   View(View&& other) noexcept : b_(other.b_), held_(other.held_) { other.held_ = false; }
   View(const View&) = delete;
@@ -347,6 +350,33 @@ PyObject* attend(PyObject*, PyObject* const* a, Py_ssize_t n) {
   });
 }
 
+// matmul(threads, x [batch, head, m, n], y [batch, head, n, n_out], out [batch, head, m, n_out]), for few
+// rows: y in float32 or float16, along one of its last two axes side by side, x along its last.
+PyObject* matmul(PyObject*, PyObject* const* a, Py_ssize_t n) {
+  return guarded([&] {
+    expect(n, 4);
+    const View x(a[1], 4, 4, false), y(a[2], 4, 0, false), out(a[3], 4, 4, true, true);
+    if (y.itemsize() != 2 && y.itemsize() != 4) throw std::invalid_argument("y must be float16 or float32");
+    Product p{};
+    p.batch = int(x.shape(0)), p.head = int(x.shape(1)), p.m = int(x.shape(2)), p.n = int(x.shape(3));
+    p.n_out = int(y.shape(3));
+    p.half = y.itemsize() == 2;
+    if (y.shape(0) != p.batch || y.shape(1) != p.head || y.shape(2) != p.n || (p.n > 1 && x.stride(3) != 1) ||
+        (y.stride(2) != 1 && y.stride(3) != 1))
+      throw std::invalid_argument("x and y do not fit together, or have no axis with numbers side by side");
+    out.expect(ptrdiff_t(p.batch) * p.head * p.m * p.n_out, "out");
+    p.x = x.at(), p.x_batch = x.stride(0), p.x_head = x.stride(1), p.x_row = x.stride(2);
+    p.y = y.at<void>(), p.y_batch = y.stride(0), p.y_head = y.stride(1), p.y_row = y.stride(2), p.y_column = y.stride(3);
+    p.out = out.at();
+    const int threads = whole(a[0]);
+    {
+      const Released released(size_t(p.batch) * p.head * p.m * p.n * p.n_out > MUCH);
+      rows(threads, p);
+    }
+    return none();
+  });
+}
+
 // --- processors ----------------------------------------------------------------------------------------
 
 // kernels() -> the names of those that this processor has, the best first
@@ -379,7 +409,7 @@ PyObject* choose_kernels(PyObject*, PyObject* const* a, Py_ssize_t n) {
 PyMethodDef METHODS[] = {
     FAST("sizes", sizes),           FAST("weight", weight),   FAST("fill", fill),       FAST("columns", columns),
     FAST("linear", linear),         FAST("layer_norm", layer_norm), FAST("gelu", gelu), FAST("softmax", softmax),
-    FAST("attend", attend),         FAST("choose", choose_kernels),
+    FAST("attend", attend),         FAST("matmul", matmul),   FAST("choose", choose_kernels),
     {"kernels", all_kernels, METH_NOARGS, nullptr},
     {"chosen", chosen, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},

@@ -174,6 +174,19 @@ void attend(int threads, const Attention& a, int n_text) {
   });
 }
 
+void rows(int threads, const Product& p) {
+  const Kernels& here = kernels();
+  const int all = p.batch * p.head * p.m;
+  parallel(pool(size_t(all) * p.n * p.n_out < ALONE ? 1 : threads), all, [&](int i) {
+    const int row = i % p.m, head = i / p.m % p.head, batch = i / p.m / p.head;
+    const ptrdiff_t at = batch * p.y_batch + head * p.y_head;
+    const void* y = p.half ? static_cast<const void*>(static_cast<const uint16_t*>(p.y) + at)
+                           : static_cast<const void*>(static_cast<const float*>(p.y) + at);
+    here.row(p.half, p.x + batch * p.x_batch + head * p.x_head + row * p.x_row, y, p.y_row, p.y_column, p.n, p.n_out,
+             p.out + ptrdiff_t(i) * p.n_out);
+  });
+}
+
 void columns(int threads, const Weight& w, const int64_t* ids, int n, float* out) {
   const Kernels& here = kernels();
   const int some = 16;

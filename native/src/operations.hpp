@@ -20,6 +20,17 @@ void normalise(int threads, const float* x, int m, int n, const Norm& norm, floa
 void gelu(int threads, const float* x, size_t n, float* out);
 void softmax(int threads, const float* x, int m, int n, float* out);
 void attend(int threads, const Attention& a, int n_text);
+// x [batch, head, m, n] · y [batch, head, n, n_out] -> out [batch, head, m, n_out], row by row
+struct Product {
+  int batch, head, m, n, n_out;
+  bool half;  // y's numbers are float16
+  const float* x;
+  ptrdiff_t x_batch, x_head, x_row;
+  const void* y;
+  ptrdiff_t y_batch, y_head, y_row, y_column;
+  float* out;
+};
+void rows(int threads, const Product& p);
 void columns(int threads, const Weight& w, const int64_t* ids, int n, float* out);
 void quantise(int threads, const Weight& w, const float* from, ptrdiff_t row, ptrdiff_t column, uint8_t* data, uint16_t* scales);
 

@@ -97,6 +97,8 @@ struct Kernels {
   void (*softmax)(const float* x, int n, float* out);
   void (*append)(const Attention&, const Text&, int head);
   void (*attend)(const Attention&, const Text&, int head, int low, int high, float* scratch);
+  // x [n] · y [n, n_out], rows and columns so many numbers apart, one of the two 1.
+  void (*row)(bool half, const float* x, const void* y, ptrdiff_t row, ptrdiff_t column, int n, int n_out, float* out);
   // Columns of a weight as rows of floats: what an embedding is, and what there is to look at.
   void (*column)(const Weight&, int column, float* out);
   // Panels [first, last) from numbers [n_in, n_out], rows and columns so many numbers apart.

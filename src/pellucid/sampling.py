@@ -16,7 +16,8 @@ __all__ = [
     "Sampling",
     "Stage",
     "draw",
-    "log_probability",
+    "likeliest_ids",
+    "log_probabilities",
     "log_softmax",
     "nucleus",
     "recommended",
@@ -28,6 +29,7 @@ __all__ = [
 DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
 _BLOCK = 256  # numbers summed at a time
+_PART = 64  # numbers of which the highest is looked for
 
 
 class Stage(NamedTuple):
@@ -113,7 +115,8 @@ class Sampling:
             return stages
         if self.temperature != 1:
             with np.errstate(over="ignore"):  # from the maximum, so that only -∞ can overflow
-                x = (x - x.max()) / self.temperature
+                x = x - x.max()
+                x /= self.temperature
             stages.append(Stage("temperature", x))
         if self.top_k is not None and self.top_k < x.size:
             x = _only(x, _likeliest_set(x, self.top_k))
@@ -226,8 +229,9 @@ def draw(logits: np.ndarray, seed: int, position: int) -> int:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """[..., n] -> [..., n], summing to 1 along the last axis."""
-    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))
+    exponentials = np.asarray(np.exp(logits - logits.max(-1, keepdims=True)))
+    exponentials /= exponentials.sum(-1, keepdims=True)
+    return exponentials
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -236,17 +240,37 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 
 
-def log_probability(logits: np.ndarray, token: int) -> float:
-    """`log_softmax(logits)[token]`, of a row [n_vocab], without the others."""
-    shifted = logits - logits.max()
-    own = shifted[token]
-    return float(own - np.log(np.exp(shifted, out=shifted).sum()))
+def log_probabilities(logits: np.ndarray, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
+    """`log_softmax(logits)[tokens]`, of a row [n_vocab], in float64, without the others."""
+    shifted = np.subtract(logits, logits.max(), dtype=np.float64)
+    own = shifted[tokens]
+    return np.asarray(own - np.log(np.exp(shifted, out=shifted).sum()))
+
+
+def likeliest_ids(logits: np.ndarray, n: int) -> np.ndarray:
+    """logits [n_vocab] -> ids of the n highest, the highest first; ties by id. Sorts only those."""
+    n = min(n, logits.size)
+    if not n:
+        return np.zeros(0, np.int64)
+    ids = _reached(logits, n)
+    return np.asarray(ids[np.lexsort((ids, -logits[ids]))][:n])
+
+
+def _reached(x: np.ndarray, n: int) -> np.ndarray:
+    """Ids in ascending order, among them those of the n highest: all that reach the nth highest of
+    the parts' maxima. One look at each number; partitions of a whole vocabulary take ten."""
+    part = max(1, min(_PART, x.size // n))
+    whole = x.size // part * part
+    highest = x[:whole].reshape(part, -1).max(0)
+    ids = np.flatnonzero(x >= np.partition(highest, -n)[-n])
+    return ids if ids.size >= n else np.arange(x.size)  # some are not numbers
 
 
 def _likeliest_set(x: np.ndarray, n: int) -> np.ndarray:
-    """Ids of the n likeliest tokens still possible, in ascending order; ties by id. Sorts nothing:
-    a vocabulary takes milliseconds to sort, and this runs for every token."""
-    return _highest(x, float(np.partition(x, -n)[-n]), n, x)
+    """Ids of the n likeliest tokens still possible, in ascending order; ties by id."""
+    ids = _reached(x, n)
+    few = x[ids]
+    return np.asarray(ids[_highest(few, float(np.partition(few, -n)[-n]), n, few)])
 
 
 def _highest(x: np.ndarray, least: float, n: int, logits: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from .errors import ContextError, InputError
-from .sampling import Sampling, log_probability, log_softmax
+from .sampling import Sampling, likeliest_ids, log_probabilities
 from .visible import token_text
 
 if TYPE_CHECKING:
@@ -221,13 +221,9 @@ class Sequence:
             )
         else:
             token = forced
-        wide = np.asarray(logits, np.float64)
-        if self.settings.alternatives:
-            logprobs = log_softmax(wide)
-            logprob = float(logprobs[token])
-            alternatives = likeliest(logprobs, self.settings.alternatives, self.tokenizer)
-        else:
-            logprob, alternatives = log_probability(wide, token), ()
+        ids = [token, *likeliest_ids(logits, self.settings.alternatives).tolist()]
+        logprob, *others = log_probabilities(logits, ids).tolist()
+        alternatives = _alternatives(ids[1:], others, self.tokenizer)
         text, reason = self._ending(token, len(tokens))
         step = Step(
             position=len(tokens),
@@ -289,13 +285,16 @@ class Sequence:
 
 def likeliest(logprobs: np.ndarray, n: int, tokenizer: Tokenizer) -> tuple[Alternative, ...]:
     """logprobs [n_vocab] -> the n likeliest tokens, likeliest first; ties by id."""
-    n = min(n, logprobs.size)
-    if not n:
-        return ()
-    top = np.argpartition(-logprobs, n - 1)[:n]
-    top = top[np.lexsort((top, -logprobs[top]))]
+    ids = likeliest_ids(logprobs, n)
+    return _alternatives(ids.tolist(), logprobs[ids].tolist(), tokenizer)
+
+
+def _alternatives(
+    ids: list[int], logprobs: list[float], tokenizer: Tokenizer
+) -> tuple[Alternative, ...]:
     return tuple(
-        Alternative(int(i), token_text(tokenizer.bytes_of(int(i))), float(logprobs[i])) for i in top
+        Alternative(i, token_text(tokenizer.bytes_of(i)), logprob)
+        for i, logprob in zip(ids, logprobs, strict=True)
     )
 
 

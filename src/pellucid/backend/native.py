@@ -15,11 +15,12 @@ import pellucid_native as kernels
 from ..errors import InputError
 from .numpy import NumpyBackend
 from .protocol import KeyValues, Norm, Segment
+from .replay import NO_NORM, Replay
 
 __all__ = ["NativeBackend", "Packed", "Stored"]
 
 _FLOAT32 = np.dtype(np.float32)
-_NO_NORM = (None, None, 0.0)
+_FEW_ROWS = 4  # up to so many, a product is made row by row, as its second part lies
 _NOT_IN_ROWS = (ValueError, BufferError)  # the kernels take no such array: it is copied
 FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
 
@@ -65,6 +66,7 @@ class NativeBackend(NumpyBackend):
         super().__init__("float32", threads)
         self.weights = dtype
         self._format = FORMATS[dtype]
+        self.apply_block = Replay(self)
         self._cached = np.dtype("float32" if dtype == "float32" else "float16")
 
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -125,7 +127,7 @@ class NativeBackend(NumpyBackend):
         gelu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
-        gain, shift, epsilon = norm or _NO_NORM
+        gain, shift, epsilon = norm or NO_NORM
         out = np.empty(x.shape[:-1] + (w.n_out,), _FLOAT32)  # noqa: RUF005, half the time
         fixed = (w.bias, gain, shift, epsilon, gelu)
         try:
@@ -138,8 +140,32 @@ class NativeBackend(NumpyBackend):
     def unembed(self, x: np.ndarray, w: Any) -> np.ndarray:
         return self.linear(x, w)
 
-    def matmul(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return super().matmul(x, y if y.dtype == np.float32 else y.astype(np.float32))
+    def matmul(self, x: np.ndarray, y: Any) -> np.ndarray:
+        n_batch, n_head, n_row, _ = x.shape
+        few = n_batch * n_row <= _FEW_ROWS
+        if isinstance(y, Packed):
+            if few:
+                return self._of_heads(x, y)
+        elif few:
+            out = np.empty((n_batch, n_head, n_row, y.shape[3]), np.float32)
+            try:
+                kernels.matmul(self.threads, x, y, out)
+            except _NOT_IN_ROWS:
+                return super().matmul(in_float32(x), in_float32(y))
+            return out
+        elif y.dtype != np.float32:
+            y = y.astype(np.float32)
+        return super().matmul(x, y)
+
+    def _of_heads(self, x: np.ndarray, w: Packed) -> np.ndarray:
+        """One head at a time: each in a row of its own, with zeros in place of the others."""
+        n_batch, n_head, n_row, n = x.shape
+        rows = np.zeros((n_batch, n_row, n_head, n_head, n), np.float32)
+        heads = np.arange(n_head)
+        rows[:, :, heads, heads] = x.swapaxes(1, 2)
+        out = np.empty((n_batch, n_row, n_head, w.n_out), np.float32)
+        kernels.linear(self.threads, w.handle, rows, out, None, *NO_NORM, False, None)
+        return out.swapaxes(1, 2)
 
     def layer_norm(
         self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float

@@ -92,8 +92,10 @@ class NumpyBackend:
             out = self.gelu(out)
         return out if add is None else add + out
 
-    def matmul(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def matmul(self, x: np.ndarray, y: Any) -> np.ndarray:
         n_batch, n_head, n_row, n = x.shape
+        if not isinstance(y, np.ndarray):
+            y = self.dense(y).reshape(1, n_head, n, -1)
         out = np.empty((n_batch, n_head, n_row, y.shape[3]), np.result_type(x, y))
 
         def heads(start: int, stop: int) -> None:
@@ -117,7 +119,8 @@ class NumpyBackend:
         return np.asarray(out)
 
     def mean(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(x.mean(-1, keepdims=True))
+        # What x.mean does, which takes three times as long on a single row.
+        return np.asarray(np.add.reduce(x, -1, keepdims=True) / x.dtype.type(x.shape[-1]))
 
     def sqrt(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(np.sqrt(x))

@@ -120,8 +120,11 @@ class Backend(Protocol):
         is added last, to what `dropout` leaves. The same as those operations one by one.
         """
 
-    def matmul(self, x: Array, y: Array) -> Array:
-        """x [batch, head, row, n] · y [batch, head, n, out] -> [batch, head, row, out]"""
+    def matmul(self, x: Array, y: Array | Prepared) -> Array:
+        """x [batch, head, row, n] · y [batch, head, n, out] -> [batch, head, row, out]
+
+        y may be the weight of a linear map, [head · n, out], without its bias: each head's rows.
+        """
 
     def unembed(self, x: Array, w: Prepared) -> Array:
         """x [..., n] · tableᵀ [n, row] -> [..., row]"""

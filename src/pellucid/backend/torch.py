@@ -103,7 +103,9 @@ class TorchBackend:
             out = self.gelu(out)
         return out if add is None else add + self.dropout(out)
 
-    def matmul(self, x: Tensor, y: Tensor) -> Tensor:
+    def matmul(self, x: Tensor, y: Any) -> Tensor:
+        if not isinstance(y, torch.Tensor):
+            y = self.dense(y).reshape(x.shape[1], x.shape[3], -1)
         return x @ y
 
     def unembed(self, x: Tensor, w: Any) -> Tensor:

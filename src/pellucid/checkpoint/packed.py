@@ -24,7 +24,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..files import MOST_BYTES, new_file
-from .contents import READER, Checkpoint, Roles, check_tokenizer, hparams_from
+from .contents import READER, Checkpoint, Roles, hparams_from
 from .formats import detect, has_tokenizer
 
 __all__ = ["Part", "find", "keep"]
@@ -46,8 +46,8 @@ class Part:
 
 
 def find(path: Path, dtype: str) -> tuple[Checkpoint, dict[str, Part]] | None:
-    """path: of a checkpoint -> what `keep` kept of it, its tokenizer read from its own files; the
-    checkpoint without tensors. None where there is nothing, or nothing that can be used."""
+    """path: of a checkpoint -> what `keep` kept of it, its tokenizer to be read from its own files,
+    which are those of then, when a text comes; the checkpoint without tensors. None where there is nothing, or nothing that can be used."""
     target = _place(path, dtype)
     if target is None or not target.is_file():
         return None
@@ -67,11 +67,9 @@ def find(path: Path, dtype: str) -> tuple[Checkpoint, dict[str, Part]] | None:
         return None  # not whole, or of another kind: it is made anew
     if not header["tokenizer"]:
         return checkpoint, parts
-    from ..tokenizer import Tokenizer
+    from ..tokenizer import Later
 
-    tokenizer = Tokenizer.from_folder(path)
-    check_tokenizer(tokenizer, hparams, path)
-    return replace(checkpoint, tokenizer=tokenizer), parts
+    return replace(checkpoint, tokenizer=Later(path, hparams.n_vocab)), parts
 
 
 def keep(path: Path, dtype: str, checkpoint: Checkpoint, parts: Mapping[str, Part]) -> None:

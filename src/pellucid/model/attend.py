@@ -39,9 +39,8 @@ def head_by_head(z: Array, w: Any, name: str, run: Pass) -> Array:
     """z [batch, position, n_embd] -> z · W_Output + bias, the same shape: the same product, one
     head at a time, so that what each adds, a value by this name, can be seen."""
     backend, h = run.backend, run.hparams
-    w_output = backend.dense(w).reshape(h.n_head, h.d_k, h.n_embd)
-    z = z.reshape(*z.shape[:2], h.n_head, h.d_k).swapaxes(1, 2)
-    result = run.tap(name, (z @ w_output).swapaxes(1, 2))
+    z = z.reshape(*z.shape[:2], h.n_head, h.d_k).swapaxes(1, 2)  # [batch, head, position, d_k]
+    result = run.tap(name, backend.matmul(z, w).swapaxes(1, 2))
     return result.sum(2) + w.bias
 
 

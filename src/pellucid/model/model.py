@@ -16,7 +16,7 @@ from ..taps import Tap, begins, untouched
 from ..weights import flatten, prepared, unflatten
 from .attend import attention_pattern
 from .gpt2 import block, forward, layer_norm, unembed
-from .one_pass import Pass
+from .one_pass import Pass, plainly
 
 __all__ = ["Model"]
 
@@ -74,6 +74,7 @@ class Model:
                 backend,
                 cache,
                 tap or untouched,
+                getattr(backend, "apply_block", plainly),
                 lengths=lengths,
                 last_only=last_only,
                 only=only,

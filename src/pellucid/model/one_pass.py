@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..backend import Array, Backend, KeyValues
 from ..hparams import HParams
-from ..taps import Tap, last_names, untouched, wants
+from ..taps import Tap, last_names, untouched
 
 __all__ = ["ApplyBlock", "Pass", "plainly"]
 
@@ -44,11 +44,17 @@ class Pass:
     only: Any = None
     past: Array = field(init=False)
     watched: bool = field(init=False)
+    _asked: Callable[[str], bool] | None = field(init=False, repr=False)  # the tap's `wants`
 
     def __post_init__(self) -> None:
         past = [0] if self.cache is None else self.cache.past
         object.__setattr__(self, "past", self.backend.ids(past))
         object.__setattr__(self, "watched", self.tap is not untouched)
+        object.__setattr__(self, "_asked", getattr(self.tap, "wants", None))
+
+    def on(self, backend: Backend) -> Pass:
+        """The same pass on another backend."""
+        return replace(self, backend=backend)
 
     def positions(self, new: int) -> Array:
         """Where in their texts the new tokens stand, [batch or 1, new]."""
@@ -57,7 +63,7 @@ class Pass:
 
     def wants(self, *names: str) -> bool:
         """Whether the tap must see one of these values, which the pass could do without."""
-        return self.watched and any(wants(self.tap, name) for name in names)
+        return self.watched and (self._asked is None or any(map(self._asked, names)))
 
     def narrows(self, layer: int) -> bool:
         """Whether only the last position goes through the rest of this layer: it is the last one,

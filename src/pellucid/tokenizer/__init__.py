@@ -10,6 +10,7 @@ from __future__ import annotations
 from .bpe import SPLIT, Merge, MergedWord, byte_symbols, split
 from .files import named_roles
 from .ids_only import IdsOnly
+from .later import Later
 from .rules import Added, Rules
 from .stream import StreamDecoder
 from .tokenizer import END_OF_TEXT, Piece, Tokenizer, whole_characters
@@ -19,6 +20,7 @@ __all__ = [
     "SPLIT",
     "Added",
     "IdsOnly",
+    "Later",
     "Merge",
     "MergedWord",
     "Piece",

@@ -1,0 +1,146 @@
+"""A block asked again: what the page asks of the compiled kernels for a few rows is noted once, and
+asked again without the page. Same kernels, same numbers; Python's cost of a block falls to a third.
+
+The page stays the only model: a block can be asked again only where all that it computed came from
+the kernels themselves. Where anything else had a hand in it, the page is run each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pellucid_native as kernels
+
+from .protocol import KeyValues, Norm
+
+if TYPE_CHECKING:
+    from .native import NativeBackend
+
+__all__ = ["FEW", "NO_NORM", "Replay"]
+
+FEW = 8  # rows; with more of them the kernels take longer than the page
+_MOST = 128  # blocks that are remembered
+NO_NORM = (None, None, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """calls: the arguments of a product, or all but the last of an attention. x, out: where the
+    block's input is expected and its output lies; both belong to it. w: its weights."""
+
+    calls: tuple[tuple[bool, tuple[Any, ...]], ...]
+    x: np.ndarray
+    out: np.ndarray
+    w: Any
+
+
+class Replay:
+    """The blocks of a backend, by thread: in a pass that nobody watches, only the pass itself holds
+    what lies between two blocks."""
+
+    def __init__(self, machine: NativeBackend) -> None:
+        self._machine = machine
+        self._blocks: dict[tuple[Any, ...], _Block | None] = {}
+
+    def __call__(
+        self, block: Callable[..., np.ndarray], x: np.ndarray, w: Any, layer: int, run: Any
+    ) -> np.ndarray:
+        """block(x, w, layer, run), as `model.Pass.apply_block` is called."""
+        if run.watched or run.cache is None or x.shape[0] * x.shape[1] > FEW:
+            return block(x, w, layer, run)
+        key = (get_ident(), id(w), x.shape, run.narrows(layer))
+        known = self._blocks.get(key, self)
+        if isinstance(known, _Block):
+            return _again(known, x, run.cache, layer)
+        if known is None:
+            return block(x, w, layer, run)
+        notes = _Notes(self._machine, x)
+        noted = run.on(notes)
+        notes.begin()
+        out = block(x, w, layer, noted)
+        if len(self._blocks) >= _MOST:
+            self._blocks.clear()
+        self._blocks[key] = notes.block(out, w)
+        return out
+
+
+def _again(noted: _Block, x: np.ndarray, cache: KeyValues, layer: int) -> np.ndarray:
+    if x is not noted.x:
+        np.copyto(noted.x, x)
+    for product, arguments in noted.calls:
+        if product:
+            kernels.linear(*arguments)
+        else:
+            n_new = arguments[2].shape[2]
+            kernels.attend(*arguments, cache.segments(layer, n_new))
+    return noted.out
+
+
+class _Notes:
+    """A backend for one block: computes as `machine` does, and notes what it was asked."""
+
+    def __init__(self, machine: NativeBackend, x: np.ndarray) -> None:
+        self._machine = machine
+        self._x = x
+        self._calls: list[tuple[bool, tuple[Any, ...]]] = []
+        self._roots = [_root(x)]  # where a kernel's input may come from
+        self._closed = False
+
+    def begin(self) -> None:
+        self._closed = True
+
+    def block(self, out: np.ndarray, w: Any) -> _Block | None:
+        """What was noted, or None where it is not all there is to the block."""
+        if not self._closed or not self._from_kernels(out):
+            return None
+        return _Block(calls=tuple(self._calls), x=self._x, out=out, w=w)
+
+    def linear(
+        self,
+        x: np.ndarray,
+        w: Any,
+        *,
+        norm: Norm | None = None,
+        gelu: bool = False,
+        add: np.ndarray | None = None,
+    ) -> np.ndarray:
+        out = self._machine.linear(x, w, norm=norm, gelu=gelu, add=add)
+        fixed = (w.bias, *(norm or NO_NORM), gelu, add)
+        self._note(True, (self._machine.threads, w.handle, x, out, *fixed), x, add)
+        self._roots.append(_root(out))
+        return out
+
+    def attend(
+        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
+    ) -> np.ndarray:
+        out = self._machine.attend(q, k, v, cache, layer)
+        self._note(False, (self._machine.threads, q, k, v, out), q, k, v)
+        self._roots.append(_root(out))
+        return out
+
+    def __getattr__(self, name: str) -> Any:
+        self._closed = False
+        return getattr(self._machine, name)
+
+    def _note(self, product: bool, call: tuple[Any, ...], *inputs: np.ndarray | None) -> None:
+        self._calls.append((product, call))
+        for each in inputs:
+            if each is None:
+                continue
+            readable = each.dtype == np.float32 and (each.flags.c_contiguous or not product)
+            self._closed = self._closed and readable and self._from_kernels(each)
+
+    def _from_kernels(self, array: np.ndarray) -> bool:
+        root = _root(array)
+        return any(root is each for each in self._roots)
+
+
+def _root(array: np.ndarray) -> Any:
+    """What owns an array's numbers."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
