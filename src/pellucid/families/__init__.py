@@ -9,10 +9,11 @@ from ..errors import InputError
 from ..hparams import HParams
 from .family import Branch, Family, TapInfo
 from .gpt2 import GPT2
+from .llama import LLAMA
 
 __all__ = ["FAMILIES", "Branch", "Family", "TapInfo", "family_of", "hparams_of"]
 
-FAMILIES: dict[str, Family] = {"gpt2": GPT2}
+FAMILIES: dict[str, Family] = {"gpt2": GPT2, "llama": LLAMA}
 
 
 def family_of(hparams: HParams) -> Family:

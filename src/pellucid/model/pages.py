@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..backend import Array
 from ..hparams import HParams
-from . import gpt2
+from . import gpt2, llama
 from .one_pass import Pass
 
 __all__ = ["PAGES", "Page", "page_of"]
@@ -30,6 +30,7 @@ class Page(NamedTuple):
 
 PAGES: dict[str, Page] = {
     "gpt2": Page(gpt2.forward, gpt2.block, gpt2.layer_norm, gpt2.unembed),
+    "llama": Page(llama.forward, llama.block, llama.rms_norm, llama.unembed),
 }
 
 
