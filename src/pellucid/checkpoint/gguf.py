@@ -1,4 +1,4 @@
-"""GPT-2 in llama.cpp's file format, GGUF: names, hyperparameters and vocabulary."""
+"""Models in llama.cpp's file format, GGUF; of GPT-2 also names, hyperparameters and vocabulary."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import CheckpointError, TokenizerError
 from ..hparams import HParams
 from ..weights import shapes
+from . import gguf_llama
 from .contents import (
     READER,
     Checkpoint,
@@ -114,9 +115,9 @@ def _hparams(metadata: _Metadata, header: Header) -> HParams:
     _check_whole_model(metadata)
     architecture = metadata.string("general.architecture")
     if architecture != ARCHITECTURE:
+        known = ", ".join((ARCHITECTURE, *gguf_llama.ARCHITECTURES))
         raise CheckpointError(
-            f"{source}: holds a model of architecture {architecture!r}; Pellucid reads GPT-2 "
-            f"({ARCHITECTURE!r}) and nothing else"
+            f"{source}: holds a model of architecture {architecture!r}; Pellucid reads {known}"
         )
     embeddings = header.tensors.get("token_embd.weight")
     if embeddings is None or len(embeddings.shape) != 2:
@@ -306,20 +307,8 @@ def _rounding(kind: str) -> float:
     return min(0.5, 0.16 * 2.0 ** (4 - int(bits[0]))) if bits else 0.5
 
 
-def read(path: str | os.PathLike[str]) -> Checkpoint:
-    """A GPT-2 in a GGUF file, as llama.cpp's `convert_hf_to_gguf.py` and `llama-quantize` write it.
-
-    The tensors are float32 by our names and shapes: views of the memory-mapped file where it
-    holds float32 (linear maps transposed by the view), else dequantised here. F32, F16 and BF16
-    need no further package, the quantised kinds need the extra [gguf]. Raises CheckpointError: the
-    file is malformed or cut short; another architecture, tokenizer or ε; tensors missing, extra
-    or misshapen; an `output.weight` that is not the token embeddings; NaN or infinity.
-    """
-    file = GgufFile(path)
+def _gpt2_tensors(file: GgufFile, hparams: HParams) -> dict[str, np.ndarray]:
     path, stored = file.path, dict(file.header.tensors)
-    metadata = _Metadata(file.header.metadata, path)
-    hparams = _hparams(metadata, file.header)
-
     names = gguf_names(hparams)
     output = stored.pop(_OUTPUT, None)
     ours = {other: (name, transposed) for name, (other, transposed) in names.items()}
@@ -338,7 +327,33 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         numbers = finer if finer is not None and name == "wte.weight" else file.tensor(other)
         check_finite({other: numbers}, path)
         tensors[name] = numbers.T if transposed else numbers
+    return tensors
+
+
+def read(path: str | os.PathLike[str]) -> Checkpoint:
+    """A GPT-2 or a Llama in a GGUF file, as llama.cpp's `convert_hf_to_gguf.py` and
+    `llama-quantize` write it.
+
+    The tensors are float32 by our names and shapes: views of the memory-mapped file where it
+    holds float32 (linear maps transposed by the view), else dequantised here. F32, F16 and BF16
+    need no further package, the quantised kinds need the extra [gguf]. Raises CheckpointError: the
+    file is malformed or cut short; another architecture, tokenizer or ε; tensors missing, extra
+    or misshapen; an `output.weight` that is not the token embeddings; NaN or infinity.
+    """
+    file = GgufFile(path)
+    path = file.path
+    metadata = _Metadata(file.header.metadata, path)
+    about: dict[str, Any] = {}
+    hparams: HParams
+    if (kind := metadata.string("general.architecture")) in gguf_llama.ARCHITECTURES:
+        _check_whole_model(metadata)
+        llama, about = gguf_llama.read_hparams(metadata, file)
+        hparams, tensors = llama, gguf_llama.read_tensors(file, llama, kind)
+    else:
+        hparams = _hparams(metadata, file.header)
+        tensors = _gpt2_tensors(file, hparams)
     template, card, notes = _notes(metadata)
+    card |= about
     tokenizer = None
     if _has_tokenizer(metadata):
         tokenizer = _tokenizer(metadata)
@@ -346,7 +361,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         if padded and tokenizer.n_vocab + padded == hparams.n_vocab:
             card["padding"] = padding_note(hparams.n_vocab, tokenizer.n_vocab)
             hparams = replace(hparams, n_vocab=tokenizer.n_vocab)
-            tensors["wte.weight"] = tensors["wte.weight"][: hparams.n_vocab]
+            for name in {"wte.weight", "lm_head.weight"} & set(tensors):
+                tensors[name] = tensors[name][: hparams.n_vocab]
         check_tokenizer(tokenizer, hparams, path)
     return Checkpoint(
         hparams=hparams,

@@ -200,6 +200,11 @@ def config_of(hparams: LlamaHParams, dtype: str) -> dict[str, Any]:
         raise CheckpointError("transformers has no model with both q/k norms and q/k/v biases")
     if kind == "qwen2" and h.d_head * h.n_head != h.n_embd:
         raise CheckpointError("transformers' Qwen2 has heads of n_embd / n_head numbers alone")
+    if rope.kind == "factors":
+        raise CheckpointError(
+            "its rotary positions have a factor for each pair, as GGUF files do, which no config "
+            "of transformers can say: save it in Pellucid's own format"
+        )
     scaling: dict[str, Any] | None = None
     if rope.kind != "default":
         scaling = {"rope_type": rope.kind, "factor": rope.factor}

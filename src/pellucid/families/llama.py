@@ -19,7 +19,7 @@ from .gpt2 import taps as gpt2_taps
 
 __all__ = ["LLAMA", "LlamaHParams", "Rope", "RopeKind"]
 
-RopeKind = Literal["default", "linear", "llama3", "yarn"]
+RopeKind = Literal["default", "linear", "llama3", "yarn", "factors"]
 _MOST = {"n_kv_head": 1 << 10, "d_head": 1 << 12, "n_inner": 1 << 18}
 
 
@@ -31,7 +31,8 @@ class Rope:
     theta: the base; pair i of d_k/2 turns by theta^(-2i/d_k). kind: how a longer window was made of
     one of n_original tokens, `factor` times as long: "linear" turns all slower (arXiv 2306.15595),
     "llama3" only what turns seldom in the shorter window, with low and high turns as bounds;
-    "yarn" (arXiv 2309.00071) likewise, and queries and keys become `scale` times as large.
+    "yarn" (arXiv 2309.00071) likewise, and queries and keys become `scale` times as large;
+    "factors" each as many times slower as `factors` says, one of each pair.
 
     Raises InputError for a kind that is not here and numbers out of range.
     """
@@ -44,6 +45,7 @@ class Rope:
     high: float = 4.0
     scale: float = 1.0
     whole: bool = True  # yarn's bounds are rounded to whole pairs
+    factors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(RopeKind):
@@ -57,6 +59,11 @@ class Rope:
             raise InputError(f"rope's n_original must be a length, not {self.n_original!r}")
         if type(self.whole) is not bool:
             raise InputError("rope's whole must be true or false")
+        object.__setattr__(self, "factors", tuple(self.factors))
+        if (self.kind == "factors") != bool(self.factors) or not all(
+            type(each) is float and math.isfinite(each) and each > 0 for each in self.factors
+        ):
+            raise InputError("rope's factors must be numbers above 0, one of each pair")
         if self.kind in ("llama3", "yarn") and not (self.n_original and self.low < self.high):
             raise InputError(f"rope {self.kind} needs n_original, and low below high")
 
@@ -96,6 +103,8 @@ class LlamaHParams(HParams):
         for name in ("tied", "qkv_bias", "qk_norm"):
             if type(getattr(self, name)) is not bool:
                 raise InputError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        if isinstance(self.rope, Rope) and len(self.rope.factors) not in (0, self.d_head // 2):
+            raise InputError(f"rope needs {self.d_head // 2} factors, not {len(self.rope.factors)}")
         if not isinstance(self.rope, Rope):
             raise InputError(f"rope must be a table of its numbers, not {self.rope!r}")
 

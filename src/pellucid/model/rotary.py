@@ -49,6 +49,8 @@ def frequencies(rope: Rope, d_k: int) -> np.ndarray:
         return np.asarray(plain)
     if rope.kind == "linear":
         return np.asarray(plain / rope.factor)
+    if rope.kind == "factors":
+        return np.asarray(plain / np.array(rope.factors))
     if rope.kind == "llama3":
         # Pairs that turn seldom within the shorter window turn slower, those that turn often as
         # before, and between low and high it passes from one to the other.
