@@ -19,17 +19,22 @@ _MOST_UNMADE = 16  # tokens of two others that no merge makes; beyond it merges 
 
 
 def check_vocabulary(
-    ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
+    ids: Mapping[str, int],
+    merges: Sequence[tuple[str, str]],
+    special: Mapping[str, int],
+    *,
+    any_order: bool = False,
 ) -> frozenset[str]:
-    """ids: token -> id, spelled by `byte_symbols`, the special ones among them. -> the tokens that
-    are neither special nor made by a merge
+    """ids: token -> id, spelled by `byte_symbols`, the special ones among them. any_order: a merge
+    may take what only a later one makes, as in lists made of a vocabulary alone (tiktoken's, such
+    as Llama 3's). -> the tokens that are neither special nor made by a merge
 
     Raises TokenizerError unless the ids are 0…n-1, each once, every byte is a token, and the
     merges are of tokens and make tokens.
     """
     if is_plain(ids, merges, special):
         return frozenset()
-    return check_each(ids, merges, special)
+    return check_each(ids, merges, special, any_order=any_order)
 
 
 def is_plain(
@@ -60,7 +65,11 @@ def is_plain(
 
 
 def check_each(
-    ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
+    ids: Mapping[str, int],
+    merges: Sequence[tuple[str, str]],
+    special: Mapping[str, int],
+    *,
+    any_order: bool = False,
 ) -> frozenset[str]:
     """As `check_vocabulary`, entry by entry."""
     _check_bijection(ids)
@@ -68,6 +77,8 @@ def check_each(
     for byte, symbol in enumerate(byte_symbols()):
         if symbol not in ids or symbol in special:
             raise TokenizerError(f"byte {byte:#04x} is no token: not every text can be written")
+    if any_order:
+        made |= _products(merges)
     seen: set[tuple[str, str]] = set()
     for rank, pair in enumerate(merges):
         try:
@@ -77,8 +88,8 @@ def check_each(
             raise TokenizerError(f"merge {rank} is malformed: {pair!r}") from error
         if unmade is not None:
             raise TokenizerError(
-                f"merge {rank}, {left!r} + {right!r}: {unmade!r} is no token that an earlier "
-                "merge makes"
+                f"merge {rank}, {left!r} + {right!r}: {unmade!r} is no token that "
+                f"{'a' if any_order else 'an earlier'} merge makes"
             )
         product = left + right
         if product not in ids or product in special:
@@ -92,6 +103,14 @@ def check_each(
     others = frozenset(text for text in ids if text not in made and text not in special)
     _check_merges_are_all(others, ids)
     return others
+
+
+def _products(merges: Sequence[tuple[str, str]]) -> set[str]:
+    """What the merges make; {} where one is malformed, which is named where it is looked at."""
+    try:
+        return {left + right for left, right in merges}
+    except (ValueError, TypeError):
+        return set()
 
 
 def _check_merges_are_all(unmade: Collection[str], ids: Collection[str]) -> None:
