@@ -23,6 +23,7 @@ _SHORT = 4096  # characters below which the heap answers before tiktoken has sta
 class Bulk:
     """Text -> ids. ids: of each token that is no special one. ranks: of the merges. split: how a
     text becomes words. ignore_merges: a word that is a token is one, whatever the merges say.
+    A byte that is no token (in a vocabulary learned without it) is left out, as `tokenizers` does.
 
     `encode` chooses between `by_heap` and `by_tiktoken`; both give the plain loop's ids, and
     tests hold them to it.
@@ -38,21 +39,23 @@ class Bulk:
     ) -> None:
         self._ids, self._ranks, self._split = ids, ranks, split
         self._ignore_merges = ignore_merges
+        self._lacking = frozenset(b for b in range(256) if bytes([b]) not in ids)
         self._reachable: dict[bytes, bool] = {}
 
     def encode(self, text: str) -> list[int]:
-        if len(text) > _SHORT and self.tiktoken is not None:
-            return self.by_tiktoken(text)
-        return self.by_heap(text)
+        return self.by_heap(text) if len(text) <= _SHORT else self.encode_all(text)
 
     def encode_all(self, text: str) -> list[int]:
         """As `encode`, by tiktoken however short the text is: for many texts, on many threads."""
-        return self.by_heap(text) if self.tiktoken is None else self.by_tiktoken(text)
+        lacks = self._lacking and not self._lacking.isdisjoint(text.encode())
+        return self.by_heap(text) if lacks or self.tiktoken is None else self.by_tiktoken(text)
 
     def by_heap(self, text: str) -> list[int]:
         """Word by word, with `merge`: at most three looks at the ranks a byte."""
         ids, parts = self._ids, self.parts
         words = compiled(self._split.pattern).findall(text)
+        if self._lacking:
+            return [ids[p] for word in words for p in parts(word.encode()) if p in ids]
         return [ids[part] for word in words for part in parts(word.encode())]
 
     def by_tiktoken(self, text: str) -> list[int]:

@@ -59,8 +59,8 @@ class Tokenizer:
     first learned first. special: token → id, written as plain text; they may stand in vocab too.
     rules: what is done to a text beside the merges. A token that no merge makes is one that no
     text becomes: it can only be decoded.
-    Raises TokenizerError unless the ids are 0…n_vocab-1, each once, every byte is a token, and
-    the merges are of tokens and make tokens.
+    Raises TokenizerError unless the ids are 0…n_vocab-1, each once, every byte that texts are made
+    of is a token, and the merges are of tokens and make tokens.
 
     What it knows is to be read and not written: `ids`, the bytes of each token that text becomes
     by merging → its id; `ranks`, each merge → how early it was learned; `bulk`, the fast paths
@@ -181,9 +181,8 @@ class Tokenizer:
             return self.bulk.encode(text)
         if steps[-1:] == (GPT2,):
             return [token for part in cut(text, steps[:-1]) for token in self.bulk.encode(part)]
-        return [
-            self.ids[part] for word in cut(text, steps) for part in self.bulk.parts(word.encode())
-        ]
+        ids, parts = self.ids, self.bulk.parts
+        return [ids[p] for word in cut(text, steps) for p in parts(word.encode()) if p in ids]
 
     def _normal(self, text: str) -> str:
         return normalize("NFC", text) if self.rules.nfc else text
