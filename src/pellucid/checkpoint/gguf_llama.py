@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import CheckpointError, CheckpointWarning, InputError
 from ..families.llama import LlamaHParams, Rope
 from .contents import check_finite, check_memory, hparams_from
-from .gguf_file import GgufFile, TensorInfo
+from .gguf_file import GgufFile, Metadata, TensorInfo
 from .llama_names import GGUF, check_parts, joined, parts_of
 
 __all__ = ["ARCHITECTURES", "PAIRED", "read_hparams", "read_tensors"]
@@ -42,7 +42,7 @@ _NEUTRAL = {
 }  # fmt: skip
 
 
-def read_hparams(metadata: Any, file: GgufFile) -> tuple[LlamaHParams, dict[str, Any]]:
+def read_hparams(metadata: Metadata, file: GgufFile) -> tuple[LlamaHParams, dict[str, Any]]:
     """The hyperparameters, and what a card says of them.
 
     metadata: the file's, by type. Raises CheckpointError naming what is missing, or would change
@@ -118,7 +118,7 @@ def _check_keys(values: Mapping[str, Any], kind: str, source: Path) -> None:
         )
 
 
-def _rope(metadata: Any, kind: str, file: GgufFile, d_head: int) -> Rope:
+def _rope(metadata: Metadata, kind: str, file: GgufFile, d_head: int) -> Rope:
     at, source = f"{kind}.rope.", metadata.source
     theta = 10000.0
     if f"{at}freq_base" in metadata.values:
