@@ -6,7 +6,6 @@ import os
 import re
 from dataclasses import replace
 from math import isclose, prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
