@@ -144,7 +144,9 @@ def _rope(metadata: Metadata, kind: str, file: GgufFile, d_head: int) -> Rope:
             return Rope(theta=theta, kind="factors", factors=factors)
         if scaling == "none":
             return Rope(theta=theta)
-        factor = metadata.number(f"{at}scaling.factor")
+        factor = 1.0
+        if scaling in ("linear", "yarn"):
+            factor = metadata.number(f"{at}scaling.factor")
         if scaling == "linear":
             return Rope(theta=theta, kind="linear", factor=factor)
         if scaling == "yarn":
