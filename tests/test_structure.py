@@ -58,8 +58,8 @@ ROOMS: dict[str, set[str]] = {
         "sequence", "taps", "tokenizer", "visible",
     },
     "train": {
-        "backend", "checkpoint", "data", "errors", "files", "gpt", "hparams", "model", "template",
-        "tokenizer", "visible", "weights",
+        "backend", "checkpoint", "data", "errors", "families", "files", "gpt", "hparams", "model",
+        "template", "tokenizer", "visible", "weights",
     },
     "history": {
         "backend", "checkpoint", "draw", "embedded", "errors", "files", "gpt", "inspect", "model",

@@ -51,7 +51,8 @@ class Family:
     the tree of weights that holds numbers, in the order in which the data flows. taps: every value
     of a pass, by name with {i} for the layer, in the order in which it is computed. centres:
     whether a norm takes the mean away first (layer norm), or divides alone (RMS norm).
-    query, key: the values that are multiplied, within a layer.
+    query, key: the values that are multiplied, within a layer. drawn: whether the page of the walk
+    knows its pass, and a page can run it.
     """
 
     title: str
@@ -61,3 +62,4 @@ class Family:
     centres: bool = True
     query: str = "attn.q"
     key: str = "attn.k"
+    drawn: bool = False
