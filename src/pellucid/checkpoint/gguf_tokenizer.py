@@ -62,11 +62,12 @@ def read_tokenizer(metadata: Metadata) -> Tokenizer | str | None:
     vocab = {token: i for i, token in enumerate(tokens)}
     if len(vocab) != len(tokens):
         raise CheckpointError(f"{source}: a token occurs twice in tokenizer.ggml.tokens")
-    merges = [tuple(line.split(" ")) for line in metadata.strings("tokenizer.ggml.merges")]
-    for pair in merges:
-        if len(pair) != 2 or not all(pair):
-            line = " ".join(pair)
+    merges = []
+    for line in metadata.strings("tokenizer.ggml.merges"):
+        left, _, right = line.partition(" ")
+        if not left or not right or " " in right:
             raise CheckpointError(f"{source}: {line[:60]!r} is not a merge of two tokens")
+        merges.append((left, right))
     products = {left + right for left, right in merges}.union(byte_symbols())
     special: dict[str, int] = {}
     found_anyway: dict[str, Added] = {}
@@ -125,6 +126,8 @@ def _has_tokenizer(metadata: Metadata) -> bool:
     if not any(name.startswith("tokenizer.ggml.") for name in metadata.values):
         return False
     return metadata.values.get(key) != b"none"
+
+
 def _id(metadata: Metadata, role: str) -> int | None:
     """A token's id, checked, or None where the file names none."""
     key = f"tokenizer.ggml.{role}"
@@ -144,5 +147,3 @@ def _n_padding(tokens: list[str], kinds: np.ndarray) -> int:
             break
         n += 1
     return n
-
-

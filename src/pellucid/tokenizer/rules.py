@@ -33,6 +33,7 @@ __all__ = [
     "whole_characters",
 ]
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
     """A token that is found in a text as it stands, before the text is cut.

@@ -87,9 +87,7 @@ FAST: Mapping[tuple[str, ...], Fast] = {
         r"\p{N}|" + SPLIT.replace(r" ?\p{N}+", _TO_NUMERAL[:-1]),
         r"\p{N}|" + _GPT2.replace(r" ?\p{N}++|", _TO_NUMERAL) + _ENDS,
     ),
-    (LLAMA3,): Fast(
-        PATTERNS[LLAMA3], _modern(r"\p{N}{1,3}+", more="+", spaces=_ENDS), glued=True
-    ),
+    (LLAMA3,): Fast(PATTERNS[LLAMA3], _modern(r"\p{N}{1,3}+", more="+", spaces=_ENDS), glued=True),
     (QWEN2,): Fast(PATTERNS[QWEN2], _modern(r"\p{N}", more="+", spaces=_ENDS), glued=True),
 }
 
