@@ -97,7 +97,7 @@ def test_a_word_that_is_a_token_stands_whole_where_merges_are_ignored(tmp_path) 
     assert ours.encode("zebras") == [whole]
     (word,) = ours.merges("zebras")
     assert (word.parts, word.merges) == ((b"zebras",), ())
-    assert ours.merges("the")[0].merges  # those that merges make show them
+    assert any(word.merges for word in ours.merges(families.PAGE[:60]))  # others show theirs
     table = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
     table["model"]["ignore_merges"] = False
     (tmp_path / "tokenizer.json").write_text(json.dumps(table), "utf-8")
@@ -111,6 +111,7 @@ def test_bytes_that_a_vocabulary_lacks_are_left_out_and_others_are_not(tmp_path)
     assert (
         ours.encode("a\x04b") == theirs.encode("a\x04b").ids == ours.encode("a") + ours.encode("b")
     )
+    assert ours.encode(" \x04clapper") == theirs.encode(" \x04clapper").ids  # merged across it
     table = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
     vocab = table["model"]["vocab"]
     vocab["q_"] = vocab.pop("q")
