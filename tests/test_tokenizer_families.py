@@ -101,8 +101,12 @@ def test_a_word_that_is_a_token_stands_whole_where_merges_are_ignored(tmp_path) 
     table = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
     table["model"]["ignore_merges"] = False
     (tmp_path / "tokenizer.json").write_text(json.dumps(table), "utf-8")
-    with pytest.raises(TokenizerError, match="no token that an earlier merge makes"):
-        Tokenizer.from_folder(tmp_path)  # in no order in which merges are learned
+    merged = Tokenizer.from_folder(tmp_path).encode("zebras")
+    assert (
+        merged
+        == type(theirs).from_str(json.dumps(table)).encode("zebras", add_special_tokens=False).ids
+    )
+    assert len(merged) > 1
 
 
 def test_bytes_that_a_vocabulary_lacks_are_left_out_and_others_are_not(tmp_path) -> None:

@@ -16,6 +16,7 @@ from .tables import TEMPLATES
 
 if TYPE_CHECKING:
     from ..tokenizer import Tokenizer
+    from .template import Template
 
 __all__ = ["recognise"]
 
@@ -59,13 +60,20 @@ _FORMS: Mapping[str, tuple[str, ...]] = {
 def recognise(text: str, tokenizer: Tokenizer) -> str | None:
     """The name of the template that this `chat_template` is, or None where it is not known, or the
     tokenizer lacks what it writes."""
+    for name, template in TEMPLATES.items():  # what Pellucid wrote for other programs
+        if template.jinja(tokenizer) == text and _has(tokenizer, template):
+            return name
     form, system = _form(text)
     for name in _FORMS.get(hashlib.sha256(form.encode()).hexdigest(), ()):
         template = TEMPLATES[name]
         spoken = system if "<|im_start|>" in template.special else template.system
-        if template.system == spoken and set(template.special) <= tokenizer.special_tokens.keys():
+        if template.system == spoken and _has(tokenizer, template):
             return name
     return None
+
+
+def _has(tokenizer: Tokenizer, template: Template) -> bool:
+    return set(template.special) <= tokenizer.special_tokens.keys()
 
 
 def _form(text: str) -> tuple[str, str | None]:
