@@ -13,7 +13,11 @@ import numpy as np
 from ..errors import CheckpointError
 from ..hparams import HParams
 from ..weights import shapes
+<<<<<<< HEAD
 from . import gguf_llama
+=======
+from .chat_template import recognised
+>>>>>>> words
 from .contents import (
     READER,
     Checkpoint,
@@ -33,6 +37,7 @@ __all__ = ["ARCHITECTURE", "NOTES", "gguf_names", "read"]
 ARCHITECTURE = "gpt2"
 NOTES = "pellucid.checkpoint"  # what `gguf_writing` adds for us, as JSON: template, card, roles
 _LAYER_NORM_EPSILON = 1e-5
+_CHAT = "tokenizer.chat_template"
 
 # Ours → llama.cpp's, and whether it is stored [out, in] where GPT-2 has [in, out].
 _BLOCK = {
@@ -221,8 +226,10 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     card |= about
     tokenizer = read_tokenizer(metadata)
     if isinstance(tokenizer, str):
-        card["tokenizer"], tokenizer = tokenizer, None
+        card["no_tokenizer"], tokenizer = tokenizer, None
     if tokenizer is not None:
+        if template is None and _CHAT in metadata.values:
+            template = recognised(metadata.string(_CHAT), tokenizer, card)
         padded = len(metadata.values["tokenizer.ggml.tokens"]) - tokenizer.n_vocab
         if padded and tokenizer.n_vocab + padded == hparams.n_vocab:
             card["padding"] = padding_note(hparams.n_vocab, tokenizer.n_vocab)
