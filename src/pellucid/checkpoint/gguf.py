@@ -13,11 +13,8 @@ import numpy as np
 from ..errors import CheckpointError
 from ..hparams import HParams
 from ..weights import shapes
-<<<<<<< HEAD
 from . import gguf_llama
-=======
 from .chat_template import recognised
->>>>>>> words
 from .contents import (
     READER,
     Checkpoint,

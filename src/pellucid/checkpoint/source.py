@@ -64,8 +64,8 @@ def find(source: str | os.PathLike[str]) -> Path:
     hint = f" (is {meant[0]} meant?)" if meant[0] else ""
     raise CheckpointError(
         f"there is no folder or file {text[:200]!r}, and it is no name of a model{hint}: give a "
-        f"path, an embedded model ({', '.join(embedded.names())}), smollm2, or a hub name such as gpt2, "
-        "distilgpt2, openai-community/gpt2"
+        f"path, an embedded model ({', '.join(embedded.names())}), {', '.join(PACKAGES)}, or a hub "
+        "name such as gpt2, distilgpt2, openai-community/gpt2"
     )
 
 

@@ -70,9 +70,9 @@ class GPTModule(Weights):
                 branch = branch.get_submodule(step)
             value = torch.tensor(np.asarray(tensors[name], np.float32), device=backend.device)
             branch.register_parameter(leaf, nn.Parameter(value))
-        for path, own in family_of(hparams).branches(hparams).items():
+        for at, own in family_of(hparams).branches(hparams).items():
             if own.kind in ("linear", "norm") and not own.bias:
-                self.get_submodule(path).register_parameter("bias", None)
+                self.get_submodule(at).register_parameter("bias", None)
 
     def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
         """tokens [batch, position] -> logits [batch, position, n_vocab]; with targets
