@@ -106,8 +106,12 @@ class _Notes:
         *,
         norm: Norm | None = None,
         gelu: bool = False,
+        swiglu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
+        if swiglu or (norm is not None and norm[1] is None):  # not the kernels' alone
+            self._closed = False
+            return self._machine.linear(x, w, norm=norm, gelu=gelu, swiglu=swiglu, add=add)
         out = self._machine.linear(x, w, norm=norm, gelu=gelu, add=add)
         fixed = (w.bias, *(norm or NO_NORM), gelu, add)
         self._note(True, (self._machine.threads, w.handle, x, out, *fixed), x, add)

@@ -20,6 +20,7 @@ __all__ = [
     "Merge",
     "MergedWord",
     "byte_symbols",
+    "is_spelled",
     "merge_loop",
     "merge_word",
     "spell",
@@ -78,9 +79,10 @@ def merge_loop(word: bytes, ranks: Ranks) -> Iterator[Merge]:
         yield Merge(rank, (left, right), tuple(parts))
 
 
-def merge_word(word: str, ranks: Ranks) -> MergedWord:
-    """A word of the split text with every merge on the way to its tokens."""
-    value = word.encode()
+def merge_word(word: str, ranks: Ranks, value: bytes | None = None) -> MergedWord:
+    """A word of the split text with every merge on the way to its tokens. value: those of its
+    bytes that are tokens, where not all are."""
+    value = word.encode() if value is None else value
     start = tuple(value[i : i + 1] for i in range(len(value)))
     return MergedWord(word, start, tuple(merge_loop(value, ranks)))
 
@@ -104,6 +106,15 @@ def spell(value: bytes) -> str:
 def unspell(text: str) -> bytes:
     """Back to bytes. Raises UnicodeEncodeError for a character that is no symbol."""
     return codecs.charmap_encode(text, "strict", _encoding())[0]
+
+
+def is_spelled(text: str) -> bool:
+    """Whether it is written in byte symbols."""
+    try:
+        unspell(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def unspell_all(texts: Sequence[str]) -> list[bytes]:

@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..backend.torch import TorchBackend
+from ..families import family_of
 from ..hparams import HParams
-from ..model import Pass, forward
+from ..model import Pass
+from ..model.pages import page_of
 from ..weights import shapes
 from .batches import IGNORE
 from .distributed import gathered
@@ -68,11 +70,14 @@ class GPTModule(Weights):
                 branch = branch.get_submodule(step)
             value = torch.tensor(np.asarray(tensors[name], np.float32), device=backend.device)
             branch.register_parameter(leaf, nn.Parameter(value))
+        for at, own in family_of(hparams).branches(hparams).items():
+            if own.kind in ("linear", "norm") and not own.bias:
+                self.get_submodule(at).register_parameter("bias", None)
 
     def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
         """tokens [batch, position] -> logits [batch, position, n_vocab]; with targets
         [batch, position] -> the sum of -log p(target) in nats, over all but IGNORE."""
-        logits = forward(tokens, self, self.run)
+        logits = page_of(self.hparams).forward(tokens, self, self.run)
         if targets is None:
             return logits
         rows = logits.reshape(-1, self.hparams.n_vocab)
