@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from pellucid.serve.events import Ask, Busy, Ended, Event, Stopped
 from pellucid.serve.turns import Turns
 from pellucid.weights import Affine, Embedding
 from support.models import lively_gpt, model, parameters
+from support.skips import needs
 
 TINY, _ = lively_gpt(n_ctx=48)
 
@@ -72,6 +74,39 @@ def test_slices_give_the_same_numbers(n_row: int, threads: int) -> None:
     affine = Affine(rng.standard_normal((900, 1100)), rng.standard_normal(1100))
     table = Embedding(rng.standard_normal((1300, 900)))
     q, k, v = rng.standard_normal((3, 1, 3, n_row, 8))
+    _all_equal(sliced, plain, 1e-10, x, affine, table, q, k, v)
+    if n_row == 300:
+        assert len(slices) > 8  # the products took several
+
+
+@pytest.mark.parametrize("n_row", [1, 5, 300])
+def test_slices_of_the_compiled_backend_give_the_same_numbers(n_row: int) -> None:
+    needs("pellucid_native")
+    from pellucid.backend.sliced_native import SlicedNativeBackend
+
+    plain: Any = get_backend("native", threads=2)
+    slices = []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        slices.append(1)
+        yield
+
+    sliced = SlicedNativeBackend(plain, turn)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, n_row, 1000), np.float32)
+    wide = Affine(rng.random((1000, 3000), np.float32), rng.random(3000, np.float32))
+    affine, table = plain.prepare(wide), plain.prepare(Embedding(rng.random((70, 1000), np.float32)))
+    q, k, v = rng.standard_normal((3, 1, 3, n_row, 8), np.float32)
+    _all_equal(sliced, plain, 1e-3, x, affine, table, q, k, v)
+    norm, more = (rng.random(1000, np.float32), rng.random(1000, np.float32), 1e-5), x @ wide.weight
+    before = len(slices)
+    got, exact = (each.linear(x, affine, norm=norm, gelu=True, add=more) for each in (sliced, plain))
+    np.testing.assert_allclose(got, exact, rtol=1e-5, atol=1e-3)
+    assert (len(slices) - before > 2) == (n_row == 300)
+
+
+def _all_equal(sliced: Any, plain: Any, near: float, x, affine, table, q, k, v) -> None:
     for operation, values in {
         "linear": (x, affine),
         "unembed": (x, table),
@@ -81,9 +116,7 @@ def test_slices_give_the_same_numbers(n_row: int, threads: int) -> None:
         "matmul": (q, k.swapaxes(2, 3)),
     }.items():
         got, exact = (getattr(each, operation)(*values) for each in (sliced, plain))
-        np.testing.assert_allclose(got, exact, rtol=0, atol=1e-10, err_msg=operation)
-    if n_row == 300:
-        assert len(slices) > 8  # the products took several
+        np.testing.assert_allclose(got, exact, rtol=0, atol=near, err_msg=operation)
 
 
 def test_a_finding_is_the_same_beside(worker: Worker) -> None:

@@ -168,7 +168,7 @@ class GPT:
 def load(
     source: str | Path | None = None,
     *,
-    backend: str = "numpy",
+    backend: str = "auto",
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,

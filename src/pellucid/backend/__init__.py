@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from ..errors import InputError
 from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment
 
@@ -16,11 +18,12 @@ __all__ = [
     "get_backend",
 ]
 
-BACKENDS = ("numpy", "torch", "native")
+BACKENDS = ("auto", "numpy", "native", "torch")
+_SMALLER = ("bfloat16", "int8", "int4")
 
 
 def get_backend(
-    name: str = "numpy",
+    name: str = "auto",
     *,
     device: str | None = None,
     dtype: str | None = None,
@@ -28,7 +31,8 @@ def get_backend(
 ) -> Backend:
     """A backend by name.
 
-    name: "numpy", "torch" or "native". device: torch's name of a device ("cpu", "cuda"); the others
+    name: "numpy", "native", "torch", or "auto": native where it is built, else numpy; numpy for
+    float64; torch for another device. device: torch's name of a device ("cpu", "cuda"); the others
     have only "cpu". dtype: "float32" (default), "float64", with torch also "bfloat16"; with native,
     of the weights: "float32", "bfloat16", "int8", "int4". threads: how many cores to use (default:
     those this process may run on).
@@ -36,6 +40,8 @@ def get_backend(
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
+    if name == "auto":
+        name = _fastest(device, dtype)
     if name == "numpy":
         from .numpy import NumpyBackend
 
@@ -60,6 +66,15 @@ def get_backend(
             ) from error
         return TorchBackend(device or "cpu", dtype or "float32", threads)
     raise InputError(f"unknown backend {name!r}; there are {', '.join(BACKENDS)}")
+
+
+def _fastest(device: str | None, dtype: str | None) -> str:
+    """What "auto" means here. All give the same numbers up to rounding."""
+    if device not in (None, "cpu"):
+        return "torch"
+    if dtype in _SMALLER:
+        return "native"
+    return "native" if dtype in (None, "float32") and find_spec("pellucid_native") else "numpy"
 
 
 def _only_cpu(name: str, device: str | None) -> None:

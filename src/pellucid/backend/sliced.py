@@ -1,5 +1,5 @@
-"""The numpy backend for work that must let others go first: it computes in slices of milliseconds
-and asks before each."""
+"""Backends for work that must let others go first: they compute in slices of milliseconds and ask
+before each."""
 
 from __future__ import annotations
 
@@ -11,14 +11,34 @@ import numpy as np
 
 from .numpy import NumpyBackend
 
-__all__ = ["SlicedBackend"]
+__all__ = ["SlicedBackend", "Turned"]
 
 _SLICE = 1 << 27  # multiplications, two or three milliseconds of two cores
 _FEWEST = 16  # rows: reading a weight takes as long as multiplying it with so many
 
 
-class SlicedBackend(NumpyBackend):
-    """turn: held around each slice; it may wait, and what it raises ends the work there.
+class Turned:
+    """What waits for its turn; the turn may be long in coming, and what it raises ends the work."""
+
+    _wait_for_turn: Callable[[], AbstractContextManager[Any]]
+    _has_turn = False
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Held around a slice; within it, of no effect."""
+        if self._has_turn:
+            yield
+            return
+        with self._wait_for_turn():
+            self._has_turn = True
+            try:
+                yield
+            finally:
+                self._has_turn = False
+
+
+class SlicedBackend(Turned, NumpyBackend):
+    """The numpy backend so. turn: held around each slice.
 
     The same numbers up to rounding: sums are divided at other places.
     """
@@ -26,7 +46,6 @@ class SlicedBackend(NumpyBackend):
     def __init__(self, like: NumpyBackend, turn: Callable[[], AbstractContextManager[Any]]) -> None:
         super().__init__(like.dtype.name, like.threads)
         self._wait_for_turn = turn
-        self._has_turn = False
 
     def _matmul(
         self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | float = 0.0
@@ -56,16 +75,3 @@ class SlicedBackend(NumpyBackend):
                     min(each, n - low),
                     cost,
                 )
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Held around a slice; within it, of no effect."""
-        if self._has_turn:
-            yield
-            return
-        with self._wait_for_turn():
-            self._has_turn = True
-            try:
-                yield
-            finally:
-                self._has_turn = False

@@ -28,10 +28,10 @@ _MODEL = (
     ),
     click.option(
         "--backend",
-        type=click.Choice(["numpy", "torch", "native"]),
-        default="numpy",
+        type=click.Choice(["auto", "numpy", "native", "torch"]),
+        default="auto",
         show_default=True,
-        help="What computes.",
+        help="What computes; auto: native where it is built, else numpy.",
     ),
     click.option("--device", help='With --backend torch: "cpu", "cuda", ...'),
     click.option(

@@ -50,7 +50,7 @@ class PellucidLM(LM):  # type: ignore[misc, unused-ignore]
         self,
         gpt: GPT | None = None,
         model: str | None = None,
-        backend: str = "numpy",
+        backend: str = "auto",
         device: str | None = None,
         dtype: str | None = None,
         batch_size: int | str | None = None,

@@ -8,19 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 from ..backend import Backend
-from ..backend.sliced import SlicedBackend
+from ..backend.sliced import Turned
 
 __all__ = ["side_by_side"]
 
 
 def side_by_side(part: Callable[[slice], None], n: int, rows: int, backend: Backend) -> None:
     """part(slice) over 0…n, `rows` at a time; each writes where no other does. backend: the
-    model's, which may have to let others go first (`SlicedBackend`): then as many parts as there
+    model's, which may have to let others go first (`Turned`): then as many parts as there
     are cores make a slice."""
     parts = [slice(low, min(low + rows, n)) for low in range(0, n, rows)]
     n_core = os.cpu_count() or 1
-    turn = backend.turn if isinstance(backend, SlicedBackend) else nullcontext
-    at_once = n_core if isinstance(backend, SlicedBackend) else max(1, len(parts))
+    turn = backend.turn if isinstance(backend, Turned) else nullcontext
+    at_once = n_core if isinstance(backend, Turned) else max(1, len(parts))
     if len(parts) < 2:
         for each in parts:
             with turn():

@@ -145,6 +145,10 @@ class Beside:
         # Another machine's passes are short, or cannot be divided: they run as they are.
         if backend.name == "numpy":
             return replace(model, backend=SlicedBackend(backend, self._slice))
+        if backend.name == "native":
+            from ..backend.sliced_native import SlicedNativeBackend
+
+            return replace(model, backend=SlicedNativeBackend(backend, self._slice))
         return model
 
     @contextmanager

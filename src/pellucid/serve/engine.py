@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..backend import get_backend
 from ..backend.strict import StrictBackend
 from ..blocks import BlockPool, BlockStore, Packed
 from ..checkpoint.contents import available_memory
 from ..errors import InputError, PellucidError
+from ..model import Model
 from ..sampling import log_softmax
 from ..sequence import Alternative, Sequence, likeliest
 from .events import (
@@ -42,7 +44,6 @@ from .turns import Turns
 
 if TYPE_CHECKING:
     from ..gpt import GPT
-    from ..model import Model
 
 __all__ = ["Engine", "Ticket"]
 
@@ -81,7 +82,7 @@ class Engine:
         self._model = _strict(gpt.model) if strict else gpt.model
         self.limits = limits or EngineLimits()
         self.turns = turns or Turns()
-        hparams, backend, size = gpt.hparams, gpt.model.backend, self.limits.block_size
+        hparams, backend, size = gpt.hparams, self._model.backend, self.limits.block_size
         n_blocks = self._n_blocks()
         self.pool = BlockPool(n_blocks, size)
         self._store = BlockStore(hparams, backend, n_blocks=n_blocks, block_size=size)
@@ -105,7 +106,7 @@ class Engine:
 
     def _n_blocks(self) -> int:
         hparams, size = self.gpt.hparams, self.limits.block_size
-        each = BlockStore.bytes_per_block(hparams, self.gpt.model.backend, size)
+        each = BlockStore.bytes_per_block(hparams, self._model.backend, size)
         window = -(-hparams.n_ctx // size)
         if self.limits.cache_bytes is not None:
             n_blocks = self.limits.cache_bytes // each
@@ -365,6 +366,10 @@ class Engine:
 
 def _strict(model: Model) -> Model:
     backend: Any = model.backend
+    if backend.name == "native" and backend.weights == "float32":  # the same numbers, on numpy
+        plain: Any = get_backend("numpy", threads=backend.threads)
+        machine = StrictBackend(plain)
+        return Model.of(model.hparams, model.tensors(), machine)
     if backend.name != "numpy":
         raise InputError(f"strict is of the numpy backend; this model runs on {backend.name}")
     return replace(model, backend=StrictBackend(backend))
@@ -374,7 +379,7 @@ def _strict(model: Model) -> Model:
 def _one_thread_of_blas(gpt: GPT) -> Iterator[None]:
     """The numpy backend divides the work itself, and sets BLAS to one thread around each pass;
     two of them at once would give it back its threads in the middle of the other's."""
-    if gpt.model.backend.name != "numpy":
+    if gpt.model.backend.name not in ("numpy", "native"):
         yield
         return
     from threadpoolctl import threadpool_limits

@@ -37,7 +37,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str | None = None
-    backend: str = "numpy"
+    backend: str = "auto"
     dtype: str | None = None
     name: str | None = None
     template: str | None = None

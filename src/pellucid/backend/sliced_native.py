@@ -1,0 +1,76 @@
+"""The compiled backend for work that must let others go first (`sliced`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from .native import NativeBackend
+from .protocol import KeyValues, Norm
+from .sliced import Turned
+
+__all__ = ["SlicedNativeBackend"]
+
+_SLICE = 1 << 28  # multiplications, some two milliseconds of two cores
+_FEWEST = 32  # rows: reading a weight takes as long as multiplying it with so many
+
+
+class SlicedNativeBackend(Turned, NativeBackend):
+    """turn: held around each slice: some rows of a product, or another operation whole."""
+
+    def __init__(
+        self, like: NativeBackend, turn: Callable[[], AbstractContextManager[Any]]
+    ) -> None:
+        super().__init__(like.weights, like.threads)
+        self._wait_for_turn = turn
+
+    def linear(
+        self,
+        x: np.ndarray,
+        w: Any,
+        *,
+        norm: Norm | None = None,
+        gelu: bool = False,
+        add: np.ndarray | None = None,
+    ) -> np.ndarray:
+        each = max(_FEWEST, _SLICE // (w.n_in * w.n_out))
+        n_row = x.size // w.n_in
+        if n_row <= each:
+            with self.turn():
+                return super().linear(x, w, norm=norm, gelu=gelu, add=add)
+        rows = x.reshape(n_row, w.n_in)
+        added = None if add is None else add.reshape(n_row, w.n_out)
+        out = np.empty((n_row, w.n_out), np.float32)
+        for low in range(0, n_row, each):
+            some = slice(low, low + each)
+            more = None if added is None else added[some]
+            with self.turn():
+                out[some] = super().linear(rows[some], w, norm=norm, gelu=gelu, add=more)
+        return out.reshape(*x.shape[:-1], w.n_out)
+
+    def attend(
+        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
+    ) -> np.ndarray:
+        with self.turn():
+            return super().attend(q, k, v, cache, layer)
+
+    def matmul(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        with self.turn():
+            return super().matmul(x, y)
+
+    def layer_norm(
+        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float
+    ) -> np.ndarray:
+        with self.turn():
+            return super().layer_norm(x, gain, bias, epsilon)
+
+    def gelu(self, x: np.ndarray) -> np.ndarray:
+        with self.turn():
+            return super().gelu(x)
+
+    def softmax(self, x: np.ndarray) -> np.ndarray:
+        with self.turn():
+            return super().softmax(x)
