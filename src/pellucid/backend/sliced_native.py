@@ -26,6 +26,7 @@ class SlicedNativeBackend(Turned, NativeBackend):
     ) -> None:
         super().__init__(like.weights, like.threads)
         self._wait_for_turn = turn
+        self.apply_block = plainly  # a block asked again would not wait
 
     def linear(
         self,
@@ -34,22 +35,25 @@ class SlicedNativeBackend(Turned, NativeBackend):
         *,
         norm: Norm | None = None,
         gelu: bool = False,
+        swiglu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
+        how = {"norm": norm, "gelu": gelu, "swiglu": swiglu}
         each = max(_FEWEST, _SLICE // (w.n_in * w.n_out))
         n_row = x.size // w.n_in
         if n_row <= each:
             with self.turn():
-                return super().linear(x, w, norm=norm, gelu=gelu, add=add)
+                return super().linear(x, w, **how, add=add)
         rows = x.reshape(n_row, w.n_in)
-        added = None if add is None else add.reshape(n_row, w.n_out)
-        out = np.empty((n_row, w.n_out), np.float32)
+        n_out = w.n_out // 2 if swiglu else w.n_out
+        added = None if add is None else add.reshape(n_row, n_out)
+        out = np.empty((n_row, n_out), np.float32)
         for low in range(0, n_row, each):
             some = slice(low, low + each)
             more = None if added is None else added[some]
             with self.turn():
-                out[some] = super().linear(rows[some], w, norm=norm, gelu=gelu, add=more)
-        return out.reshape(*x.shape[:-1], w.n_out)
+                out[some] = super().linear(rows[some], w, **how, add=more)
+        return out.reshape(*x.shape[:-1], n_out)
 
     def attend(
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
@@ -57,12 +61,12 @@ class SlicedNativeBackend(Turned, NativeBackend):
         with self.turn():
             return super().attend(q, k, v, cache, layer)
 
-    def matmul(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def matmul(self, x: np.ndarray, y: Any) -> np.ndarray:
         with self.turn():
             return super().matmul(x, y)
 
     def layer_norm(
-        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float
+        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray | None, epsilon: float
     ) -> np.ndarray:
         with self.turn():
             return super().layer_norm(x, gain, bias, epsilon)
@@ -70,6 +74,10 @@ class SlicedNativeBackend(Turned, NativeBackend):
     def gelu(self, x: np.ndarray) -> np.ndarray:
         with self.turn():
             return super().gelu(x)
+
+    def swiglu(self, gate: np.ndarray, x: np.ndarray) -> np.ndarray:
+        with self.turn():
+            return super().swiglu(gate, x)
 
     def softmax(self, x: np.ndarray) -> np.ndarray:
         with self.turn():
