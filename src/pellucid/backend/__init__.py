@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from ..errors import InputError
-from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment
+from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment, Turns
 
 __all__ = [
     "BACKENDS",
@@ -15,6 +15,7 @@ __all__ = [
     "Norm",
     "Prepared",
     "Segment",
+    "Turns",
     "get_backend",
 ]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pellucid_native as kernels
 
-from .protocol import KeyValues, Norm
+from .protocol import KeyValues, Norm, Turns
 
 if TYPE_CHECKING:
     from .native import NativeBackend
@@ -109,19 +109,23 @@ class _Notes:
         swiglu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
-        if swiglu or (norm is not None and norm[1] is None):  # not the kernels' alone
-            self._closed = False
-            return self._machine.linear(x, w, norm=norm, gelu=gelu, swiglu=swiglu, add=add)
-        out = self._machine.linear(x, w, norm=norm, gelu=gelu, add=add)
-        fixed = (w.bias, *(norm or NO_NORM), gelu, add)
+        out = self._machine.linear(x, w, norm=norm, gelu=gelu, swiglu=swiglu, add=add)
+        fixed = (w.bias, *(norm or NO_NORM), 2 if swiglu else gelu, add)
         self._note(True, (self._machine.threads, w.handle, x, out, *fixed), x, add)
         self._roots.append(_root(out))
         return out
 
     def attend(
-        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
+        self,
+        q: np.ndarray,
+        k: np.ndarray,
+        v: np.ndarray,
+        cache: KeyValues | None,
+        layer: int,
+        turns: Turns | None = None,
     ) -> np.ndarray:
-        out = self._machine.attend(q, k, v, cache, layer)
+        self._closed = self._closed and turns is None  # they are of this pass's positions
+        out = self._machine.attend(q, k, v, cache, layer, turns)
         self._note(False, (self._machine.threads, q, k, v, out), q, k, v)
         self._roots.append(_root(out))
         return out

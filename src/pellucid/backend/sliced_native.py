@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..model.one_pass import plainly
 from .native import NativeBackend
-from .protocol import KeyValues, Norm
+from .protocol import KeyValues, Norm, Turns
 from .sliced import Turned
 
 __all__ = ["SlicedNativeBackend"]
@@ -56,10 +57,16 @@ class SlicedNativeBackend(Turned, NativeBackend):
         return out.reshape(*x.shape[:-1], n_out)
 
     def attend(
-        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
+        self,
+        q: np.ndarray,
+        k: np.ndarray,
+        v: np.ndarray,
+        cache: KeyValues | None,
+        layer: int,
+        turns: Turns | None = None,
     ) -> np.ndarray:
         with self.turn():
-            return super().attend(q, k, v, cache, layer)
+            return super().attend(q, k, v, cache, layer, turns)
 
     def matmul(self, x: np.ndarray, y: Any) -> np.ndarray:
         with self.turn():

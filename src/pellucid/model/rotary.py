@@ -1,7 +1,8 @@
 """Rotary positions: pairs of a query's or key's numbers are turned, the further into the text the
 more, so that their product depends on how far apart two tokens stand (RoFormer, arXiv 2104.09864).
 
-Pair i is the numbers i and i + d_k/2, as Hugging Face's weights have it.
+Pair i is the numbers i and i + d_k/2, as Hugging Face's weights have it: (a, b) becomes
+(a·cos - b·sin, b·cos + a·sin).
 """
 
 from __future__ import annotations
@@ -10,28 +11,30 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
+from ..backend import Array, Turns
 from .one_pass import Pass
 
-__all__ = ["rotate"]
+__all__ = ["turned", "turns"]
 
 
-def rotate(x: Array, run: Pass) -> Array:
-    """x [batch, position, head, d_k], before any is left out -> the same shape, each position's
-    pairs (a, b) turned to (a·cos - b·sin, b·cos + a·sin)."""
-    h: Any = run.hparams
-    new, half = x.shape[1], x.shape[3] // 2
+def turns(new: int, run: Pass) -> Turns:
+    """What the new tokens' queries and keys are turned by, cos and ±sin [batch or 1, new, d_k]; the
+    same in every layer."""
 
-    def turns() -> tuple[Array, Array, Array]:
+    def made() -> Turns:
+        h: Any = run.hparams
         positions = run.backend.to_numpy(run.positions(new)).astype(np.float64)
-        # [batch or 1, position, 1, pair]
-        angles = positions[..., None, None] * np.array(h.rope.frequencies(h.d_k))
+        angles = positions[..., None] * np.array(h.rope.frequencies(h.d_k))
         cos, sin = np.cos(angles) * h.rope.scale, np.sin(angles) * h.rope.scale
-        return (
-            run.backend.asarray(np.concatenate([cos, cos], -1)),
-            run.backend.asarray(np.concatenate([-sin, sin], -1)),
-            run.backend.ids([*range(half, 2 * half), *range(half)]),  # each number's other
-        )
+        asarray = run.backend.asarray
+        return asarray(np.concatenate([cos, cos], -1)), asarray(np.concatenate([-sin, sin], -1))
 
-    cos, sin, other = run.once(("turns", new), turns)
+    return run.once(("turns", new), made)  # type: ignore[no-any-return]
+
+
+def turned(x: Array, by: Turns, run: Pass) -> Array:
+    """x [batch, position, head, d_k] -> the same shape, turned by where each position stands."""
+    half = x.shape[3] // 2
+    other = run.backend.ids([*range(half, 2 * half), *range(half)])
+    cos, sin = (each[:, :, None] for each in by)  # [batch or 1, position, 1, d_k]
     return x * cos + x[..., other] * sin
