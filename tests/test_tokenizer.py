@@ -393,7 +393,7 @@ def test_malformed_vocabularies(vocab, merges, special, message: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"normalizer": {"type": "NFC"}},
+        {"normalizer": {"type": "NFD"}},
         {"pre_tokenizer": {"type": "Whitespace"}},
         {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}}},
         {"model": {"type": "WordPiece", "vocab": {}}},
@@ -409,7 +409,7 @@ def test_malformed_vocabularies(vocab, merges, special, message: str) -> None:
         {"pre_tokenizer": {"type": "ByteLevel"}},
         {"pre_tokenizer": split_first(r"\p{L}+|\s+")},
         {"pre_tokenizer": split_first(SPLIT) | {"pretokenizers": []}},
-        {"model": {"type": "BPE", "vocab": BYTES, "merges": [], "ignore_merges": True}},
+        {"model": {"type": "BPE", "vocab": BYTES, "merges": [], "ignore_merges": 1}},
         {"model": {"type": "BPE", "vocab": BYTES, "merges": [], "dropout": 0.1}},
     ],
 )
