@@ -371,7 +371,8 @@ def test_weights_must_fit() -> None:
 
 def test_unknown_backends_and_types() -> None:
     for options in (
-        {"name": "tpu"}, {"dtype": "int8"}, {"device": "cuda"}, {"threads": 0},
+        {"name": "tpu"}, {"name": "numpy", "dtype": "int8"}, {"threads": 0},
+        {"name": "numpy", "device": "cuda"}, {"dtype": "float16"}, {"device": "nowhere"},
         {"name": "torch", "dtype": "float8"}, {"name": "torch", "device": "nowhere"},
     ):  # fmt: skip
         with pytest.raises(InputError):

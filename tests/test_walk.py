@@ -123,10 +123,10 @@ def test_many_heads_and_a_long_text_fit_too(talk):
     from pellucid.gpt import GPT
     from pellucid.hparams import HParams
     from pellucid.model import Model
-    from pellucid.weights import initialise, unflatten
+    from pellucid.weights import initialise
 
     hparams = HParams(talk.hparams.n_vocab, 128, 24, 12, 12)
-    model = Model(hparams, unflatten(initialise(hparams, 0, "float32"), hparams), get_backend())
+    model = Model.of(hparams, initialise(hparams, 0, "float32"), get_backend())
     large = GPT(model, talk.tokenizer)
     for width in (40, 80, 120):
         for place in (0, 9, -1):

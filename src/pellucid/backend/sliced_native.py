@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..model.one_pass import plainly
 from .native import NativeBackend
 from .protocol import KeyValues, Norm, Turns
 from .sliced import Turned
@@ -19,6 +18,12 @@ _SLICE = 1 << 28  # multiplications, some two milliseconds of two cores
 _FEWEST = 32  # rows: reading a weight takes as long as multiplying it with so many
 
 
+def _plainly(
+    block: Callable[..., np.ndarray], x: np.ndarray, w: Any, layer: int, run: Any
+) -> np.ndarray:
+    return block(x, w, layer, run)
+
+
 class SlicedNativeBackend(Turned, NativeBackend):
     """turn: held around each slice: some rows of a product, or another operation whole."""
 
@@ -27,7 +32,7 @@ class SlicedNativeBackend(Turned, NativeBackend):
     ) -> None:
         super().__init__(like.weights, like.threads)
         self._wait_for_turn = turn
-        self.apply_block = plainly  # a block asked again would not wait
+        self.apply_block = _plainly  # a block asked again would not wait
 
     def linear(
         self,
