@@ -160,6 +160,8 @@ def test_extremes(processor: str) -> None:
             (np.ones((2, 64)), np.zeros((64, 16))),
             (np.full((5, 128), -1.0), np.full((128, 16), -1.0)),
             (np.full((5, 128), 1.0), np.full((128, 16), -1.0)),
+            # In 4 bits: -8 once, then 7, kept as 15; the largest sums that 16 bits must hold.
+            (np.ones((4, 64)), np.where(np.arange(64) % 32, 7.0, -8.0)[:, None] * np.ones(16)),
             (np.ones((1, 64)), np.geomspace(1e-6, 1.0, 16) * np.ones((64, 1))),
         ):
             w = machine.prepare(Affine(weight, np.zeros(16)))
@@ -476,12 +478,16 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     subprocess.run(
         ["g++", *flags, include, *map(str, source.glob("*.cpp")), "-o", str(target)], check=True
     )
-    library = subprocess.run(
-        ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    # libstdc++ too: else the sanitizer does not find what throws, and ends at the first exception.
+    libraries = [
+        subprocess.run(
+            ["g++", f"-print-file-name={name}.so"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name in ("libasan", "libstdc++")
+    ]
     environment = {
         **os.environ,
-        "LD_PRELOAD": library,
+        "LD_PRELOAD": " ".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0",
         "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
     }

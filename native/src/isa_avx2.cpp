@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* NAME = "AVX2";
 constexpr int MOST_F = 6, MOST_I = 4, OFFSET = 0;
-constexpr bool PAIRS = false;
+constexpr bool PAIRS = false, SHORT = true;
 struct V { __m256 a, b; };
 struct I { __m256i a, b; };
 using B = I;
@@ -95,7 +95,12 @@ inline __m256i dot8(__m256i acc, __m256i w, __m256i x) {
 inline I dot(I acc, B w, const int8_t* p) { const __m256i x = four(p); return {dot8(acc.a, w.a, x), dot8(acc.b, w.b, x)}; }
 inline I dot_small(I acc, B w, const int8_t* p) {
   const __m256i x = four(p);
-  return {summed(acc.a, _mm256_maddubs_epi16(w.a, x)), summed(acc.b, _mm256_maddubs_epi16(w.b, x))};
+  return {_mm256_add_epi16(acc.a, _mm256_maddubs_epi16(w.a, x)), _mm256_add_epi16(acc.b, _mm256_maddubs_epi16(w.b, x))};
+}
+inline I add_small(I x, I y) { return {_mm256_add_epi16(x.a, y.a), _mm256_add_epi16(x.b, y.b)}; }
+inline I widened_small(I x) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  return {_mm256_madd_epi16(x.a, ones), _mm256_madd_epi16(x.b, ones)};
 }
 inline void store_bytes(int8_t* p, V v) {
   const __m256i x = _mm256_packs_epi32(_mm256_cvtps_epi32(v.a), _mm256_cvtps_epi32(v.b));

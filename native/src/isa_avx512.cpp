@@ -25,7 +25,7 @@ namespace {
 
 constexpr const char* NAME = "AVX-512 VNNI";
 constexpr int MOST_F = 12, MOST_I = 12, OFFSET = 128;
-constexpr bool PAIRS = true;
+constexpr bool PAIRS = true, SHORT = false;
 using V = __m512;
 using I = __m512i;
 using B = __m512i;
@@ -82,6 +82,8 @@ inline B four(const int8_t* x) {
   return _mm512_set1_epi32(bits);
 }
 inline I dot(I acc, B w, const int8_t* x) { return _mm512_dpbusd_epi32(acc, w, four(x)); }
+inline I add_small(I a, I b) { return iadd(a, b); }
+inline I widened_small(I a) { return a; }
 inline I dot_small(I acc, B w, const int8_t* x) { return _mm512_dpbusd_epi32(acc, w, four(x)); }
 inline void store_bytes(int8_t* p, V v) { _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))); }
 inline void transpose(const V* rows, float* to) {

@@ -11,7 +11,7 @@ namespace {
 
 constexpr const char* NAME = "NEON";
 constexpr int MOST_F = 6, MOST_I = 4, OFFSET = 0;
-constexpr bool PAIRS = false;
+constexpr bool PAIRS = false, SHORT = false;
 struct V { float32x4_t at[4]; };
 struct I { int32x4_t at[4]; };
 struct B { int8x16_t at[4]; };
@@ -80,6 +80,8 @@ inline I dot(I acc, B w, const int8_t* x) {
   }
   return acc;
 }
+inline I add_small(I a, I b) { return iadd(a, b); }
+inline I widened_small(I a) { return a; }
 inline I dot_small(I acc, B w, const int8_t* x) { return dot(acc, w, x); }
 inline void store_bytes(int8_t* p, V v) { float x[16]; store(x, v); for (int i = 0; i < 16; i++) p[i] = int8_t(x[i]); }
 inline void transpose(const V* rows, float* to) {

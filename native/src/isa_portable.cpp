@@ -9,7 +9,7 @@ namespace {
 
 constexpr const char* NAME = "portable";
 constexpr int MOST_F = 2, MOST_I = 2, OFFSET = 0;
-constexpr bool PAIRS = false;
+constexpr bool PAIRS = false, SHORT = false;
 struct V { float at[16]; };
 struct I { int32_t at[16]; };
 struct B { int8_t at[64]; };
@@ -85,6 +85,8 @@ inline I dot(const I& acc, const B& w, const int8_t* x) {
     v.at[i] = acc.at[i] + w.at[4 * i] * x[0] + w.at[4 * i + 1] * x[1] + w.at[4 * i + 2] * x[2] + w.at[4 * i + 3] * x[3];
   return v;
 }
+inline I add_small(I a, I b) { return iadd(a, b); }
+inline I widened_small(I a) { return a; }
 inline I dot_small(const I& acc, const B& w, const int8_t* x) { return dot(acc, w, x); }
 inline void store_bytes(int8_t* p, const V& v) { for (int i = 0; i < 16; i++) p[i] = int8_t(v.at[i]); }
 inline void transpose(const V* rows, float* to) {

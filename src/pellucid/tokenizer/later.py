@@ -35,5 +35,5 @@ class Later(Tokenizer):
                     )
                 del self.__dict__["_folder"]
                 self.__dict__.update(whole.__dict__)
-                self.__class__ = Tokenizer
+                self.__class__ = Tokenizer  # type: ignore[assignment]
         return object.__getattribute__(self, name)
