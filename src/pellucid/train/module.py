@@ -18,8 +18,8 @@ from torch import nn
 
 from ..backend.torch import TorchBackend
 from ..hparams import HParams
-from ..model import Pass, forward, transformer
-from ..model.transformer import sinusoids
+from ..model import Pass, transformer
+from ..model.pages import page_of
 from ..weights import shapes
 from .batches import IGNORE
 from .distributed import gathered
@@ -94,7 +94,7 @@ class GPTModule(Tree):
     def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
         """tokens [batch, position] -> logits [batch, position, n_vocab]; with targets
         [batch, position] -> the sum of -log p(target) in nats, over all but IGNORE."""
-        logits = forward(tokens, self, self.run)
+        logits = page_of(self.hparams).forward(tokens, self, self.run)
         if targets is None:
             return logits
         rows = logits.reshape(-1, self.hparams.n_vocab)
@@ -117,7 +117,7 @@ class TransformerModule(Tree):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(hparams, tensors, backend)
-        table = sinusoids(hparams.n_ctx, hparams.n_embd)
+        table = transformer.sinusoids(hparams.n_ctx, hparams.n_embd)
         self.sinusoids = torch.tensor(table, dtype=torch.float32, device=backend.device)
         self.label_smoothing = label_smoothing
 
