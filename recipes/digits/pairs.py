@@ -20,15 +20,17 @@ from pathlib import Path
 TRAIN, HELD_OUT = 240_000, 5_000
 ONE_IN = 25  # values that are held out
 
-UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-TENS = ". . twenty thirty forty fifty sixty seventy eighty ninety".split()
-ORDINALS = (
-    ". first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth "
-    "fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
-).split()
+UNITS = [
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+    "nineteen",
+]
+TENS = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+ORDINALS = [
+    *("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"),
+    *("tenth", "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth"),
+    *("seventeenth", "eighteenth", "nineteenth", "twentieth"),
+]
 MONTHS = tuple(calendar.month_name)
 DAYS = tuple(calendar.day_name)
 
@@ -116,7 +118,9 @@ def date(day: datetime.date, draw: random.Random) -> str:
 def pairs(seed: int) -> Iterator[tuple[str, str]]:
     """(in words, in digits), without end."""
     draw = random.Random(seed)
-    first, last = (datetime.date(year, *day).toordinal() for year, day in ((1500, (1, 1)), (2199, (12, 31))))
+    first, last = (
+        datetime.date(year, *day).toordinal() for year, day in ((1500, (1, 1)), (2199, (12, 31)))
+    )
     while True:
         if draw.random() < 0.5:
             n = draw.randrange(10 ** draw.choice([2, 3, 4, 5, 6, 6]))

@@ -2,7 +2,8 @@
 
 Greedy decoding takes the likeliest token at each step and can never go back; the likeliest text may
 begin with another one. Here each step keeps the `beams` likeliest of all texts that go on by one
-token; those that ended are set aside. Longer texts have lower probabilities, so what has ended is compared by
+token; those that ended are set aside. Longer texts have lower probabilities, so what has ended is
+compared by
 
     log P(text) / ((5 + |text|) / 6)^alpha
 

@@ -115,7 +115,7 @@ def last_names(hparams: HParams) -> tuple[str, ...]:
 
 
 def layer_of(name: str) -> int | None:
-    """ "blocks.3.attn.q" and "encoder.blocks.3.attn.q" -> 3; None for a value outside the layers."""
+    """ "blocks.3.attn.q", "encoder.blocks.3.attn.q" -> 3; None for a value outside the layers."""
     found = _LAYER.search(name)
     return None if found is None else int(found[1])
 

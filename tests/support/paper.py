@@ -100,7 +100,9 @@ class Theirs:
                 x[:, pos, i] += math.sin(angle) if i % 2 == 0 else math.cos(angle)
         return x
 
-    def forward(self, source: np.ndarray, target: np.ndarray, lengths: Any = None) -> dict[str, Any]:
+    def forward(
+        self, source: np.ndarray, target: np.ndarray, lengths: Any = None
+    ) -> dict[str, Any]:
         """-> memory, logits, and the patterns of every attention, [batch, head, query, key]"""
         torch, made = self.torch, {}
         n, m = source.shape[1], target.shape[1]

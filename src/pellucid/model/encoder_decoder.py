@@ -33,9 +33,7 @@ class EncoderDecoder:
     backend: Backend
 
     @classmethod
-    def of(
-        cls, hparams: HParams, tensors: Mapping[str, Array], backend: Backend
-    ) -> EncoderDecoder:
+    def of(cls, hparams: HParams, tensors: Mapping[str, Array], backend: Backend) -> EncoderDecoder:
         """From tensors by the names of `weights.shapes`, prepared for the backend.
 
         Raises CheckpointError for a missing, extra or wrongly shaped tensor, InputError for a

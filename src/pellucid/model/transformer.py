@@ -186,4 +186,6 @@ def mlp(x: Array, w: Any, at: str, run: Pass) -> Array:
 
 def _check_room(n: int, what: str, run: Pass) -> None:
     if n > run.hparams.n_ctx:
-        raise ContextError(f"{n} tokens of the {what} exceed the window: n_ctx = {run.hparams.n_ctx}")
+        raise ContextError(
+            f"{n} tokens of the {what} exceed the window: n_ctx = {run.hparams.n_ctx}"
+        )
