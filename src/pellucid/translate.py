@@ -36,16 +36,20 @@ _LONGER = 50  # tokens that a text may be longer than its source (§6.1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """source, text: what was read and what was written. source_ids: with the token that ends it.
-    ids: of the text, with that too where it `ended` and was not cut off. search: all that was
-    looked at."""
+    """source: what was read, as ids with the token that ends it. texts: what was written, best
+    first. ids: of the best, with that token too where it `ended` and was not cut off. search: all
+    that was looked at."""
 
     source: str
     source_ids: tuple[int, ...]
-    text: str
+    texts: tuple[str, ...]
     ids: tuple[int, ...]
     ended: bool
     search: BeamSearch
+
+    @property
+    def text(self) -> str:
+        return self.texts[0]
 
     @property
     def logprob(self) -> float:
@@ -56,6 +60,21 @@ class Translation:
     def score(self) -> float:
         """The same by its length: what was searched for."""
         return self.search.best[0].score
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the best text, and under `beams` all of them."""
+        found = zip(self.texts, self.search.best, strict=True)
+        return {
+            "source": self.source,
+            "text": self.text,
+            "ids": list(self.ids),
+            "logprob": self.logprob,
+            "score": self.score,
+            "ended": self.ended,
+            "beams": [
+                {"text": text, "logprob": each.logprob, "score": each.score} for text, each in found
+            ],
+        }
 
 
 class Translator:
@@ -138,7 +157,10 @@ class Translator:
         return Translation(
             source=text,
             source_ids=ids,
-            text=self.tokenizer.decode(best.tokens[:-1] if best.ended else best.tokens),
+            texts=tuple(
+                self.tokenizer.decode(each.tokens[:-1] if each.ended else each.tokens)
+                for each in search.best
+            ),
             ids=best.tokens,
             ended=best.ended,
             search=search,
@@ -148,7 +170,7 @@ class Translator:
         """Ids of a source, and of what is written after `begin` -> [position, n_vocab]: what
         follows `begin` and each of them; one pass, in which a tap sees every value."""
         logits = self.model.forward(source, [self.begin, *written], tap)
-        return self.model.backend.to_numpy(logits)[0]
+        return np.asarray(self.model.backend.to_numpy(logits)[0])
 
 
 def load_translator(

@@ -306,8 +306,9 @@ class TranslationConfig(TrainConfig):
     def rate(self, step: int) -> float:
         """d_model^-0.5 · min(step^-0.5, step · warmup^-1.5): a line up, then down with the root of
         the step (§5.3, equation 3)."""
-        n, warmup = step + 1, max(1, self.warmup)
-        return self.learning_rate * self.n_embd**-0.5 * min(n**-0.5, n * warmup**-1.5)
+        n, warmup = float(step + 1), float(max(1, self.warmup))
+        shape = min(1 / math.sqrt(n), n / warmup**1.5)
+        return self.learning_rate / math.sqrt(self.n_embd) * shape
 
 
 def read_config(path: Path, changed: Mapping[str, Any] | None = None) -> TrainConfig:
