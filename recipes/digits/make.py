@@ -60,9 +60,9 @@ def write(out: Path, run: Path, held_out: Path) -> None:
             "pairs": source["pairs"] + source["validation_pairs"],
             **measured,
             "limits": (
-                "English numbers from zero to 999,999, whole, and dates from 1500 to 2199, one to a "
-                "text, in the ways of writing of its recipe. Anything else gets digits too, wrong "
-                "ones. It does not hold conversations."
+                "English whole numbers below a thousand million and dates from 1500 to 2199, one "
+                "to a text, in the ways of writing of its recipe. Anything else gets digits too, "
+                "wrong ones. It holds no conversation."
             ),
         }  # fmt: skip
         checkpoint.save(

@@ -43,28 +43,27 @@ def below_hundred(n: int, join: str = "-") -> str:
 
 
 def number(n: int, draw: random.Random) -> str:
-    """A number below a million in words, in one of the ways in which people say it."""
+    """A number below 10^9 in words, in one of the ways in which people say it."""
     joined, join = draw.random() < 0.6, draw.choice(["-", "-", " "])
-    comma = draw.random() < 0.2
+    between = ", " if draw.random() < 0.2 else " "
     one = draw.choice(["a", "one", "one"])  # of the first word: a hundred, one hundred
 
-    def below_thousand(n: int, first: bool) -> str:
+    def below_thousand(n: int) -> str:
         hundreds, rest = divmod(n, 100)
-        words = []
-        if hundreds:
-            count = one if first and hundreds == 1 else UNITS[hundreds]
-            words = [count, "hundred"] + (["and"] if rest and joined else [])
+        words = [UNITS[hundreds], "hundred"] if hundreds else []
+        if hundreds and rest and joined:
+            words.append("and")
         return " ".join([*words, *([below_hundred(rest, join)] if rest or not hundreds else [])])
 
-    thousands, rest = divmod(n, 1000)
-    if not thousands:
-        return below_thousand(n, True)
-    words = (one if thousands == 1 else below_thousand(thousands, True)) + " thousand"
-    if not rest:
-        return words
-    if rest < 100 and joined:
-        return f"{words} and {below_hundred(rest, join)}"
-    return words + (", " if comma and rest >= 100 else " ") + below_thousand(rest, False)
+    parts, rest = [], n
+    for size, name in ((1_000_000, " million"), (1_000, " thousand"), (1, "")):
+        count, rest = divmod(rest, size)
+        if count or n == 0 == size - 1:
+            parts.append(below_thousand(count) + name)
+    if len(parts) > 1 and 0 < n % 1000 < 100 and joined:  # two thousand and six
+        parts[-2:] = [f"{parts[-2]} and {parts[-1]}"]
+    first, *others = between.join(parts).split(" ")
+    return " ".join([one, *others]) if first == "one" and others else " ".join([first, *others])
 
 
 def year_in_words(year: int, draw: random.Random) -> str:
@@ -104,9 +103,10 @@ def date(day: datetime.date, draw: random.Random) -> str:
             f"the {nth} of {month}{comma} {year}",
             f"the {nth} of {month}{comma} {year}",
             f"{nth} {month}{comma} {year}",
+            f"{nth} of {month}{comma} {year}",
             f"{day.day} {month} {year}",
             f"{month} {day.day}, {year}",
-            f"{month} {nth}, {year}",
+            f"{month} {nth}{comma} {year}",
             f"{month} the {nth}{comma} {year}",
         ]
     )
@@ -123,7 +123,7 @@ def pairs(seed: int) -> Iterator[tuple[str, str]]:
     )
     while True:
         if draw.random() < 0.5:
-            n = draw.randrange(10 ** draw.choice([2, 3, 4, 5, 6, 6]))
+            n = draw.randrange(10 ** draw.choice([2, 3, 4, 5, 6, 6, 7, 8, 9, 9]))
             text, target = number(n, draw), str(n)
         else:
             day = datetime.date.fromordinal(draw.randint(first, last))
@@ -135,6 +135,8 @@ def pairs(seed: int) -> Iterator[tuple[str, str]]:
 
 def is_held_out(target: str) -> bool:
     """Decided by the value alone."""
+    if target == "0":
+        return False  # the one number that is said with "zero"
     return int.from_bytes(hashlib.sha256(target.encode()).digest()[:4], "big") % ONE_IN == 0
 
 

@@ -78,7 +78,7 @@ def _or(command: Command, act: Callable[..., None], known: Collection[str]) -> C
             for name in ("beams", "length_penalty"):
                 if options.pop(name) is not None:
                     raise click.UsageError(
-                        f"{_flag(name)} is for a model that writes one text as another, such as digits; "
+                        f"{_flag(name)} is for a model that writes one text as another (digits); "
                         "others choose by --greedy, --temperature and so on"
                     )
             return command(**options)
@@ -103,6 +103,7 @@ def _or(command: Command, act: Callable[..., None], known: Collection[str]) -> C
 
 
 def _search(options: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, by the names of `Translator.translate`."""
     chosen = {"beams": options["beams"], "alpha": options["length_penalty"]}
     return {name: value for name, value in chosen.items() if value is not None}
 
