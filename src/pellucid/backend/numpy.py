@@ -59,9 +59,6 @@ class NumpyBackend:
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.zeros(shape, self.dtype)
 
-    def copy(self, x: np.ndarray) -> np.ndarray:
-        return x.copy()
-
     # Weights: here, the plain arrays
 
     def prepare(self, w: Any) -> Any:
@@ -82,6 +79,7 @@ class NumpyBackend:
         *,
         norm: Norm | None = None,
         gelu: bool = False,
+        swiglu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
         if norm is not None:
@@ -91,6 +89,8 @@ class NumpyBackend:
         out = self._matmul(x.reshape(-1, n_in), w.weight, bias).reshape(*x.shape[:-1], n_out)
         if gelu:
             out = self.gelu(out)
+        if swiglu:
+            out = self.swiglu(out[..., : n_out // 2], out[..., n_out // 2 :])
         return out if add is None else add + out
 
     def matmul(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -109,8 +109,10 @@ class NumpyBackend:
         return out.reshape(*x.shape[:-1], n_row)
 
     def layer_norm(
-        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float
+        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray | None, epsilon: float
     ) -> np.ndarray:
+        if bias is None:
+            return np.asarray(x / np.sqrt(self.mean(x * x) + epsilon) * gain)
         out = x - self.mean(x)
         out /= np.sqrt(self.mean(out * out) + epsilon)
         out *= gain
@@ -144,6 +146,21 @@ class NumpyBackend:
         self._divide(part, source.size, cost=16)
         return out
 
+    def swiglu(self, gate: np.ndarray, x: np.ndarray) -> np.ndarray:
+        out = np.empty(gate.shape, gate.dtype)
+        gates, others, targets = (each.reshape(-1, gate.shape[-1]) for each in (gate, x, out))
+
+        def part(start: int, stop: int) -> None:
+            some = targets[:, start:stop]
+            with np.errstate(over="ignore"):  # a gate that is shut: 1 / ∞
+                np.exp(-gates[:, start:stop], out=some)
+            some += 1.0
+            np.divide(gates[:, start:stop], some, out=some)
+            some *= others[:, start:stop]
+
+        self._divide(part, gate.shape[-1], cost=16 * len(gates))
+        return out
+
     def softmax(self, x: np.ndarray) -> np.ndarray:
         out = np.empty(x.shape, x.dtype)
         source, target = (each.reshape(-1, x.shape[-1]) for each in (x, out))
@@ -168,7 +185,7 @@ class NumpyBackend:
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
-        segments = self._segments(k, v, cache, layer)
+        segments, shared = self._segments(k, v, cache, layer), n_head // k.shape[1]
         q = q * (1 / math.sqrt(d_k))
         if n_query == 1 and len(segments) == 1:
             return one_query(q[0], segments[0])[None]
@@ -188,7 +205,7 @@ class NumpyBackend:
                 if isinstance(heads, slice):
                     target[:] = one_query(new, segment)
                 else:
-                    _queries(new, segment, heads, target)
+                    _queries(new, segment, heads // shared, target)
 
         n_key = sum(_n_keys(each) for each in segments) // len(segments)
         n_each = n_head * sum(high - low for _, low, high in queries) // len(work)
@@ -307,17 +324,21 @@ class NumpyBackend:
 
 
 def one_query(q: np.ndarray, segment: Segment) -> np.ndarray:
-    """q [head, 1, d_k], scaled, the segment's last -> [head, 1, d_k]: it sees every key."""
+    """q [head, 1, d_k], scaled, the segment's last -> [head, 1, d_k]: it sees every key. Heads that
+    share one of keys are the rows of one product."""
+    shape = q.shape
+    q = q.reshape(len(segment.stretches[0][0]), -1, shape[-1])  # [kv_head, heads of each, d_k]
     scores = [q @ keys.swapaxes(-1, -2) for keys, _ in segment.stretches]
     pattern = scores[0] if len(scores) == 1 else np.concatenate(scores, -1)
     pattern -= pattern.max(-1, keepdims=True)
     np.exp(pattern, out=pattern)
     pattern /= pattern.sum(-1, keepdims=True)
-    return _weighted(pattern, [values for _, values in segment.stretches])
+    return _weighted(pattern, [values for _, values in segment.stretches]).reshape(shape)
 
 
 def _queries(q: np.ndarray, segment: Segment, head: int, out: np.ndarray) -> None:
-    """q [query, d_k], scaled, the segment's last ones -> out [query, d_k], of one head."""
+    """q [query, d_k], scaled, the segment's last ones -> out [query, d_k], of one head. head: of
+    the keys."""
     n_query, n_key = len(q), _n_keys(segment)
     side = min(n_query, _QUERY_BLOCK)
     triangle = np.triu(np.full((side, side), -np.inf, q.dtype), 1)  # later keys: -∞

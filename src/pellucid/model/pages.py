@@ -9,7 +9,7 @@ from ..backend import Array
 from ..errors import InputError
 from ..families import family_of
 from ..hparams import HParams
-from . import gpt2
+from . import gpt2, llama
 from .one_pass import Pass
 
 __all__ = ["PAGES", "Page", "page_of"]
@@ -32,6 +32,7 @@ class Page(NamedTuple):
 
 PAGES: dict[str, Page] = {
     "gpt2": Page(gpt2.forward, gpt2.block, gpt2.layer_norm, gpt2.unembed),
+    "llama": Page(llama.forward, llama.block, llama.rms_norm, llama.unembed),
 }
 
 
