@@ -236,28 +236,22 @@ def test_beam_search_equals_an_exhaustive_one(seed: int, alpha: float) -> None:
             assert narrow.best[0].tokens == tokens
 
 
-def test_the_length_penalty_is_the_papers() -> None:
+def test_the_length_penalty_lets_a_longer_text_win() -> None:
+    """ "0" and its end: probability ½; "1 1 1" and its end: 0.4, and nothing else."""
     assert length_penalty(1, 0.6) == 1.0
     assert length_penalty(7, 0.6) == pytest.approx(2**0.6)
-    # Two texts: "a" has probability 0.5, "bbbbbbb" 0.4: the longer wins from some alpha on.
-    short, long = (math.log(p) for p in (0.5, 0.4))
+    ways = {(): [0.5, 0.4, 0.1], (0,): [0, 0, 1], (1,): [0, 1, 0], (1, 1): [0, 1, 0]}
+    ways[1, 1, 1] = [0, 0, 1]
 
-    def ask(rows, tokens):
-        last = int(tokens[0])
-        if last == 9:  # the beginning
-            return np.log([[0.5, 0.4, 0.1]])
-        return np.array(
-            [
-                np.log([1e-9, 1 - 1e-9, 1e-12]) if t == 1 else np.log([1e-12, 1e-12, 1.0])
-                for t in tokens
-            ]
-        )
+    def after(tokens: tuple[int, ...]) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            return np.log(np.array(ways[tokens], float))
 
-    # After "b" only "b" follows, until the limit cuts it off: then "a" is the one that ended.
-    found = beam_search(ask, start=9, end=2, beam=Beam(beams=2, alpha=0.6, max_tokens=7))
-    assert found.best[0].tokens == (0, 2)
-    assert found.best[0].logprob == pytest.approx(short)
-    assert long / length_penalty(7, 1.0) > short / length_penalty(2, 1.0)
+    for alpha, best in ((0.0, (0, 2)), (0.6, (0, 2)), (2.0, (1, 1, 1, 2))):
+        beam = Beam(beams=3, alpha=alpha, max_tokens=4)
+        found = beam_search(following(after), start=9, end=2, beam=beam).best[0]
+        assert found.tokens == best
+        assert found.score == pytest.approx(found.logprob / ((5 + len(best)) / 6) ** alpha)
 
 
 def test_a_beam_is_checked() -> None:

@@ -11,9 +11,13 @@ import numpy as np
 from pellucid.backend import get_backend
 from pellucid.families.transformer import TransformerHParams
 from pellucid.model import EncoderDecoder
+from pellucid.tokenizer import Tokenizer
+from pellucid.translate import Translator
 from pellucid.weights import shapes
 
-__all__ = ["Theirs", "encoder_decoder", "random_weights"]
+__all__ = ["BEGIN_END", "Theirs", "encoder_decoder", "random_weights", "tokenizer", "translator"]
+
+BEGIN_END = ("<|begin|>", "<|endoftext|>")
 
 
 def random_weights(hparams: TransformerHParams, seed: int = 0) -> dict[str, np.ndarray]:
@@ -34,6 +38,23 @@ def encoder_decoder(
 ) -> EncoderDecoder:
     dtype = "float32" if backend == "native" else dtype
     return EncoderDecoder.of(hparams, tensors, get_backend(backend, dtype=dtype))
+
+
+def tokenizer() -> Tokenizer:
+    """Bytes, "two", "hundred" and the like, and the tokens that begin and end texts."""
+    return Tokenizer.train(["two hundred and six"] * 2, 280, BEGIN_END)
+
+
+def translator(
+    seed: int = 0, backend: str = "numpy", dtype: str = "float64"
+) -> tuple[Translator, dict[str, np.ndarray]]:
+    """One that writes nonsense, and its tensors."""
+    tokens = tokenizer()
+    hparams = TransformerHParams(tokens.n_vocab, 24, 16, 2, 2)
+    tensors = random_weights(hparams, seed)
+    begin, end = (tokens.special_tokens[name] for name in BEGIN_END)
+    model = encoder_decoder(hparams, tensors, backend, dtype)
+    return Translator(model, tokens, begin=begin, end=end, name="tiny"), tensors
 
 
 class Theirs:

@@ -118,7 +118,7 @@ class TransformerModule(Tree):
     ) -> None:
         super().__init__(hparams, tensors, backend)
         table = transformer.sinusoids(hparams.n_ctx, hparams.n_embd)
-        self.sinusoids = torch.tensor(table, dtype=torch.float32, device=backend.device)
+        self.register_buffer("sinusoids", torch.tensor(table, device=backend.device).float())
         self.label_smoothing = label_smoothing
 
     def forward(
