@@ -15,29 +15,31 @@ from .text import read_text
 if TYPE_CHECKING:
     from ..translate import Translator
 
-__all__ = ["or_translated", "or_translation_walked"]
+__all__ = ["or_translated", "or_translation_walked", "with_beams"]
 
 Command = Callable[..., Any]
 
-_BEAM = (
-    click.option(
-        "--beams",
-        type=click.IntRange(1, 1024),
-        help="Texts that a model which writes one text as another goes on with; 1 is greedy. "
-        "[default: 4]",
-    ),
-    click.option(
+_MACHINE = ("model", "backend", "device", "dtype", "threads")
+_BEAM = ("beams", "length_penalty")
+
+
+def with_beams(command: Command) -> Command:
+    """--beams and --length-penalty, below one of the next two."""
+    command = click.option(
         "--length-penalty",
         type=click.FloatRange(0, 10),
         help="How far --beams favours longer texts.  [default: 0.6]",
-    ),
-)
-_MACHINE = ("model", "backend", "device", "dtype", "threads")
+    )(command)
+    return click.option(
+        "--beams",
+        type=click.IntRange(1, 1024),
+        help="Texts that an encoder-decoder goes on with; 1 is greedy.  [default: 4]",
+    )(command)
 
 
 def or_translated(command: Command) -> Command:
-    """--beams and --length-penalty. With an encoder-decoder each line of TEXT is written as
-    another; any other model goes to the command."""
+    """With an encoder-decoder each line of TEXT is written as another; any other model goes to the
+    command."""
 
     def translate(translator: Translator, text: str | None, *, as_json: bool, **rest: Any) -> None:
         for line in read_text(text).splitlines() or [""]:
@@ -75,21 +77,19 @@ def _or(command: Command, act: Callable[..., None], known: Collection[str]) -> C
 
         family = FAMILIES.get(family_name(options["model"]) or "")
         if family is None or not family.encodes:
-            for name in ("beams", "length_penalty"):
+            for name in _BEAM:
                 if options.pop(name) is not None:
                     raise click.UsageError(
                         f"{_flag(name)} is for a model that writes one text as another (digits); "
                         "others choose by --greedy, --temperature and so on"
                     )
             return command(**options)
-        unfit = [
-            name
-            for name in options
-            if name not in (*known, *_MACHINE, "beams", "length_penalty") and not _default(name)
-        ]
-        if unfit:
+        fit = (*known, *_MACHINE, *_BEAM)
+        for name in options:
+            if name in fit or _default(name):
+                continue
             raise click.UsageError(
-                f"{_flag(unfit[0])} does not fit {options['model']}, which is {family.title}: it "
+                f"{_flag(name)} does not fit {options['model']}, which is {family.title}: it "
                 "reads TEXT and writes another by --beams"
             )
         from ..translate import load_translator
@@ -97,15 +97,13 @@ def _or(command: Command, act: Callable[..., None], known: Collection[str]) -> C
         machine = {name: options.pop(name) for name in _MACHINE}
         act(load_translator(machine.pop("model"), **machine), **options)
 
-    for option in reversed(_BEAM):
-        run = option(run)
     return run
 
 
 def _search(options: dict[str, Any]) -> dict[str, Any]:
     """What was asked for, by the names of `Translator.translate`."""
-    chosen = {"beams": options["beams"], "alpha": options["length_penalty"]}
-    return {name: value for name, value in chosen.items() if value is not None}
+    names = {"beams": "beams", "length_penalty": "alpha"}
+    return {names[name]: options[name] for name in names if options[name] is not None}
 
 
 def _default(name: str) -> bool:

@@ -12,7 +12,7 @@ from .options import with_model
 from .output import Output, console, with_output
 from .stepping import step_through
 from .text import Prompt, read_text, with_chat
-from .translating import or_translation_walked
+from .translating import or_translation_walked, with_beams
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +34,7 @@ TALK = "The power clapper"
 @click.option("--position", type=int, default=-1, show_default=True, help="Whose row to follow.")
 @click.option("--max-tokens", type=click.IntRange(0), help="Predict at most so many tokens.")
 @click.option("--step", is_flag=True, help="Step by step: Enter goes on, a to the end, q leaves.")
+@with_beams
 @with_output
 def command(
     text: str,
