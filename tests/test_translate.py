@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import pellucid
 from pellucid import checkpoint, embedded, inspect
@@ -185,11 +187,9 @@ def test_every_cross_attention_is_drawn() -> None:
             np.testing.assert_array_equal(drawn.values, pattern)
             assert (drawn.rows, drawn.columns) == (way.read_tokens, way.source_tokens)
     assert len(cross.unfolded) == 4
-    from rich.console import Console
-
-    screen = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    screen.print(Drawing(way.sections()))
-    told = screen.export_text()
+    screen = io.StringIO()
+    Console(width=80, file=screen).print(Drawing(way.sections()))
+    told = screen.getvalue()
     assert all(f"decoder, cross: layer {i}, head {j}" in told for i in (0, 1) for j in (0, 1))
     page = document(way.sections(), title="x")
     assert page.count("decoder, cross: layer") == 4
