@@ -62,6 +62,7 @@ NOT_RUN = {
     "make talk": "makes an environment from the network; `pellucid talk` is run here",
     "make test": "is what runs this test",
     "pellucid bench": "minutes of timing; tests/test_bench.py runs it on a tiny model",
+    "pellucid chat --model smollm2": "needs a package of 93 MB; tests/test_smollm2.py talks to it",
     "pellucid learned run --page": "serves until it is stopped; tests/test_history_page.py does",
     "pellucid open": "serves until it is stopped; tests/test_serve_process.py does",
     "pellucid serve": "serves until it is stopped; tests/test_serve_process.py does",

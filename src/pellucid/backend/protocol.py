@@ -13,11 +13,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Array", "Backend", "KeyValues", "Norm", "Prepared", "Segment", "taken_in"]
+__all__ = ["Array", "Backend", "KeyValues", "Norm", "Prepared", "Segment", "Turns", "taken_in"]
 
 Array = Any  # numpy.ndarray or torch.Tensor
 # Of a norm: gain, bias, epsilon. A layer norm has a bias; one without is an RMS norm.
 Norm = tuple[Array, Array | None, float]
+# What turns queries and keys by where they stand, [batch or 1, new, d_k] each: x becomes x · cos +
+# other(x) · sin, other(x) being the number half of d_k further on or back.
+Turns = tuple[Array, Array]
 Prepared = Any  # a linear map or a table of embeddings, as `Backend.prepare` returned it
 
 
@@ -151,10 +154,19 @@ class Backend(Protocol):
     def hide(self, scores: Array, mask: Array) -> Array:
         """Scores where the mask is True, -∞ elsewhere."""
 
-    def attend(self, q: Array, k: Array, v: Array, cache: KeyValues | None, layer: int) -> Array:
+    def attend(
+        self,
+        q: Array,
+        k: Array,
+        v: Array,
+        cache: KeyValues | None,
+        layer: int,
+        turns: Turns | None = None,
+    ) -> Array:
         """Fused softmax(q·kᵀ/√d_k + mask)·v over what the cache holds of this layer and the new
         keys and values, which it takes in. q [batch, head, new, d_k], k, v [batch, kv_head, new,
-        d_k], each for as many heads of q, in order -> as q."""
+        d_k], each for as many heads of q, in order -> as q. turns: q and k are turned first; of
+        fewer queries than keys by the last of them."""
 
     def dropout(self, x: Array) -> Array:
         """The identity, except while training."""

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..backend.torch import TorchBackend
+from ..families import family_of
 from ..hparams import HParams
 from ..model import Pass, transformer
 from ..model.pages import page_of
@@ -67,6 +68,9 @@ class Tree(Weights):
             value = torch.tensor(np.asarray(tensors[name], np.float32), device=backend.device)
             leaf = name.rpartition(".")[2]
             self._branch(path).register_parameter(leaf, nn.Parameter(value))
+        for at, own in family_of(hparams).branches(hparams).items():
+            if own.kind in ("linear", "norm") and not own.bias:
+                self.get_submodule(at).register_parameter("bias", None)
 
     def _branch(self, path: list[str]) -> nn.Module:
         branch: nn.Module = self
