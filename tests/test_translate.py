@@ -233,7 +233,8 @@ def test_walk_shows_it_too(tmp_path: Path) -> None:
         *(
             ((verb, *more, "--model", "digits"), "neither goes on from a text nor holds")
             for verb, *more in (
-                ("chat",), ("trace", TEXT), ("lens", TEXT), ("eval", str(ROOT / "README.md")), ("attention", TEXT),
+                ("chat",), ("trace", TEXT), ("lens", TEXT), ("attention", TEXT),
+                ("eval", str(ROOT / "README.md")),
             )
         ),
     ],
