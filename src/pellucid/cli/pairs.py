@@ -35,7 +35,7 @@ def or_pairs(command: Command) -> Command:
             return
         others = {"texts": "TEXTS", "resume": "--resume", "dry_run": "--dry-run", "page": "--page"}
         for name, what in others.items():
-            if rest.pop(name):
+            if rest.pop(name) not in (None, False, ()):
                 raise click.UsageError(f"--pairs FILE goes without {what}")
         _learn({**rest, **own, "corpus": pairs})
 
