@@ -7,8 +7,15 @@ from typing import Any
 
 import click
 
-from ..train.config import PreferenceConfig, TalkConfig, TrainConfig, read_config
+from ..train.config import (
+    PreferenceConfig,
+    TalkConfig,
+    TrainConfig,
+    TranslationConfig,
+    read_config,
+)
 from .output import say
+from .pairs import or_pairs
 from .progress import watching
 from .training import describe, finish, flags, with_page
 
@@ -27,6 +34,7 @@ _WATCHED = 30  # moments of the talk's small model that are kept where somebody 
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--n-vocab", type=int, help="Tokens of TEXTS, at most.  [default: 4096]")
 @with_page("Let a browser on this machine watch it learn (0: any port).")
+@or_pairs
 @flags(TrainConfig, without=("corpus", "out"))
 def command(
     texts: tuple[str, ...],
@@ -61,7 +69,7 @@ def command(
     if texts:
         changed["corpus"] = texts[0]
     settings = _settings(config, changed, resume is not None)
-    if isinstance(settings, PreferenceConfig | TalkConfig):
+    if isinstance(settings, PreferenceConfig | TalkConfig | TranslationConfig):
         if dry_run or n_vocab:
             raise click.UsageError(f"--dry-run and --n-vocab are not for a run of {settings.task}")
         finish(settings, page)

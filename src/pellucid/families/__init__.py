@@ -10,10 +10,11 @@ from ..hparams import HParams
 from .family import Branch, Family, TapInfo
 from .gpt2 import GPT2
 from .llama import LLAMA
+from .transformer import TRANSFORMER
 
 __all__ = ["FAMILIES", "Branch", "Family", "TapInfo", "family_of", "hparams_of"]
 
-FAMILIES: dict[str, Family] = {"gpt2": GPT2, "llama": LLAMA}
+FAMILIES: dict[str, Family] = {"gpt2": GPT2, "llama": LLAMA, "transformer": TRANSFORMER}
 
 
 def family_of(hparams: HParams) -> Family:

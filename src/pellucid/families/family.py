@@ -52,7 +52,8 @@ class Family:
     of a pass, by name with {i} for the layer, in the order in which it is computed. centres:
     whether a norm takes the mean away first (layer norm), or divides alone (RMS norm).
     query, key: the values that are multiplied, within a layer. drawn: whether the page of the walk
-    knows its pass, and a page can run it.
+    knows its pass, and a page can run it. encodes: whether it reads one text whole and writes
+    another: an encoder and a decoder, and no `model.Page` of one stack.
     """
 
     title: str
@@ -63,3 +64,4 @@ class Family:
     query: str = "attn.q"
     key: str = "attn.k"
     drawn: bool = False
+    encodes: bool = False
