@@ -63,9 +63,8 @@ class ByHand:
             return False
         return each.layer is None or layer == each.layer
 
-    @staticmethod
-    def change(array, index, name, each, source) -> None:
-        at = dict(zip(taps.axes(name), index, strict=True))
+    def change(self, array, index, name, each, source) -> None:
+        at = dict(zip(taps.axes(name, self.gpt.hparams), index, strict=True))
         position = at.get("query", at.get("position"))
         if each.position is not None and position not in each.position:
             return

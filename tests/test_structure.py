@@ -21,16 +21,18 @@ ROOMS: dict[str, set[str]] = {
     "backend": {"errors"},
     "files": {"errors"},
     "hparams": {"errors"},
+    "families": {"errors", "hparams"},
     "sampling": {"errors"},
     "draw": {"errors", "visible", "web"},
     "tokenizer": {"errors", "files", "visible"},
     "cache": {"backend", "errors", "hparams"},
-    "taps": {"backend", "hparams"},
-    "weights": {"backend", "errors", "hparams"},
+    "taps": {"backend", "families", "hparams"},
+    "weights": {"backend", "errors", "families", "hparams"},
     "sequence": {"errors", "hparams", "sampling", "tokenizer", "visible"},
     "template": {"errors", "tokenizer"},
     "checkpoint": {
-        "embedded", "errors", "files", "hparams", "sampling", "template", "tokenizer", "weights",
+        "embedded", "errors", "families", "files", "hparams", "sampling", "template", "tokenizer",
+        "weights",
     },
     "model": {"backend", "cache", "errors", "hparams", "taps", "weights"},
     "blocks": {"backend", "errors", "hparams"},
@@ -52,8 +54,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "conversations": {"chat", "errors", "files", "tokenizer", "transcript"},
     "inspect": {
-        "backend", "draw", "errors", "generate", "gpt", "hparams", "model", "sampling", "sequence",
-        "taps", "tokenizer", "visible",
+        "backend", "draw", "errors", "families", "generate", "gpt", "hparams", "model", "sampling",
+        "sequence", "taps", "tokenizer", "visible",
     },
     "train": {
         "backend", "checkpoint", "data", "errors", "files", "gpt", "hparams", "model", "template",
@@ -80,8 +82,8 @@ ROOMS: dict[str, set[str]] = {
     "bench": {"backend", "checkpoint", "errors", "files"},
     "cli": {
         "batch", "bench", "chat", "checkpoint", "conversations", "data", "draw", "embedded",
-        "errors", "evaluate", "files", "generate", "gpt", "history", "hparams", "inspect",
-        "sampling", "sequence", "serve", "session", "speculate", "tokenizer", "train",
+        "errors", "evaluate", "families", "files", "generate", "gpt", "history", "hparams",
+        "inspect", "sampling", "sequence", "serve", "session", "speculate", "tokenizer", "train",
         "transcript", "visible",
     },
 }  # fmt: skip

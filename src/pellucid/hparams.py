@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 from .errors import InputError
 
-__all__ = ["SIZES", "HParams"]
+__all__ = ["LIMITS", "SIZES", "HParams", "check_counts"]
 
 # Far above any GPT-2; refuses nonsense such as n_layer = 10**9 before anything is allocated.
-_LIMITS = {
+LIMITS = {
     "n_vocab": 1 << 22,
     "n_ctx": 1 << 20,
     "n_embd": 1 << 16,
     "n_head": 1 << 10,
     "n_layer": 1 << 10,
 }
+
+
+def check_counts(hparams: HParams, limits: Mapping[str, int]) -> None:
+    """Raises InputError where one of the fields named is no integer from 1 to its limit."""
+    for name, limit in limits.items():
+        value = getattr(hparams, name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InputError(f"{name} must be an integer, not {value!r}")
+        if not 1 <= value <= limit:
+            raise InputError(f"{name} must be between 1 and {limit}, not {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,9 @@ class HParams:
 
     Raises InputError when a value is not a positive integer within reason, or when
     n_embd is not a multiple of n_head (each head works on n_embd / n_head numbers).
+
+    Another family's derive from these five and add their own (`families`); what all are asked
+    for are the properties below.
     """
 
     n_vocab: int
@@ -38,12 +52,7 @@ class HParams:
     n_layer: int
 
     def __post_init__(self) -> None:
-        for name, limit in _LIMITS.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise InputError(f"{name} must be an integer, not {value!r}")
-            if not 1 <= value <= limit:
-                raise InputError(f"{name} must be between 1 and {limit}, not {value}")
+        check_counts(self, LIMITS)
         if self.n_embd % self.n_head:
             raise InputError(
                 f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head}): "
@@ -51,9 +60,29 @@ class HParams:
             )
 
     @property
+    def family(self) -> str:
+        """Whose page computes it, and whose record says what it is made of."""
+        return "gpt2"
+
+    @property
     def d_k(self) -> int:
         """Width of one head's queries, keys and values (the paper's d_k; here d_v = d_k)."""
         return self.n_embd // self.n_head
+
+    @property
+    def n_kv_head(self) -> int:
+        """Heads that keys and values have; here each query head has its own."""
+        return self.n_head
+
+    @property
+    def n_inner(self) -> int:
+        """Neurons of each layer's MLP."""
+        return 4 * self.n_embd
+
+    @property
+    def tied(self) -> bool:
+        """Whether the output layer is the table of embeddings (else it has its own, `lm_head`)."""
+        return True
 
     @property
     def n_params(self) -> int:
@@ -62,13 +91,14 @@ class HParams:
         embeddings = (self.n_vocab + self.n_ctx) * self.n_embd
         return embeddings + self.n_layer * block + 2 * self.n_embd
 
-    def to_dict(self) -> dict[str, int]:
-        return asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """The hyperparameters by name; of another family than GPT-2, with its name first."""
+        return ({} if self.family == "gpt2" else {"family": self.family}) | asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> HParams:
-        """From a mapping with exactly the five names; anything missing or extra is an error."""
-        names = set(_LIMITS)
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """From a mapping with exactly these names; anything missing or extra is an error."""
+        names = {each.name for each in fields(cls)}
         if missing := sorted(names - set(values)):
             raise InputError(f"hyperparameters missing: {', '.join(missing)}")
         if extra := sorted(set(values) - names):

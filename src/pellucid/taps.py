@@ -6,12 +6,12 @@ returning another replaces it. Names follow TransformerLens, without its `hook_`
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from .backend import Array
-from .hparams import HParams
+from .families import FAMILIES, TapInfo, family_of
+from .hparams import SIZES, HParams
 
 __all__ = [
     "TAPS",
@@ -23,6 +23,8 @@ __all__ = [
     "compose",
     "last_names",
     "layer_of",
+    "sizes",
+    "table",
     "table_name",
     "tap_names",
     "transformer_lens_name",
@@ -75,73 +77,19 @@ class compose:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class TapInfo:
-    """What stands behind a tap's name: for the docs, the terminal and the web page.
-
-    axes: of the value, batch first; "1" and "1 or batch" are lengths. slide: the step of the talk
-    that it belongs to.
-    """
-
-    axes: tuple[str, ...]
-    formula: str
-    slide: str
-
-    @property
-    def shape(self) -> str:
-        """As people write it: "[batch, position, n_embd]"."""
-        return f"[{', '.join(self.axes)}]"
+# GPT-2's values; another family's: `table`.
+TAPS: dict[str, TapInfo] = dict(FAMILIES["gpt2"].taps(SIZES["gpt2"]))
 
 
-_RESIDUAL = ("batch", "position", "n_embd")
-_PER_HEAD = ("batch", "position", "head", "d_k")
-_PAIRS = ("batch", "head", "query", "key")
-_NEURONS = ("batch", "position", "4 · n_embd")
-_SCALE = ("batch", "position", "1")
-
-# Every value that can be seen and replaced, in the order in which it is computed.
-TAPS: dict[str, TapInfo] = {
-    "embed": TapInfo(_RESIDUAL, "wte[token]", "tokens => embeddings"),
-    "pos_embed": TapInfo(
-        ("1 or batch", "position", "n_embd"), "wpe[position]", "tokens => embeddings"
-    ),
-    "blocks.{i}.resid_pre": TapInfo(_RESIDUAL, "x", "embeddings, layer by layer"),
-    "blocks.{i}.ln1.scale": TapInfo(_SCALE, "√(var(x) + ε)", "self-attention"),
-    "blocks.{i}.ln1.normalized": TapInfo(_RESIDUAL, "(x - mean(x)) / scale", "self-attention"),
-    "blocks.{i}.ln1.out": TapInfo(_RESIDUAL, "normalized · gain + bias", "self-attention"),
-    "blocks.{i}.attn.q": TapInfo(_PER_HEAD, "W_Query · x", "self-attention"),
-    "blocks.{i}.attn.k": TapInfo(_PER_HEAD, "W_Key · x", "self-attention"),
-    "blocks.{i}.attn.v": TapInfo(_PER_HEAD, "W_Value · x", "self-attention"),
-    "blocks.{i}.attn.qk": TapInfo(_PAIRS, "q · kᵀ / √d_k", "self-attention"),
-    "blocks.{i}.attn.scores": TapInfo(_PAIRS, "qk, later keys -∞", "self-attention"),
-    "blocks.{i}.attn.pattern": TapInfo(_PAIRS, "softmax(scores)", "self-attention"),
-    "blocks.{i}.attn.z": TapInfo(_PER_HEAD, "pattern · v", "heads"),
-    "blocks.{i}.attn.result": TapInfo(
-        ("batch", "position", "head", "n_embd"), "z · W_Output of the head", "concat · W_Output"
-    ),
-    "blocks.{i}.attn_out": TapInfo(_RESIDUAL, "concat(z) · W_Output + bias", "concat · W_Output"),
-    "blocks.{i}.resid_mid": TapInfo(_RESIDUAL, "resid_pre + attn_out", "concat · W_Output"),
-    "blocks.{i}.ln2.scale": TapInfo(_SCALE, "√(var(x) + ε)", "repeat for each layer"),
-    "blocks.{i}.ln2.normalized": TapInfo(
-        _RESIDUAL, "(x - mean(x)) / scale", "repeat for each layer"
-    ),
-    "blocks.{i}.ln2.out": TapInfo(_RESIDUAL, "normalized · gain + bias", "repeat for each layer"),
-    "blocks.{i}.mlp.pre": TapInfo(_NEURONS, "x · W_fc + bias", "repeat for each layer"),
-    "blocks.{i}.mlp.post": TapInfo(
-        _NEURONS, "½x(1 + tanh(√(2/π)(x + 0.044715x³)))", "repeat for each layer"
-    ),
-    "blocks.{i}.mlp_out": TapInfo(_RESIDUAL, "post · W_proj + bias", "repeat for each layer"),
-    "blocks.{i}.resid_post": TapInfo(_RESIDUAL, "resid_mid + mlp_out", "repeat for each layer"),
-    "ln_final.scale": TapInfo(_SCALE, "√(var(x) + ε)", "output layer"),
-    "ln_final.normalized": TapInfo(_RESIDUAL, "(x - mean(x)) / scale", "output layer"),
-    "ln_final.out": TapInfo(_RESIDUAL, "normalized · gain + bias", "output layer"),
-    "logits": TapInfo(("batch", "position", "n_vocab"), "x · wteᵀ", "output layer"),
-}
+def table(hparams: HParams) -> Mapping[str, TapInfo]:
+    """Every value that can be seen and replaced in a model of this shape, in the order in which it
+    is computed; {i} stands for the layer."""
+    return family_of(hparams).taps(hparams)
 
 
 def tap_names(hparams: HParams) -> list[str]:
     """Every tap's name in a model of this shape, in the order in which they are reached."""
-    names = list(TAPS)
+    names = list(table(hparams))
     in_block = [name for name in names if "{i}" in name]
     first, last = names.index(in_block[0]), names.index(in_block[-1]) + 1
     layers = [name.format(i=i) for i in range(hparams.n_layer) for name in in_block]
@@ -149,11 +97,11 @@ def tap_names(hparams: HParams) -> list[str]:
 
 
 @cache
-def last_names(layer: int) -> tuple[str, ...]:
+def last_names(hparams: HParams) -> tuple[str, ...]:
     """The values that are computed from the last layer on, but for the logits."""
-    names = list(TAPS)
+    names = list(table(hparams))
     begin, end = names.index("blocks.{i}.resid_pre"), names.index("logits")
-    return tuple(name.format(i=layer) for name in names[begin:end])
+    return tuple(name.format(i=hparams.n_layer - 1) for name in names[begin:end])
 
 
 def layer_of(name: str) -> int | None:
@@ -162,14 +110,28 @@ def layer_of(name: str) -> int | None:
 
 
 def table_name(name: str) -> str:
-    """ "blocks.3.attn.q" -> "blocks.{i}.attn.q", its entry in `TAPS`."""
+    """ "blocks.3.attn.q" -> "blocks.{i}.attn.q", its entry in `table`."""
     layer = layer_of(name)
     return name if layer is None else name.replace(f"blocks.{layer}.", "blocks.{i}.", 1)
 
 
-def axes(name: str) -> tuple[str, ...]:
+def axes(name: str, hparams: HParams) -> tuple[str, ...]:
     """The axes of a value, batch first."""
-    return TAPS[table_name(name)].axes
+    return table(hparams)[table_name(name)].axes
+
+
+def sizes(hparams: HParams) -> dict[str, int]:
+    """How long the axes are that are the same in every text."""
+    return {
+        "head": hparams.n_head,
+        "kv_head": hparams.n_kv_head,
+        "d_k": hparams.d_k,
+        "n_embd": hparams.n_embd,
+        "n_inner": hparams.n_inner,
+        "4 · n_embd": hparams.n_inner,
+        "n_vocab": hparams.n_vocab,
+        "1": 1,
+    }
 
 
 def transformer_lens_name(name: str) -> str | None:

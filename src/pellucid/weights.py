@@ -1,18 +1,21 @@
 """The parameters of a GPT: their names, their shapes, and the tree the model reads them from.
 
-The names are those of Hugging Face's GPT-2 without the `transformer.` in front, and they are
-the attribute paths of the tree: `h.3.attn.c_attn.weight` is `weights.h[3].attn.c_attn.weight`.
+A family's record lists its branches (`families`). The names are the attribute paths of the tree:
+`h.3.attn.c_attn.weight` is `weights.h[3].attn.c_attn.weight`. Every family has `wte`, `h`, `ln_f`,
+and in each of `h` the maps `attn.c_attn` (queries, keys, values side by side) and `attn.c_proj`.
 The torch modules that train have the same paths, so both trees fit the same model functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .errors import CheckpointError
+from .families import family_of
 from .hparams import HParams
 
 if TYPE_CHECKING:
@@ -20,10 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Affine",
-    "AttentionWeights",
-    "BlockWeights",
     "Embedding",
-    "MLPWeights",
     "Weights",
     "fingerprint",
     "flatten",
@@ -41,63 +41,23 @@ class Embedding(NamedTuple):
 
 
 class Affine(NamedTuple):
-    """A layer norm's gain and bias, or a linear map stored as GPT-2 stores it: [in, out]."""
+    """A norm's gain and bias, or a linear map stored as GPT-2 stores it: [in, out]. bias: None
+    where the family has none."""
 
     weight: Array
-    bias: Array
+    bias: Array | None = None
 
 
-class AttentionWeights(NamedTuple):
-    c_attn: Affine  # W_Query, W_Key, W_Value side by side: [n_embd, 3 * n_embd]
-    c_proj: Affine  # W_Output: [n_embd, n_embd]
-
-
-class MLPWeights(NamedTuple):
-    c_fc: Affine  # [n_embd, 4 * n_embd]
-    c_proj: Affine  # [4 * n_embd, n_embd]
-
-
-class BlockWeights(NamedTuple):
-    ln_1: Affine
-    attn: AttentionWeights
-    ln_2: Affine
-    mlp: MLPWeights
-
-
-class Weights(NamedTuple):
-    wte: Embedding  # token embeddings, [n_vocab, n_embd]; also the output layer
-    wpe: Embedding  # position embeddings, [n_ctx, n_embd]
-    h: tuple[BlockWeights, ...]
-    ln_f: Affine
-
-
-def _block_shapes(n_embd: int) -> dict[str, tuple[int, ...]]:
-    return {
-        "ln_1.weight": (n_embd,),
-        "ln_1.bias": (n_embd,),
-        "attn.c_attn.weight": (n_embd, 3 * n_embd),
-        "attn.c_attn.bias": (3 * n_embd,),
-        "attn.c_proj.weight": (n_embd, n_embd),
-        "attn.c_proj.bias": (n_embd,),
-        "ln_2.weight": (n_embd,),
-        "ln_2.bias": (n_embd,),
-        "mlp.c_fc.weight": (n_embd, 4 * n_embd),
-        "mlp.c_fc.bias": (4 * n_embd,),
-        "mlp.c_proj.weight": (4 * n_embd, n_embd),
-        "mlp.c_proj.bias": (n_embd,),
-    }
+Weights = Any  # a tree of `Embedding`, `Affine`, namespaces and, for numbered steps, tuples
 
 
 def shapes(hparams: HParams) -> dict[str, tuple[int, ...]]:
     """Every parameter's name and shape, in the order the data flows."""
-    table: dict[str, tuple[int, ...]] = {
-        "wte.weight": (hparams.n_vocab, hparams.n_embd),
-        "wpe.weight": (hparams.n_ctx, hparams.n_embd),
-    }
-    block = _block_shapes(hparams.n_embd)
-    for layer in range(hparams.n_layer):
-        table.update({f"h.{layer}.{name}": shape for name, shape in block.items()})
-    table["ln_f.weight"] = table["ln_f.bias"] = (hparams.n_embd,)
+    table: dict[str, tuple[int, ...]] = {}
+    for path, branch in family_of(hparams).branches(hparams).items():
+        table[f"{path}.weight"] = branch.shape
+        if branch.bias:
+            table[f"{path}.bias"] = branch.shape[-1:]
     return table
 
 
@@ -107,56 +67,35 @@ def unflatten(tensors: Mapping[str, Array], hparams: HParams) -> Weights:
     if missing := [name for name in expected if name not in tensors]:
         raise CheckpointError(f"missing tensors: {_some(missing)}")
     if extra := [name for name in tensors if name not in expected]:
-        raise CheckpointError(f"tensors that no GPT-2 of this shape has: {_some(extra)}")
+        title = family_of(hparams).title
+        raise CheckpointError(f"tensors that no {title} of this shape has: {_some(extra)}")
     for name, shape in expected.items():
         if tuple(tensors[name].shape) != shape:
             raise CheckpointError(
                 f"tensor {name} has shape {list(tensors[name].shape)}; "
                 f"the hyperparameters ask for {list(shape)}"
             )
-
-    def affine(path: str) -> Affine:
-        return Affine(tensors[f"{path}.weight"], tensors[f"{path}.bias"])
-
-    return Weights(
-        wte=Embedding(tensors["wte.weight"]),
-        wpe=Embedding(tensors["wpe.weight"]),
-        h=tuple(
-            BlockWeights(
-                ln_1=affine(f"h.{i}.ln_1"),
-                attn=AttentionWeights(affine(f"h.{i}.attn.c_attn"), affine(f"h.{i}.attn.c_proj")),
-                ln_2=affine(f"h.{i}.ln_2"),
-                mlp=MLPWeights(affine(f"h.{i}.mlp.c_fc"), affine(f"h.{i}.mlp.c_proj")),
-            )
-            for i in range(hparams.n_layer)
-        ),
-        ln_f=affine("ln_f"),
+    return _tree(
+        {
+            path: Embedding(tensors[f"{path}.weight"])
+            if branch.kind in ("table", "positions")
+            else Affine(tensors[f"{path}.weight"], tensors.get(f"{path}.bias"))
+            for path, branch in family_of(hparams).branches(hparams).items()
+        }
     )
 
 
-def prepared(weights: Weights, backend: Backend) -> Weights:
-    """The same tree as a backend computes with it: the table of tokens and linear maps are its own
+def prepared(weights: Weights, hparams: HParams, backend: Backend) -> Weights:
+    """The same tree as a backend computes with it: tables of tokens and linear maps are its own
     business, norms and positions stay arrays."""
-
-    def norm(w: Affine) -> Affine:
-        return Affine(backend.asarray(w.weight), backend.asarray(w.bias))
-
-    return Weights(
-        wte=backend.prepare(weights.wte),
-        wpe=Embedding(backend.asarray(weights.wpe.weight)),
-        h=tuple(
-            BlockWeights(
-                ln_1=norm(w.ln_1),
-                attn=AttentionWeights(
-                    backend.prepare(w.attn.c_attn), backend.prepare(w.attn.c_proj)
-                ),
-                ln_2=norm(w.ln_2),
-                mlp=MLPWeights(backend.prepare(w.mlp.c_fc), backend.prepare(w.mlp.c_proj)),
-            )
-            for w in weights.h
-        ),
-        ln_f=norm(weights.ln_f),
-    )
+    leaves = {}
+    for path, branch in family_of(hparams).branches(hparams).items():
+        w = _at(weights, path)
+        if branch.kind in ("table", "linear"):
+            leaves[path] = backend.prepare(w)
+        else:
+            leaves[path] = type(w)(*(None if x is None else backend.asarray(x) for x in w))
+    return _tree(leaves)
 
 
 def flatten(
@@ -167,16 +106,32 @@ def flatten(
     dense: the numbers of a weight that a backend prepared (`Backend.dense`).
     """
     tensors: dict[str, Array] = {}
-    for name in shapes(hparams):
-        *path, leaf = name.split(".")
-        w: Any = weights
-        for step in path:
-            w = w[int(step)] if step.isdigit() else getattr(w, step)
-        if dense is None or leaf == "bias" or path[-1].startswith(("ln_", "wpe")):
-            tensors[name] = getattr(w, leaf)
-        else:
-            tensors[name] = dense(w)
+    for path, branch in family_of(hparams).branches(hparams).items():
+        w = _at(weights, path)
+        as_it_is = dense is None or branch.kind in ("norm", "positions")
+        tensors[f"{path}.weight"] = w.weight if dense is None or as_it_is else dense(w)
+        if branch.bias:
+            tensors[f"{path}.bias"] = w.bias
     return tensors
+
+
+def _at(weights: Weights, path: str) -> Any:
+    w = weights
+    for step in path.split("."):
+        w = w[int(step)] if step.isdigit() else getattr(w, step)
+    return w
+
+
+def _tree(leaves: Mapping[str, Any]) -> Weights:
+    """What stands at dotted paths → a tree of them."""
+    steps: dict[str, dict[str, Any]] = {}
+    for path, leaf in leaves.items():
+        first, _, rest = path.partition(".")
+        steps.setdefault(first, {})[rest] = leaf
+    grown = {step: below[""] if "" in below else _tree(below) for step, below in steps.items()}
+    if all(step.isdigit() for step in grown):
+        return tuple(grown[str(i)] for i in range(len(grown)))
+    return SimpleNamespace(**grown)
 
 
 def initialise(
@@ -184,24 +139,20 @@ def initialise(
     seed: int = 0,
     dtype: Any = np.float32,
 ) -> dict[str, np.ndarray]:
-    """Fresh parameters as GPT-2 starts them (GPT-2 paper §2.3; openai/gpt-2 `model.py`).
-
-    Normal with deviation 0.02 (0.01 for positions), the projections into the residual stream
-    scaled by 1/√(2·n_layer), norms at gain 1 and bias 0. Returns names → arrays.
+    """Fresh parameters: normal with each branch's own deviation (GPT-2's: `families.gpt2`), norms
+    at gain 1, biases 0. Returns names → arrays.
     """
     rng = np.random.default_rng(seed)
     tensors: dict[str, np.ndarray] = {}
-    for name, shape in shapes(hparams).items():
-        if name.endswith("bias"):
-            tensors[name] = np.zeros(shape, dtype)
-        elif ".ln_" in name or name.startswith("ln_f"):
-            tensors[name] = np.ones(shape, dtype)
+    for path, branch in family_of(hparams).branches(hparams).items():
+        if branch.kind == "norm":
+            tensors[f"{path}.weight"] = np.ones(branch.shape, dtype)
         else:
-            deviation = 0.01 if name == "wpe.weight" else 0.02
-            if name.endswith("c_proj.weight"):
-                deviation /= float(np.sqrt(2 * hparams.n_layer))
-            drawn = rng.standard_normal(shape, dtype=np.float32) * np.float32(deviation)
-            tensors[name] = drawn.astype(dtype, copy=False)
+            drawn = rng.standard_normal(branch.shape, dtype=np.float32)
+            drawn *= np.float32(branch.deviation)
+            tensors[f"{path}.weight"] = drawn.astype(dtype, copy=False)
+        if branch.bias:
+            tensors[f"{path}.bias"] = np.zeros(branch.shape[-1:], dtype)
     return tensors
 
 

@@ -65,7 +65,7 @@ class NumpyBackend:
     # Weights: here, the plain arrays
 
     def prepare(self, w: Any) -> Any:
-        return type(w)(*map(self.asarray, w))
+        return type(w)(*(None if x is None else self.asarray(x) for x in w))
 
     def dense(self, w: Any) -> np.ndarray:
         return np.asarray(w.weight)
@@ -87,7 +87,8 @@ class NumpyBackend:
         if norm is not None:
             x = self.layer_norm(x, *norm)
         n_in, n_out = w.weight.shape
-        out = self._matmul(x.reshape(-1, n_in), w.weight, w.bias).reshape(*x.shape[:-1], n_out)
+        bias = 0.0 if w.bias is None else w.bias
+        out = self._matmul(x.reshape(-1, n_in), w.weight, bias).reshape(*x.shape[:-1], n_out)
         if gelu:
             out = self.gelu(out)
         return out if add is None else add + out

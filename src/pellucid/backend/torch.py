@@ -75,7 +75,7 @@ class TorchBackend:
     # Weights: tensors, or while training the parameters of a module
 
     def prepare(self, w: Any) -> Any:
-        return type(w)(*map(self.asarray, w))
+        return type(w)(*(None if x is None else self.asarray(x) for x in w))
 
     def dense(self, w: Any) -> Tensor:
         return w.weight
@@ -97,7 +97,8 @@ class TorchBackend:
         if norm is not None:
             x = self.layer_norm(x, *norm)
         weight = w.weight  # once: under LoRA it is computed
-        rows = torch.addmm(w.bias, x.reshape(-1, weight.shape[0]), weight)
+        rows = x.reshape(-1, weight.shape[0])
+        rows = rows @ weight if w.bias is None else torch.addmm(w.bias, rows, weight)
         out = rows.view(*x.shape[:-1], weight.shape[1])
         if gelu:
             out = self.gelu(out)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..errors import CheckpointError, InputError
+from ..families import family_of, hparams_of
 from ..files import Reader
 from ..hparams import HParams
 from ..weights import shapes
@@ -110,20 +111,23 @@ class Checkpoint:
 
 
 def hparams_from(values: Mapping[str, Any], source: Path) -> HParams:
-    """HParams from a file's numbers; what HParams refuses becomes a CheckpointError."""
+    """HParams of any family from a file's numbers; what they refuse becomes a CheckpointError."""
     try:
-        return HParams.from_dict(dict(values))
+        return hparams_of(values)
     except InputError as error:
         raise CheckpointError(f"{source}: {error}") from error
 
 
 def check_shapes(arrived: Mapping[str, tuple[int, ...]], hparams: HParams, source: Path) -> None:
-    """Every tensor of this shape of GPT-2 and no other, before any number is read."""
+    """Every tensor of a model of this shape and no other, before any number is read."""
     expected = shapes(hparams)
     if missing := [name for name in expected if name not in arrived]:
         raise CheckpointError(f"{source}: missing tensors: {_some(missing)}")
     if extra := [name for name in arrived if name not in expected]:
-        raise CheckpointError(f"{source}: tensors that no GPT-2 of this shape has: {_some(extra)}")
+        title = family_of(hparams).title
+        raise CheckpointError(
+            f"{source}: tensors that no {title} of this shape has: {_some(extra)}"
+        )
     for name, shape in expected.items():
         if tuple(arrived[name]) != shape:
             raise CheckpointError(

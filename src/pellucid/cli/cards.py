@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from .. import embedded
+from ..families import hparams_of
 from ..hparams import HParams
 from ..visible import harmless
 from .output import console, say, to_json
@@ -50,7 +51,7 @@ def print_models(*, as_json: bool) -> None:
 
 def _embedded(name: str) -> HParams:
     text = (embedded.FOLDER / name / "config.json").read_text(encoding="utf-8")
-    return HParams.from_dict(json.loads(text)["hparams"])
+    return hparams_of(json.loads(text)["hparams"])
 
 
 def print_card(name: str, *, as_json: bool) -> None:

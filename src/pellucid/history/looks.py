@@ -40,7 +40,7 @@ def look(gpt: GPT, ids: Sequence[int], tokens: Iterable[int]) -> Look:
         ),
         logprobs=logprobs[-1],
         text_loss=float(-following.mean()) if len(following) else None,
-        dictionary=gpt.model.backend.to_numpy(gpt.model.unembedding(list(tokens))),
+        dictionary=gpt.model.backend.to_numpy(gpt.model.embedding(list(tokens))),
     )
 
 

@@ -356,7 +356,7 @@ def _pools(
         }
     if reference is None:
         if how == "mean" and names == ["embed"]:
-            return {"embed": backend.mean(gpt.model.unembedding().swapaxes(0, 1)).swapaxes(0, 1)}
+            return {"embed": backend.mean(gpt.model.embedding().swapaxes(0, 1)).swapaxes(0, 1)}
         raise InputError(f"how={how!r} needs a reference text to take the values from")
     recorder = Recorder(gpt, names, budget_bytes=1 << 62)
     gpt.forward([read(gpt, reference)[0]], tap=recorder, last_only=True)

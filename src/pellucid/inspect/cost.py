@@ -13,7 +13,15 @@ from ..draw.notation import size
 from ..draw.pictures import Bars, Section
 from ..errors import InputError
 from ..hparams import HParams
-from ..taps import TAPS, axes, layer_of, table_name, tap_names, transformer_lens_name
+from ..taps import (
+    axes,
+    layer_of,
+    sizes,
+    table,
+    table_name,
+    tap_names,
+    transformer_lens_name,
+)
 from .finding import Finding, chosen
 
 if TYPE_CHECKING:
@@ -52,7 +60,7 @@ def select(hparams: HParams, names: Names = "*", layers: Indices = None) -> list
     for pattern in patterns:
         matching = [name for name in tap_names(hparams) if _matches(name, pattern)]
         if not matching:
-            known = ", ".join(name.removeprefix("blocks.{i}.") for name in TAPS)
+            known = ", ".join(name.removeprefix("blocks.{i}.") for name in table(hparams))
             raise InputError(f"no value is called {pattern!r}; there are {known}")
         for name in matching:
             layer = layer_of(name)
@@ -131,20 +139,16 @@ def cost_of(
     """n_logits: positions whose logits are computed."""
     hparams = gpt.hparams
     itemsize = int(gpt.model.backend.asarray([0.0]).itemsize)
-    lengths = {
+    lengths = sizes(hparams) | {
         "position": n_position,
         "query": n_position,
         "key": n_key,
         "head": n_head,
-        "d_k": hparams.d_k,
-        "n_embd": hparams.n_embd,
-        "4 · n_embd": 4 * hparams.n_embd,
-        "n_vocab": hparams.n_vocab,
     }
     by_value: dict[str, int] = {}
     for name in names:
         numbers = 1
-        for axis in axes(name)[1:]:
+        for axis in axes(name, hparams)[1:]:
             many = n_logits if name == "logits" and axis == "position" else lengths.get(axis, 1)
             numbers *= many
         kind = table_name(name).removeprefix("blocks.{i}.")

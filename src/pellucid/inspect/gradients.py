@@ -120,7 +120,7 @@ def integrated_gradients(
         raise InputError(f"baseline must be zero or mean, not {baseline!r}")
     question = _Question(gpt, text, target, versus, position, dtype)
     end = question.embeddings
-    table = question.model.unembedding()
+    table = question.model.embedding()
     start = end * 0 + (table.mean(0) if baseline == "mean" else 0)
     ends, _ = question.differentiate(question.stacked([start, end]))
     total = end * 0
@@ -155,7 +155,7 @@ class _Question:
         else:
             self.target_id = token_id(gpt, target)
         self.model = _differentiable(gpt, dtype)
-        self.embeddings = self.model.unembedding(self.seen)  # [position, n_embd]
+        self.embeddings = self.model.embedding(self.seen)  # [position, n_embd]
 
     def stacked(self, points: list[Array]) -> Array:
         import torch

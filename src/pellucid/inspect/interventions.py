@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..errors import InputError
-from ..taps import axes, canonical_name, layer_of, table_name
+from ..taps import axes, canonical_name, layer_of, sizes, table_name
 from ..visible import on_one_line
 from .cost import BUDGET, Indices, cost_of, select
 from .finding import chosen, read
@@ -175,7 +175,8 @@ def intervene(
     for change in check(gpt, interventions, budget_bytes=budget_bytes):
         operations = _operations(gpt, change)
         for name in change.names:
-            functions.setdefault(name, []).append(_narrowed(change, name, operations(name)))
+            pairs = "query" in axes(name, gpt.hparams)
+            functions.setdefault(name, []).append(_narrowed(change, pairs, operations(name)))
     return _Edited(gpt, functions)
 
 
@@ -183,7 +184,7 @@ class _Edited:
     """functions: by the value's name in full."""
 
     def __init__(self, gpt: GPT, functions: dict[str, list[_Apply]]) -> None:
-        self._backend = gpt.model.backend
+        self._backend, self._hparams = gpt.model.backend, gpt.hparams
         self._functions = functions
         self._positions = np.zeros((1, 0), np.int64)
 
@@ -193,12 +194,15 @@ class _Edited:
     def begins(self, positions: Array) -> None:
         self._positions = np.asarray(self._backend.to_numpy(positions))
 
+    def _pairs(self, name: str) -> bool:
+        return "query" in axes(name, self._hparams)
+
     def __call__(self, name: str, value: Array) -> Array:
         functions = self._functions.get(name)
         if functions is None:
             return value
         array = np.array(self._backend.to_numpy(value))
-        rows = array.swapaxes(1, 2) if "query" in axes(name) else array  # [batch, row, …]
+        rows = array.swapaxes(1, 2) if self._pairs(name) else array  # [batch, row, …]
         # Where only the last row goes on, it is the last position's.
         here = self._positions[:, -rows.shape[1] :]
         here = np.broadcast_to(here, rows.shape[:2])
@@ -209,10 +213,13 @@ class _Edited:
 
 def _checked(gpt: GPT, asked: Intervention) -> _Change:
     names = _names(gpt, asked)
-    own, hparams = axes(names[0]), gpt.hparams
-    if asked.head is not None and "head" not in own:
+    own, hparams = axes(names[0], gpt.hparams), gpt.hparams
+    axis = next((each for each in own if each in ("head", "kv_head")), None)
+    if asked.head is not None and axis is None:
         raise InputError(f"{asked.name!r} is not divided among heads: leave head out")
-    heads = None if asked.head is None else chosen(asked.head, hparams.n_head, "head")
+    heads = None
+    if asked.head is not None and axis is not None:
+        heads = chosen(asked.head, sizes(hparams)[axis], axis)
     positions: tuple[int, ...] | None = None
     if asked.position is not None:
         listed = [asked.position] if isinstance(asked.position, int) else list(asked.position)
@@ -265,14 +272,7 @@ def _number(
     gpt: GPT, asked: Intervention, name: str, positions: tuple[int, ...] | None
 ) -> np.ndarray:
     """The value in the model's own kind of numbers: one, or one for each element."""
-    hparams, last = gpt.hparams, axes(name)[-1]
-    lengths = {
-        "d_k": hparams.d_k,
-        "n_embd": hparams.n_embd,
-        "4 · n_embd": 4 * hparams.n_embd,
-        "n_vocab": hparams.n_vocab,
-        "1": 1,
-    }
+    last, lengths = axes(name, gpt.hparams)[-1], sizes(gpt.hparams)
     try:
         exact = np.asarray(asked.value)
     except ValueError as error:  # lists of several lengths
@@ -299,9 +299,8 @@ def _number(
     return value
 
 
-def _narrowed(change: _Change, name: str, operation: _Operation) -> _Apply:
-    """The operation, on the rows, heads and keys that it is for."""
-    pairs = "query" in axes(name)
+def _narrowed(change: _Change, pairs: bool, operation: _Operation) -> _Apply:
+    """The operation, on the rows, heads and keys that it is for. pairs: of queries and keys."""
     # Of a value without heads, everything.
     heads = slice(None) if change.heads is None else list(change.heads)
 
@@ -336,7 +335,9 @@ def _operations(gpt: GPT, change: _Change) -> Callable[[str], _Operation]:
         recorder = Recorder(gpt, change.names, heads=change.heads, budget_bytes=1 << 62)
         gpt.forward([change.source], tap=recorder)
         values = recorder.passes[0]
-        return lambda name: _patched(gpt.model.backend.to_numpy(values[name])[0], name)
+        return lambda name: _patched(
+            gpt.model.backend.to_numpy(values[name])[0], "query" in axes(name, gpt.hparams)
+        )
     value = np.zeros(()) if change.value is None else change.value
 
     def to(rows: np.ndarray) -> np.ndarray:
@@ -361,9 +362,9 @@ def _steered(gpt: GPT, way: Direction, name: str) -> _Operation:
     return lambda rows, at: np.asarray(backend.to_numpy(function(backend.asarray(rows))))
 
 
-def _patched(stored: np.ndarray, name: str) -> _Operation:
-    """stored: the source's value, without its batch axis."""
-    if "query" not in axes(name):
+def _patched(stored: np.ndarray, pairs: bool) -> _Operation:
+    """stored: the source's value, without its batch axis. pairs: of queries and keys."""
+    if not pairs:
         return lambda rows, at: stored[at]
     by_query = stored.swapaxes(0, 1)  # [query, head, key]
 

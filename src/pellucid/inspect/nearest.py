@@ -61,7 +61,7 @@ def neighbours(
         raise InputError(f"by must be cosine or dot, not {by!r}")
     if k < 1:
         raise InputError(f"k must be at least 1, not {k}")
-    table = gpt.model.backend.to_numpy(gpt.model.unembedding())
+    table = gpt.model.backend.to_numpy(gpt.model.embedding())
     known: Any = vector
     if isinstance(vector, str | int | np.integer):
         known = table[token_id(gpt, vector if isinstance(vector, str) else int(vector))]

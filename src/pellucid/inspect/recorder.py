@@ -140,7 +140,7 @@ class Recorder:
 
     def _narrow(self, name: str, value: Array) -> Array:
         """Only the heads and positions asked for, copied, so that the rest can be freed."""
-        own, ids = axes(name), self.gpt.model.backend.ids
+        own, ids = axes(name, self.gpt.hparams), self.gpt.model.backend.ids
         if self.heads is not None and "head" in own:
             value = value[(slice(None),) * own.index("head") + (ids(self.heads),)]
         if self.positions is not None:
@@ -158,7 +158,7 @@ class Recorder:
         row, to_numpy = rows.index(n - 1), self.gpt.model.backend.to_numpy
         newest = {}
         for name, value in self.passes[-1].items():
-            own = axes(name)
+            own = axes(name, self.gpt.hparams)
             axis = _position_axis(own)
             at = row if value.shape[axis] == len(rows) else 0  # 0: one row is computed
             newest[name] = np.asarray(to_numpy(value).take(at, axis)[0])
@@ -191,7 +191,7 @@ class Recorder:
         values = {}
         for name in self.passes[0]:
             parts = [to_numpy(one[name])[0] for one in self.passes]
-            own = axes(name)[1:]
+            own = axes(name, self.gpt.hparams)[1:]
             if "key" in own and len(parts) > 1:
                 later = _LATER_KEYS[name.split(".")[-1]]
                 parts = [_widened(part, parts[-1].shape[-1], later) for part in parts]

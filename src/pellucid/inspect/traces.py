@@ -13,8 +13,9 @@ import numpy as np
 from ..draw.notation import size
 from ..draw.pictures import Heat, Picture, Section, Value, Values
 from ..errors import InputError
+from ..families import hparams_of
 from ..hparams import HParams
-from ..taps import TAPS, axes, canonical_name, table_name, tap_names, transformer_lens_name
+from ..taps import axes, canonical_name, table, table_name, tap_names, transformer_lens_name
 from .cost import Indices, Names, select
 from .finding import Finding, chosen, shortened
 
@@ -58,14 +59,18 @@ class Trace(Finding, Mapping[str, np.ndarray]):
 
     def axes(self, name: str) -> tuple[str, ...]:
         """What the axes of a value are: ("head", "query", "key")."""
-        return axes(canonical_name(name))[1:]
+        return axes(canonical_name(name), self.hparams)[1:]
+
+    def formula(self, name: str) -> str:
+        """How a value comes about: "softmax(scores)"."""
+        return table(self.hparams)[table_name(canonical_name(name))].formula
 
     def sections(self) -> list[Section]:
         rows = tuple(
             Value(
                 name=name,
                 axes=self.axes(name),
-                formula=TAPS[table_name(name)].formula,
+                formula=self.formula(name),
                 array=array,
             )
             for name, array in self.arrays.items()
@@ -198,7 +203,7 @@ class Trace(Finding, Mapping[str, np.ndarray]):
                 tuple(json.loads(about[key])) for key in ("ids", "tokens", "positions", "heads")
             )
             text = str(json.loads(about.get("text", '""')))  # not in the first such files
-            hparams = HParams.from_dict(json.loads(about["hparams"]))
+            hparams = hparams_of(json.loads(about["hparams"]))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is a damaged trace: {error}") from error
         order = [name for name in tap_names(hparams) if name in values]

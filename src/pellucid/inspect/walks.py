@@ -242,7 +242,7 @@ def look_up(seen: Seen) -> Step:
         max(0, min(token - 2, seen.gpt.hparams.n_vocab - 5)),
         min(token + 3, seen.gpt.hparams.n_vocab),
     )
-    rows = seen.gpt.model.backend.to_numpy(seen.gpt.model.unembedding(map(int, near)))
+    rows = seen.gpt.model.backend.to_numpy(seen.gpt.model.embedding(map(int, near)))
     labels = (f"{i} {seen.gpt.tokenizer.piece(int(i)).shown}" for i in near)
     return Step(
         **said(4, n_vocab=f"{seen.gpt.hparams.n_vocab:,}", name=seen.name, id=str(token)),

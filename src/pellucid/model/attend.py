@@ -32,17 +32,18 @@ def multi_head_attention(qkv: Array, layer: int, run: Pass) -> Array:
     else:
         z = backend.attend(q, k, v, run.cache, layer)  # the same, fused
     z = tap(f"{at}.z", z.swapaxes(1, 2))  # [batch, position, head, d_k]
-    return z.reshape(batch, -1, run.hparams.n_embd)
+    return z.reshape(batch, -1, run.hparams.n_head * run.hparams.d_k)
 
 
 def head_by_head(z: Array, w: Any, name: str, run: Pass) -> Array:
-    """z [batch, position, n_embd] -> z · W_Output + bias, the same shape: the same product, one
+    """z [batch, position, head · d_k] -> z · W_Output + bias [batch, position, n_embd], one
     head at a time, so that what each adds, a value by this name, can be seen."""
     backend, h = run.backend, run.hparams
     w_output = backend.dense(w).reshape(h.n_head, h.d_k, h.n_embd)
     z = z.reshape(*z.shape[:2], h.n_head, h.d_k).swapaxes(1, 2)
     result = run.tap(name, (z @ w_output).swapaxes(1, 2))
-    return result.sum(2) + w.bias
+    out = result.sum(2)
+    return out if w.bias is None else out + w.bias
 
 
 def self_attention(q: Array, k: Array, v: Array, layer: int, run: Pass) -> Array:

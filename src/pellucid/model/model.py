@@ -8,23 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Backend, KeyValues
+from ..backend import Array, Backend, KeyValues, Prepared
 from ..cache import Cache
 from ..errors import InputError
 from ..hparams import HParams
 from ..taps import Tap, begins, untouched
 from ..weights import flatten, prepared, unflatten
 from .attend import attention_pattern
-from .gpt2 import block, forward, layer_norm, unembed
 from .one_pass import Pass
+from .pages import Page, page_of
 
 __all__ = ["Model"]
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """hparams: the shape. weights: the tree that `gpt2` reads, as the backend prepared it; only
-    the methods here look into it. backend: what computes.
+    """hparams: the shape. weights: the tree that the family's page reads, as the backend prepared
+    it; only the methods here look into it. backend: what computes.
     """
 
     hparams: HParams
@@ -37,7 +37,12 @@ class Model:
 
         Raises CheckpointError for a missing, extra or wrongly shaped tensor.
         """
-        return cls(hparams, prepared(unflatten(tensors, hparams), backend), backend)
+        return cls(hparams, prepared(unflatten(tensors, hparams), hparams, backend), backend)
+
+    @property
+    def page(self) -> Page:
+        """The functions of its family's pass."""
+        return page_of(self.hparams)
 
     def forward(
         self,
@@ -80,7 +85,7 @@ class Model:
             )
             if run.tap is not untouched:
                 begins(run.tap, run.positions(batch.shape[1]))
-            logits = forward(backend.ids(batch), self.weights, run)
+            logits = self.page.forward(backend.ids(batch), self.weights, run)
         return logits if ids.ndim == 2 else logits[0]
 
     def new_cache(self, batch: int = 1) -> Cache:
@@ -98,16 +103,17 @@ class Model:
             run = Pass(self.hparams, self.backend, tap=tap or untouched, last_only=True)
             begins(run.tap, run.positions(x.shape[1]))
             for i in range(layer, self.hparams.n_layer):
-                x = block(x, self.weights.h[i], i, run)
-            x = layer_norm(x[:, -1:], self.weights.ln_f, "ln_final", run)
-            return unembed(x, self.weights, run)[:, 0]
+                x = self.page.block(x, self.weights.h[i], i, run)
+            x = self.page.norm(x[:, -1:], self.weights.ln_f, "ln_final", run)
+            return self.page.unembed(x, self.weights, run)[:, 0]
 
     def readout(self, x: Array) -> Array:
         """x [..., n_embd], the residual stream -> logits [..., n_vocab] if the model ended here:
         the final norm and the output layer."""
         with self.backend.computing():
             run = Pass(self.hparams, self.backend)
-            return unembed(layer_norm(x, self.weights.ln_f, "ln_final", run), self.weights, run)
+            x = self.page.norm(x, self.weights.ln_f, "ln_final", run)
+            return self.page.unembed(x, self.weights, run)
 
     def pattern(self, q: Array, k: Array) -> Array:
         """q, k [batch, position, head, d_k], all of a text's, of one layer and any of its heads
@@ -119,8 +125,10 @@ class Model:
     def w_query(self, layer: int) -> tuple[Array, Array]:
         """W_Query of a layer's heads, [n_embd, head, d_k], and its bias, [head, d_k]."""
         h, affine = self.hparams, self.weights.h[layer].attn.c_attn
-        weight = self.backend.dense(affine)[:, : h.n_embd]
-        return weight.reshape(-1, h.n_head, h.d_k), affine.bias[: h.n_embd].reshape(h.n_head, h.d_k)
+        n = h.n_head * h.d_k
+        weight = self.backend.dense(affine)[:, :n].reshape(-1, h.n_head, h.d_k)
+        bias = self._zeros(n) if affine.bias is None else affine.bias[:n]
+        return weight, bias.reshape(h.n_head, h.d_k)
 
     def w_output(self, layer: int) -> Array:
         """W_Output of a layer's heads, [head, d_k, n_embd]."""
@@ -130,19 +138,32 @@ class Model:
 
     def b_output(self, layer: int) -> Array:
         """What a layer's attention adds whatever its heads do, [n_embd]."""
-        return self.weights.h[layer].attn.c_proj.bias
+        bias = self.weights.h[layer].attn.c_proj.bias
+        return self._zeros(self.hparams.n_embd) if bias is None else bias
 
     def unembedding(self, tokens: int | Iterable[int] | None = None) -> Array:
-        """The output layer's rows, which are the token embeddings: [n_vocab, n_embd], or those
-        of some tokens [token, n_embd], of one [n_embd]."""
-        table = self.backend.dense(self.weights.wte)
+        """The output layer's rows: [n_vocab, n_embd], or those of some tokens [token, n_embd], of
+        one [n_embd]. Where they are the token embeddings too, `embedding` returns the same."""
+        tied = self.hparams.tied
+        return self._rows(self.weights.wte if tied else self.weights.lm_head, tokens)
+
+    def embedding(self, tokens: int | Iterable[int] | None = None) -> Array:
+        """The dictionary's rows, the token embeddings: as `unembedding` returns the output's."""
+        return self._rows(self.weights.wte, tokens)
+
+    def _zeros(self, n: int) -> Array:
+        return self.backend.asarray(np.zeros(n))
+
+    def _rows(self, w: Prepared, tokens: int | Iterable[int] | None) -> Array:
+        table = self.backend.dense(w)
         if tokens is None:
             return table
         return table[tokens if isinstance(tokens, int) else self.backend.ids(list(tokens))]
 
     def final_norm(self) -> tuple[Array, Array]:
-        """(gain, bias) of the last layer norm, [n_embd] each."""
-        return self.weights.ln_f.weight, self.weights.ln_f.bias
+        """(gain, bias) of the last norm, [n_embd] each."""
+        gain, bias = self.weights.ln_f.weight, self.weights.ln_f.bias
+        return gain, self._zeros(self.hparams.n_embd) if bias is None else bias
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Every parameter by its name in `weights.shapes`, as numpy sees it."""

@@ -64,4 +64,4 @@ class Pass:
         only the last logits are asked for, and nobody watches the others."""
         if not self.last_only or self.lengths is not None or layer < self.hparams.n_layer - 1:
             return False
-        return not self.wants(*last_names(layer))
+        return not (self.watched and self.wants(*last_names(self.hparams)))

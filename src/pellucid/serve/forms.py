@@ -9,7 +9,7 @@ from ..draw.document import content
 from ..draw.packing import plain
 from ..errors import InputError
 from ..inspect import Finding, OverBudget, Trace, WalkPass
-from ..taps import TAPS, canonical_name, table_name
+from ..taps import canonical_name
 from ..tokenizer.spelled import spelled
 from ..visible import text_of
 from .sliced_json import to_json_in_turns
@@ -82,7 +82,7 @@ def trace_info(name: str, trace: Trace) -> TraceInfo:
                 "name": each,
                 "axes": list(trace.axes(each)),
                 "shape": list(array.shape),
-                "formula": TAPS[table_name(each)].formula,
+                "formula": trace.formula(each),
             }
             for each, array in trace.arrays.items()
         ],

@@ -52,7 +52,11 @@ class Records:
 
     def _entry(self, name: str, array: np.ndarray) -> tuple[Any, int]:
         """(what makes it, how many numbers it has)"""
-        own = [axis for axis in axes(name)[1:] if axis not in ("position", "query")]
+        own = [
+            axis
+            for axis in axes(name, self._recorder.gpt.hparams)[1:]
+            if axis not in ("position", "query")
+        ]
         known: dict[str, Any] = {"axes": own, "shape": list(array.shape)}
         k = self._top_k
         if k is None or k >= array.shape[-1]:

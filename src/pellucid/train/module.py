@@ -18,7 +18,8 @@ from torch import nn
 
 from ..backend.torch import TorchBackend
 from ..hparams import HParams
-from ..model import Pass, forward
+from ..model import Pass
+from ..model.pages import page_of
 from ..weights import shapes
 from .batches import IGNORE
 from .distributed import gathered
@@ -72,7 +73,7 @@ class GPTModule(Weights):
     def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
         """tokens [batch, position] -> logits [batch, position, n_vocab]; with targets
         [batch, position] -> the sum of -log p(target) in nats, over all but IGNORE."""
-        logits = forward(tokens, self, self.run)
+        logits = page_of(self.hparams).forward(tokens, self, self.run)
         if targets is None:
             return logits
         rows = logits.reshape(-1, self.hparams.n_vocab)

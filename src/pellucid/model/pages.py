@@ -1,0 +1,37 @@
+"""The page of each family: the functions that are its forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..backend import Array
+from ..hparams import HParams
+from . import gpt2
+from .one_pass import Pass
+
+__all__ = ["PAGES", "Page", "page_of"]
+
+
+class Page(NamedTuple):
+    """What a page must have. w: a branch of the tree of weights, whose names the family chose.
+
+    forward: (tokens [batch, position], weights, run) -> logits [batch, position, n_vocab]
+    block: (x [batch, position, n_embd], w, layer, run) -> the same shape
+    norm: (x, w, name of its values, run) -> the same shape
+    unembed: (x, weights, run) -> logits
+    """
+
+    forward: Callable[[Array, Any, Pass], Array]
+    block: Callable[[Array, Any, int, Pass], Array]
+    norm: Callable[[Array, Any, str, Pass], Array]
+    unembed: Callable[[Array, Any, Pass], Array]
+
+
+PAGES: dict[str, Page] = {
+    "gpt2": Page(gpt2.forward, gpt2.block, gpt2.layer_norm, gpt2.unembed),
+}
+
+
+def page_of(hparams: HParams) -> Page:
+    return PAGES[hparams.family]
