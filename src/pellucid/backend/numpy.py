@@ -157,21 +157,30 @@ class NumpyBackend:
         self._divide(part, len(source), cost=16 * x.shape[-1])
         return out
 
-    def causal_mask(self, past: np.ndarray, n_query: int, n_key: int) -> np.ndarray:
-        last = past[:, None, None, None] + np.arange(n_query)[:, None]
-        return np.asarray(np.arange(n_key) <= last)
+    def causal_mask(
+        self, past: np.ndarray, n_query: int, n_key: int, reach: int | None = None
+    ) -> np.ndarray:
+        last, keys = past[:, None, None, None] + np.arange(n_query)[:, None], np.arange(n_key)
+        seen = keys <= last
+        return np.asarray(seen if reach is None else seen & (keys > last - reach))
 
     def hide(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return np.where(mask, scores, np.array(-np.inf, scores.dtype))
 
     def attend(
-        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
+        self,
+        q: np.ndarray,
+        k: np.ndarray,
+        v: np.ndarray,
+        cache: KeyValues | None,
+        layer: int,
+        reach: int | None = None,
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
         segments = self._segments(k, v, cache, layer)
         q = q * (1 / math.sqrt(d_k))
         if n_query == 1 and len(segments) == 1:
-            return one_query(q[0], segments[0])[None]
+            return one_query(q[0], segments[0].last(reach))[None]
         # Written as [batch, position, head, d_k], so that the heads lie side by side.
         out = np.empty((n_batch, n_query, n_head, d_k), q.dtype).swapaxes(1, 2)
         queries = [(each, each.begin, min(each.begin + each.n, n_query)) for each in segments]
@@ -186,11 +195,11 @@ class NumpyBackend:
             for segment, heads, low, high in work[start:stop]:
                 new, target = q[segment.row, heads, low:high], out[segment.row, heads, low:high]
                 if isinstance(heads, slice):
-                    target[:] = one_query(new, segment)
+                    target[:] = one_query(new, segment.last(reach))
                 else:
-                    _queries(new, segment, heads, target)
+                    _queries(new, segment, heads, target, reach)
 
-        n_key = sum(_n_keys(each) for each in segments) // len(segments)
+        n_key = sum(each.n_key for each in segments) // len(segments)
         n_each = n_head * sum(high - low for _, low, high in queries) // len(work)
         self._divide(part, len(work), cost=n_each * n_key * d_k)
         return out
@@ -316,35 +325,48 @@ def one_query(q: np.ndarray, segment: Segment) -> np.ndarray:
     return _weighted(pattern, [values for _, values in segment.stretches])
 
 
-def _queries(q: np.ndarray, segment: Segment, head: int, out: np.ndarray) -> None:
+def _queries(
+    q: np.ndarray, segment: Segment, head: int, out: np.ndarray, reach: int | None
+) -> None:
     """q [query, d_k], scaled, the segment's last ones -> out [query, d_k], of one head."""
-    n_query, n_key = len(q), _n_keys(segment)
+    n_query, n_key = len(q), segment.n_key
+    reach = n_key if reach is None else reach
     side = min(n_query, _QUERY_BLOCK)
     triangle = np.triu(np.full((side, side), -np.inf, q.dtype), 1)  # later keys: -∞
     for low in range(0, n_query, _QUERY_BLOCK):
         high = min(low + _QUERY_BLOCK, n_query)
         n_seen = n_key - n_query + high
-        seen = list(_first(segment, head, n_seen))
+        begin = max(0, n_seen - (high - low) + 1 - reach)  # what the first of them sees
+        seen = list(_between(segment, head, begin, n_seen))
         parts = [q[low:high] @ keys.T for keys, _ in seen]
         scores = parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
-        scores[:, n_seen - (high - low) :] += triangle[: high - low, : high - low]
+        scores[:, n_seen - begin - (high - low) :] += triangle[: high - low, : high - low]
+        if n_seen - begin > reach:  # what the others see no more
+            _hide_before(scores, reach)
         scores -= scores.max(-1, keepdims=True)
         np.exp(scores, out=scores)
         total = scores.sum(-1, keepdims=True)
         np.divide(_weighted(scores, [values for _, values in seen]), total, out=out[low:high])
 
 
-def _n_keys(segment: Segment) -> int:
-    return sum(keys.shape[1] for keys, _ in segment.stretches)
+def _hide_before(scores: np.ndarray, reach: int) -> None:
+    """scores [query, key], the last query's own key the last: -∞ before each query's band."""
+    n_query, n_key = scores.shape
+    own = np.arange(n_key - n_query, n_key)[:, None]
+    scores[np.arange(n_key) <= own - reach] = -np.inf
 
 
-def _first(segment: Segment, head: int, n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """One head's first n keys and values, [key, d_k] each."""
+def _between(
+    segment: Segment, head: int, begin: int, end: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """One head's keys and values begin…end, [key, d_k] each."""
     for keys, values in segment.stretches:
-        if n <= 0:
+        if end <= 0:
             return
-        yield keys[head, :n], values[head, :n]
-        n -= keys.shape[1]
+        if begin < keys.shape[1]:
+            part = slice(max(begin, 0), end)
+            yield keys[head, part], values[head, part]
+        begin, end = begin - keys.shape[1], end - keys.shape[1]
 
 
 def _weighted(pattern: np.ndarray, stretches: list[np.ndarray]) -> np.ndarray:

@@ -41,7 +41,13 @@ class StrictBackend(NumpyBackend):
         return out
 
     def attend(
-        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
+        self,
+        q: np.ndarray,
+        k: np.ndarray,
+        v: np.ndarray,
+        cache: KeyValues | None,
+        layer: int,
+        reach: int | None = None,
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
         q = q * (1 / math.sqrt(d_k))
@@ -61,7 +67,7 @@ class StrictBackend(NumpyBackend):
                 ((keys, values),) = segment.stretches
                 new = np.ascontiguousarray(q[segment.row, :, at : at + 1])
                 first = Segment(segment.row, at, 1, [(keys[:, :seen], values[:, :seen])])
-                out[segment.row, :, at : at + 1] = one_query(new, first)
+                out[segment.row, :, at : at + 1] = one_query(new, first.last(reach))
 
         n_key = sum(seen for _, _, seen in work) // max(1, len(work))
         self._divide(part, len(work), cost=n_head * n_key * d_k)

@@ -9,10 +9,16 @@ from ..errors import InputError
 from ..hparams import HParams
 from .family import Branch, Family, TapInfo
 from .gpt2 import GPT2
+from .gpt3 import GPT3
 
-__all__ = ["FAMILIES", "Branch", "Family", "TapInfo", "family_of", "hparams_of"]
+__all__ = ["FAMILIES", "Branch", "Family", "TapInfo", "family_of", "hparams_of", "sizes"]
 
-FAMILIES: dict[str, Family] = {"gpt2": GPT2}
+FAMILIES: dict[str, Family] = {"gpt2": GPT2, "gpt3": GPT3}
+
+
+def sizes() -> dict[str, HParams]:
+    """The shapes that have names, of all families."""
+    return {name: size for family in FAMILIES.values() for name, size in family.sizes.items()}
 
 
 def family_of(hparams: HParams) -> Family:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from ..hparams import HParams
@@ -51,7 +51,7 @@ class Family:
     the tree of weights that holds numbers, in the order in which the data flows. taps: every value
     of a pass, by name with {i} for the layer, in the order in which it is computed. centres:
     whether a norm takes the mean away first (layer norm), or divides alone (RMS norm).
-    query, key: the values that are multiplied, within a layer.
+    query, key: the values that are multiplied, within a layer. sizes: the shapes that have names.
     """
 
     title: str
@@ -61,3 +61,4 @@ class Family:
     centres: bool = True
     query: str = "attn.q"
     key: str = "attn.k"
+    sizes: Mapping[str, HParams] = field(default_factory=dict)

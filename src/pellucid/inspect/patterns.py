@@ -268,7 +268,8 @@ def patterns_of(gpt: GPT, values: Mapping[str, Array]) -> np.ndarray:
         q, k = (values[f"blocks.{layer}.attn.{name}"] for name in "qk")
         for low in range(0, n_head, _HEADS):
             some = slice(low, low + _HEADS)
-            pattern = model.backend.to_numpy(model.pattern(q[:, :, some], k[:, :, some]))[0]
+            made = model.pattern(q[:, :, some], k[:, :, some], layer)
+            pattern = model.backend.to_numpy(made)[0]
             if out is None:
                 out = np.empty((n_layer, n_head, *pattern.shape[1:]), pattern.dtype)
             _copy(pattern, out[layer, some], model.backend)

@@ -24,13 +24,14 @@ def multi_head_attention(qkv: Array, layer: int, run: Pass) -> Array:
     k = tap(f"{at}.k", qkv[:, :, 1])
     v = tap(f"{at}.v", qkv[:, :, 2])
     if run.narrows(layer):
-        q = q[:, -1:]  # it sees every key
+        q = q[:, -1:]
     q, k, v = q.swapaxes(1, 2), k.swapaxes(1, 2), v.swapaxes(1, 2)  # [batch, head, position, d_k]
 
     if run.watched and run.wants(f"{at}.qk", f"{at}.scores", f"{at}.pattern"):
         z = self_attention(q, k, v, layer, run)
     else:
-        z = backend.attend(q, k, v, run.cache, layer)  # the same, fused
+        reach = run.hparams.reach(layer)
+        z = backend.attend(q, k, v, run.cache, layer, reach)  # the same, fused
     z = tap(f"{at}.z", z.swapaxes(1, 2))  # [batch, position, head, d_k]
     return z.reshape(batch, -1, run.hparams.n_head * run.hparams.d_k)
 
@@ -63,6 +64,7 @@ def attention_pattern(q: Array, k: Array, layer: int, run: Pass) -> Array:
     at, tap, backend = f"blocks.{layer}.attn", run.tap, run.backend
     # [batch, head, query, key]
     qk = tap(f"{at}.qk", backend.matmul(q / math.sqrt(q.shape[3]), k.swapaxes(2, 3)))
-    mask = backend.causal_mask(run.past, q.shape[2], k.shape[2])
+    reach = run.hparams.reach(layer)  # the keys that a query sees at most
+    mask = backend.causal_mask(run.past, q.shape[2], k.shape[2], reach)
     scores = tap(f"{at}.scores", backend.hide(qk, mask))
     return tap(f"{at}.pattern", backend.softmax(scores))  # each row sums to 1
