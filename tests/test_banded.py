@@ -1,8 +1,9 @@
-"""GPT-3's alternating dense and banded layers: beside an oracle, a mask, transformers, and itself."""
+"""GPT-3's alternating dense and banded layers, beside an oracle, a mask and transformers."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_banded_equals_dense_with_a_mask(dense, backend):
     np.testing.assert_allclose(run(m, TOKENS, tap=Reader(m)), dense, rtol=0, atol=atol)
     for cuts in (range(0, 191), (0, 150, 151, 153, 190), (0, 1, 140, 190)):
         cache, parts = m.new_cache(), []
-        for begin, end in zip(cuts, cuts[1:], strict=False):
+        for begin, end in pairwise(cuts):
             parts.append(run(m, TOKENS[begin:end], cache=cache))
         np.testing.assert_allclose(np.concatenate(parts), dense, rtol=0, atol=atol)
     last = run(m, TOKENS, last_only=True)
@@ -135,7 +136,9 @@ def test_logits_equal_transformers_gpt_neo(backend):
             value[:] = 0
         elif name.endswith("attn.c_attn.weight"):
             at = f"transformer.{name.replace('attn.c_attn', 'attn.attention.{}')}"
-            for part, half in zip(("q_proj", "k_proj", "v_proj"), np.split(value, 3, 1), strict=True):
+            for part, half in zip(
+                ("q_proj", "k_proj", "v_proj"), np.split(value, 3, 1), strict=True
+            ):
                 scale = 1 / math.sqrt(hparams.d_k) if part == "q_proj" else 1.0
                 state[at.format(part)] = torch.tensor(half.T * scale)
         else:

@@ -201,7 +201,10 @@ def test_mistakes_name_what_to_do(tmp_path):
     for arguments, said in (
         ((file, "--shots", 2), "2 examples cannot be drawn from 2 beside the one that is asked"),
         ((file, "--shots-from", file), "give --shots K as well"),
-        ((tmp_path / "pairs.jsonl", "--shots", 1), "before lambada and hellaswag, not before blimp"),
+        (
+            (tmp_path / "pairs.jsonl", "--shots", 1),
+            "before lambada and hellaswag, not before blimp",
+        ),
         ((tmp_path / "pairs.jsonl", "--cloze"), "a blank is filled in lambada"),
         (
             (file, "--shots", 1, "--shots-from", tmp_path / "bad.jsonl"),

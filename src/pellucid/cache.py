@@ -26,7 +26,7 @@ class Cache:
         self.hparams = hparams
         self.backend = backend
         self.batch = batch
-        shape = (batch, hparams.n_head, hparams.n_ctx, hparams.d_k)
+        shape = (batch, hparams.n_kv_head, hparams.n_ctx, hparams.d_k)
         self.keys = [backend.zeros(shape) for _ in range(hparams.n_layer)]
         self.values = [backend.zeros(shape) for _ in range(hparams.n_layer)]
         self.lengths = np.zeros(batch, np.int64)
@@ -105,5 +105,6 @@ class Cache:
     def n_bytes(self) -> int:
         """Bytes that hold meaning now (not those reserved)."""
         itemsize = int(self.keys[0].itemsize)
-        per_token = 2 * self.hparams.n_layer * self.hparams.n_embd * itemsize
+        h = self.hparams
+        per_token = 2 * h.n_layer * h.n_kv_head * h.d_k * itemsize
         return per_token * int(self.lengths.sum())

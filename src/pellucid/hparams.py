@@ -84,6 +84,11 @@ class HParams:
         return 4 * self.n_embd
 
     @property
+    def epsilon(self) -> float:
+        """Of every norm: keeps it from dividing by 0."""
+        return 1e-5
+
+    @property
     def tied(self) -> bool:
         """Whether the output layer is the table of embeddings (else it has its own, `lm_head`)."""
         return True

@@ -17,6 +17,7 @@ from support.vocabulary import MERGES, VOCAB
 
 __all__ = ["SPECIAL", "Reader", "lively", "lively_gpt", "model", "near", "parameters", "run"]
 
+_GAINS = tuple(f"{norm}.weight" for norm in ("ln_1", "ln_2", "ln_f", "q_norm", "k_norm"))
 SPECIAL = {"<|endoftext|>": 257}
 
 
@@ -25,7 +26,7 @@ def parameters(hparams: HParams, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {
         name: rng.standard_normal(shape) * (0.3 if len(shape) > 1 else 0.5)
-        + (1.0 if name.endswith(("ln_1.weight", "ln_2.weight", "ln_f.weight")) else 0.0)
+        + (1.0 if name.endswith(_GAINS) else 0.0)
         for name, shape in shapes(hparams).items()
     }
 

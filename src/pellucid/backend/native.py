@@ -47,6 +47,7 @@ class Packed:
     n_in: int
     n_out: int
     bias: np.ndarray | None
+    table: bool
     stored: Stored
 
 
@@ -82,7 +83,8 @@ class NativeBackend(NumpyBackend):
             handle=kernels.weight(stored.format, n_in, n_out, stored.unit, data, scales),
             n_in=n_in,
             n_out=n_out,
-            bias=None if table else self.asarray(w.bias),
+            bias=None if table or w.bias is None else self.asarray(w.bias),
+            table=table,
             stored=stored,
         )
 
@@ -105,7 +107,7 @@ class NativeBackend(NumpyBackend):
             return np.asarray(w.weight)
         rows = np.empty((w.n_out, w.n_in), np.float32)
         kernels.columns(self.threads, w.handle, None, rows)
-        return rows if w.bias is None else np.ascontiguousarray(rows.T)
+        return rows if w.table else np.ascontiguousarray(rows.T)
 
     # Operations
 
@@ -123,8 +125,16 @@ class NativeBackend(NumpyBackend):
         *,
         norm: Norm | None = None,
         gelu: bool = False,
+        swiglu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
+        if norm is not None and norm[1] is None:
+            x, norm = self.layer_norm(x, *norm), None
+        if swiglu:
+            out = self.linear(x, w, norm=norm)
+            n = out.shape[-1] // 2
+            out = self.swiglu(out[..., :n], out[..., n:])
+            return out if add is None else add + out
         gain, shift, epsilon = norm or _NO_NORM
         out = np.empty(x.shape[:-1] + (w.n_out,), _FLOAT32)  # noqa: RUF005, half the time
         fixed = (w.bias, gain, shift, epsilon, gelu)
@@ -142,8 +152,10 @@ class NativeBackend(NumpyBackend):
         return super().matmul(x, y if y.dtype == np.float32 else y.astype(np.float32))
 
     def layer_norm(
-        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float
+        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray | None, epsilon: float
     ) -> np.ndarray:
+        if bias is None:
+            return super().layer_norm(in_float32(x), gain, None, epsilon)
         out = np.empty(x.shape, np.float32)
         kernels.layer_norm(self.threads, in_float32(x), gain, bias, epsilon, out)
         return out
@@ -168,6 +180,8 @@ class NativeBackend(NumpyBackend):
         reach: int | None = None,
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
+        if k.shape[1] != n_head:
+            return super().attend(q, k, v, cache, layer, reach)
         out = np.empty((n_batch, n_query, n_head, d_k), _FLOAT32).swapaxes(1, 2)
         if cache is None:
             keys, values = np.empty((2, n_batch, n_head, k.shape[2], d_k), self._cached)

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from .attention import one_query, queries
 from .protocol import KeyValues, Norm, Segment, taken_in
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["NumpyBackend", "cores", "one_query"]
+__all__ = ["NumpyBackend", "cores"]
 
 _SMALL = 1 << 20  # multiplications below which handing work to a thread costs more than it saves
 _CHUNK = 1 << 15  # numbers worked on at a time, so that they stay in a core's cache
 _FEW_ROWS = 128  # up to so many, a product is divided by the columns of its result
-_QUERY_BLOCK = 128  # queries per block of attention: later keys are masked, so never computed
 
 
 class NumpyBackend:
@@ -59,9 +59,6 @@ class NumpyBackend:
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.zeros(shape, self.dtype)
 
-    def copy(self, x: np.ndarray) -> np.ndarray:
-        return x.copy()
-
     # Weights: here, the plain arrays
 
     def prepare(self, w: Any) -> Any:
@@ -82,6 +79,7 @@ class NumpyBackend:
         *,
         norm: Norm | None = None,
         gelu: bool = False,
+        swiglu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
         if norm is not None:
@@ -91,6 +89,8 @@ class NumpyBackend:
         out = self._matmul(x.reshape(-1, n_in), w.weight, bias).reshape(*x.shape[:-1], n_out)
         if gelu:
             out = self.gelu(out)
+        if swiglu:
+            out = self.swiglu(out[..., : n_out // 2], out[..., n_out // 2 :])
         return out if add is None else add + out
 
     def matmul(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -109,8 +109,10 @@ class NumpyBackend:
         return out.reshape(*x.shape[:-1], n_row)
 
     def layer_norm(
-        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray, epsilon: float
+        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray | None, epsilon: float
     ) -> np.ndarray:
+        if bias is None:
+            return np.asarray(x / np.sqrt(self.mean(x * x) + epsilon) * gain)
         out = x - self.mean(x)
         out /= np.sqrt(self.mean(out * out) + epsilon)
         out *= gain
@@ -142,6 +144,21 @@ class NumpyBackend:
                 u *= 0.5
 
         self._divide(part, source.size, cost=16)
+        return out
+
+    def swiglu(self, gate: np.ndarray, x: np.ndarray) -> np.ndarray:
+        out = np.empty(gate.shape, gate.dtype)
+        gates, others, targets = (each.reshape(-1, gate.shape[-1]) for each in (gate, x, out))
+
+        def part(start: int, stop: int) -> None:
+            some = targets[:, start:stop]
+            with np.errstate(over="ignore"):  # a gate that is shut: 1 / ∞
+                np.exp(-gates[:, start:stop], out=some)
+            some += 1.0
+            np.divide(gates[:, start:stop], some, out=some)
+            some *= others[:, start:stop]
+
+        self._divide(part, gate.shape[-1], cost=16 * len(gates))
         return out
 
     def softmax(self, x: np.ndarray) -> np.ndarray:
@@ -177,17 +194,17 @@ class NumpyBackend:
         reach: int | None = None,
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
-        segments = self._segments(k, v, cache, layer)
+        segments, shared = self._segments(k, v, cache, layer), n_head // k.shape[1]
         q = q * (1 / math.sqrt(d_k))
         if n_query == 1 and len(segments) == 1:
             return one_query(q[0], segments[0].last(reach))[None]
         # Written as [batch, position, head, d_k], so that the heads lie side by side.
         out = np.empty((n_batch, n_query, n_head, d_k), q.dtype).swapaxes(1, 2)
-        queries = [(each, each.begin, min(each.begin + each.n, n_query)) for each in segments]
+        spans = [(each, each.begin, min(each.begin + each.n, n_query)) for each in segments]
         # One query at a time takes all heads in one product; else each head is a piece of work.
         work = [
             (each, heads, low, high)
-            for each, low, high in queries
+            for each, low, high in spans
             for heads in ([slice(None)] if high - low == 1 else range(n_head))
         ]
 
@@ -197,10 +214,10 @@ class NumpyBackend:
                 if isinstance(heads, slice):
                     target[:] = one_query(new, segment.last(reach))
                 else:
-                    _queries(new, segment, heads, target, reach)
+                    queries(new, segment, heads // shared, target, reach)
 
         n_key = sum(each.n_key for each in segments) // len(segments)
-        n_each = n_head * sum(high - low for _, low, high in queries) // len(work)
+        n_each = n_head * sum(high - low for _, low, high in spans) // len(work)
         self._divide(part, len(work), cost=n_each * n_key * d_k)
         return out
 
@@ -313,72 +330,6 @@ class NumpyBackend:
             self._blas = ThreadpoolController()
         self._limit_blas()
         return self._pool
-
-
-def one_query(q: np.ndarray, segment: Segment) -> np.ndarray:
-    """q [head, 1, d_k], scaled, the segment's last -> [head, 1, d_k]: it sees every key."""
-    scores = [q @ keys.swapaxes(-1, -2) for keys, _ in segment.stretches]
-    pattern = scores[0] if len(scores) == 1 else np.concatenate(scores, -1)
-    pattern -= pattern.max(-1, keepdims=True)
-    np.exp(pattern, out=pattern)
-    pattern /= pattern.sum(-1, keepdims=True)
-    return _weighted(pattern, [values for _, values in segment.stretches])
-
-
-def _queries(
-    q: np.ndarray, segment: Segment, head: int, out: np.ndarray, reach: int | None
-) -> None:
-    """q [query, d_k], scaled, the segment's last ones -> out [query, d_k], of one head."""
-    n_query, n_key = len(q), segment.n_key
-    reach = n_key if reach is None else reach
-    side = min(n_query, _QUERY_BLOCK)
-    triangle = np.triu(np.full((side, side), -np.inf, q.dtype), 1)  # later keys: -∞
-    for low in range(0, n_query, _QUERY_BLOCK):
-        high = min(low + _QUERY_BLOCK, n_query)
-        n_seen = n_key - n_query + high
-        begin = max(0, n_seen - (high - low) + 1 - reach)  # what the first of them sees
-        seen = list(_between(segment, head, begin, n_seen))
-        parts = [q[low:high] @ keys.T for keys, _ in seen]
-        scores = parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
-        scores[:, n_seen - begin - (high - low) :] += triangle[: high - low, : high - low]
-        if n_seen - begin > reach:  # what the others see no more
-            _hide_before(scores, reach)
-        scores -= scores.max(-1, keepdims=True)
-        np.exp(scores, out=scores)
-        total = scores.sum(-1, keepdims=True)
-        np.divide(_weighted(scores, [values for _, values in seen]), total, out=out[low:high])
-
-
-def _hide_before(scores: np.ndarray, reach: int) -> None:
-    """scores [query, key], the last query's own key the last: -∞ before each query's band."""
-    n_query, n_key = scores.shape
-    own = np.arange(n_key - n_query, n_key)[:, None]
-    scores[np.arange(n_key) <= own - reach] = -np.inf
-
-
-def _between(
-    segment: Segment, head: int, begin: int, end: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """One head's keys and values begin…end, [key, d_k] each."""
-    for keys, values in segment.stretches:
-        if end <= 0:
-            return
-        if begin < keys.shape[1]:
-            part = slice(max(begin, 0), end)
-            yield keys[head, part], values[head, part]
-        begin, end = begin - keys.shape[1], end - keys.shape[1]
-
-
-def _weighted(pattern: np.ndarray, stretches: list[np.ndarray]) -> np.ndarray:
-    """pattern [..., query, key] · values, in stretches [..., key, d_k] -> [..., query, d_k]"""
-    if len(stretches) == 1:
-        return np.asarray(pattern @ stretches[0])
-    begin, total = 0, 0
-    for values in stretches:
-        end = begin + values.shape[-2]
-        total = total + pattern[..., begin:end] @ values
-        begin = end
-    return np.asarray(total)
 
 
 def cores() -> int:

@@ -16,7 +16,8 @@ import numpy as np
 __all__ = ["Array", "Backend", "KeyValues", "Norm", "Prepared", "Segment", "taken_in"]
 
 Array = Any  # numpy.ndarray or torch.Tensor
-Norm = tuple[Array, Array, float]  # of a layer norm: gain, bias, epsilon
+# Of a norm: gain, bias, epsilon. A layer norm has a bias; one without is an RMS norm.
+Norm = tuple[Array, Array | None, float]
 Prepared = Any  # a linear map or a table of embeddings, as `Backend.prepare` returned it
 
 
@@ -110,8 +111,6 @@ class Backend(Protocol):
     def zeros(self, shape: tuple[int, ...]) -> Array:
         """Room for keys or values. What is masked is still multiplied, by 0."""
 
-    def copy(self, x: Array) -> Array: ...
-
     def prepare(self, w: Any) -> Prepared:
         """A `weights.Affine` or `weights.Embedding` of any arrays -> as this backend computes
         with it, once, at load. A linear map keeps its `bias`, an array."""
@@ -129,12 +128,14 @@ class Backend(Protocol):
         *,
         norm: Norm | None = None,
         gelu: bool = False,
+        swiglu: bool = False,
         add: Array | None = None,
     ) -> Array:
         """x [..., in] · weight [in, out] + bias [out] -> [..., out]
 
-        norm: x goes through a layer norm first. gelu: what comes out, through GELU. add [..., out]:
-        is added last, to what `dropout` leaves. The same as those operations one by one.
+        norm: x goes through a norm first. gelu: what comes out, through GELU. swiglu: its second
+        half, gated by the first. add [..., out]: is added last, to what `dropout` leaves. The same
+        as those operations one by one.
         """
 
     def matmul(self, x: Array, y: Array) -> Array:
@@ -143,8 +144,9 @@ class Backend(Protocol):
     def unembed(self, x: Array, w: Prepared) -> Array:
         """x [..., n] · tableᵀ [n, row] -> [..., row]"""
 
-    def layer_norm(self, x: Array, gain: Array, bias: Array, epsilon: float) -> Array:
-        """x [..., n] -> [..., n]: mean 0, deviation 1, then gain and bias."""
+    def layer_norm(self, x: Array, gain: Array, bias: Array | None, epsilon: float) -> Array:
+        """x [..., n] -> [..., n]: mean 0, deviation 1, then gain and bias. Without a bias, an RMS
+        norm: the mean stays, x / √(mean(x²) + ε) · gain."""
 
     def mean(self, x: Array) -> Array:
         """[..., n] -> [..., 1]"""
@@ -154,12 +156,13 @@ class Backend(Protocol):
     def gelu(self, x: Array) -> Array:
         """GPT-2's tanh form: ½x(1 + tanh(√(2/π)(x + 0.044715x³)))"""
 
+    def swiglu(self, gate: Array, x: Array) -> Array:
+        """[..., n] each -> [..., n]: gate · sigmoid(gate) · x (arXiv 2002.05202)"""
+
     def softmax(self, x: Array) -> Array:
         """Along the last axis."""
 
-    def causal_mask(
-        self, past: Array, n_query: int, n_key: int, reach: int | None = None
-    ) -> Array:
+    def causal_mask(self, past: Array, n_query: int, n_key: int, reach: int | None = None) -> Array:
         """past [batch or 1] -> [batch or 1, 1, query, key]; True where key ≤ past + query, and
         among the last `reach` of these."""
 
@@ -177,7 +180,8 @@ class Backend(Protocol):
     ) -> Array:
         """Fused softmax(q·kᵀ/√d_k + mask)·v over what the cache holds of this layer and the new
         keys and values, which it takes in; of the keys up to its own each query sees the last
-        `reach`, or all. q, k, v [batch, head, new, d_k] -> the same shape."""
+        `reach`, or all. q [batch, head, new, d_k], k, v [batch, kv_head, new, d_k], each for as
+        many heads of q, in order -> as q."""
 
     def dropout(self, x: Array) -> Array:
         """The identity, except while training."""

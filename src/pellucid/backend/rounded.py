@@ -32,7 +32,7 @@ class RoundedBackend(NumpyBackend):
         if hasattr(w, "bias"):
             if self._linear is not None:
                 weight = quantise(weight.T, self._linear).numbers().T
-            return type(w)(weight, self.asarray(w.bias))
+            return type(w)(weight, None if w.bias is None else self.asarray(w.bias))
         return type(w)(weight if self._head is None else quantise(weight, self._head).numbers())
 
     def linear(
@@ -42,12 +42,13 @@ class RoundedBackend(NumpyBackend):
         *,
         norm: Norm | None = None,
         gelu: bool = False,
+        swiglu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
         if self._linear is not None:
             x = rounded_inputs(x if norm is None else self.layer_norm(x, *norm), self._linear)
             norm = None
-        return super().linear(x, w, norm=norm, gelu=gelu, add=add)
+        return super().linear(x, w, norm=norm, gelu=gelu, swiglu=swiglu, add=add)
 
     def unembed(self, x: np.ndarray, w: Any) -> np.ndarray:
         return super().unembed(x if self._head is None else rounded_inputs(x, self._head), w)

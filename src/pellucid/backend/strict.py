@@ -13,7 +13,8 @@ import math
 
 import numpy as np
 
-from .numpy import NumpyBackend, one_query
+from .attention import one_query
+from .numpy import NumpyBackend
 from .protocol import KeyValues, Segment
 
 __all__ = ["StrictBackend"]

@@ -69,9 +69,6 @@ class TorchBackend:
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
-    def copy(self, x: Tensor) -> Tensor:
-        return x.clone()
-
     # Weights: tensors, or while training the parameters of a module
 
     def prepare(self, w: Any) -> Any:
@@ -92,6 +89,7 @@ class TorchBackend:
         *,
         norm: Norm | None = None,
         gelu: bool = False,
+        swiglu: bool = False,
         add: Tensor | None = None,
     ) -> Tensor:
         if norm is not None:
@@ -102,6 +100,8 @@ class TorchBackend:
         out = rows.view(*x.shape[:-1], weight.shape[1])
         if gelu:
             out = self.gelu(out)
+        if swiglu:
+            out = self.swiglu(*out.chunk(2, -1))
         return out if add is None else add + self.dropout(out)
 
     def matmul(self, x: Tensor, y: Tensor) -> Tensor:
@@ -110,7 +110,9 @@ class TorchBackend:
     def unembed(self, x: Tensor, w: Any) -> Tensor:
         return F.linear(x, w.weight)
 
-    def layer_norm(self, x: Tensor, gain: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    def layer_norm(self, x: Tensor, gain: Tensor, bias: Tensor | None, epsilon: float) -> Tensor:
+        if bias is None:
+            return F.rms_norm(x, x.shape[-1:], gain, epsilon)
         return F.layer_norm(x, x.shape[-1:], gain, bias, epsilon)
 
     def mean(self, x: Tensor) -> Tensor:
@@ -121,6 +123,9 @@ class TorchBackend:
 
     def gelu(self, x: Tensor) -> Tensor:
         return F.gelu(x, approximate="tanh")
+
+    def swiglu(self, gate: Tensor, x: Tensor) -> Tensor:
+        return F.silu(gate) * x
 
     def softmax(self, x: Tensor) -> Tensor:
         return torch.softmax(x, -1)
@@ -148,7 +153,8 @@ class TorchBackend:
         if cache is not None and len(past) > cache.batch:  # several texts in one row
             return self._attend_each(q, taken_in(cache, layer, k, v), reach)
         if cache is not None:
-            k, v = cache.append(layer, k, v)  # [batch, head, key, d_k]
+            k, v = cache.append(layer, k, v)  # [batch, kv_head, key, d_k]
+        k, v = _for_each_head(k, q), _for_each_head(v, q)
         dropout = self.dropout_rate if self.training else 0.0
         if reach is not None and k.shape[2] <= reach:
             reach = None  # all are within it
@@ -175,7 +181,9 @@ class TorchBackend:
             k, v = (torch.cat(parts, 1) for parts in zip(*seen, strict=True))
             past = self.ids([k.shape[1] - each.n])
             mask = None if each.n == 1 else self.causal_mask(past, each.n, k.shape[1], reach)[0]
-            attended = F.scaled_dot_product_attention(new[None], k[None], v[None], attn_mask=mask)
+            new, k, v = new[None], k[None], v[None]
+            k, v = _for_each_head(k, new), _for_each_head(v, new)
+            attended = F.scaled_dot_product_attention(new, k, v, attn_mask=mask)
             out[each.row, :, each.begin : each.begin + each.n] = attended[0]
         return out
 
@@ -199,3 +207,9 @@ class TorchBackend:
         if self.training:
             return nullcontext()
         return torch.inference_mode()  # type: ignore[no-any-return]
+
+
+def _for_each_head(k: Tensor, q: Tensor) -> Tensor:
+    """k [batch, kv_head, key, d_k] -> as many heads as q has, each as often as it is shared."""
+    shared = q.shape[1] // k.shape[1]
+    return k if shared == 1 else k.repeat_interleave(shared, 1)

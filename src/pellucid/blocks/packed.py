@@ -23,14 +23,14 @@ class BlockStore:
     ) -> None:
         self.hparams = hparams
         self.block_size = block_size
-        shape = (hparams.n_head, n_blocks * block_size, hparams.d_k)
+        shape = (hparams.n_kv_head, n_blocks * block_size, hparams.d_k)
         self.keys = [backend.zeros(shape) for _ in range(hparams.n_layer)]
         self.values = [backend.zeros(shape) for _ in range(hparams.n_layer)]
 
     @staticmethod
     def bytes_per_block(hparams: HParams, backend: Backend, block_size: int) -> int:
         itemsize = int(backend.zeros((1,)).itemsize)
-        return 2 * hparams.n_layer * hparams.n_embd * block_size * itemsize
+        return 2 * hparams.n_layer * hparams.n_kv_head * hparams.d_k * block_size * itemsize
 
     def places(self, blocks: Sequence[int], begin: int, end: int) -> list[slice]:
         """Where the tokens begin…end of a text lie that has these blocks: as few stretches as

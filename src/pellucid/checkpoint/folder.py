@@ -145,8 +145,9 @@ def _together(files: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()  # what `sha256sum` prints, hashed
 
 
-def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
-    """Write all files of this format into an empty folder; the manifest comes last."""
+def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> int:
+    """Write all files of this format into an empty folder; the manifest comes last. -> how many
+    tensors."""
     config = {
         "format": FORMAT,
         "version": VERSION,
@@ -173,3 +174,4 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
         "together": _together(files),
     }
     (folder / MANIFEST).write_bytes((json.dumps(manifest, indent=2) + "\n").encode())
+    return len(ordered)

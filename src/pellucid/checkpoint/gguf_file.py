@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import CheckpointError
 from .contents import READER, widen
 
-__all__ = ["GgufFile", "Header", "TensorInfo", "tensor_type"]
+__all__ = ["GgufFile", "Header", "Metadata", "TensorInfo", "tensor_type"]
 
 _ALIGNMENT = 32
 _MAX_NAME_BYTES = 63  # GGML_MAX_NAME less its final zero
@@ -254,3 +254,50 @@ def _parse(data: np.ndarray, source: str) -> Header:
         )
     placed = {name: replace(info, offset=start + info.offset) for name, info in tensors.items()}
     return Header(version=version, alignment=alignment, metadata=metadata, tensors=placed)
+
+
+class Metadata:
+    """Metadata values by key, of the type asked for. Raises CheckpointError for another."""
+
+    def __init__(self, values: Mapping[str, Any], source: Path) -> None:
+        self.values = values
+        self.source = source
+
+    def _get(self, key: str, fits: Callable[[Any], bool], kind: str) -> Any:
+        if key not in self.values:
+            raise CheckpointError(f"{self.source}: metadata key {key!r} is missing")
+        value = self.values[key]
+        if not fits(value):
+            raise CheckpointError(f"{self.source}: metadata key {key!r} is not {kind}")
+        return value
+
+    def integer(self, key: str) -> int:
+        fits = lambda value: isinstance(value, int) and not isinstance(value, bool)  # noqa: E731
+        return int(self._get(key, fits, "an integer"))
+
+    def flag(self, key: str, otherwise: bool = False) -> bool:
+        """otherwise: where the file does not say."""
+        fits = lambda value: isinstance(value, bool)  # noqa: E731
+        return bool(self._get(key, fits, "true or false")) if key in self.values else otherwise
+
+    def number(self, key: str) -> float:
+        return float(self._get(key, lambda value: isinstance(value, float), "a float"))
+
+    def string(self, key: str) -> str:
+        return self._text(self._get(key, lambda value: isinstance(value, bytes), "a string"), key)
+
+    def strings(self, key: str) -> list[str]:
+        values = self._get(key, lambda value: isinstance(value, list), "a list of strings")
+        try:  # all at once: a vocabulary has hundreds of thousands
+            texts = b"\n".join(values).decode("utf-8").split("\n")
+            if len(texts) == len(values):
+                return texts
+        except UnicodeDecodeError:
+            pass
+        return [self._text(value, key) for value in values]
+
+    def _text(self, value: bytes, key: str) -> str:
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise CheckpointError(f"{self.source}: {key!r} holds text that is not UTF-8") from None

@@ -160,7 +160,7 @@ def _metadata(writer: Any, checkpoint: Checkpoint, file_type: Any) -> None:
 def _tokenizer(writer: Any, checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
     import gguf
 
-    _check_rules(tokenizer)
+    pre = _pre(tokenizer)
     tables, kinds = tokenizer.tables, gguf.TokenType
     types = [int(kinds.NORMAL)] * tokenizer.n_vocab
     for token in tokenizer.special_tokens.values():
@@ -170,7 +170,7 @@ def _tokenizer(writer: Any, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Non
     for token in tokenizer.unused:
         types[token] = int(kinds.UNUSED)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_pre(pre)
     writer.add_token_list(list(tables.vocab))
     writer.add_token_types(types)
     writer.add_token_merges([f"{left} {right}" for left, right in tables.merges])
@@ -183,13 +183,15 @@ def _tokenizer(writer: Any, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Non
         writer.add_chat_template(TEMPLATES[checkpoint.template].jinja(tokenizer))
 
 
-def _check_rules(tokenizer: Tokenizer) -> None:
-    """What llama.cpp's rule "gpt-2" does not do."""
-    from ..tokenizer import Rules
+def _pre(tokenizer: Tokenizer) -> str:
+    """llama.cpp's name of what this tokenizer does. Raises CheckpointError where it has none."""
+    from ..tokenizer.splits import GGML
 
     rules, what = tokenizer.rules, ""
-    if rules.steps != Rules().steps:
-        what = f"cuts texts by {' and '.join(rules.steps) or 'nothing'}, not as GPT-2 does"
+    ours = (rules.steps, rules.ignore_merges, rules.nfc)
+    names = [n for n, g in GGML.items() if (g.steps, g.ignore_merges, g.nfc) == ours]
+    if not names:
+        what = f"cuts texts by {' and '.join(rules.steps) or 'nothing'}, which it has no name for"
     for side, ids in (("begin", rules.begin), ("end", rules.end)):
         if len(ids) > 1:
             what = f"lets texts {side} with {len(ids)} tokens, and llama.cpp with one"
@@ -198,6 +200,7 @@ def _check_rules(tokenizer: Tokenizer) -> None:
             what = f"takes white space beside {text!r} away, or finds it as a single word only"
     if what:
         raise CheckpointError(f"llama.cpp cannot hold this model's tokenizer: it {what}")
+    return names[0]
 
 
 def _named(checkpoint: Checkpoint, tokenizer: Tokenizer) -> Mapping[str, int]:

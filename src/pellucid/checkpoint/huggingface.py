@@ -1,10 +1,11 @@
-"""Hugging Face's GPT-2: `config.json`, `model.safetensors` (or shards with an index), tokenizer."""
+"""Hugging Face's GPT-2 and Llama: `config.json`, `model.safetensors` (or shards with an index),
+tokenizer."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import CheckpointError
+from ..families.llama import LlamaHParams
 from ..sampling import recommended
 from ..template import TEMPLATES
 from ..weights import shapes
+from . import llama_config
 from .contents import (
     READER,
     Checkpoint,
@@ -30,10 +33,12 @@ from .contents import (
 )
 from .formats import TOKENIZERS
 from .huggingface_config import read_config
-from .names import LM_HEAD, PREFIX, our_names, wrapping
+from .llama_names import HUGGING_FACE, check_parts, divided, joined, parts_of
+from .names import LM_HEAD, PREFIX, our_names, unwrapped, wrapping
 from .safetensors_file import DTYPES, SafetensorsFile, write
 
 if TYPE_CHECKING:
+    from ..hparams import HParams
     from ..template import Template
     from ..tokenizer import Tokenizer
 
@@ -56,7 +61,20 @@ _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.safetensors")
 def read(source: Path) -> Checkpoint:
     """source: the folder, or in it the safetensors file or the index to take the weights from."""
     folder = source if source.is_dir() else source.parent
-    hparams, template = read_config(inside(folder, CONFIG))
+    config = READER.read_object(inside(folder, CONFIG))
+    kind = config.get("model_type")
+    card: dict[str, Any] = {}
+    template: str | None = None
+    if kind in llama_config.KINDS:
+        hparams, card = llama_config.hparams_of_config(config, folder / CONFIG)
+    elif kind == "gpt2":
+        hparams, template = read_config(inside(folder, CONFIG))
+    else:
+        holds = f"it holds a {_short(kind)}" if isinstance(kind, str) else "model_type is missing"
+        raise CheckpointError(
+            f"{folder / CONFIG}: {holds}; it must be gpt2, {', '.join(llama_config.KINDS)}: "
+            "Pellucid computes no other model"
+        )
     check_memory(4 * hparams.n_params, folder)
     if source.is_dir():
         sharded = not (folder / WEIGHTS).exists() and (folder / INDEX).exists()
@@ -66,23 +84,11 @@ def read(source: Path) -> Checkpoint:
     else:
         opened = SafetensorsFile(inside(folder, source.name))
         files = dict.fromkeys(opened.places, opened)
+    if isinstance(hparams, LlamaHParams):
+        tensors = _llama_tensors(files, hparams, source)
+    else:
+        tensors = _gpt2_tensors(files, hparams, source)
 
-    table = our_names(files, source)
-    head = table.pop(LM_HEAD, None)
-    for name in shapes(hparams).keys() & table.keys():
-        dtype = files[table[name]].places[table[name]].dtype
-        if dtype not in DTYPES:
-            raise CheckpointError(
-                f"{source}: tensor {name} has dtype {dtype}; "
-                f"parameters may be {', '.join(sorted(DTYPES))}"
-            )
-    arrived = {ours: files[theirs].places[theirs].shape for ours, theirs in table.items()}
-    check_shapes(arrived, hparams, source)
-    if head is not None and _finer_head(files, head, table["wte.weight"], source):
-        table["wte.weight"] = head
-    tensors = {ours: files[table[ours]].tensor(table[ours]) for ours in shapes(hparams)}
-
-    card: dict[str, Any] = {}
     notes = next(iter(files.values())).metadata.get("pellucid")
     if notes is not None:
         template, card = _read_notes(notes, source)
@@ -91,10 +97,13 @@ def read(source: Path) -> Checkpoint:
     with checking_finite(tensors, source):
         tokenizer = _tokenizer(folder)
     if tokenizer is not None:
-        if _is_padding(hparams.n_vocab, tokenizer.n_vocab):
+        if _is_padding(hparams.n_vocab, tokenizer.n_vocab) or (
+            isinstance(hparams, LlamaHParams) and 0 < hparams.n_vocab - tokenizer.n_vocab <= 1024
+        ):
             card["padding"] = padding_note(hparams.n_vocab, tokenizer.n_vocab)
             hparams = replace(hparams, n_vocab=tokenizer.n_vocab)
-            tensors["wte.weight"] = tensors["wte.weight"][: hparams.n_vocab]
+            for name in {"wte.weight", "lm_head.weight"} & set(tensors):
+                tensors[name] = tensors[name][: hparams.n_vocab]
         check_tokenizer(tokenizer, hparams, folder)
     return Checkpoint(
         hparams=hparams,
@@ -105,6 +114,49 @@ def read(source: Path) -> Checkpoint:
         path=folder,
         roles=_roles(folder, hparams.n_vocab, tokenizer),
     )
+
+
+def _gpt2_tensors(
+    files: Mapping[str, SafetensorsFile], hparams: HParams, source: Path
+) -> dict[str, np.ndarray]:
+    table = our_names(files, source)
+    head = table.pop(LM_HEAD, None)
+    _check_dtypes(files, [table[name] for name in shapes(hparams) if name in table], source)
+    arrived = {ours: files[theirs].places[theirs].shape for ours, theirs in table.items()}
+    check_shapes(arrived, hparams, source)
+    if head is not None and _finer_head(files, head, table["wte.weight"], source):
+        table["wte.weight"] = head
+    return {ours: files[table[ours]].tensor(table[ours]) for ours in shapes(hparams)}
+
+
+def _llama_tensors(
+    files: Mapping[str, SafetensorsFile], hparams: LlamaHParams, source: Path
+) -> dict[str, np.ndarray]:
+    """Joined as ours are. Left out are a tied head saved a second time, and old files' tables of
+    rotary frequencies."""
+    wrapped = {plain: name for name, plain in unwrapped(files).items()}
+    bare = any(name.startswith("layers.") for name in wrapped)  # saved without its head
+    stored = {f"model.{name}" if bare else name: theirs for name, theirs in wrapped.items()}
+    stored = {name: theirs for name, theirs in stored.items() if not name.endswith(".inv_freq")}
+    if hparams.tied and LM_HEAD in stored:
+        _finer_head(files, stored.pop(LM_HEAD), stored["model.embed_tokens.weight"], source)
+    parts = parts_of(hparams, HUGGING_FACE)
+    check_parts(parts, {name: files[own].places[own].shape for name, own in stored.items()}, source)
+    _check_dtypes(files, list(stored.values()), source)
+    return {
+        ours: joined(each, lambda name: files[stored[name]].tensor(stored[name]))
+        for ours, each in parts.items()
+    }
+
+
+def _check_dtypes(files: Mapping[str, SafetensorsFile], names: Iterable[str], source: Path) -> None:
+    for name in names:
+        dtype = files[name].places[name].dtype
+        if dtype not in DTYPES:
+            raise CheckpointError(
+                f"{source}: tensor {name} has dtype {dtype}; "
+                f"parameters may be {', '.join(sorted(DTYPES))}"
+            )
 
 
 def _roles(folder: Path, n_vocab: int, tokenizer: Tokenizer | None) -> Roles:
@@ -196,7 +248,7 @@ def _finer_head(
             break
     if not tied:
         raise CheckpointError(
-            f"{source}: lm_head.weight differs from wte.weight; GPT-2's output layer is the "
+            f"{source}: lm_head.weight differs from wte.weight; its output layer is the "
             "token embeddings themselves (tied), so this is another kind of model"
         )
     finest = list(_ROUNDING)
@@ -231,38 +283,31 @@ def _read_notes(notes: str, source: Path) -> tuple[str | None, dict[str, Any]]:
     return template, card
 
 
-def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
-    """Write the files that `transformers` loads into an empty folder."""
+def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> int:
+    """Write the files that `transformers` loads into an empty folder -> how many tensors."""
     hparams, tokenizer, roles = checkpoint.hparams, checkpoint.tokenizer, checkpoint.roles
     stops = list(roles.stops(tokenizer))
     bos = roles.bos if roles.bos is not None or tokenizer is None else tokenizer.end_of_text
-    config = {
-        "activation_function": "gelu_new",
-        "architectures": ["GPT2LMHeadModel"],
-        "attn_pdrop": 0.1,
+    if isinstance(hparams, LlamaHParams):
+        config = llama_config.config_of(hparams, dtype)
+        tensors = {
+            part.name: numbers
+            for ours, parts in parts_of(hparams, HUGGING_FACE).items()
+            for part, numbers in divided(parts, checkpoint.tensors[ours])
+        }
+    else:
+        config = _gpt2_config(hparams, dtype)
+        tensors = {PREFIX + name: checkpoint.tensors[name] for name in shapes(hparams)}
+    config |= {
         "bos_token_id": bos,
-        "embd_pdrop": 0.1,
         "eos_token_id": stops[0] if len(stops) == 1 else stops or None,
-        "initializer_range": 0.02,
-        "layer_norm_epsilon": 1e-5,
-        "model_type": "gpt2",
-        "n_ctx": hparams.n_ctx,
-        "n_embd": hparams.n_embd,
-        "n_head": hparams.n_head,
-        "n_inner": None,
-        "n_layer": hparams.n_layer,
-        "n_positions": hparams.n_ctx,
         "pad_token_id": roles.pad,
-        "resid_pdrop": 0.1,
-        "scale_attn_weights": True,
-        "tie_word_embeddings": True,
-        "torch_dtype": dtype,
-        "vocab_size": hparams.n_vocab,
     }
+    config = dict(sorted(config.items()))
     notes = {"template": checkpoint.template, "card": dict(checkpoint.card)}
     write(
         folder / WEIGHTS,
-        {PREFIX + name: checkpoint.tensors[name] for name in shapes(hparams)},
+        tensors,
         dtype=dtype,
         metadata={"format": "pt", "pellucid": json.dumps(notes, sort_keys=True)},
     )
@@ -273,7 +318,7 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
     generation = _generation(checkpoint, config, template)
     (folder / GENERATION).write_bytes((json.dumps(generation, indent=2) + "\n").encode())
     if tokenizer is None:
-        return
+        return len(tensors)
     tokenizer.save(folder)
     # What the tokenizer wrote there (its special tokens), and what belongs to the model.
     settings: dict[str, Any] = READER.read_object(folder / "tokenizer_config.json")
@@ -294,6 +339,30 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> None:
     if template is not None:
         settings["chat_template"] = template.jinja(tokenizer)
     (folder / "tokenizer_config.json").write_bytes((json.dumps(settings, indent=2) + "\n").encode())
+    return len(tensors)
+
+
+def _gpt2_config(hparams: HParams, dtype: str) -> dict[str, Any]:
+    return {
+        "activation_function": "gelu_new",
+        "architectures": ["GPT2LMHeadModel"],
+        "attn_pdrop": 0.1,
+        "embd_pdrop": 0.1,
+        "initializer_range": 0.02,
+        "layer_norm_epsilon": 1e-5,
+        "model_type": "gpt2",
+        "n_ctx": hparams.n_ctx,
+        "n_embd": hparams.n_embd,
+        "n_head": hparams.n_head,
+        "n_inner": None,
+        "n_layer": hparams.n_layer,
+        "n_positions": hparams.n_ctx,
+        "resid_pdrop": 0.1,
+        "scale_attn_weights": True,
+        "tie_word_embeddings": True,
+        "torch_dtype": dtype,
+        "vocab_size": hparams.n_vocab,
+    }
 
 
 def _generation(

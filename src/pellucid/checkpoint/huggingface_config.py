@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,27 @@ from ..errors import CheckpointError, CheckpointWarning
 from ..hparams import HParams
 from .contents import READER, hparams_from
 
-__all__ = ["KNOWN", "SIZE_KEYS", "read_config"]
+__all__ = [
+    "ELSEWHERE",
+    "KNOWN",
+    "SIZE_KEYS",
+    "TRAINING",
+    "Check",
+    "anything",
+    "check_keys",
+    "count",
+    "flag",
+    "one_of",
+    "read_config",
+    "table",
+]
 
 _CHAT = "dialogpt"  # the template of models that were trained on conversations
 
 Check = Callable[[Any], bool]
 
 
-def _one_of(*values: Any) -> Check:
+def one_of(*values: Any) -> Check:
     # `1 == True` in Python, so the kinds are compared too.
     return lambda value: any(value == v and type(value) is type(v) for v in values)
 
@@ -38,19 +51,19 @@ def _share(value: Any) -> bool:
     return _number(value) and 0 <= value <= 1
 
 
-def _count(value: Any) -> bool:
+def count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 31
 
 
 def _id(value: Any) -> bool:
-    return value is None or value == -1 or _count(value)  # -1, as null: none
+    return value is None or value == -1 or count(value)  # -1, as null: none
 
 
 def _ids(value: Any) -> bool:
     return _id(value) or (isinstance(value, list) and all(map(_id, value)))
 
 
-def _flag(value: Any) -> bool:
+def flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
@@ -58,11 +71,11 @@ def _text(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _table(value: Any) -> bool:
+def table(value: Any) -> bool:
     return value is None or isinstance(value, dict)
 
 
-def _anything(_: Any) -> bool:
+def anything(_: Any) -> bool:
     return True
 
 
@@ -85,64 +98,67 @@ _GELU = ("gelu_new", "gelu_accurate", "gelu_fast", "gelu_python_tanh", "gelu_pyt
 # what transformers 4 and 5 write (GPT2Config.to_dict, which holds PretrainedConfig's).
 KNOWN: dict[str, tuple[Check, str]] = {
     # These change the maths.
-    "activation_function": (_one_of(*_GELU), "gelu_new"),
-    "add_cross_attention": (_one_of(False), "false"),
+    "activation_function": (one_of(*_GELU), "gelu_new"),
+    "add_cross_attention": (one_of(False), "false"),
     "architectures": (
-        _one_of(None, [], ["GPT2LMHeadModel"], ["GPT2Model"]),
+        one_of(None, [], ["GPT2LMHeadModel"], ["GPT2Model"]),
         "GPT2LMHeadModel: other heads have weights that Pellucid does not compute with",
     ),
-    "is_decoder": (_flag, "true or false"),
-    "is_encoder_decoder": (_one_of(False), "false"),
-    "layer_norm_epsilon": (_one_of(1e-5), "1e-05"),
-    "cross_attention_hidden_size": (_one_of(None), "null"),
-    "model_type": (_one_of("gpt2"), "gpt2"),
-    "prune_heads": (_one_of({}), "empty"),
-    "pruned_heads": (_one_of({}), "empty"),
-    "scale_attn_by_inverse_layer_idx": (_one_of(False), "false"),
-    "scale_attn_weights": (_one_of(True), "true"),
-    "tie_encoder_decoder": (_one_of(False), "false"),
-    "tie_word_embeddings": (_flag, "true or false"),  # a head that differs is refused as a tensor
-    "chunk_size_feed_forward": (_one_of(0), "0"),
-    # These matter to training or to other programs only.
-    "_from_model_config": (_flag, "true or false"),
+    "is_decoder": (flag, "true or false"),
+    "is_encoder_decoder": (one_of(False), "false"),
+    "layer_norm_epsilon": (one_of(1e-5), "1e-05"),
+    "cross_attention_hidden_size": (one_of(None), "null"),
+    "model_type": (one_of("gpt2"), "gpt2"),
+    "prune_heads": (one_of({}), "empty"),
+    "pruned_heads": (one_of({}), "empty"),
+    "scale_attn_by_inverse_layer_idx": (one_of(False), "false"),
+    "scale_attn_weights": (one_of(True), "true"),
+    "tie_encoder_decoder": (one_of(False), "false"),
+    "tie_word_embeddings": (flag, "true or false"),  # a head that differs is refused as a tensor
+    "chunk_size_feed_forward": (one_of(0), "0"),
+}
+
+# These matter to training or to other programs only.
+TRAINING: dict[str, tuple[Check, str]] = {
+    "_from_model_config": (flag, "true or false"),
     "_name_or_path": (_text, "text"),
-    "_num_labels": (_count, "a count"),
+    "_num_labels": (count, "a count"),
     "attn_pdrop": (_share, "between 0 and 1"),
     "bos_token_id": (_id, "a token id"),
     "dtype": (_text, "text"),
     "embd_pdrop": (_share, "between 0 and 1"),
     "eos_token_id": (_ids, "a token id, or a list of them"),
     "finetuning_task": (_text, "text"),
-    "gradient_checkpointing": (_flag, "true or false"),
-    "id2label": (_table, "a table"),
+    "gradient_checkpointing": (flag, "true or false"),
+    "id2label": (table, "a table"),
     "initializer_range": (_number, "a number"),
-    "label2id": (_table, "a table"),
-    "n_special": (_one_of(0), "0"),
-    "num_labels": (_count, "a count"),
-    "output_attentions": (_flag, "true or false"),
-    "output_hidden_states": (_flag, "true or false"),
-    "output_past": (_flag, "true or false"),
+    "label2id": (table, "a table"),
+    "n_special": (one_of(0), "0"),
+    "num_labels": (count, "a count"),
+    "output_attentions": (flag, "true or false"),
+    "output_hidden_states": (flag, "true or false"),
+    "output_past": (flag, "true or false"),
     "pad_token_id": (_id, "a token id"),
-    "predict_special_tokens": (_flag, "true or false"),
+    "predict_special_tokens": (flag, "true or false"),
     "problem_type": (_text, "text"),
-    "reorder_and_upcast_attn": (_flag, "true or false"),  # the order of two roundings
+    "reorder_and_upcast_attn": (flag, "true or false"),  # the order of two roundings
     "resid_pdrop": (_share, "between 0 and 1"),
-    "return_dict": (_flag, "true or false"),
+    "return_dict": (flag, "true or false"),
     "summary_activation": (_text, "text"),
     "summary_first_dropout": (_share, "between 0 and 1"),
-    "summary_proj_to_labels": (_flag, "true or false"),
+    "summary_proj_to_labels": (flag, "true or false"),
     "summary_type": (_text, "text"),
-    "summary_use_proj": (_flag, "true or false"),
-    "task_specific_params": (_table, "a table"),
+    "summary_use_proj": (flag, "true or false"),
+    "task_specific_params": (table, "a table"),
     "torch_dtype": (_text, "text"),
-    "torchscript": (_flag, "true or false"),
+    "torchscript": (flag, "true or false"),
     "transformers_version": (_text, "text"),
-    "use_bfloat16": (_flag, "true or false"),
-    "use_cache": (_flag, "true or false"),
+    "use_bfloat16": (flag, "true or false"),
+    "use_cache": (flag, "true or false"),
 }
 
 # These tell how text is generated, padded or summed up elsewhere: no value of theirs matters here.
-_ELSEWHERE = (
+_GENERATION = (
     "_attn_implementation_autoset",
     "_commit_hash",
     "bad_words_ids",
@@ -181,34 +197,35 @@ _ELSEWHERE = (
     "unk_token_id",
     "xla_device",
 )
-KNOWN |= dict.fromkeys(_ELSEWHERE, (_anything, "anything"))
+ELSEWHERE: dict[str, tuple[Check, str]] = dict.fromkeys(_GENERATION, (anything, "anything"))
+KNOWN |= TRAINING | ELSEWHERE
 
 # Keys of GPT-2's relatives, by which they compute something else. Where one stands, it must say
 # that this model does not.
-_OFF = _one_of(None, False, 0, 0.0, [], {})
+_OFF = one_of(None, False, 0, 0.0, [], {})
 _RELATIVES: dict[str, tuple[Check, str]] = {
     "alibi": (_OFF, "false"),
     "attention_layers": (_OFF, "absent"),
-    "attention_multiplier": (_one_of(None, 1, 1.0), "1"),
+    "attention_multiplier": (one_of(None, 1, 1.0), "1"),
     "attention_types": (_OFF, "absent"),
     "attn_logit_softcapping": (_OFF, "null"),
-    "embedding_multiplier": (_one_of(None, 1, 1.0), "1"),
-    "embeddings_scale": (_one_of(None, 1, 1.0), "1"),
+    "embedding_multiplier": (one_of(None, 1, 1.0), "1"),
+    "embeddings_scale": (one_of(None, 1, 1.0), "1"),
     "final_logit_softcapping": (_OFF, "null"),
-    "hidden_act": (_one_of(None, *_GELU), "gelu_new"),
-    "layer_norm_eps": (_one_of(None, 1e-5), "1e-05"),
-    "logit_scale": (_one_of(None, 1, 1.0), "1"),
+    "hidden_act": (one_of(None, *_GELU), "gelu_new"),
+    "layer_norm_eps": (one_of(None, 1e-5), "1e-05"),
+    "logit_scale": (one_of(None, 1, 1.0), "1"),
     "multi_query": (_OFF, "false"),
-    "mup_embeddings_scale": (_one_of(None, 1, 1.0), "1"),
-    "mup_output_alpha": (_one_of(None, 1, 1.0), "1"),
+    "mup_embeddings_scale": (one_of(None, 1, 1.0), "1"),
+    "mup_output_alpha": (one_of(None, 1, 1.0), "1"),
     "mup_scale_qk_dot_by_d": (_OFF, "false"),
-    "mup_width_scale": (_one_of(None, 1, 1.0), "1"),
+    "mup_width_scale": (one_of(None, 1, 1.0), "1"),
     "num_experts": (_OFF, "absent"),
     "num_local_experts": (_OFF, "absent"),
-    "output_logits_scale": (_one_of(None, 1, 1.0), "1"),
+    "output_logits_scale": (one_of(None, 1, 1.0), "1"),
     "parallel_attn": (_OFF, "false"),
     "partial_rotary_factor": (_OFF, "absent"),
-    "position_embedding_type": (_one_of(None, "absolute", "learned"), "absolute"),
+    "position_embedding_type": (one_of(None, "absolute", "learned"), "absolute"),
     "rms_norm_eps": (_OFF, "absent: GPT-2's norm is LayerNorm"),
     "rope_parameters": (_OFF, "absent: GPT-2's positions are learned"),
     "rope_scaling": (_OFF, "absent: GPT-2's positions are learned"),
@@ -248,28 +265,7 @@ def read_config(path: Path) -> tuple[HParams, str | None]:
     Raises CheckpointError naming the key whose value a GPT-2 of Pellucid's cannot have.
     """
     config = READER.read_object(path)
-    kind = config.get("model_type")
-    if kind != "gpt2":
-        holds = f"it holds a {_short(kind)}" if isinstance(kind, str) else "model_type is missing"
-        raise CheckpointError(
-            f"{path}: {holds}; it must be gpt2: Pellucid computes GPT-2 and no other model"
-        )
-    unknown: list[str] = []
-    for key, value in config.items():
-        if (reason := _NEVER.get(key)) is not None:
-            if value is None or (reason is _ATTENTION and value in _OWN_ATTENTION):
-                continue
-            raise CheckpointError(f"{path}: {key} is refused: {reason}")
-        if key in SIZE_KEYS:
-            continue
-        if key not in KNOWN and key not in _RELATIVES:
-            if _CODE.search(key.lower()):
-                raise CheckpointError(f"{path}: {key[:60]} is refused: it asks for code to be run")
-            unknown.append(key[:60])
-            continue
-        check, wanted = KNOWN.get(key) or _RELATIVES[key]
-        if not check(value):
-            raise CheckpointError(f"{path}: {key} is {_short(value)}; it must be {wanted}")
+    unknown = _passed_over(config, path, KNOWN | _RELATIVES, SIZE_KEYS)
     sizes: dict[str, Any] = {}
     for ours, names in _SIZES.items():
         values = {name: config[name] for name in names if name in config}
@@ -293,16 +289,62 @@ def read_config(path: Path) -> tuple[HParams, str | None]:
             raise CheckpointError(
                 f"{path}: {key} is {_short(config[key])}; it must be {shown} or null"
             )
+    _warn(unknown, path, "GPT-2")
+    chats = "conversational" in (config.get("task_specific_params") or {})
+    return hparams, _CHAT if chats else None
+
+
+def check_keys(
+    config: Mapping[str, Any],
+    path: Path,
+    *,
+    known: Mapping[str, tuple[Check, str]],
+    passed: Collection[str],
+    what: str,
+) -> None:
+    """The keys of another family's file, as GPT-2's are checked. known: key → the check on its
+    value. passed: what the caller checks. what: the model, as a warning of unknown keys calls it.
+
+    Raises CheckpointError naming the key.
+    """
+    _warn(_passed_over(config, path, known, passed), path, what)
+
+
+def _passed_over(
+    config: Mapping[str, Any],
+    path: Path,
+    known: Mapping[str, tuple[Check, str]],
+    passed: Collection[str],
+) -> list[str]:
+    """The keys that nobody knows, the others checked."""
+    unknown: list[str] = []
+    for key, value in config.items():
+        if (reason := _NEVER.get(key)) is not None:
+            if value is None or (reason is _ATTENTION and value in _OWN_ATTENTION):
+                continue
+            raise CheckpointError(f"{path}: {key} is refused: {reason}")
+        if key in passed:
+            continue
+        if key not in known:
+            if _CODE.search(key.lower()):
+                raise CheckpointError(f"{path}: {key[:60]} is refused: it asks for code to be run")
+            unknown.append(key[:60])
+            continue
+        check, wanted = known[key]
+        if not check(value):
+            raise CheckpointError(f"{path}: {key} is {_short(value)}; it must be {wanted}")
+    return unknown
+
+
+def _warn(unknown: list[str], path: Path, what: str) -> None:
     if unknown:
         shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if unknown[5:] else "")
         warnings.warn(
-            f"{path}: passed over what is no key of a GPT-2: {shown}. If it changes what the model "
-            "computes, the answers here are not the model's",
+            f"{path}: passed over what is no key of a {what}: {shown}. If it changes what the "
+            "model computes, the answers here are not the model's",
             CheckpointWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    chats = "conversational" in (config.get("task_specific_params") or {})
-    return hparams, _CHAT if chats else None
 
 
 def _short(value: Any) -> str:

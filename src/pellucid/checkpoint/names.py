@@ -20,7 +20,7 @@ _DROPPED = re.compile(r"h\.(0|[1-9][0-9]*)\.attn\.(bias|masked_bias)")
 
 
 # What wraps a model before it is saved puts its own name before all others: a name before this.
-_ANCHOR = re.compile(r"((?:.+?\.)??)(?:transformer\.)?(?:wte|lm_head)\.weight")
+_ANCHOR = re.compile(r"((?:.+?\.)??)(?:transformer\.|model\.)?(?:wte|lm_head|embed_tokens)\.weight")
 # torch.compile, FSDP and gradient checkpointing wrap single blocks too.
 _WITHIN = re.compile(
     r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."

@@ -89,8 +89,8 @@ def save(
         return target
     fill = own.fill if format == "pellucid" else huggingface.fill
     with new_folder(target, _check_replaceable, error=CheckpointError) as partial:
-        fill(partial, checkpoint, dtype)
-        _check_written(partial / own.WEIGHTS, len(tensors))
+        n_tensors = fill(partial, checkpoint, dtype)
+        _check_written(partial / own.WEIGHTS, n_tensors)
     return target
 
 

@@ -70,7 +70,9 @@ class Shots:
         """The same for a protocol."""
         beside = "" if self.apart else ", never its own"
         many = "1 example" if self.n == 1 else f"{self.n} examples"
-        return f"{self.n}-shot: after {many} with the answer, drawn for each{beside}, seed {self.seed}"
+        return (
+            f"{self.n}-shot: after {many} with the answer, drawn for each{beside}, seed {self.seed}"
+        )
 
 
 def before(shots: Shots | None, written: Callable[[Any], str]) -> Callable[[Any], str]:

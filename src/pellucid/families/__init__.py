@@ -10,10 +10,11 @@ from ..hparams import HParams
 from .family import Branch, Family, TapInfo
 from .gpt2 import GPT2
 from .gpt3 import GPT3
+from .llama import LLAMA
 
 __all__ = ["FAMILIES", "Branch", "Family", "TapInfo", "family_of", "hparams_of", "sizes"]
 
-FAMILIES: dict[str, Family] = {"gpt2": GPT2, "gpt3": GPT3}
+FAMILIES: dict[str, Family] = {"gpt2": GPT2, "gpt3": GPT3, "llama": LLAMA}
 
 
 def sizes() -> dict[str, HParams]:

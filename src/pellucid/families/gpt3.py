@@ -2,9 +2,9 @@
 
 "We use the same model and architecture as GPT-2 [...] with the exception that we use alternating
 dense and locally banded sparse attention patterns in the layers" (§2.1), "similar to the Sparse
-Transformer" (arXiv 1904.10509). There a query sees the last keys, its own among them, as many as the
-band is wide (openai/sparse_attention, `get_attn_mask`, mode "local"). How wide GPT-3's is, and
-whether the first layer is a dense one, nobody has published; here it is, as in EleutherAI's GPT-Neo.
+Transformer" (arXiv 1904.10509). There a query sees the last keys, its own among them, as many as
+the band is wide (openai/sparse_attention, `get_attn_mask`, mode "local"). How wide GPT-3's is, and
+whether the first layer is a dense one, was not published; here both are as in EleutherAI's GPT-Neo.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def ablation(
 
     def all_of(pool: Array) -> Callable[[Array], Array]:
         def change(value: Array) -> Array:
-            value = backend.copy(value)
+            value = value * 1  # a copy
             value[:] = _rows(gpt, pool, value.shape[1])
             return value
 
@@ -142,7 +142,7 @@ def ablation(
         index = backend.ids(some)
 
         def change(value: Array) -> Array:
-            value = backend.copy(value)
+            value = value * 1  # a copy
             value[:, :, index] = _rows(gpt, pool, value.shape[1])[:, index]
             return value
 
@@ -151,7 +151,7 @@ def ablation(
     def some_positions(pool: Array) -> Callable[[Array], Array]:
         def change(value: Array) -> Array:
             index = backend.ids([i for i in at if i < value.shape[1]])
-            value = backend.copy(value)
+            value = value * 1  # a copy
             value[:, index] = _rows(gpt, pool, value.shape[1])[index]
             return value
 

@@ -8,7 +8,14 @@ from typing import Any
 from ..backend import Array
 from .one_pass import Pass
 
-__all__ = ["attention_pattern", "head_by_head", "multi_head_attention", "self_attention"]
+__all__ = [
+    "attended",
+    "attention_pattern",
+    "for_each_head",
+    "head_by_head",
+    "multi_head_attention",
+    "self_attention",
+]
 
 
 def multi_head_attention(qkv: Array, layer: int, run: Pass) -> Array:
@@ -17,12 +24,19 @@ def multi_head_attention(qkv: Array, layer: int, run: Pass) -> Array:
 
     concat(head_1, …, head_h), the heads in parallel (paper §3.2.2).
     """
-    at, tap, backend = f"blocks.{layer}.attn", run.tap, run.backend
+    at, tap = f"blocks.{layer}.attn", run.tap
     batch, new, _ = qkv.shape
     qkv = qkv.reshape(batch, new, 3, run.hparams.n_head, run.hparams.d_k)
     q = tap(f"{at}.q", qkv[:, :, 0])  # [batch, position, head, d_k]
     k = tap(f"{at}.k", qkv[:, :, 1])
     v = tap(f"{at}.v", qkv[:, :, 2])
+    return attended(q, k, v, layer, run)
+
+
+def attended(q: Array, k: Array, v: Array, layer: int, run: Pass) -> Array:
+    """q [batch, position, head, d_k], k, v [batch, position, kv_head, d_k], each for as many heads
+    of queries -> [batch, position, head · d_k]: self-attention, fused where nobody looks inside."""
+    at, backend = f"blocks.{layer}.attn", run.backend
     if run.narrows(layer):
         q = q[:, -1:]
     q, k, v = q.swapaxes(1, 2), k.swapaxes(1, 2), v.swapaxes(1, 2)  # [batch, head, position, d_k]
@@ -32,8 +46,8 @@ def multi_head_attention(qkv: Array, layer: int, run: Pass) -> Array:
     else:
         reach = run.hparams.reach(layer)
         z = backend.attend(q, k, v, run.cache, layer, reach)  # the same, fused
-    z = tap(f"{at}.z", z.swapaxes(1, 2))  # [batch, position, head, d_k]
-    return z.reshape(batch, -1, run.hparams.n_head * run.hparams.d_k)
+    z = run.tap(f"{at}.z", z.swapaxes(1, 2))  # [batch, position, head, d_k]
+    return z.reshape(z.shape[0], -1, z.shape[2] * z.shape[3])
 
 
 def head_by_head(z: Array, w: Any, name: str, run: Pass) -> Array:
@@ -48,14 +62,24 @@ def head_by_head(z: Array, w: Any, name: str, run: Pass) -> Array:
 
 
 def self_attention(q: Array, k: Array, v: Array, layer: int, run: Pass) -> Array:
-    """q, k, v [batch, head, position, d_k] -> [batch, head, position, d_k]
+    """q [batch, head, position, d_k], k, v [batch, kv_head, position, d_k] -> as q
 
     softmax(Q·Kᵀ / √d_k) · V (paper, equation 1), where no query sees a later key. Keys and values
     of earlier tokens come from the cache.
     """
     if run.cache is not None:
-        k, v = run.cache.append(layer, k, v)  # [batch, head, key, d_k]
+        k, v = run.cache.append(layer, k, v)  # [batch, kv_head, key, d_k]
+    k, v = for_each_head(k, run), for_each_head(v, run)
     return run.backend.matmul(attention_pattern(q, k, layer, run), v)
+
+
+def for_each_head(k: Array, run: Pass) -> Array:
+    """k [batch, kv_head, key, d_k] -> [batch, head, key, d_k]: of grouped heads, the ones that the
+    heads of queries share, once for each."""
+    each = run.hparams.n_head // run.hparams.n_kv_head
+    if each == 1:
+        return k
+    return k[:, run.backend.ids([head // each for head in range(run.hparams.n_head)])]
 
 
 def attention_pattern(q: Array, k: Array, layer: int, run: Pass) -> Array:

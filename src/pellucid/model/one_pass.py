@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..backend import Array, Backend, KeyValues
+from ..errors import ContextError, InputError
 from ..hparams import HParams
 from ..taps import Tap, last_names, untouched, wants
 
@@ -44,6 +45,7 @@ class Pass:
     only: Any = None
     past: Array = field(init=False)
     watched: bool = field(init=False)
+    _made: dict[Any, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         past = [0] if self.cache is None else self.cache.past
@@ -54,6 +56,40 @@ class Pass:
         """Where in their texts the new tokens stand, [batch or 1, new]."""
         own = [list(range(new))] if self.cache is None else self.cache.positions(new)
         return self.backend.ids(own)
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` makes, the same in every layer: made the first time that it is asked for."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def check_room(self, tokens: Array) -> None:
+        """Raises ContextError where the tokens [batch, position] do not fit the window, InputError
+        where the cache holds another number of texts."""
+        batch, new = tokens.shape
+        if self.cache is None:
+            if new > self.hparams.n_ctx:
+                raise ContextError(
+                    f"{new} tokens exceed the context window of n_ctx = {self.hparams.n_ctx}"
+                )
+            return
+        if self.cache.batch != batch:
+            raise InputError(
+                f"the cache holds {self.cache.batch} sequences, the tokens are {batch}"
+            )
+        self.cache.check_room(new)
+
+    def asked(self, x: Array) -> Array:
+        """x [batch, position, n] -> the positions whose logits are asked for: all, those of `only`,
+        or each row's last that is not padding, [batch, 1, n]."""
+        if self.only is not None:
+            return x[:, self.backend.ids(self.only)]
+        if not self.last_only:
+            return x
+        if self.lengths is None:
+            return x[:, -1:]
+        rows = self.backend.ids(list(range(x.shape[0])))
+        return x[rows, self.backend.ids(self.lengths) - 1][:, None]
 
     def wants(self, *names: str) -> bool:
         """Whether the tap must see one of these values, which the pass could do without."""

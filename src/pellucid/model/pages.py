@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..backend import Array
 from ..hparams import HParams
-from . import gpt2
+from . import gpt2, llama
 from .one_pass import Pass
 
 __all__ = ["PAGES", "Page", "page_of"]
@@ -33,6 +33,7 @@ _GPT2 = Page(gpt2.forward, gpt2.block, gpt2.layer_norm, gpt2.unembed)
 PAGES: dict[str, Page] = {
     "gpt2": _GPT2,
     "gpt3": _GPT2,  # step by step the same; which keys a layer sees, `HParams.reach` says
+    "llama": Page(llama.forward, llama.block, llama.rms_norm, llama.unembed),
 }
 
 

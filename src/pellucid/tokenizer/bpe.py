@@ -20,6 +20,7 @@ __all__ = [
     "Merge",
     "MergedWord",
     "byte_symbols",
+    "is_spelled",
     "merge_loop",
     "merge_word",
     "spell",
@@ -104,6 +105,15 @@ def spell(value: bytes) -> str:
 def unspell(text: str) -> bytes:
     """Back to bytes. Raises UnicodeEncodeError for a character that is no symbol."""
     return codecs.charmap_encode(text, "strict", _encoding())[0]
+
+
+def is_spelled(text: str) -> bool:
+    """Whether it is written in byte symbols."""
+    try:
+        unspell(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def unspell_all(texts: Sequence[str]) -> list[bytes]:

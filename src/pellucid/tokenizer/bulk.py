@@ -11,51 +11,64 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from .bpe import Ranks, compiled, split
+from .bpe import Ranks, compiled
+from .splits import FAST, GPT2, Fast
 
 __all__ = ["Bulk"]
 
-# SPLIT's words by possessive quantifiers, which tiktoken's matcher does not go back into.
-_SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
 _LONG_SPACE = r"(?<!\s)\s{1000,}+(?=\S)"  # such a run, a million long, would overflow its stack
 _SHORT = 4096  # characters below which the heap answers before tiktoken has started
 
 
 class Bulk:
-    """Text -> ids. ids: of each token that is no special one. ranks: of the merges.
+    """Text -> ids. ids: of each token that is no special one. ranks: of the merges. split: how a
+    text becomes words. ignore_merges: a word that is a token is one, whatever the merges say.
+    A byte that is no token (in a vocabulary learned without it) is left out, as `tokenizers` does.
 
     `encode` chooses between `by_heap` and `by_tiktoken`; both give the plain loop's ids, and
     tests hold them to it.
     """
 
-    def __init__(self, ids: Mapping[bytes, int], ranks: Ranks) -> None:
-        self._ids, self._ranks = ids, ranks
+    def __init__(
+        self,
+        ids: Mapping[bytes, int],
+        ranks: Ranks,
+        split: Fast = FAST[(GPT2,)],
+        *,
+        ignore_merges: bool = False,
+    ) -> None:
+        self._ids, self._ranks, self._split = ids, ranks, split
+        self._ignore_merges = ignore_merges
+        self._lacking = frozenset(b for b in range(256) if bytes([b]) not in ids)
         self._reachable: dict[bytes, bool] = {}
 
     def encode(self, text: str) -> list[int]:
-        if len(text) > _SHORT and self.tiktoken is not None:
-            return self.by_tiktoken(text)
-        return self.by_heap(text)
+        return self.by_heap(text) if len(text) <= _SHORT else self.encode_all(text)
 
     def encode_all(self, text: str) -> list[int]:
         """As `encode`, by tiktoken however short the text is: for many texts, on many threads."""
-        return self.by_heap(text) if self.tiktoken is None else self.by_tiktoken(text)
+        lacks = self._lacking and not self._lacking.isdisjoint(text.encode())
+        return self.by_heap(text) if lacks or self.tiktoken is None else self.by_tiktoken(text)
 
     def by_heap(self, text: str) -> list[int]:
         """Word by word, with `merge`: at most three looks at the ranks a byte."""
         ids, parts = self._ids, self.parts
-        return [ids[part] for word in split(text) for part in parts(word.encode())]
+        words = compiled(self._split.pattern).findall(text)
+        if self._lacking:
+            return [ids[p] for word in words for p in parts(word.encode()) if p in ids]
+        return [ids[part] for word in words for part in parts(word.encode())]
 
     def by_tiktoken(self, text: str) -> list[int]:
         """By tiktoken, which must not be None; no half surrogate pairs in the text.
 
-        Cut where a long run of spaces gives its last one to the next word.
+        Cut where a long run of spaces gives its last one to the next word, or ends a line.
         """
         ids: list[int] = []
         start = 0
         for run in compiled(_LONG_SPACE).finditer(text):
-            ids += self.tiktoken.encode_ordinary(text[start : run.end() - 1])
-            start = run.end() - 1
+            end = run.end() - (not (self._split.glued and text[run.end() - 1] in "\r\n"))
+            ids += self.tiktoken.encode_ordinary(text[start:end])
+            start = end
         ids += self.tiktoken.encode_ordinary(text[start:])
         return ids
 
@@ -68,6 +81,8 @@ class Bulk:
         vocabulary's do, but one from elsewhere may hold a token that an earlier merge breaks."""
         if word not in self._ids:
             return False
+        if self._ignore_merges:
+            return True
         known = self._reachable.get(word)
         if known is None:
             known = self._reachable[word] = self.merge(word) == [word]
@@ -115,7 +130,10 @@ class Bulk:
         import tiktoken
 
         return tiktoken.Encoding(
-            "pellucid", pat_str=_SPLIT, mergeable_ranks=dict(self._ids), special_tokens={}
+            "pellucid",
+            pat_str=self._split.possessive,
+            mergeable_ranks=dict(self._ids),
+            special_tokens={},
         )
 
 

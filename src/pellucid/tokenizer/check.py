@@ -15,21 +15,33 @@ from .bpe import byte_symbols
 
 __all__ = ["check_each", "check_vocabulary", "is_plain"]
 
+# What a vocabulary may lack, as those do that were learned with no alphabet of 256 (SmolLM2's,
+# StarCoder's): control characters, bytes that no UTF-8 has, and those of planes nobody writes in.
+_SPARED = frozenset({*range(0x20), 0x7F, 0xC0, 0xC1, *range(0xF1, 0x100)} - set(b"\t\n\r"))
+
 _MOST_UNMADE = 16  # tokens of two others that no merge makes; beyond it merges are missing
 
 
 def check_vocabulary(
-    ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
+    ids: Mapping[str, int],
+    merges: Sequence[tuple[str, str]],
+    special: Mapping[str, int],
+    *,
+    any_order: bool = False,
 ) -> frozenset[str]:
-    """ids: token -> id, spelled by `byte_symbols`, the special ones among them. -> the tokens that
-    are neither special nor made by a merge
+    """ids: token -> id, spelled by `byte_symbols`, the special ones among them. any_order: a merge
+    may take what only a later one makes, as in lists made of a vocabulary alone (tiktoken's, such
+    as Llama 3's). -> the tokens that are neither special nor made by a merge
 
-    Raises TokenizerError unless the ids are 0…n-1, each once, every byte is a token, and the
-    merges are of tokens and make tokens.
+    Raises TokenizerError unless the ids are 0…n-1, each once, every byte that texts are made of is
+    a token, and the merges are of tokens and make tokens.
     """
-    if is_plain(ids, merges, special):
+    if any_order:
+        if (unmade := _in_any_order(ids, merges, special)) is not None:
+            return unmade
+    elif is_plain(ids, merges, special):
         return frozenset()
-    return check_each(ids, merges, special)
+    return check_each(ids, merges, special, any_order=any_order)
 
 
 def is_plain(
@@ -42,15 +54,16 @@ def is_plain(
     tokens, order = list(ids), list(range(len(ids)))  # without the special ones: text, id
     for at in sorted((ids[text] for text in special), reverse=True):
         del tokens[at], order[at]
-    if set(tokens[:256]) != set(byte_symbols()):
+    n_bytes = len(_bytes(ids, special))
+    if set(tokens[:n_bytes]) != _bytes(ids, special) or _missing(ids, special):
         return False
     try:  # 50,000 merges: each line is one loop in C
         if not merges:
-            return len(tokens) == 256
+            return len(tokens) == n_bytes
         lefts, rights = zip(*merges, strict=True)
-        if list(map(add, lefts, rights)) != tokens[256:]:
+        if list(map(add, lefts, rights)) != tokens[n_bytes:]:
             return False
-        made = order[256:]
+        made = order[n_bytes:]
         earlier = all(map(lt, map(ids.__getitem__, lefts), made)) and all(
             map(lt, map(ids.__getitem__, rights), made)
         )
@@ -59,15 +72,56 @@ def is_plain(
         return False
 
 
-def check_each(
+def _in_any_order(
     ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
+) -> frozenset[str] | None:
+    """As `check_each` with any_order, in loops in C; None where anything is wrong."""
+    if set(map(type, ids.values())) != {int} or _missing(ids, special):
+        return None
+    if sorted(ids.values()) != list(range(len(ids))):
+        return None
+    try:
+        lefts, rights = zip(*merges, strict=True) if merges else ((), ())
+        made = set(map(add, lefts, rights))
+    except (TypeError, ValueError):
+        return None
+    parts = {*lefts, *rights}
+    made_or_byte = made | _bytes(ids, special)
+    if not (parts <= made_or_byte and made <= ids.keys() and made.isdisjoint(special)):
+        return None
+    if len(set(merges)) != len(merges):
+        return None
+    unmade = frozenset(ids.keys() - made_or_byte - special.keys())
+    _check_merges_are_all(unmade, ids)
+    return unmade
+
+
+def _bytes(ids: Mapping[str, int], special: Mapping[str, int]) -> set[str]:
+    """The bytes that are tokens."""
+    return set(byte_symbols()) & ids.keys() - special.keys()
+
+
+def _missing(ids: Mapping[str, int], special: Mapping[str, int]) -> int | None:
+    """The first byte that is no token and should be."""
+    have = _bytes(ids, special)
+    symbols = enumerate(byte_symbols())
+    return next((b for b, s in symbols if s not in have and b not in _SPARED), None)
+
+
+def check_each(
+    ids: Mapping[str, int],
+    merges: Sequence[tuple[str, str]],
+    special: Mapping[str, int],
+    *,
+    any_order: bool = False,
 ) -> frozenset[str]:
     """As `check_vocabulary`, entry by entry."""
     _check_bijection(ids)
-    made = set(byte_symbols())
-    for byte, symbol in enumerate(byte_symbols()):
-        if symbol not in ids or symbol in special:
-            raise TokenizerError(f"byte {byte:#04x} is no token: not every text can be written")
+    made = _bytes(ids, special)
+    if (byte := _missing(ids, special)) is not None:
+        raise TokenizerError(f"byte {byte:#04x} is no token: not every text can be written")
+    if any_order:
+        made |= _products(merges)
     seen: set[tuple[str, str]] = set()
     for rank, pair in enumerate(merges):
         try:
@@ -77,8 +131,8 @@ def check_each(
             raise TokenizerError(f"merge {rank} is malformed: {pair!r}") from error
         if unmade is not None:
             raise TokenizerError(
-                f"merge {rank}, {left!r} + {right!r}: {unmade!r} is no token that an earlier "
-                "merge makes"
+                f"merge {rank}, {left!r} + {right!r}: {unmade!r} is no token that "
+                f"{'a' if any_order else 'an earlier'} merge makes"
             )
         product = left + right
         if product not in ids or product in special:
@@ -92,6 +146,14 @@ def check_each(
     others = frozenset(text for text in ids if text not in made and text not in special)
     _check_merges_are_all(others, ids)
     return others
+
+
+def _products(merges: Sequence[tuple[str, str]]) -> set[str]:
+    """What the merges make; {} where one is malformed, which is named where it is looked at."""
+    try:
+        return {left + right for left, right in merges}
+    except (ValueError, TypeError):
+        return set()
 
 
 def _check_merges_are_all(unmade: Collection[str], ids: Collection[str]) -> None:

@@ -88,10 +88,11 @@ def read_folder(folder: Path) -> Tables:
             "vocab.bpe, or tokenizer.json"
         )
     added = _listed(folder, parsed)
+    nfc = parsed is not None and parsed.nfc
     roles = named_roles(folder)
     by_looks = parsed is None and not (folder / "special_tokens.json").is_file()
     named = {text for texts in roles.values() for text in texts}
-    tables = _tables(vocab, merges, added, named, by_looks=by_looks)
+    tables = _tables(vocab, merges, added, named, by_looks=by_looks, nfc=nfc)
     rules = _settings(folder, parsed, tables, roles)
     return replace(tables, rules=replace(rules, added=tables.rules.added))
 
@@ -153,6 +154,7 @@ def _tables(
     named: Collection[str] = (),
     *,
     by_looks: bool,
+    nfc: bool = False,
 ) -> Tables:
     """Which tokens are special: those that are `added` as such, and those that no merge makes and
     that are `named` or, `by_looks`, written as special tokens are."""
@@ -165,7 +167,7 @@ def _tables(
         text: token for text, token in vocab.items() if text in named and text not in products
     }
     flagged = {}
-    for text, token in in_one_pass(added).items():
+    for text, token in in_one_pass(added, nfc).items():
         if token.special and text in products and vocab.get(text) == token.id:
             continue  # as ordinary as any
         if token == Added(id=token.id):
@@ -229,7 +231,13 @@ def _settings(
     templates in these files are not looked at."""
     rules = Rules()
     if parsed is not None:
-        rules = Rules(begin=parsed.begin, end=parsed.end, steps=parsed.steps)
+        rules = Rules(
+            begin=parsed.begin,
+            end=parsed.end,
+            steps=parsed.steps,
+            ignore_merges=parsed.ignore_merges,
+            nfc=parsed.nfc,
+        )
     path = folder / "tokenizer_config.json"
     config = _read_json(path) if path.is_file() else {}
     kind = config.get("tokenizer_class") or "GPT2Tokenizer"

@@ -42,12 +42,12 @@ def _own(added: Mapping[str, Added], rules: Rules) -> dict[str, object]:
     gpt2 = Rules()
     own: dict[str, object] = {
         name: getattr(rules, name)
-        for name in ("begin", "end", "steps")
+        for name in ("begin", "end", "steps", "ignore_merges", "nfc")
         if getattr(rules, name) != getattr(gpt2, name)
     }
     flags = sorted(
         [each.id, each.special, each.lstrip, each.rstrip, each.single_word, each.normalized]
-        for each in in_one_pass(added).values()
+        for each in in_one_pass(added, rules.nfc).values()
         if each != Added(id=each.id)  # no more than a special token's name
     )
     return own | ({"added": flags} if flags else {})

@@ -11,14 +11,18 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unicodedata import normalize
 
 from ..errors import TokenizerError
-from .bpe import compiled, split
+from .bpe import compiled
+from .splits import DIGIT, DIGITS, GPT2, LLAMA3, PATTERNS, QWEN2, SPACE, isolate
 
 __all__ = [
     "DIGIT",
     "DIGITS",
     "GPT2",
+    "LLAMA3",
+    "QWEN2",
     "SPACE",
     "Added",
     "Rules",
@@ -26,14 +30,8 @@ __all__ = [
     "extract",
     "in_one_pass",
     "padding",
+    "whole_characters",
 ]
-
-GPT2 = "gpt2"  # GPT-2's pattern (`bpe.SPLIT`)
-DIGIT = "digit"  # every numeral a word of its own
-DIGITS = "digits"  # every run of numerals a word of its own
-SPACE = "space"  # a space before each word that does not begin with one
-
-_NUMERALS = {DIGIT: r"(\p{N})", DIGITS: r"(\p{N}+)"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +53,10 @@ class Added:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """begin, end: ids that a whole text begins and ends with. steps: how a text becomes words, one
-    after the other. added: text → token, beside the special tokens that need no more than a name.
+    after the other (`splits`). added: text → token, beside the special tokens that need no more
+    than a name. ignore_merges: a word that is a token stands as it is, whether its bytes merge into
+    it or not. nfc: a text is put into Unicode's form NFC first, so that é is one character however
+    it was typed.
     Raises TokenizerError for a step that is unknown, or that no file can hold at its place.
     """
 
@@ -63,9 +64,11 @@ class Rules:
     end: tuple[int, ...] = ()
     steps: tuple[str, ...] = (GPT2,)
     added: Mapping[str, Added] = field(default_factory=dict)
+    ignore_merges: bool = False
+    nfc: bool = False
 
     def __post_init__(self) -> None:
-        known = (GPT2, SPACE, *_NUMERALS)
+        known = (SPACE, *PATTERNS)
         if unknown := [step for step in self.steps if step not in known]:
             raise TokenizerError(f"no such step: {unknown[0]!r}; there are {', '.join(known)}")
         before = self.steps[:-1] if self.steps[-1:] == (GPT2,) else self.steps
@@ -86,9 +89,11 @@ def padding(token: int) -> str:
     return f"[PAD{token}]"
 
 
-def in_one_pass(added: Mapping[str, Added]) -> dict[str, Added]:
-    """The same with `normalized` off where it says nothing: texts are never normalized here, so it
-    is only the order in which tokens are looked for, which matters where two overlap."""
+def in_one_pass(added: Mapping[str, Added], nfc: bool) -> dict[str, Added]:
+    """The same with `normalized` off where it says nothing: of texts that are not normalized it is
+    only the order in which tokens are looked for, which matters where two overlap."""
+    if nfc:
+        return dict(added)
     late = [text for text, token in added.items() if token.normalized]
     early = [text for text, token in added.items() if not token.normalized]
     strips = any(token.lstrip or token.rstrip for token in added.values())
@@ -104,6 +109,15 @@ def _overlap(a: str, b: str) -> bool:
     return any(a[-n:] == b[:n] or b[-n:] == a[:n] for n in ends)
 
 
+def whole_characters(text: str) -> str:
+    """Surrogate pairs to the character they mean, single halves to U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
 def cut(text: str, steps: tuple[str, ...]) -> Iterator[str]:
     """The words of a text, each step applied to what the one before left."""
     if not steps:
@@ -115,24 +129,27 @@ def cut(text: str, steps: tuple[str, ...]) -> Iterator[str]:
 
 
 def _apply(step: str, text: str) -> Iterator[str]:
-    if step == GPT2:
-        yield from split(text)
-    elif step == SPACE:
+    if step == SPACE:
         yield text if text.startswith(" ") else " " + text
     else:
-        yield from filter(None, compiled(_NUMERALS[step]).split(text))
+        yield from isolate(step, text)
 
 
-def extract(text: str, added: Mapping[str, Added], allowed: Collection[str]) -> Iterator[str | int]:
+def extract(
+    text: str, added: Mapping[str, Added], allowed: Collection[str], *, nfc: bool = False
+) -> Iterator[str | int]:
     """The parts of a text: ids of the added tokens in it, and the texts between them.
 
     allowed: the special tokens that may be found; another stays text, all of it. Those that are
-    not `normalized` are looked for first; at the same place the longest is taken.
+    not `normalized` are looked for first, then, where texts are, nfc puts what is left into that
+    form; at the same place the longest is taken.
     """
     parts: list[str | int] = [text]
     for late in (False, True):
+        if late and nfc:
+            parts = [normalize("NFC", part) if isinstance(part, str) else part for part in parts]
         table = {
-            t: a if not a.special or t in allowed else None
+            normalize("NFC", t) if late and nfc else t: a if not a.special or t in allowed else None
             for t, a in added.items()
             if a.normalized is late
         }

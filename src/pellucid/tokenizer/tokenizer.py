@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
+from unicodedata import normalize
 
 from ..errors import InputError, TokenizerError
 from ..visible import visible_bytes
@@ -16,6 +17,7 @@ from .bpe import (
     MergedWord,
     Ranks,
     byte_symbols,
+    is_spelled,
     merge_word,
     spell,
     unspell,
@@ -23,13 +25,14 @@ from .bpe import (
 )
 from .check import check_vocabulary
 from .files import Tables, read_folder, read_vocabulary, write_folder
-from .rules import GPT2, Added, Rules, cut, extract, padding
+from .rules import GPT2, Added, Rules, cut, extract, padding, whole_characters
+from .splits import FAST
 from .stream import StreamDecoder
 
 if TYPE_CHECKING:
     from .bulk import Bulk
 
-__all__ = ["END_OF_TEXT", "Piece", "Tokenizer", "whole_characters"]
+__all__ = ["END_OF_TEXT", "Piece", "Tokenizer"]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -56,8 +59,8 @@ class Tokenizer:
     first learned first. special: token → id, written as plain text; they may stand in vocab too.
     rules: what is done to a text beside the merges. A token that no merge makes is one that no
     text becomes: it can only be decoded.
-    Raises TokenizerError unless the ids are 0…n_vocab-1, each once, every byte is a token, and
-    the merges are of tokens and make tokens.
+    Raises TokenizerError unless the ids are 0…n_vocab-1, each once, every byte that texts are made
+    of is a token, and the merges are of tokens and make tokens.
 
     What it knows is to be read and not written: `ids`, the bytes of each token that text becomes
     by merging → its id; `ranks`, each merge → how early it was learned; `bulk`, the fast paths
@@ -91,7 +94,9 @@ class Tokenizer:
         for token in (*self.rules.begin, *self.rules.end):
             if type(token) is not int or not 0 <= token < self.n_vocab:
                 raise TokenizerError(f"texts would begin or end with {token!r}, which is no token")
-        self._unmade = check_vocabulary(ids, merges, self.special_tokens)
+        self._unmade = check_vocabulary(
+            ids, merges, self.special_tokens, any_order=self.rules.ignore_merges
+        )
         self._vocab, self._merges = ids, list(merges)
         names = [text for text in self._unmade if text == padding(ids[text])]
         self.unused = frozenset(ids[text] for text in names if text not in self._added)
@@ -101,8 +106,11 @@ class Tokenizer:
 
     @cached_property
     def ids(self) -> Mapping[bytes, int]:
-        """The bytes of each token that text becomes by merging -> its id."""
+        """The bytes of each token that text becomes by merging (or that a word is, where merges
+        are ignored for it) -> its id."""
         others = self._unmade.union(self.special_tokens)
+        if self.rules.ignore_merges:
+            others -= {text for text in self._unmade if is_spelled(text)} - self._added.keys()
         texts = [text for text in self._vocab if text not in others]
         return dict(zip(unspell_all(texts), map(self._vocab.__getitem__, texts), strict=True))
 
@@ -116,7 +124,8 @@ class Tokenizer:
     def bulk(self) -> Bulk:
         from .bulk import Bulk
 
-        return Bulk(self.ids, self.ranks)
+        split = FAST.get(self.rules.steps, FAST[(GPT2,)])
+        return Bulk(self.ids, self.ranks, split, ignore_merges=self.rules.ignore_merges)
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -159,22 +168,24 @@ class Tokenizer:
                         "or encode it as text"
                     )
         if not allowed_special and not self._found_anyway:
-            return self._encode_part(text)
+            return self._encode_part(self._normal(text))
         ids: list[int] = []
-        for part in extract(text, self._added, allowed_special):
+        for part in extract(text, self._added, allowed_special, nfc=self.rules.nfc):
             ids += [part] if isinstance(part, int) else self._encode_part(part)
         return ids
 
     def _encode_part(self, text: str) -> list[int]:
-        """A text without added tokens in it -> ids"""
+        """A text without added tokens in it, in its normal form -> ids"""
         steps = self.rules.steps
-        if steps == (GPT2,):
+        if steps in FAST:
             return self.bulk.encode(text)
         if steps[-1:] == (GPT2,):
             return [token for part in cut(text, steps[:-1]) for token in self.bulk.encode(part)]
-        return [
-            self.ids[part] for word in cut(text, steps) for part in self.bulk.parts(word.encode())
-        ]
+        ids, parts = self.ids, self.bulk.parts
+        return [ids[p] for word in cut(text, steps) for p in parts(word.encode()) if p in ids]
+
+    def _normal(self, text: str) -> str:
+        return normalize("NFC", text) if self.rules.nfc else text
 
     def framed(self, ids: Sequence[int], *, ends: bool = True) -> list[int]:
         """The ids of a whole text with those that this tokenizer puts before and after one, such
@@ -188,10 +199,10 @@ class Tokenizer:
 
         By tiktoken however short they are, on several threads.
         """
-        if threads == 1 and (self._found_anyway or self.rules.steps != (GPT2,)):
+        if threads == 1 and (self._found_anyway or self.rules.steps not in FAST):
             return [self.encode(text) for text in texts]
         if threads == 1:
-            return [self.bulk.encode_all(whole_characters(text)) for text in texts]
+            return [self.bulk.encode_all(self._normal(whole_characters(text))) for text in texts]
         from concurrent.futures import ThreadPoolExecutor
 
         size = -(-len(texts) // (4 * threads)) or 1
@@ -280,10 +291,17 @@ class Tokenizer:
                     f"{word[:20]!r}... is one word of {n} bytes; merges are shown for words of up "
                     f"to {_MOST_SHOWN}: shorten it"
                 )
-        return [merge_word(word, self.ranks) for word in words]
+        return [self._merged(word) for word in words]
+
+    def _merged(self, word: str) -> MergedWord:
+        merged = merge_word(word, self.ranks)
+        if self.rules.ignore_merges and (whole := word.encode()) in self.ids:
+            # Where the merges lead elsewhere the word is what it was from the start.
+            return merged if merged.parts == (whole,) else MergedWord(word, (whole,), ())
+        return merged
 
     def _words(self, text: str) -> Iterator[str]:
-        for part in extract(text, self._added, ()):
+        for part in extract(text, self._added, (), nfc=self.rules.nfc):
             if isinstance(part, str):
                 yield from cut(part, self.rules.steps)
 
@@ -376,12 +394,3 @@ def _uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def whole_characters(text: str) -> str:
-    """Surrogate pairs to the character they mean, single halves to U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text

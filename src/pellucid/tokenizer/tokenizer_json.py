@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TokenizerError
-from .bpe import SPLIT
 from .rules import DIGIT, DIGITS, GPT2, SPACE, Added, Rules
+from .splits import PATTERNS, WRITTEN
 
 __all__ = ["WAY_ON", "Parsed", "added_token", "build", "flags", "parse"]
 
 WAY_ON = (
-    "Pellucid computes GPT-2's byte-level BPE. The way on: encode with the library `tokenizers` "
+    "Pellucid computes GPT-2's byte-level BPE, and that of Llama 3, Qwen2 and SmolLM2. The way on: encode with the library `tokenizers` "
     "and give the ids (in Python in place of a text, `pellucid generate --ids`), with the "
     "tokenizer's files taken out of the model's folder"
 )
-
-# As openai/gpt-2 writes SPLIT, and as we do.
-_SAME_SPLIT = (SPLIT, "'s|'t|'re|'ve|'m|'ll|'d" + SPLIT[SPLIT.index("| ?") :])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +34,8 @@ class Parsed:
     steps: tuple[str, ...]
     begin: tuple[int, ...]
     end: tuple[int, ...]
+    ignore_merges: bool
+    nfc: bool
 
 
 def parse(path: Path, table: Mapping[str, Any]) -> Parsed:
@@ -46,12 +45,15 @@ def parse(path: Path, table: Mapping[str, Any]) -> Parsed:
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         kind = model.get("type") if isinstance(model, dict) else model
         raise TokenizerError(f"{path} is not byte-pair encoding but {str(kind)[:40]}. {WAY_ON}")
-    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback",
-                 "ignore_merges"):  # fmt: skip
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if model.get(name):
             raise _refused(path, f"its model has {name}")
-    for step in _flat(path, table.get("normalizer"), "normalizers"):
-        raise _refused(path, f"its normalizer {_type(step)} changes texts")
+    ignore_merges = model.get("ignore_merges", False)
+    if not isinstance(ignore_merges, bool | None):
+        raise TokenizerError(f"{path}: ignore_merges must be true or false")
+    normal = [_type(step) for step in _flat(path, table.get("normalizer"), "normalizers")]
+    if others := [kind for kind in normal if kind != "NFC"]:
+        raise _refused(path, f"its normalizer {others[0]} changes texts")
     decoders = [_type(step) for step in _flat(path, table.get("decoder"), "decoders")]
     if decoders not in ([], ["ByteLevel"]):
         raise _refused(path, f"its decoder is {' + '.join(decoders)}, not ByteLevel")
@@ -71,11 +73,13 @@ def parse(path: Path, table: Mapping[str, Any]) -> Parsed:
         steps=_steps(path, table.get("pre_tokenizer")),
         begin=begin,
         end=end,
+        ignore_merges=bool(ignore_merges),
+        nfc=bool(normal),
     )
 
 
 def _refused(path: Path, what: str) -> TokenizerError:
-    return TokenizerError(f"{path}: {what}, which GPT-2's tokenizer has not. {WAY_ON}")
+    return TokenizerError(f"{path}: {what}, which is not computed here. {WAY_ON}")
 
 
 def _type(step: Any) -> str:
@@ -109,8 +113,8 @@ def _steps(path: Path, before: Any) -> tuple[str, ...]:
     for step, kind in zip(steps, kinds, strict=True):
         if kind == "Digits" and isinstance(step.get("individual_digits"), bool):
             rules.append(DIGIT if step["individual_digits"] else DIGITS)
-        elif kind == "Split" and _is_gpt2(step):
-            rules.append(GPT2)
+        elif kind == "Split" and (known := _known(step)) is not None:
+            rules.append(known)
         elif kind == "ByteLevel" and isinstance(step.get("add_prefix_space"), bool):
             if step["add_prefix_space"]:
                 rules.append(SPACE)
@@ -122,13 +126,14 @@ def _steps(path: Path, before: Any) -> tuple[str, ...]:
     return tuple(rules)
 
 
-def _is_gpt2(step: Mapping[str, Any]) -> bool:
-    """GPT-2's own pattern, which leaves nothing of a text between its matches."""
+def _known(step: Mapping[str, Any]) -> str | None:
+    """A split by a known pattern, which leaves nothing of a text between its matches."""
     pattern = step.get("pattern")
-    if not isinstance(pattern, dict) or pattern.get("Regex") not in _SAME_SPLIT:
-        return False
+    written = pattern.get("Regex") if isinstance(pattern, dict) else None
     kept = ("Isolated", False), ("Isolated", True), ("Removed", True)
-    return (step.get("behavior"), step.get("invert", False)) in kept
+    if (step.get("behavior"), step.get("invert", False)) not in kept:
+        return None
+    return WRITTEN.get(written) if isinstance(written, str) else None
 
 
 def _frame(path: Path, after: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -241,7 +246,7 @@ def build(
             {"id": token.id, "content": text, **flags(token)}
             for text, token in sorted(added.items(), key=lambda item: item[1].id)
         ],
-        "normalizer": None,
+        "normalizer": {"type": "NFC"} if rules.nfc else None,
         "pre_tokenizer": steps[0] if len(steps) == 1 else {"type": "Sequence",
                                                            "pretokenizers": steps},
         "post_processor": template if special else level,
@@ -254,7 +259,7 @@ def build(
             "end_of_word_suffix": None,
             "fuse_unk": False,
             "byte_fallback": False,
-            "ignore_merges": False,
+            "ignore_merges": rules.ignore_merges,
             "vocab": dict(vocab),
             "merges": [list(pair) for pair in merges],
         },
@@ -266,11 +271,11 @@ def _written(steps: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     steps = steps[:-1] if last["use_regex"] else steps
     last["add_prefix_space"] = steps[-1:] == (SPACE,)
     for step in steps[:-1] if last["add_prefix_space"] else steps:
-        if step == GPT2:
-            pattern = {"Regex": _SAME_SPLIT[1]}
-            yield {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
-        else:
+        if step in (DIGIT, DIGITS):
             yield {"type": "Digits", "individual_digits": step == DIGIT}
+        else:
+            pattern = {"Regex": PATTERNS[step]}
+            yield {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
     yield last
 
 
