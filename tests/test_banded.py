@@ -14,7 +14,7 @@ from pellucid.backend import get_backend
 from pellucid.backend.strict import StrictBackend
 from pellucid.blocks import BlockStore, Packed
 from pellucid.errors import InputError
-from pellucid.families import hparams_of, sizes
+from pellucid.families import SIZES, hparams_of
 from pellucid.families.gpt3 import GPT3HParams
 from pellucid.hparams import HParams
 from pellucid.model import Model
@@ -186,7 +186,7 @@ def test_hyperparameters_and_sizes():
     # What Table 2.1 of the paper says they have, in millions.
     stated = {"small": 125, "medium": 350, "large": 760, "xl": 1300, "2.7b": 2700, "6.7b": 6700,
               "13b": 13000, "175b": 175000}  # fmt: skip
-    named = {name: size for name, size in sizes().items() if name.startswith("gpt3-")}
+    named = {name: size for name, size in SIZES.items() if name.startswith("gpt3-")}
     assert [name.removeprefix("gpt3-") for name in named] == list(stated)
     for name, millions in stated.items():
         assert named[f"gpt3-{name}"].n_params / 1e6 == pytest.approx(millions, rel=0.02)

@@ -39,7 +39,8 @@ class Segment(NamedTuple):
         """The same with the last n keys and values alone; None: with all."""
         if n is None:
             return self
-        stretches, missing = [], n
+        stretches: list[tuple[Array, Array]] = []
+        missing = n
         for keys, values in reversed(self.stretches):
             begin = max(0, keys.shape[1] - missing)
             stretches.insert(0, (keys[:, begin:], values[:, begin:]))

@@ -12,14 +12,14 @@ from .gpt2 import GPT2
 from .gpt3 import GPT3
 from .llama import LLAMA
 
-__all__ = ["FAMILIES", "Branch", "Family", "TapInfo", "family_of", "hparams_of", "sizes"]
+__all__ = ["FAMILIES", "SIZES", "Branch", "Family", "TapInfo", "family_of", "hparams_of"]
 
 FAMILIES: dict[str, Family] = {"gpt2": GPT2, "gpt3": GPT3, "llama": LLAMA}
 
-
-def sizes() -> dict[str, HParams]:
-    """The shapes that have names, of all families."""
-    return {name: size for family in FAMILIES.values() for name, size in family.sizes.items()}
+# The shapes that have names, of all families.
+SIZES: dict[str, HParams] = {
+    name: size for family in FAMILIES.values() for name, size in family.sizes.items()
+}
 
 
 def family_of(hparams: HParams) -> Family:
