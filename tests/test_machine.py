@@ -11,6 +11,7 @@ import pytest
 
 from pellucid import inspect, web
 from pellucid.errors import ContextError, InputError
+from pellucid.families.gpt3 import GPT3HParams
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
 from pellucid.model import Model
@@ -134,3 +135,23 @@ def test_what_is_too_large_or_another_tokenizer_s_is_refused(talk, chat) -> None
     bare = GPT(Model.of(hparams, initialise(hparams), backend), IdsOnly(5, "bare"))
     with pytest.raises(InputError, match="GPT-2's own tokenizer only"):
         inspect.machine(bare)
+
+
+def test_a_banded_layer_in_the_page(browser, talk) -> None:
+    """GPT-3's: the machine in the page hides what Python hides, and says so."""
+    hparams = GPT3HParams(**talk.hparams.to_dict(), band=2)
+    banded = GPT(Model.of(hparams, talk.model.tensors(), talk.model.backend), talk.tokenizer)
+    driver = opened(browser, banded)
+    names = ["blocks.1.attn.scores", "blocks.1.attn.pattern", "logits"]
+    text = "The power clapper went"
+    (answer,) = driver.execute_script("return answers(arguments[0], arguments[1])", [text], names)
+    seen: dict[str, np.ndarray] = {}
+    banded.forward(answer["ids"], tap=lambda name, value: seen.setdefault(name, value))
+    expected = np.concatenate([np.asarray(seen[name][0], np.float64).ravel() for name in names])
+    got = np.frombuffer(base64.b64decode(answer["values"]), "<f8")
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4)
+    n = len(answer["ids"])
+    assert np.isneginf(seen[names[0]][0, 0]).sum() == n * n - (2 * n - 1)
+    browser.check()
+    step = inspect.walk(banded, text, layer=1).steps[4]
+    assert "mask: each token sees the last 2, its own among them" in str(step.sections())

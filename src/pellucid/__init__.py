@@ -60,7 +60,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "GPT": "gpt",
-    "SIZES": "hparams",
+    "SIZES": "families",
     "TAPS": "taps",
     "Cache": "cache",
     "CheckpointError": "errors",

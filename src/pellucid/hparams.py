@@ -74,6 +74,10 @@ class HParams:
         """Heads that keys and values have; here each query head has its own."""
         return self.n_head
 
+    def reach(self, layer: int) -> int | None:
+        """The keys that a query sees in a layer at most, its own and those before it; None: all."""
+        return None
+
     @property
     def n_inner(self) -> int:
         """Neurons of each layer's MLP."""

@@ -29,9 +29,10 @@ def softmax(row: np.ndarray) -> np.ndarray:
 
 
 def forward(
-    tokens: list[int], p: dict[str, np.ndarray], n_head: int, n_layer: int
+    tokens: list[int], p: dict[str, np.ndarray], n_head: int, n_layer: int, band: int = 10**9
 ) -> dict[str, np.ndarray]:
-    """One sequence -> every value by its tap's name, without the batch axis."""
+    """One sequence -> every value by its tap's name, without the batch axis. band: the keys that a
+    query sees in every second layer, its own the last (GPT-3, arXiv 2005.14165 §2.1)."""
     p = {name: value.astype(np.float64) for name, value in p.items()}
     n = len(tokens)
     n_embd = p["wte.weight"].shape[1]
@@ -66,7 +67,8 @@ def forward(
             for i in range(n):
                 for j in range(n):
                     qk[head, i, j] = sum(q[i, head] * k[j, head]) / math.sqrt(d)
-                    scores[head, i, j] = qk[head, i, j] if j <= i else -math.inf
+                    hidden = j > i or (layer % 2 == 1 and j + band <= i)
+                    scores[head, i, j] = -math.inf if hidden else qk[head, i, j]
                 pattern[head, i] = softmax(scores[head, i])
                 z[i, head] = sum(pattern[head, i, j] * v[j, head] for j in range(n))
                 result[i, head] = z[i, head] @ output[head * d : (head + 1) * d]

@@ -196,6 +196,7 @@ class NativeBackend(NumpyBackend):
         cache: KeyValues | None,
         layer: int,
         turns: Turns | None = None,
+        reach: int | None = None,
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
         out = np.empty((n_batch, n_query, n_head, d_k), _FLOAT32).swapaxes(1, 2)
@@ -206,6 +207,11 @@ class NativeBackend(NumpyBackend):
             ]
         else:
             segments = cache.segments(layer, k.shape[2])
+        if reach is not None:
+            if any(each.n > 1 and each.n_key > reach for each in segments):
+                # The kernels know no band; numpy does.
+                return super().attend(q, k, v, cache, layer, turns, reach)
+            segments = [each.last(reach) for each in segments]
         try:
             kernels.attend(self.threads, q, k, v, out, segments, *(turns or ()))
         except _NOT_IN_ROWS:

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from .attention import one_query, queries, turned
 from .protocol import KeyValues, Norm, Segment, Turns, taken_in
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["NumpyBackend", "cores", "one_query", "turned"]
+__all__ = ["NumpyBackend", "cores"]
 
 _SMALL = 1 << 20  # multiplications below which handing work to a thread costs more than it saves
 _CHUNK = 1 << 15  # numbers worked on at a time, so that they stay in a core's cache
 _FEW_ROWS = 128  # up to so many, a product is divided by the columns of its result
-_QUERY_BLOCK = 128  # queries per block of attention: later keys are masked, so never computed
 
 
 class NumpyBackend:
@@ -177,9 +177,12 @@ class NumpyBackend:
         self._divide(part, len(source), cost=16 * x.shape[-1])
         return out
 
-    def causal_mask(self, past: np.ndarray, n_query: int, n_key: int) -> np.ndarray:
-        last = past[:, None, None, None] + np.arange(n_query)[:, None]
-        return np.asarray(np.arange(n_key) <= last)
+    def causal_mask(
+        self, past: np.ndarray, n_query: int, n_key: int, reach: int | None = None
+    ) -> np.ndarray:
+        last, keys = past[:, None, None, None] + np.arange(n_query)[:, None], np.arange(n_key)
+        seen = keys <= last
+        return np.asarray(seen if reach is None else seen & (keys > last - reach))
 
     def hide(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return np.where(mask, scores, np.array(-np.inf, scores.dtype))
@@ -192,6 +195,7 @@ class NumpyBackend:
         cache: KeyValues | None,
         layer: int,
         turns: Turns | None = None,
+        reach: int | None = None,
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
         if turns is not None:
@@ -199,14 +203,14 @@ class NumpyBackend:
         segments, shared = self._segments(k, v, cache, layer), n_head // k.shape[1]
         q = q * (1 / math.sqrt(d_k))
         if n_query == 1 and len(segments) == 1:
-            return one_query(q[0], segments[0])[None]
+            return one_query(q[0], segments[0].last(reach))[None]
         # Written as [batch, position, head, d_k], so that the heads lie side by side.
         out = np.empty((n_batch, n_query, n_head, d_k), q.dtype).swapaxes(1, 2)
-        queries = [(each, each.begin, min(each.begin + each.n, n_query)) for each in segments]
+        spans = [(each, each.begin, min(each.begin + each.n, n_query)) for each in segments]
         # One query at a time takes all heads in one product; else each head is a piece of work.
         work = [
             (each, heads, low, high)
-            for each, low, high in queries
+            for each, low, high in spans
             for heads in ([slice(None)] if high - low == 1 else range(n_head))
         ]
 
@@ -214,12 +218,12 @@ class NumpyBackend:
             for segment, heads, low, high in work[start:stop]:
                 new, target = q[segment.row, heads, low:high], out[segment.row, heads, low:high]
                 if isinstance(heads, slice):
-                    target[:] = one_query(new, segment)
+                    target[:] = one_query(new, segment.last(reach))
                 else:
-                    _queries(new, segment, heads // shared, target)
+                    queries(new, segment, heads // shared, target, reach)
 
-        n_key = sum(_n_keys(each) for each in segments) // len(segments)
-        n_each = n_head * sum(high - low for _, low, high in queries) // len(work)
+        n_key = sum(each.n_key for each in segments) // len(segments)
+        n_each = n_head * sum(high - low for _, low, high in spans) // len(work)
         self._divide(part, len(work), cost=n_each * n_key * d_k)
         return out
 
@@ -332,73 +336,6 @@ class NumpyBackend:
             self._blas = ThreadpoolController()
         self._limit_blas()
         return self._pool
-
-
-def turned(x: np.ndarray, turns: Turns) -> np.ndarray:
-    """x [batch, head, new, d_k], the last of those that `turns` are for -> the same shape"""
-    half, new = x.shape[3] // 2, x.shape[2]
-    cos, sin = (each[:, None, -new:] for each in turns)
-    out = x * cos
-    out[..., :half] += x[..., half:] * sin[..., :half]
-    out[..., half:] += x[..., :half] * sin[..., half:]
-    return np.asarray(out)
-
-
-def one_query(q: np.ndarray, segment: Segment) -> np.ndarray:
-    """q [head, 1, d_k], scaled, the segment's last -> [head, 1, d_k]: it sees every key. Heads that
-    share one of keys are the rows of one product."""
-    shape = q.shape
-    q = q.reshape(len(segment.stretches[0][0]), -1, shape[-1])  # [kv_head, heads of each, d_k]
-    scores = [q @ keys.swapaxes(-1, -2) for keys, _ in segment.stretches]
-    pattern = scores[0] if len(scores) == 1 else np.concatenate(scores, -1)
-    pattern -= pattern.max(-1, keepdims=True)
-    np.exp(pattern, out=pattern)
-    pattern /= pattern.sum(-1, keepdims=True)
-    return _weighted(pattern, [values for _, values in segment.stretches]).reshape(shape)
-
-
-def _queries(q: np.ndarray, segment: Segment, head: int, out: np.ndarray) -> None:
-    """q [query, d_k], scaled, the segment's last ones -> out [query, d_k], of one head. head: of
-    the keys."""
-    n_query, n_key = len(q), _n_keys(segment)
-    side = min(n_query, _QUERY_BLOCK)
-    triangle = np.triu(np.full((side, side), -np.inf, q.dtype), 1)  # later keys: -∞
-    for low in range(0, n_query, _QUERY_BLOCK):
-        high = min(low + _QUERY_BLOCK, n_query)
-        n_seen = n_key - n_query + high
-        seen = list(_first(segment, head, n_seen))
-        parts = [q[low:high] @ keys.T for keys, _ in seen]
-        scores = parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
-        scores[:, n_seen - (high - low) :] += triangle[: high - low, : high - low]
-        scores -= scores.max(-1, keepdims=True)
-        np.exp(scores, out=scores)
-        total = scores.sum(-1, keepdims=True)
-        np.divide(_weighted(scores, [values for _, values in seen]), total, out=out[low:high])
-
-
-def _n_keys(segment: Segment) -> int:
-    return sum(keys.shape[1] for keys, _ in segment.stretches)
-
-
-def _first(segment: Segment, head: int, n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """One head's first n keys and values, [key, d_k] each."""
-    for keys, values in segment.stretches:
-        if n <= 0:
-            return
-        yield keys[head, :n], values[head, :n]
-        n -= keys.shape[1]
-
-
-def _weighted(pattern: np.ndarray, stretches: list[np.ndarray]) -> np.ndarray:
-    """pattern [..., query, key] · values, in stretches [..., key, d_k] -> [..., query, d_k]"""
-    if len(stretches) == 1:
-        return np.asarray(pattern @ stretches[0])
-    begin, total = 0, 0
-    for values in stretches:
-        end = begin + values.shape[-2]
-        total = total + pattern[..., begin:end] @ values
-        begin = end
-    return np.asarray(total)
 
 
 def cores() -> int:

@@ -34,6 +34,24 @@ class Segment(NamedTuple):
     n: int
     stretches: list[tuple[Array, Array]]
 
+    @property
+    def n_key(self) -> int:
+        return sum(keys.shape[1] for keys, _ in self.stretches)
+
+    def last(self, n: int | None) -> Segment:
+        """The same with the last n keys and values alone; None: with all."""
+        if n is None:
+            return self
+        stretches: list[tuple[Array, Array]] = []
+        missing = n
+        for keys, values in reversed(self.stretches):
+            begin = max(0, keys.shape[1] - missing)
+            stretches.insert(0, (keys[:, begin:], values[:, begin:]))
+            missing -= keys.shape[1] - begin
+            if not missing:
+                break
+        return self._replace(stretches=stretches)
+
     def take_in(self, k: Array, v: Array) -> None:
         """k, v [batch, head, new, d_k]: the new keys and values into their places."""
         end = self.begin + self.n
@@ -151,8 +169,9 @@ class Backend(Protocol):
     def softmax(self, x: Array) -> Array:
         """Along the last axis."""
 
-    def causal_mask(self, past: Array, n_query: int, n_key: int) -> Array:
-        """past [batch or 1] -> [batch or 1, 1, query, key]; True where key ≤ past + query."""
+    def causal_mask(self, past: Array, n_query: int, n_key: int, reach: int | None = None) -> Array:
+        """past [batch or 1] -> [batch or 1, 1, query, key]; True where key ≤ past + query, and
+        among the last `reach` of these."""
 
     def hide(self, scores: Array, mask: Array) -> Array:
         """Scores where the mask is True, -∞ elsewhere."""
@@ -165,11 +184,13 @@ class Backend(Protocol):
         cache: KeyValues | None,
         layer: int,
         turns: Turns | None = None,
+        reach: int | None = None,
     ) -> Array:
         """Fused softmax(q·kᵀ/√d_k + mask)·v over what the cache holds of this layer and the new
         keys and values, which it takes in. q [batch, head, new, d_k], k, v [batch, kv_head, new,
         d_k], each for as many heads of q, in order -> as q. turns: q and k are turned first; of
-        fewer queries than keys by the last of them."""
+        fewer queries than keys by the last of them. reach: of the keys up to its own each query
+        sees the last so many; None: all."""
 
     def dropout(self, x: Array) -> Array:
         """The identity, except while training."""

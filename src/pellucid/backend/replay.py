@@ -123,9 +123,11 @@ class _Notes:
         cache: KeyValues | None,
         layer: int,
         turns: Turns | None = None,
+        reach: int | None = None,
     ) -> np.ndarray:
-        self._closed = self._closed and turns is None  # they are of this pass's positions
-        out = self._machine.attend(q, k, v, cache, layer, turns)
+        # Turns are of this pass's positions; a band is not of the kernels.
+        self._closed = self._closed and turns is None and reach is None
+        out = self._machine.attend(q, k, v, cache, layer, turns, reach)
         self._note(False, (self._machine.threads, q, k, v, out), q, k, v)
         self._roots.append(_root(out))
         return out

@@ -69,9 +69,10 @@ class SlicedNativeBackend(Turned, NativeBackend):
         cache: KeyValues | None,
         layer: int,
         turns: Turns | None = None,
+        reach: int | None = None,
     ) -> np.ndarray:
         with self.turn():
-            return super().attend(q, k, v, cache, layer, turns)
+            return super().attend(q, k, v, cache, layer, turns, reach)
 
     def matmul(self, x: np.ndarray, y: Any) -> np.ndarray:
         with self.turn():

@@ -13,7 +13,8 @@ import math
 
 import numpy as np
 
-from .numpy import NumpyBackend, one_query, turned
+from .attention import one_query, turned
+from .numpy import NumpyBackend
 from .protocol import KeyValues, Segment, Turns
 
 __all__ = ["StrictBackend"]
@@ -48,6 +49,7 @@ class StrictBackend(NumpyBackend):
         cache: KeyValues | None,
         layer: int,
         turns: Turns | None = None,
+        reach: int | None = None,
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
         if turns is not None:
@@ -69,7 +71,7 @@ class StrictBackend(NumpyBackend):
                 ((keys, values),) = segment.stretches
                 new = np.ascontiguousarray(q[segment.row, :, at : at + 1])
                 first = Segment(segment.row, at, 1, [(keys[:, :seen], values[:, :seen])])
-                out[segment.row, :, at : at + 1] = one_query(new, first)
+                out[segment.row, :, at : at + 1] = one_query(new, first.last(reach))
 
         n_key = sum(seen for _, _, seen in work) // max(1, len(work))
         self._divide(part, len(work), cost=n_head * n_key * d_k)

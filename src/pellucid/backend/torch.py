@@ -132,9 +132,12 @@ class TorchBackend:
     def softmax(self, x: Tensor) -> Tensor:
         return torch.softmax(x, -1)
 
-    def causal_mask(self, past: Tensor, n_query: int, n_key: int) -> Tensor:
+    def causal_mask(
+        self, past: Tensor, n_query: int, n_key: int, reach: int | None = None
+    ) -> Tensor:
         query = torch.arange(n_query, device=self.device)[:, None]
-        return torch.arange(n_key, device=self.device) <= past[:, None, None, None] + query
+        last, keys = past[:, None, None, None] + query, torch.arange(n_key, device=self.device)
+        return keys <= last if reach is None else (keys <= last) & (keys > last - reach)
 
     def hide(self, scores: Tensor, mask: Tensor) -> Tensor:
         return scores.masked_fill(~mask, float("-inf"))
@@ -147,44 +150,55 @@ class TorchBackend:
         cache: KeyValues | None,
         layer: int,
         turns: Turns | None = None,
+        reach: int | None = None,
     ) -> Tensor:
         if turns is not None:
             q, k = _turned(q, turns), _turned(k, turns)
-        past = _NOTHING if cache is None else cache.past
+        past, n_new = _NOTHING if cache is None else cache.past, k.shape[2]
         if cache is not None and len(past) > cache.batch:  # several texts in one row
-            return self._attend_each(q, taken_in(cache, layer, k, v))
+            return self._attend_each(q, taken_in(cache, layer, k, v), reach)
         if cache is not None:
             k, v = cache.append(layer, k, v)  # [batch, kv_head, key, d_k]
         k, v = _for_each_head(k, q), _for_each_head(v, q)
         dropout = self.dropout_rate if self.training else 0.0
-        if q.shape[2] == k.shape[2]:  # nothing cached: the plain lower triangle
+        if reach is not None and k.shape[2] <= reach:
+            reach = None  # all are within it
+        if q.shape[2] == k.shape[2]:  # nothing cached
             if self.training and q.device.type == "cpu" and q.dtype == torch.bfloat16:
-                return self._explicit(q, k, v, dropout)
+                return self._explicit(q, k, v, dropout, reach)
+            if reach is not None:
+                mask = self.causal_mask(self.ids(_NOTHING), q.shape[2], k.shape[2], reach)
+                return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
             return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
         if q.shape[2] == 1 and len(past) == 1:
-            return F.scaled_dot_product_attention(q, k, v)
-        mask = self.causal_mask(self.ids(past), q.shape[2], k.shape[2])
+            some = slice(None if reach is None else -reach, None)
+            return F.scaled_dot_product_attention(q, k[:, :, some], v[:, :, some])
+        first = self.ids(past) + n_new - q.shape[2]  # fewer queries are the last ones
+        mask = self.causal_mask(first, q.shape[2], k.shape[2], reach)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
 
-    def _attend_each(self, q: Tensor, segments: list[Segment]) -> Tensor:
+    def _attend_each(self, q: Tensor, segments: list[Segment], reach: int | None) -> Tensor:
         """q [batch, head, new, d_k] -> the same shape, one segment after the other."""
         out = torch.empty_like(q)
         for each in segments:
             new = q[each.row, :, each.begin : each.begin + each.n]
-            k, v = (torch.cat(parts, 1) for parts in zip(*each.stretches, strict=True))
+            seen = each.last(None if reach is None else reach + each.n - 1).stretches
+            k, v = (torch.cat(parts, 1) for parts in zip(*seen, strict=True))
             past = self.ids([k.shape[1] - each.n])
-            mask = None if each.n == 1 else self.causal_mask(past, each.n, k.shape[1])[0]
+            mask = None if each.n == 1 else self.causal_mask(past, each.n, k.shape[1], reach)[0]
             new, k, v = new[None], k[None], v[None]
             k, v = _for_each_head(k, new), _for_each_head(v, new)
             attended = F.scaled_dot_product_attention(new, k, v, attn_mask=mask)
             out[each.row, :, each.begin : each.begin + each.n] = attended[0]
         return out
 
-    def _explicit(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+    def _explicit(
+        self, q: Tensor, k: Tensor, v: Tensor, dropout: float, reach: int | None
+    ) -> Tensor:
         """In bfloat16 on a CPU, forward and backward take half the fused operation's time."""
         *rows, n, d_k = q.shape
-        later = torch.ones(n, n, dtype=torch.bool, device=q.device).triu(1)
-        mask = torch.zeros(n, n, dtype=q.dtype, device=q.device).masked_fill(later, float("-inf"))
+        seen = self.causal_mask(self.ids(_NOTHING), n, n, reach)[0, 0]
+        mask = torch.zeros(n, n, dtype=q.dtype, device=q.device).masked_fill(~seen, float("-inf"))
         with torch.autocast(q.device.type, enabled=False):
             q, k, v = (x.reshape(-1, n, d_k) for x in (q, k, v))
             scores = torch.baddbmm(mask, q, k.swapaxes(1, 2), alpha=d_k**-0.5)

@@ -141,7 +141,7 @@ def check_memory(n_bytes: int, source: Path) -> None:
     available = available_memory()
     if available is not None and n_bytes > available:
         raise CheckpointError(
-            f"{source}: needs about {n_bytes / 2**30:.1f} GiB of memory and "
+            f"{source}: needs about {n_bytes / 2**30:,.1f} GiB of memory and "
             f"{available / 2**30:.1f} GiB is free; close other programs or take a smaller model"
         )
 

@@ -1,57 +1,16 @@
-"""How models are listed, and how one's card is shown."""
+"""How a model's card is shown."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from .. import embedded
-from ..families import hparams_of
 from ..hparams import HParams
 from ..visible import harmless
 from .output import console, say, to_json
 
-__all__ = ["print_card", "print_models"]
-
-
-def print_models(*, as_json: bool) -> None:
-    from ..checkpoint import hub
-    from ..hparams import SIZES
-
-    cached = hub.cached()
-    if as_json:
-        sizes = {size: {**h.to_dict(), "parameters": h.n_params} for size, h in SIZES.items()}
-        known = {"embedded": embedded.names(), "default": embedded.DEFAULT, "cached": cached}
-        say(to_json({**known, "sizes": sizes}), data=True)
-        return
-    from rich.text import Text
-
-    from ..draw.slides import Table
-    from ..draw.terminal.canvas import Canvas
-    from ..draw.terminal.slides import table
-
-    screen = console()
-    screen.print("Embedded (need no download): " + ", ".join(embedded.names()), markup=False)
-    listed = ", ".join(cached) or "none; --model gpt2 downloads it"
-    screen.print(harmless(f"In the hub's cache: {listed}"), markup=False)
-    # A narrow terminal has no room for all columns; --json has them.
-    left_out = () if screen.width >= _WIDE else ("n_vocab",)
-    shapes = {name: _embedded(name) for name in embedded.names()} | SIZES
-    rows = [
-        {"model": name, "parameters": f"{h.n_params:,}"}
-        | {field: f"{value:,}" for field, value in h.to_dict().items() if field not in left_out}
-        for name, h in shapes.items()
-    ]
-    picture = Table(columns=tuple(rows[0]), rows=tuple(tuple(row.values()) for row in rows))
-    for line in [Text(), *table(picture, Canvas(width=screen.width, colour=True))]:
-        screen.print(line)
-
-
-def _embedded(name: str) -> HParams:
-    text = (embedded.FOLDER / name / "config.json").read_text(encoding="utf-8")
-    return hparams_of(json.loads(text)["hparams"])
+__all__ = ["print_card"]
 
 
 def print_card(name: str, *, as_json: bool) -> None:
@@ -92,9 +51,8 @@ def lines(table: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[int, str, 
             yield depth, name, f" {_plain(value)}"
 
 
-_WIDE = 70  # cells that the whole table takes
 _LONG = 1_000  # from here on digits stand in groups of three
-_NAMES = {field.name for field in fields(HParams)}  # GPT-2's own, as they are everywhere
+_NAMES = tuple(field.name for field in fields(HParams))  # GPT-2's own, as they are everywhere
 
 
 def _nested(value: Any) -> bool:

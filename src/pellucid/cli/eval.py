@@ -11,6 +11,7 @@ from .options import console, with_loader
 from .output import say
 from .reading import with_reading
 from .scores import print_score
+from .shots import with_shots
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -25,6 +26,7 @@ __all__ = ["command"]
 @click.option("--window", type=click.IntRange(1), help="Tokens read per window (default: n_ctx).")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
 @with_reading
+@with_shots
 @click.option("--batch", type=click.IntRange(1), help="Rows computed at a time.")
 @click.option(
     "--against", metavar="M", help="Hold the model against this one: KL, flips, perplexity ratio."
@@ -47,7 +49,7 @@ def command(
     against: str | None,
     rounding: str | None,
     as_json: bool,
-    **reading: Any,
+    **options: Any,
 ) -> None:
     """Measure a model on FILE: text, JSON lines, JSON, CSV or Parquet, also compressed; or on all
     the files of a folder.
@@ -79,7 +81,7 @@ def command(
 
             score, left_out = score_file(
                 gpt, path, kind, stride=stride, window=window, limit=limit, batch=batch,
-                against=other, on_progress=watch, **reading,
+                against=other, on_progress=watch, **options,
             )  # fmt: skip
     except KeyboardInterrupt:
         if not best:

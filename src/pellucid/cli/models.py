@@ -13,7 +13,8 @@ __all__ = ["command"]
 def command(name: str | None, as_json: bool) -> None:
     """List the embedded models, the known sizes, and what the hub's cache holds; or show the
     card of the model NAME."""
-    from .cards import print_card, print_models
+    from .cards import print_card
+    from .listing import print_models
 
     if name is not None:
         print_card(name, as_json=as_json)

@@ -55,6 +55,8 @@ def _print_task(score: TaskScore, path: str) -> None:
         f"  {score.n_examples:,} examples, {score.n_tokens:,} tokens scored"
         f"{'' if score.complete else ' (broken off)'}"
     )
+    if score.n_cut:
+        say(f"  {score.n_cut:,} contexts were longer than the window and lost their beginning")
     say(f"  protocol: {score.protocol}")
 
 

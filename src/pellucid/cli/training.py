@@ -72,7 +72,7 @@ def describe(settings: TrainConfig, sources: tuple[str, ...], n_vocab: int | Non
     shown = settings.to_toml()
     if settings.start is not None:  # whose shape is its own
         shown = re.sub(
-            r"^(n_(?:ctx|embd|head|layer)) = .*$", r"# \1 is that of start", shown, flags=re.M
+            r"^(n_(?:ctx|embd|head|layer)|band) = .*$", r"# \1 is that of start", shown, flags=re.M
         )
     say(shown, data=True)
     _show(outlook(settings, open_corpus(folder) if there else None, n_vocab))

@@ -8,6 +8,7 @@ from .likelihood import (
     perplexity,
 )
 from .scoring import Row, Scored, loglikelihoods
+from .shots import Shots
 from .tasks import TaskScore, blimp, hellaswag, lambada
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Perplexity",
     "Row",
     "Scored",
+    "Shots",
     "TaskScore",
     "blimp",
     "conversation_perplexity",

@@ -23,6 +23,7 @@ from .likelihood import (
     conversation_perplexity,
     perplexity,
 )
+from .shots import Shots
 from .tasks import TaskScore, blimp, hellaswag, lambada
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "guess_kind", "score_file"]
 
 KINDS = ("perplexity", "lambada", "hellaswag", "blimp")
+_SHOWN = ("lambada", "hellaswag")  # what the GPT-3 paper asks after examples
 
 Score = Perplexity | ConversationPerplexity | TaskScore | Divergence
 Item = TypeVar("Item")
@@ -62,6 +64,10 @@ def score_file(
     split_at: str | None = None,
     skip_bad: bool = False,
     batch: int | None = None,
+    shots: int = 0,
+    shots_from: str | os.PathLike[str] | None = None,
+    shots_seed: int = 1234,
+    cloze: bool | None = None,
     against: GPT | None = None,
     on_progress: Callable[[Any, int], None] | None = None,
 ) -> tuple[Score, list[str]]:
@@ -69,12 +75,20 @@ def score_file(
 
     path: a file, a folder or a glob. kind: one of KINDS. stride, window: of perplexity. limit:
     at most so many documents or examples. text_field, turns_field, split_at: see `Sources`.
-    skip_bad: rows that cannot be read or scored are left out. against: the model is held against
+    skip_bad: rows that cannot be read or scored are left out. shots: examples before each question
+    of lambada and hellaswag, drawn from shots_from (None: the others of `path`). cloze: see
+    `lambada`. against: the model is held against
     this one (`divergence`), of kind "perplexity" only; a conversation in its template. Raises
     InputError naming file and line of one otherwise.
     """
     if against is not None and kind != "perplexity":
         raise InputError(f"a model is held against another on texts, not on {kind}")
+    if (shots or shots_from) and kind not in _SHOWN:
+        raise InputError(f"examples are shown before {' and '.join(_SHOWN)}, not before {kind}")
+    if shots_from and not shots:
+        raise InputError("give --shots K as well: how many examples to draw")
+    if cloze is not None and kind != "lambada":
+        raise InputError(f"a blank is filled in lambada, not in {kind}")
     asked = {"text_field": text_field, "turns_field": turns_field, "split_at": split_at}
     reads = {"perplexity": set(asked), "lambada": {"text_field"}}.get(kind, set())
     if kind == "lambada" and split_at == "line":
@@ -103,7 +117,10 @@ def score_file(
     elif kind == "perplexity":
         score = _perplexity(gpt, sources, **windows, batch=batch, on_progress=on_progress)
     else:
-        score = _task(gpt, kind, sources, batch=batch, on_progress=on_progress)
+        settings: dict[str, Any] = {} if cloze is None else {"cloze": cloze}
+        if shots:
+            settings["shots"] = _shots(kind, sources, shots, shots_from, shots_seed)
+        score = _task(gpt, kind, sources, **settings, batch=batch, on_progress=on_progress)
     return score, _left_out(sources)
 
 
@@ -158,17 +175,38 @@ def _text(document: Document) -> str:
 
 
 def _task(gpt: GPT, kind: str, sources: Sources, **settings: Any) -> TaskScore:
+    items = _Placed(_items(kind, sources))
+    bad = _skipping(sources, items)
     if kind == "lambada":
-        texts = _Placed((document.place, _text(document)) for document in sources.documents())
-        return lambada(gpt, texts, on_bad=_skipping(sources, texts), **settings)
-    examples = _Placed(
+        return lambada(gpt, items, on_bad=bad, **settings)
+    task = blimp if kind == "blimp" else hellaswag
+    return task(gpt, islice(items, sources.limit), on_bad=bad, **settings)
+
+
+def _items(kind: str, sources: Sources) -> Iterator[tuple[str, Any]]:
+    """(where it stands, a text of LAMBADA's or the fields of a row), one by one."""
+    if kind == "lambada":
+        return ((document.place, _text(document)) for document in sources.documents())
+    return (
         (row.place, row.fields)
         for file in sources.files
         for row in rows(file.path, on_bad=sources.skip)
     )
-    task = blimp if kind == "blimp" else hellaswag
-    limited = islice(examples, sources.limit)
-    return task(gpt, limited, on_bad=_skipping(sources, examples), **settings)
+
+
+def _shots(
+    kind: str, sources: Sources, n: int, path: str | os.PathLike[str] | None, seed: int
+) -> Shots:
+    """path: None where the examples come from the questions themselves."""
+    files = sources.files if path is None else find_files([path])
+    whole = Sources(
+        files=files,
+        text_field=sources.text_field,
+        skip_bad=sources.skip_bad,
+        split_at=sources.split_at,
+    )
+    pool = [item for _, item in _items(kind, whole)]
+    return Shots(n=n, pool=pool, apart=path is not None, seed=seed)
 
 
 class _Placed(Generic[Item]):

@@ -21,10 +21,12 @@ _POSITIONS = 64  # positions whose exponentials are held at a time
 
 
 class Row(NamedTuple):
-    """ids: context and what is scored. n_scored: how many of the last ids are scored."""
+    """ids: context and what is scored. n_scored: how many of the last ids are scored. n_cut: how
+    many stood before them and did not fit into the window."""
 
     ids: list[int]
     n_scored: int
+    n_cut: int = 0
 
 
 class Scored(NamedTuple):
@@ -153,4 +155,5 @@ def pair(gpt: GPT, context: str, continuation: str, allowed_special: Collection[
             f"a continuation of {n_scored} tokens exceeds the window of {gpt.hparams.n_ctx}: "
             f"{continuation[:40]!r}"
         )
-    return Row(whole[-(gpt.hparams.n_ctx + 1) :], n_scored)
+    kept_ids = whole[-(gpt.hparams.n_ctx + 1) :]
+    return Row(kept_ids, n_scored, len(whole) - len(kept_ids))

@@ -9,12 +9,18 @@ from ..errors import InputError
 from ..hparams import HParams
 from .family import Branch, Family, TapInfo
 from .gpt2 import GPT2
+from .gpt3 import GPT3
 from .llama import LLAMA
 from .transformer import TRANSFORMER
 
-__all__ = ["FAMILIES", "Branch", "Family", "TapInfo", "family_of", "hparams_of"]
+__all__ = ["FAMILIES", "SIZES", "Branch", "Family", "TapInfo", "family_of", "hparams_of"]
 
-FAMILIES: dict[str, Family] = {"gpt2": GPT2, "llama": LLAMA, "transformer": TRANSFORMER}
+FAMILIES: dict[str, Family] = {"gpt2": GPT2, "gpt3": GPT3, "llama": LLAMA, "transformer": TRANSFORMER}
+
+# The shapes that have names, of all families.
+SIZES: dict[str, HParams] = {
+    name: size for family in FAMILIES.values() for name, size in family.sizes.items()
+}
 
 
 def family_of(hparams: HParams) -> Family:

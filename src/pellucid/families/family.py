@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from ..hparams import HParams
@@ -53,7 +53,8 @@ class Family:
     whether a norm takes the mean away first (layer norm), or divides alone (RMS norm).
     query, key: the values that are multiplied, within a layer. drawn: whether the page of the walk
     knows its pass, and a page can run it. encodes: whether it reads one text whole and writes
-    another: an encoder and a decoder, and no `model.Page` of one stack.
+    another: an encoder and a decoder, and no `model.Page` of one stack. sizes: the shapes that have
+    names.
     """
 
     title: str
@@ -65,3 +66,4 @@ class Family:
     key: str = "attn.k"
     drawn: bool = False
     encodes: bool = False
+    sizes: Mapping[str, HParams] = field(default_factory=dict)

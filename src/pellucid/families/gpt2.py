@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ..hparams import HParams
+from ..hparams import SIZES, HParams
 from .family import Branch, Family, TapInfo
 
 __all__ = ["GPT2", "branches", "taps"]
@@ -83,4 +83,6 @@ def taps(hparams: HParams) -> Mapping[str, TapInfo]:
     return _TAPS
 
 
-GPT2 = Family(title="GPT-2", hparams=HParams, branches=branches, taps=taps, drawn=True)
+GPT2 = Family(
+    title="GPT-2", hparams=HParams, branches=branches, taps=taps, sizes=SIZES, drawn=True
+)

@@ -273,7 +273,7 @@ def patterns_of(gpt: GPT, values: Mapping[str, Array]) -> np.ndarray:
             ends = low, min(low + _HEADS, n_head)
             some = slice(*ends)
             keys = some if shared == 1 else model.backend.ids([i // shared for i in range(*ends)])
-            pattern = model.backend.to_numpy(model.pattern(q[:, :, some], k[:, :, keys]))[0]
+            pattern = model.backend.to_numpy(model.pattern(q[:, :, some], k[:, :, keys], layer))[0]
             if out is None:
                 out = np.empty((n_layer, n_head, *pattern.shape[1:]), pattern.dtype)
             _copy(pattern, out[layer, some], model.backend)

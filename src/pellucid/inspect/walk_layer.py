@@ -83,7 +83,7 @@ def self_attention(seen: Seen) -> Step:
                 f"divided by √{d_k} that is {_three(qk[here, most])}, how well “{seen.name}” "
                 f"matches “{other}”.",
             ),
-            seen.pairs(scores, "mask: no token sees a later one"),
+            seen.pairs(scores, _mask(seen)),
             seen.pairs(pattern, "softmax: each row becomes shares that sum to 1", ground=True),
             seen.rows(z, "z = shares · value: each token takes that mixture of the values"),
             *seen.sum(
@@ -94,6 +94,13 @@ def self_attention(seen: Seen) -> Step:
             ),
         ),
     )
+
+
+def _mask(seen: Seen) -> str:
+    reach = seen.gpt.hparams.reach(seen.layer)
+    if reach is None:
+        return "mask: no token sees a later one"
+    return f"mask: each token sees the last {reach}, its own among them"
 
 
 def _query_weights(seen: Seen) -> tuple[np.ndarray, float]:

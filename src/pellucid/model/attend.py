@@ -49,13 +49,14 @@ def attended(
     """
     at, backend = f"blocks.{layer}.attn", run.backend
     if run.narrows(layer):
-        q = q[:, -1:]  # it sees every key
+        q = q[:, -1:]
     q, k, v = q.swapaxes(1, 2), k.swapaxes(1, 2), v.swapaxes(1, 2)  # [batch, head, position, d_k]
 
     if run.watched and run.wants(*inside(layer)):
         z = self_attention(q, k, v, layer, run)
     else:
-        z = backend.attend(q, k, v, run.cache, layer, turns)  # the same, fused
+        reach = run.hparams.reach(layer)
+        z = backend.attend(q, k, v, run.cache, layer, turns, reach)  # the same, fused
     z = run.tap(f"{at}.z", z.swapaxes(1, 2))  # [batch, position, head, d_k]
     return z.reshape(z.shape[0], -1, z.shape[2] * z.shape[3])
 
@@ -97,6 +98,7 @@ def attention_pattern(q: Array, k: Array, layer: int, run: Pass) -> Array:
     at, tap, backend = f"blocks.{layer}.attn", run.tap, run.backend
     # [batch, head, query, key]
     qk = tap(f"{at}.qk", backend.matmul(q / math.sqrt(q.shape[3]), k.swapaxes(2, 3)))
-    mask = backend.causal_mask(run.past, q.shape[2], k.shape[2])
+    reach = run.hparams.reach(layer)  # the keys that a query sees at most
+    mask = backend.causal_mask(run.past, q.shape[2], k.shape[2], reach)
     scores = tap(f"{at}.scores", backend.hide(qk, mask))
     return tap(f"{at}.pattern", backend.softmax(scores))  # each row sums to 1

@@ -119,12 +119,12 @@ class Model:
             x = self.page.norm(x, self.weights.ln_f, "ln_final", run)
             return self.page.unembed(x, self.weights, run)
 
-    def pattern(self, q: Array, k: Array) -> Array:
-        """q, k [batch, position, head, d_k], all of a text's, of one layer and any of its heads
+    def pattern(self, q: Array, k: Array, layer: int) -> Array:
+        """q, k [batch, position, head, d_k], all of a text's, of a layer and any of its heads
         -> [batch, head, query, key]: the explicit path's, where a pass has not written it down."""
         with self.backend.computing():
             run = Pass(self.hparams, self.backend)
-            return attention_pattern(q.swapaxes(1, 2), k.swapaxes(1, 2), 0, run)
+            return attention_pattern(q.swapaxes(1, 2), k.swapaxes(1, 2), layer, run)
 
     def w_query(self, layer: int) -> tuple[Array, Array]:
         """W_Query of a layer's heads, [n_embd, head, d_k], and its bias, [head, d_k]."""

@@ -30,8 +30,11 @@ class Page(NamedTuple):
     unembed: Callable[[Array, Any, Pass], Array]
 
 
+_GPT2 = Page(gpt2.forward, gpt2.block, gpt2.layer_norm, gpt2.unembed)
+
 PAGES: dict[str, Page] = {
-    "gpt2": Page(gpt2.forward, gpt2.block, gpt2.layer_norm, gpt2.unembed),
+    "gpt2": _GPT2,
+    "gpt3": _GPT2,  # step by step the same; which keys a layer sees, `HParams.reach` says
     "llama": Page(llama.forward, llama.block, llama.rms_norm, llama.unembed),
 }
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ..errors import InputError
-from ..hparams import SIZES
+from ..families import SIZES
+from ..families.gpt3 import GPT3HParams
+from ..hparams import HParams
 
 __all__ = [
     "Labels",
@@ -24,6 +26,7 @@ __all__ = [
     "TrainConfig",
     "TranslationConfig",
     "help_of",
+    "of_size",
     "read_config",
 ]
 
@@ -64,6 +67,9 @@ class TrainConfig:
     n_embd: int = setting(384, "Width of the residual stream.")
     n_head: int = setting(6, "Heads in a layer.")
     n_layer: int = setting(6, "Layers.")
+    band: int = setting(
+        0, "Every second layer sees so many tokens alone, as GPT-3's do; 0: all see all."
+    )
     template: str | None = setting(None, "How the model is talked to, such as roles.")
     # LoRA (arXiv 2106.09685): an adapter beside the frozen weights of `start`
     lora_rank: int = setting(
@@ -117,7 +123,7 @@ class TrainConfig:
             "n_ctx": 1, "n_embd": 1, "n_head": 1, "n_layer": 1, "steps": 1, "batch": 1,
             "micro_batch": 1, "warmup": 0, "weight_decay": 0, "dropout": 0, "seed": 0,
             "threads": 1, "eval_every": 0, "eval_rows": 1, "save_every": 0, "keep": 1,
-            "sample_every": 0, "final_rate": 0, "lora_rank": 0, "snapshots": 0,
+            "sample_every": 0, "final_rate": 0, "lora_rank": 0, "snapshots": 0, "band": 0,
         }  # fmt: skip
         for name, least in at_least.items():
             value = getattr(self, name)
@@ -153,6 +159,11 @@ class TrainConfig:
                 raise InputError(
                     f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
+
+    def shape(self, n_vocab: int) -> HParams:
+        """Of fresh weights, for so many tokens."""
+        five = (n_vocab, self.n_ctx, self.n_embd, self.n_head, self.n_layer)
+        return GPT3HParams(*five, self.band) if self.band else HParams(*five)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -309,6 +320,15 @@ class TranslationConfig(TrainConfig):
         n, warmup = float(step + 1), float(max(1, self.warmup))
         shape = min(1 / math.sqrt(n), n / warmup**1.5)
         return self.learning_rate / math.sqrt(self.n_embd) * shape
+
+
+def of_size(name: str) -> dict[str, int]:
+    """The fields that a shape with a name sets. Raises InputError for one that is not trained."""
+    known = {name: size for name, size in SIZES.items() if type(size) in (HParams, GPT3HParams)}
+    if name not in known:
+        raise InputError(f"there is no size {name!r:.40}; there are {', '.join(known)}")
+    fields = known[name].to_dict()
+    return {field: value for field, value in fields.items() if field not in ("family", "n_vocab")}
 
 
 def read_config(path: Path, changed: Mapping[str, Any] | None = None) -> TrainConfig:

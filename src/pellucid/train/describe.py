@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from .. import checkpoint
+from ..checkpoint.contents import available_memory
 from ..data.corpus import Corpus
 from ..data.prepare import N_VOCAB
 from ..errors import InputError
@@ -31,24 +32,20 @@ def outlook(
     if config.start is not None:
         hparams = checkpoint.load(config.start).hparams
     else:
-        hparams = HParams(
-            n_vocab=n_vocab,
-            n_ctx=config.n_ctx,
-            n_embd=config.n_embd,
-            n_head=config.n_head,
-            n_layer=config.n_layer,
-        )
+        hparams = config.shape(n_vocab)
     tokens = config.batch * hparams.n_ctx
     epochs = "known once the texts are tokenised"
     if corpus is not None:
         epochs = f"{config.steps * tokens / corpus.train.n_tokens:.2f}"
-    gibibytes = _memory(hparams, config) / 2**30
+    memory = _memory(hparams, config)
+    free = available_memory() if config.device == "cpu" else None
+    much = f": more than the {free / 2**30:.1f} GiB that are free" if free and memory > free else ""
     return [
         ("parameters", f"{hparams.n_params:,}, with a vocabulary of {hparams.n_vocab:,}"),
         ("tokens per step", f"{tokens:,}"),
         ("tokens in all", f"{config.steps * tokens:,}"),
         ("epochs", epochs),
-        ("memory", f"about {gibibytes:.1f} GiB, and PyTorch itself"),
+        ("memory", f"about {memory / 2**30:,.1f} GiB, and PyTorch itself{much}"),
     ]
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from .. import checkpoint
 from ..checkpoint import Checkpoint
+from ..checkpoint.capacity import needed
+from ..checkpoint.contents import check_memory
 from ..data.corpus import Corpus, open_corpus
 from ..errors import InputError
-from ..hparams import HParams
 from ..tokenizer import Tokenizer
 from ..weights import initialise, shapes
 from .batches import IGNORE, Batches
@@ -143,13 +144,9 @@ class Language(Task):
             return saved.model
         if config.start is not None:
             return checkpoint.load(config.start)
-        hparams = HParams(
-            n_vocab=n_vocab,
-            n_ctx=config.n_ctx,
-            n_embd=config.n_embd,
-            n_head=config.n_head,
-            n_layer=config.n_layer,
-        )
+        hparams = config.shape(n_vocab)
+        if config.device == "cpu":
+            check_memory(int(needed(hparams, "training")), Path(config.out))
         return Checkpoint(hparams=hparams, tensors=initialise(hparams, config.seed))
 
 

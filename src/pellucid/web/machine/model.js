@@ -118,6 +118,7 @@ export class Model {
     });
     const [qk, scores, pattern] = ["qk", "scores", "pattern"].map((name) => keep(`${at}.${name}`, zeros(n_head, n, n)));
     const z = zeros(n, n_head, d_k);
+    const reach = layer % 2 ? (this.hparams.band ?? Infinity) : Infinity; // GPT-3's banded layers
     for (let head = 0; head < n_head; head++) {
       for (let i = 0; i < n; i++) {
         const query = q.below(i, head);
@@ -128,7 +129,7 @@ export class Model {
           qk.flat[qk.index(head, i, j)] = product / Math.sqrt(d_k);
         }
         const shown = scores.below(head, i);
-        qk.below(head, i).forEach((value, j) => (shown[j] = j > i ? -Infinity : value));
+        qk.below(head, i).forEach((value, j) => (shown[j] = j > i || j + reach <= i ? -Infinity : value));
         const highest = Math.max(...shown);
         const raised = shown.map((value) => Math.exp(value - highest));
         const total = raised.reduce((all, value) => all + value, 0);

@@ -13,7 +13,7 @@ import { likeliest, probabilities } from "../picture/sampling.js";
  * @typedef {{ id: number, share: number }} Likely
  * @typedef {{ shape: number[], at: (...place: number[]) => number }} Matrix
  * @typedef {{ weight: Matrix, bias: ArrayLike<number> }} Projection weight [n_embd, d_k], bias [d_k]
- * @typedef {{ n_vocab: number, n_ctx: number, n_embd: number, n_head: number, n_layer: number }} HParams
+ * @typedef {{ n_vocab: number, n_ctx: number, n_embd: number, n_head: number, n_layer: number, band?: number }} HParams
  * @typedef {{ position: number, token: number, share: number, others: { token: number, share: number }[], reason: string | null }} Predicted
  *
  * @typedef {object} Pass

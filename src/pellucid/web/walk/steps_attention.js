@@ -139,6 +139,8 @@ export function attention(context) {
     const high = Math.max(...rowOf(scores, i));
     return { high, sum: sees(i).reduce((sum, j) => sum + Math.exp(scores.at(i, j) - high), 0) };
   };
+  const hidden = (i, j) => !Number.isFinite(scores.at(i, j));
+  const band = layer % 2 ? pass.hparams.band : undefined; // GPT-3's banded layers
   const earlier = (i, j) => z.at(i, j) - dot(rowOf(pattern, i), columnOf(v, j));
   const rest = (i, j) => (pass.first > 0 ? ` + ${digits(earlier(i, j))} from earlier tokens` : "");
   return {
@@ -206,11 +208,14 @@ export function attention(context) {
           {
             ...pairs,
             symbol: "scores",
-            label: "mask: no token sees a later one",
+            label: band ? `mask: each token sees the last ${band}, its own among them` : "mask: no token sees a later one",
             name: `${at}.attn.scores`,
             role: "attention",
             values: scores,
-            work: (i, j) => ({ text: j > i ? `hidden: “${rows[j]}” comes after “${rows[i]}”` : "kept", from: [["qk", i, j]] }),
+            work: (i, j) => ({
+              text: hidden(i, j) ? `hidden: “${rows[j]}” comes ${j > i ? "after" : "too long before"} “${rows[i]}”` : "kept",
+              from: [["qk", i, j]],
+            }),
           },
           board,
         ),
@@ -223,9 +228,9 @@ export function attention(context) {
             role: "attention",
             values: pattern,
             ground: "share",
-            hidden: (i, j) => j > i,
+            hidden,
             work: (i, j) =>
-              j > i
+              hidden(i, j)
                 ? { text: "e^−∞", from: [["scores", i, j]] }
                 : {
                     text: `e^(${digits(scores.at(i, j))} − ${digits(exps(i).high)}) / ${digits(exps(i).sum)}`,
