@@ -96,12 +96,17 @@ def test_slices_of_the_compiled_backend_give_the_same_numbers(n_row: int) -> Non
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1, n_row, 1000), np.float32)
     wide = Affine(rng.random((1000, 3000), np.float32), rng.random(3000, np.float32))
-    affine, table = plain.prepare(wide), plain.prepare(Embedding(rng.random((70, 1000), np.float32)))
+    affine, table = (
+        plain.prepare(wide),
+        plain.prepare(Embedding(rng.random((70, 1000), np.float32))),
+    )
     q, k, v = rng.standard_normal((3, 1, 3, n_row, 8), np.float32)
     _all_equal(sliced, plain, 1e-3, x, affine, table, q, k, v)
     norm, more = (rng.random(1000, np.float32), rng.random(1000, np.float32), 1e-5), x @ wide.weight
     before = len(slices)
-    got, exact = (each.linear(x, affine, norm=norm, gelu=True, add=more) for each in (sliced, plain))
+    got, exact = (
+        each.linear(x, affine, norm=norm, gelu=True, add=more) for each in (sliced, plain)
+    )
     np.testing.assert_allclose(got, exact, rtol=1e-5, atol=1e-3)
     assert (len(slices) - before > 2) == (n_row == 300)
 

@@ -179,7 +179,8 @@ def test_both_are_streamed_before_the_finding_comes(page, talk) -> None:
         side = [row[at : at + 2] for row in rows if row[at + 1]]
         assert [token for token, _ in side] == [visible(token) for token in own.tokens[:n]]
         assert [float(share) for _, share in side] == pytest.approx(
-            np.exp(own.logprobs[:n]).tolist(), abs=1e-5  # in float32, in another order
+            np.exp(own.logprobs[:n]).tolist(),
+            abs=1e-5,  # in float32, in another order
         )
 
 

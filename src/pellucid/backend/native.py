@@ -6,6 +6,7 @@ float32; only weights, and with other dtypes than float32 the keys and values, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,7 @@ class NativeBackend(NumpyBackend):
         super().__init__("float32", threads)
         self.weights = dtype
         self._format = FORMATS[dtype]
-        self.apply_block = Replay(self)
+        self.apply_block: Callable[..., np.ndarray] = Replay(self)
         self._cached = np.dtype("float32" if dtype == "float32" else "float16")
 
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:

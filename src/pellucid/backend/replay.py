@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pellucid_native as kernels
 
 from .protocol import KeyValues, Norm, Turns
-
-if TYPE_CHECKING:
-    from .native import NativeBackend
 
 __all__ = ["FEW", "NO_NORM", "Replay"]
 
@@ -42,7 +39,7 @@ class Replay:
     """The blocks of a backend, by thread: in a pass that nobody watches, only the pass itself holds
     what lies between two blocks."""
 
-    def __init__(self, machine: NativeBackend) -> None:
+    def __init__(self, machine: Any) -> None:
         self._machine = machine
         self._blocks: dict[tuple[Any, ...], _Block | None] = {}
 
@@ -83,7 +80,7 @@ def _again(noted: _Block, x: np.ndarray, cache: KeyValues, layer: int) -> np.nda
 class _Notes:
     """A backend for one block: computes as `machine` does, and notes what it was asked."""
 
-    def __init__(self, machine: NativeBackend, x: np.ndarray) -> None:
+    def __init__(self, machine: Any, x: np.ndarray) -> None:
         self._machine = machine
         self._x = x
         self._calls: list[tuple[bool, tuple[Any, ...]]] = []

@@ -44,7 +44,7 @@ class SlicedNativeBackend(Turned, NativeBackend):
         swiglu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
-        how = {"norm": norm, "gelu": gelu, "swiglu": swiglu}
+        how: dict[str, Any] = {"norm": norm, "gelu": gelu, "swiglu": swiglu}
         each = max(_FEWEST, _SLICE // (w.n_in * w.n_out))
         n_row = x.size // w.n_in
         if n_row <= each:

@@ -33,7 +33,8 @@ def or_pairs(command: Command) -> Command:
                 raise click.UsageError(f"--{min(own).replace('_', '-')} goes with --pairs FILE")
             command(**rest)
             return
-        others = {"texts": "TEXTS", "resume": "--resume", "dry_run": "--dry-run", "page": "--page"}
+        others = {"texts": "TEXTS", "resume": "--resume", "dry_run": "--dry-run"}
+        others |= {"page": "--page", "size": "--size", "band": "--band"}
         for name, what in others.items():
             if rest.pop(name) not in (None, False, ()):
                 raise click.UsageError(f"--pairs FILE goes without {what}")

@@ -7,14 +7,7 @@ from typing import Any
 
 import click
 
-from ..train.config import (
-    PreferenceConfig,
-    TalkConfig,
-    TrainConfig,
-    TranslationConfig,
-    of_size,
-    read_config,
-)
+from ..train.config import TalkConfig, TrainConfig, of_size, read_config
 from .output import say
 from .pairs import or_pairs
 from .progress import watching
@@ -78,7 +71,7 @@ def command(
     if texts:
         changed["corpus"] = texts[0]
     settings = _settings(config, changed, resume is not None)
-    if isinstance(settings, PreferenceConfig | TalkConfig | TranslationConfig):
+    if settings.task != TrainConfig.task:
         if dry_run or n_vocab:
             raise click.UsageError(f"--dry-run and --n-vocab are not for a run of {settings.task}")
         finish(settings, page)

@@ -15,7 +15,12 @@ from .transformer import TRANSFORMER
 
 __all__ = ["FAMILIES", "SIZES", "Branch", "Family", "TapInfo", "family_of", "hparams_of"]
 
-FAMILIES: dict[str, Family] = {"gpt2": GPT2, "gpt3": GPT3, "llama": LLAMA, "transformer": TRANSFORMER}
+FAMILIES: dict[str, Family] = {
+    "gpt2": GPT2,
+    "gpt3": GPT3,
+    "llama": LLAMA,
+    "transformer": TRANSFORMER,
+}
 
 # The shapes that have names, of all families.
 SIZES: dict[str, HParams] = {

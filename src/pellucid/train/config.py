@@ -319,7 +319,7 @@ class TranslationConfig(TrainConfig):
         the step (§5.3, equation 3)."""
         n, warmup = float(step + 1), float(max(1, self.warmup))
         shape = min(1 / math.sqrt(n), n / warmup**1.5)
-        return self.learning_rate / math.sqrt(self.n_embd) * shape
+        return float(self.learning_rate / math.sqrt(self.n_embd) * shape)
 
 
 def of_size(name: str) -> dict[str, int]:
