@@ -307,7 +307,7 @@ class TranslationConfig(TrainConfig):
         """d_model^-0.5 · min(step^-0.5, step · warmup^-1.5): a line up, then down with the root of
         the step (§5.3, equation 3)."""
         n, warmup = float(step + 1), float(max(1, self.warmup))
-        shape = min(1 / math.sqrt(n), n / warmup**1.5)
+        shape = min(1 / math.sqrt(n), n / math.pow(warmup, 1.5))
         return self.learning_rate / math.sqrt(self.n_embd) * shape
 
 
