@@ -35,7 +35,8 @@ def or_pairs(command: Command) -> Command:
             return
         others = {"texts": "TEXTS", "resume": "--resume", "dry_run": "--dry-run", "page": "--page"}
         for name, what in others.items():
-            if rest.pop(name) not in (None, False, ()):
+            given = rest.pop(name)
+            if given or (name == "page" and given is not None):  # whose port may be 0
                 raise click.UsageError(f"--pairs FILE goes without {what}")
         _learn({**rest, **own, "corpus": pairs})
 
