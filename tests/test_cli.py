@@ -70,7 +70,8 @@ def test_models():
     assert json.loads(run("models", "talk", "--json"))["n_ctx"] == 8
     assert "n_ctx: 8\n" in run("models", "talk")
     assert "parameters: 8,076\n" in run("models", "talk")
-    rows = {line.split()[0]: line.split() for line in run("models").splitlines() if line}
+    shapes = run("models").partition("GiB of memory")[0]
+    rows = {line.split()[0]: line.split() for line in shapes.splitlines() if line}
     for name in table["embedded"]:
         shape = json.loads(run("models", name, "--json"))
         assert rows[name][1] == f"{shape['parameters']:,}"
@@ -270,7 +271,7 @@ def test_all_that_is_printed_passes_one_function():
         "lines.py": 2,  # a reply in a pipe: harmless, and the end of its line
         "output.py": 1,  # `say` itself
         "stream.py": 4,  # JSON that is escaped; the bytes that a pipe asks for
-        "walk.py": 2,  # a question of our own
+        "stepping.py": 2,  # a question of our own
     }
     folder = Path(output.__file__).parent
     found = {path.name: path.read_text().count("click.echo(") for path in folder.glob("*.py")}

@@ -36,7 +36,8 @@ def or_pairs(command: Command) -> Command:
         others = {"texts": "TEXTS", "resume": "--resume", "dry_run": "--dry-run"}
         others |= {"page": "--page", "size": "--size", "band": "--band"}
         for name, what in others.items():
-            if rest.pop(name) not in (None, False, ()):
+            given = rest.pop(name)
+            if given or (name == "page" and given is not None):  # whose port may be 0
                 raise click.UsageError(f"--pairs FILE goes without {what}")
         _learn({**rest, **own, "corpus": pairs})
 
