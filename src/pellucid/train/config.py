@@ -318,7 +318,6 @@ class TranslationConfig(TrainConfig):
         """d_model^-0.5 · min(step^-0.5, step · warmup^-1.5): a line up, then down with the root of
         the step (§5.3, equation 3)."""
         n, warmup = float(step + 1), float(max(1, self.warmup))
-<<<<<<< HEAD
         shape = min(1 / math.sqrt(n), n / warmup**1.5)
         return float(self.learning_rate / math.sqrt(self.n_embd) * shape)
 
@@ -330,10 +329,6 @@ def of_size(name: str) -> dict[str, int]:
         raise InputError(f"there is no size {name!r:.40}; there are {', '.join(known)}")
     fields = known[name].to_dict()
     return {field: value for field, value in fields.items() if field not in ("family", "n_vocab")}
-=======
-        shape = min(1 / math.sqrt(n), n / math.pow(warmup, 1.5))
-        return self.learning_rate / math.sqrt(self.n_embd) * shape
->>>>>>> paper
 
 
 def read_config(path: Path, changed: Mapping[str, Any] | None = None) -> TrainConfig:
