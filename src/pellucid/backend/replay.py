@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pellucid_native as kernels
 
 from .protocol import KeyValues, Norm
-
-if TYPE_CHECKING:
-    from .native import NativeBackend
 
 __all__ = ["FEW", "NO_NORM", "Replay"]
 
@@ -39,10 +36,10 @@ class _Block:
 
 
 class Replay:
-    """The blocks of a backend, by thread: in a pass that nobody watches, only the pass itself holds
+    """The blocks of a backend, the native one, by thread: in a pass that nobody watches, only the pass itself holds
     what lies between two blocks."""
 
-    def __init__(self, machine: NativeBackend) -> None:
+    def __init__(self, machine: Any) -> None:
         self._machine = machine
         self._blocks: dict[tuple[Any, ...], _Block | None] = {}
 
@@ -83,7 +80,7 @@ def _again(noted: _Block, x: np.ndarray, cache: KeyValues, layer: int) -> np.nda
 class _Notes:
     """A backend for one block: computes as `machine` does, and notes what it was asked."""
 
-    def __init__(self, machine: NativeBackend, x: np.ndarray) -> None:
+    def __init__(self, machine: Any, x: np.ndarray) -> None:
         self._machine = machine
         self._x = x
         self._calls: list[tuple[bool, tuple[Any, ...]]] = []
@@ -108,7 +105,7 @@ class _Notes:
         gelu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
-        out = self._machine.linear(x, w, norm=norm, gelu=gelu, add=add)
+        out: np.ndarray = self._machine.linear(x, w, norm=norm, gelu=gelu, add=add)
         fixed = (w.bias, *(norm or NO_NORM), gelu, add)
         self._note(True, (self._machine.threads, w.handle, x, out, *fixed), x, add)
         self._roots.append(_root(out))
@@ -117,7 +114,7 @@ class _Notes:
     def attend(
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
     ) -> np.ndarray:
-        out = self._machine.attend(q, k, v, cache, layer)
+        out: np.ndarray = self._machine.attend(q, k, v, cache, layer)
         self._note(False, (self._machine.threads, q, k, v, out), q, k, v)
         self._roots.append(_root(out))
         return out
