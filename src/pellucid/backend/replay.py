@@ -36,8 +36,8 @@ class _Block:
 
 
 class Replay:
-    """The blocks of a backend, the native one, by thread: in a pass that nobody watches, only the pass itself holds
-    what lies between two blocks."""
+    """The blocks of the native backend, by thread: in a pass that nobody watches, only the pass
+    itself holds what lies between two blocks."""
 
     def __init__(self, machine: Any) -> None:
         self._machine = machine

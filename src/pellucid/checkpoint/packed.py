@@ -47,7 +47,8 @@ class Part:
 
 def find(path: Path, dtype: str) -> tuple[Checkpoint, dict[str, Part]] | None:
     """path: of a checkpoint -> what `keep` kept of it, its tokenizer to be read from its own files,
-    which are those of then, when a text comes; the checkpoint without tensors. None where there is nothing, or nothing that can be used."""
+    which are those of then, when a text comes; the checkpoint without tensors. None where there is
+    nothing, or nothing that can be used."""
     target = _place(path, dtype)
     if target is None or not target.is_file():
         return None
