@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from support.program import (
     terminal,
 )
 from support.screen import bare, screen, text_of
-from support.skips import needs, only_with
+from support.skips import only_with
 
 HOSTILE = "\x1b]0;title\x07 \x9b31m \u202e red"  # what a terminal would obey
 
@@ -410,21 +409,10 @@ def test_no_size_is_a_mistake(size):
 
 # Examples
 
-NEEDS_FILES = {"batch", "data", "eval", "merge", "plot", "prefer", "train"}
-SERVES = {"open", "serve"}  # until it is stopped: tests/test_serve_process.py runs it
-
 
 def test_every_verb_has_an_example():
+    """They run in tests/test_docs_commands.py (the page docs/cli.md) and tests/test_machines.py."""
     assert list(EXAMPLES) == list(VERBS)
     for verb, example in EXAMPLES.items():
         assert re.match(rf"pellucid {verb}\b", example)
         assert example in run(verb, "--help")
-
-
-@pytest.mark.parametrize("verb", [v for v in VERBS if v not in NEEDS_FILES | SERVES])
-def test_every_example_runs(verb, tmp_path, monkeypatch):
-    """But `serve` and `open`, which go on until stopped: tests/test_serve_process.py does that."""
-    if verb == "gradients":
-        needs("torch")
-    monkeypatch.chdir(tmp_path)
-    run(*shlex.split(EXAMPLES[verb])[1:])

@@ -83,6 +83,7 @@ NOT_RUN = {
 STANDS_FOR = {
     ("patch", "SOURCE"): "The dog went home to",
     ("patch", "BASE"): "The king went home to",
+    ("batch", "20"): "2",  # tokens
     ("data", "TEXTS..."): "texts/",
     ("eval", "256"): "32",  # tokens that a window scores; that of M is 64
     ("generate", "FILE"): "recorded.safetensors",
@@ -236,7 +237,7 @@ def shows(shown: tuple[str, ...], printed: str) -> bool:
 
 def _texts(folder: Path) -> None:
     folder.mkdir(parents=True)
-    for number in range(30):
+    for number in range(12):
         words = f"The cat number {number} sat on the mat and saw {number * 7} big red hats. "
         (folder / f"{number}.txt").write_text(words * 8, encoding="utf-8")
 
