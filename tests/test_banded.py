@@ -173,7 +173,7 @@ def test_training_sees_the_same_band():
     for dtype, atol in ((torch.float32, 1e-6), (torch.bfloat16, 0.03)):
         backend = TorchBackend(training=True)
         values = v.to(dtype).clone().requires_grad_()
-        got = backend.attend(q.to(dtype), k.to(dtype), values, None, 1, 5)
+        got = backend.attend(q.to(dtype), k.to(dtype), values, None, 1, None, 5)
         torch.testing.assert_close(got.float(), expected, rtol=0, atol=atol)
         got[0, 0, 8].sum().backward()
         reached = values.grad[0, 0].abs().sum(-1) > 0

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pellucid
 from pellucid.checkpoint import gguf as reader
 from pellucid.checkpoint.gguf_file import GgufFile, tensor_type
-from pellucid.errors import CheckpointError
+from pellucid.errors import CheckpointError, TokenizerError
 from pellucid.hparams import HParams
 from pellucid.weights import shapes
 from support.checkpoints import normal_tensors, read_as_written
@@ -441,9 +442,7 @@ TOKENS = list(VOCAB)
         (otherwise("add_feed_forward_length", 64), "feed_forward_length is 64"),
         ({"add_feed_forward_length": nothing}, "feed_forward_length' is missing"),
         (otherwise("add_layer_norm_eps", 1e-6), "layer_norm_epsilon is 1e-06"),
-        (otherwise("add_tokenizer_model", "llama"), "tokenizer is 'llama'"),
         ({"add_tokenizer_model": nothing}, "'tokenizer.ggml.model' is missing"),
-        (otherwise("add_tokenizer_pre", "llama-bpe"), "rule 'llama-bpe'"),
         (otherwise("add_token_list", TOKENS[:-1]), "one number for each token"),
         (otherwise("add_token_list", [*TOKENS[:-1], "th"]), "occurs twice"),
         (otherwise("add_token_list", [1, 2, 3]), "not a list of strings"),
@@ -462,6 +461,22 @@ def test_vocabulary_of_another_model(tmp_path, tensors):
     change = otherwise("add_token_list", TOKENS[:-1]) | otherwise("add_token_types", [1] * 257)
     change |= {"add_eos_token_id": nothing}
     refused(written(tmp_path / "other.gguf", tensors, change), "257 tokens")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (otherwise("add_tokenizer_model", "llama"), r"SentencePiece's \(kind 'llama'\)"),
+        (otherwise("add_tokenizer_model", "plamo2"), "of the kind 'plamo2'"),
+        (otherwise("add_tokenizer_pre", "tekken"), "by the rule 'tekken'; Pellucid knows gpt-2, "),
+        (otherwise("add_tokenizer_pre", "default"), "by the rule 'default'"),
+    ],
+)
+def test_a_tokenizer_that_is_not_computed_leaves_ids_and_says_why(tmp_path, tensors, change, why):
+    gpt = pellucid.load(written(tmp_path / "other.gguf", tensors, change))
+    assert gpt.generate([5, 7], greedy=True, max_tokens=2).text.startswith(" #")
+    with pytest.raises(TokenizerError, match=f"{why}.*`tokenizers` and give ids"):
+        gpt.encode("a")
 
 
 def test_a_file_without_a_tokenizer_serves_ids(tmp_path, tensors):

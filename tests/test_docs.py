@@ -34,6 +34,7 @@ def test_a_page_is_what_its_generator_writes(name: str) -> None:
         "docs/inspect.md",
         "docs/learned.md",
         "docs/taps.md",
+        "docs/transformer.md",
     ],
 )
 def test_python_examples_run_and_say_what_they_claim(

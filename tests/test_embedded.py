@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_names() -> None:
-    assert embedded.names() == ["chat", "induction", "talk"]
+    assert embedded.names() == ["chat", "digits", "induction", "talk"]
     assert embedded.DEFAULT in embedded.names()
     for name in embedded.names():
         assert checkpoint.load(name).path == embedded.FOLDER / name
@@ -109,5 +109,5 @@ def test_what_means_nothing_says_what_would() -> None:
     for name in ("chatt", "no/such/thing/here", "", "a\0b"):
         with pytest.raises(CheckpointError, match="hub name"):
             find(name)
-    with pytest.raises(CheckpointError, match="chat, induction, talk"):
+    with pytest.raises(CheckpointError, match="chat, digits, induction, talk"):
         find("chatt")

@@ -117,8 +117,8 @@ def test_what_no_template_can_write_is_refused_by_name():
         lm.apply_chat_template([USER | {"role": "tool"}])
     with pytest.raises(InputError, match="writes texts of"):
         lm.apply_chat_template([USER | {"content": [{"type": "image"}]}])
-    with pytest.raises(InputError, match="no chat template 'chatml'"):
-        lm.chat_template("chatml")
+    with pytest.raises(InputError, match="no chat template 'alpaca'"):
+        lm.chat_template("alpaca")
     gpt, _ = lively_gpt()
     with pytest.raises(InputError, match="the chat template 'roles' needs"):
         PellucidLM(gpt, template="roles")

@@ -14,6 +14,7 @@ from pellucid.errors import CheckpointError
 from pellucid.families.llama import LlamaHParams
 from support.models import model, parameters, run
 from support.skips import BACKENDS, needs
+from support.write_gguf import edited
 
 SHAPE = {
     "vocab_size": 97, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2,
@@ -49,17 +50,22 @@ KINDS = {
 @pytest.fixture(scope="module", params=KINDS)
 def theirs(request, tmp_path_factory):
     """transformers' model with random weights, and the folder that it was saved in."""
+    folder = tmp_path_factory.mktemp("theirs")
+    return saved(request.param, folder), folder
+
+
+def saved(kind: str, folder: Path):
+    """transformers' model of one of KINDS with random weights, written into a folder."""
     torch, transformers = needs("torch"), needs("transformers")
-    name, changes = KINDS[request.param]
+    name, changes = KINDS[kind]
     torch.manual_seed(1)
     config = getattr(transformers, name)(**{**SHAPE, **changes})
     made = transformers.AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():
         for parameter in made.parameters():  # biases and gains too
             parameter.copy_(torch.randn_like(parameter) * 0.3 + (parameter.ndim == 1) * 0.7)
-    folder = tmp_path_factory.mktemp("theirs")
     made.save_pretrained(folder)
-    return made, folder
+    return made
 
 
 def logits_of(theirs, tokens: np.ndarray) -> np.ndarray:
@@ -174,3 +180,57 @@ def test_a_file_that_does_not_fit_is_named(tmp_path: Path) -> None:
     )
     again = checkpoint.load(folder).tensors
     assert (again["lm_head.weight"] == whole["lm_head.weight"]).all()
+
+
+@pytest.mark.parametrize("kind", ["smollm2", "llama 3", "linear", "qwen2", "qwen3"])
+def test_gguf_as_others_read_it(tmp_path: Path, kind: str) -> None:
+    """What we write transformers' own reader of GGUF turns back into the same tensors, and so do
+    we; each has a name that llama.cpp's package knows."""
+    needs("torch")
+    needs("transformers")
+    gguf = needs("gguf")
+    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint as theirs
+
+    made = saved(kind, tmp_path)
+    loaded = checkpoint.load(tmp_path)
+    path = tmp_path / "model.gguf"
+    checkpoint.save(path, loaded.hparams, loaded.tensors, format="gguf")
+    header = gguf.GGUFReader(path)
+    architecture = header.fields["general.architecture"].contents()
+    known = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], 2)
+    for tensor in header.tensors:
+        base = tensor.name.rsplit(".", 1)[0]
+        assert known.get_name(base) == base, tensor.name
+    again = checkpoint.load(path)
+    tokens = np.arange(20, 50)[None]
+    got = run(model(again.hparams, again.tensors), tokens)
+    expected = run(model(loaded.hparams, loaded.tensors), tokens)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4)
+    own = made.state_dict()
+    for name, value in theirs(str(path), return_tensors=True, model_to_load=made)[
+        "tensors"
+    ].items():
+        np.testing.assert_allclose(np.asarray(value), own[name].numpy(), atol=1e-6, err_msg=name)
+
+
+def test_quantised_files_and_what_they_say_is_not_computed(tmp_path: Path) -> None:
+    needs("gguf")
+    hparams = LlamaHParams(
+        n_vocab=97, n_ctx=64, n_embd=64, n_head=4, n_layer=1, n_kv_head=2, d_head=16, n_inner=96,
+        tied=True,
+    )  # fmt: skip
+    tensors = {name: value.astype(np.float32) for name, value in parameters(hparams).items()}
+    for dtype, most in (("q8_0", 0.02), ("q4_0", 0.25)):
+        path = checkpoint.save(tmp_path / dtype, hparams, tensors, format="gguf", dtype=dtype)
+        for name, value in checkpoint.load(path).tensors.items():
+            assert np.abs(value - tensors[name]).max() <= most * np.abs(tensors[name]).max(), name
+    for key, value, said in (
+        ("expert_count", 8, "expert_count is 8"),
+        ("rope.scaling.type", "longrope", "scaled by 'longrope'"),
+        ("rope.dimension_count", 8, "rope.dimension_count is 8"),
+        ("attention.head_count_kv", 3, "multiple of n_kv_head"),
+    ):
+        bent = tmp_path / "bent.gguf"
+        edited(tmp_path / "q8_0", bent, f"llama.{key}", value)
+        with pytest.raises(CheckpointError, match=said):
+            checkpoint.load(bent)

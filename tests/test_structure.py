@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "hparams": {"errors"},
     "families": {"errors", "hparams"},
     "sampling": {"errors"},
+    "beam": {"errors"},
     "draw": {"errors", "visible", "web"},
     "tokenizer": {"errors", "files", "visible"},
     "cache": {"backend", "errors", "hparams"},
@@ -34,7 +35,7 @@ ROOMS: dict[str, set[str]] = {
         "embedded", "errors", "families", "files", "hparams", "sampling", "template", "tokenizer",
         "weights",
     },
-    "model": {"backend", "cache", "errors", "hparams", "taps", "weights"},
+    "model": {"backend", "cache", "errors", "families", "hparams", "taps", "weights"},
     "blocks": {"backend", "errors", "hparams"},
     "data": {"checkpoint", "errors", "files", "template", "tokenizer"},
     "speculate": {"cache", "errors", "model", "sequence"},
@@ -47,6 +48,10 @@ ROOMS: dict[str, set[str]] = {
         "backend", "cache", "checkpoint", "embedded", "errors", "generate", "hparams", "keeping",
         "model", "sampling", "sequence", "speculate", "taps", "tokenizer",
     },
+    "translate": {
+        "backend", "beam", "checkpoint", "errors", "families", "hparams", "model", "sampling",
+        "taps", "tokenizer",
+    },
     "transcript": {"errors", "files", "sequence", "tokenizer"},
     "chat": {
         "errors", "generate", "gpt", "sampling", "sequence", "speculate", "taps", "template",
@@ -55,11 +60,11 @@ ROOMS: dict[str, set[str]] = {
     "conversations": {"chat", "errors", "files", "tokenizer", "transcript"},
     "inspect": {
         "backend", "draw", "errors", "families", "generate", "gpt", "hparams", "model", "sampling",
-        "sequence", "taps", "tokenizer", "visible",
+        "sequence", "taps", "tokenizer", "translate", "visible",
     },
     "train": {
-        "backend", "checkpoint", "data", "errors", "files", "gpt", "hparams", "model", "template",
-        "tokenizer", "visible", "weights",
+        "backend", "checkpoint", "data", "errors", "families", "files", "gpt", "hparams", "model",
+        "template", "tokenizer", "translate", "visible", "weights",
     },
     "history": {
         "backend", "checkpoint", "draw", "embedded", "errors", "files", "gpt", "inspect", "model",
@@ -84,7 +89,7 @@ ROOMS: dict[str, set[str]] = {
         "batch", "bench", "chat", "checkpoint", "conversations", "data", "draw", "embedded",
         "errors", "evaluate", "families", "files", "generate", "gpt", "history", "hparams",
         "inspect", "sampling", "sequence", "serve", "session", "speculate", "tokenizer", "train",
-        "transcript", "visible",
+        "transcript", "translate", "visible",
     },
 }  # fmt: skip
 

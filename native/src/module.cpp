@@ -202,7 +202,8 @@ PyObject* columns(PyObject*, PyObject* const* a, Py_ssize_t n) {
 
 // --- operations --------------------------------------------------------------------------------------
 
-// linear(threads, weight, x [m, n_in], out [m, n_out], bias | None, gain | None, shift, epsilon, gelu, residual | None)
+// linear(threads, weight, x [m, n_in], out [m, n_out], bias | None, gain | None, shift | None, epsilon, then,
+//   residual | None); then: 1 GELU, 2 SwiGLU, which makes out [m, n_out / 2]
 PyObject* linear(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&] {
     expect(n, 10);
@@ -210,7 +211,9 @@ PyObject* linear(PyObject*, PyObject* const* a, Py_ssize_t n) {
     const View x(a[2], -1, 4), out(a[3], -1, 4, true, true);
     const ptrdiff_t m = x.size() / w.n_in;
     x.expect(m * w.n_in, "x");
-    out.expect(m * w.n_out, "out");
+    const int then = whole(a[8]);
+    if (then == 2 && w.n_out % 2) throw std::invalid_argument("an odd number of outputs has no halves");
+    out.expect(then == 2 ? m * (w.n_out / 2) : m * w.n_out, "out");
     const auto optional = [&](PyObject* object, ptrdiff_t size, const char* what) {
       if (object == Py_None) return View();
       View v(object, -1, 4);
@@ -220,26 +223,31 @@ PyObject* linear(PyObject*, PyObject* const* a, Py_ssize_t n) {
     const View bias = optional(a[4], w.n_out, "bias"), gain = optional(a[5], w.n_in, "gain"),
                shift = optional(a[6], w.n_in, "shift"), residual = optional(a[9], m * w.n_out, "residual");
     const Norm norm{gain.at(), shift.at(), number(a[7])};
-    const Target target{out.at(), w.n_out, bias.at(), residual.at(), whole(a[8]) != 0};
-    if ((norm.gain == nullptr) != (norm.bias == nullptr)) throw std::invalid_argument("a norm has a gain and a shift");
+    Target target{out.at(), w.n_out, bias.at(), residual.at(), then == 1};
+    if (norm.bias && !norm.gain) throw std::invalid_argument("a norm has a gain");
+    if (then == 2 && residual.at()) throw std::invalid_argument("nothing is added to what is gated");
+    std::vector<float> both(then == 2 ? size_t(m) * w.n_out : 0);
+    if (then == 2) target.out = both.data();
     const int threads = whole(a[0]);
     if (m) {
       const Released released(size_t(m) * w.n_in * w.n_out > MUCH);
       multiply(threads, w, x.at(), w.n_in, int(m), norm, target);
+      if (then == 2) pellucid::swiglu(threads, both.data(), int(m), w.n_out / 2, out.at());
     }
     return none();
   });
 }
 
-// layer_norm(threads, x [..., n], gain [n], shift [n], epsilon, out)
+// layer_norm(threads, x [..., n], gain [n], shift [n] | None, epsilon, out)
 PyObject* layer_norm(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&] {
     expect(n, 6);
-    const View x(a[1], -1, 4), gain(a[2], 1, 4), shift(a[3], 1, 4), out(a[5], -1, 4, true, true);
+    const View x(a[1], -1, 4), gain(a[2], 1, 4), out(a[5], -1, 4, true, true);
+    const View shift = a[3] == Py_None ? View() : View(a[3], 1, 4);
     const ptrdiff_t width = gain.size(), m = x.size() / width;
     x.expect(m * width, "x");
     out.expect(m * width, "out");
-    shift.expect(width, "shift");
+    if (a[3] != Py_None) shift.expect(width, "shift");
     normalise(whole(a[0]), x.at(), int(m), int(width), {gain.at(), shift.at(), number(a[4])}, out.at());
     return none();
   });
@@ -269,18 +277,26 @@ PyObject* softmax(PyObject*, PyObject* const* a, Py_ssize_t n) {
   });
 }
 
-// attend(threads, q, k, v, out, texts): q, k, v [batch, head, new, d_k] of any strides, out likewise;
+// attend(threads, q, k, v, out, texts[, cos, sin]): q [batch, head, new, d_k] of any strides, out likewise,
+// k, v of as many heads or fewer; cos, sin [batch or 1, new, d_k]: queries and keys are turned by them.
 // texts: (row, begin, n, [(keys, values), ...]) each, the stretches [head, key, d_k] with room for the
 // new keys and values at their end.
 PyObject* attend(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&] {
-    expect(n, 6);
+    if (n != 8) expect(n, 6);
     const View q(a[1], 4, 4, false), k(a[2], 4, 4, false), v(a[3], 4, 4, false), out(a[4], 4, 4, false, true);
     const ptrdiff_t n_head = q.shape(1), d_k = q.shape(3), n_out = q.shape(2), n_all = k.shape(2);
+    const ptrdiff_t n_keys = k.shape(1);
+    if (!n_keys || n_head % n_keys) throw std::invalid_argument("heads of queries in groups of one size");
     for (const View* each : {&q, &k, &v, &out})
-      if (each->shape(0) != q.shape(0) || each->shape(1) != n_head || each->shape(3) != d_k || (d_k > 1 && each->stride(3) != 1))
+      if (each->shape(0) != q.shape(0) || each->shape(1) != (each == &k || each == &v ? n_keys : n_head) || each->shape(3) != d_k || (d_k > 1 && each->stride(3) != 1))
         throw std::invalid_argument("q, k, v and out must be of one shape, with numbers side by side");
     if (v.shape(2) != n_all || out.shape(2) != n_out || n_out > n_all) throw std::invalid_argument("more queries than keys");
+    const View cos = n == 8 ? View(a[6], 3, 4) : View(), sin = n == 8 ? View(a[7], 3, 4) : View();
+    for (const View* each : {&cos, &sin})
+      if (n == 8 && ((each->shape(0) != 1 && each->shape(0) != q.shape(0)) || each->shape(1) != n_all ||
+                     each->shape(2) != d_k || each->shape(0) != cos.shape(0) || d_k % 2))
+        throw std::invalid_argument("what turns queries and keys must be [batch or 1, new, d_k], d_k even");
     const Py_ssize_t n_text = PyList_Size(a[5]);
     if (n_text < 0) throw Failed();
     std::vector<Text> texts;
@@ -313,7 +329,7 @@ PyObject* attend(PyObject*, PyObject* const* a, Py_ssize_t n) {
         }
         View keys(first, 3, itemsize, false, true), values(PyTuple_GetItem(two, 1), 3, itemsize, false, true);
         for (const View* each : {&keys, &values})
-          if (each->shape(0) != n_head || each->shape(1) != keys.shape(1) || each->shape(2) != d_k ||
+          if (each->shape(0) != n_keys || each->shape(1) != keys.shape(1) || each->shape(2) != d_k ||
               (each->shape(1) > 1 && each->stride(1) != d_k) || (d_k > 1 && each->stride(2) != 1))
             throw std::invalid_argument("a stretch must be [head, key, d_k], with keys side by side");
         stretches.push_back({keys.at<void>(), values.at<void>(), keys.stride(0), values.stride(0), int(keys.shape(1))});
@@ -331,13 +347,17 @@ PyObject* attend(PyObject*, PyObject* const* a, Py_ssize_t n) {
       t.out = out.at() + row * out.stride(0) + first * out.stride(2);
       t.q_head = q.stride(1), t.q_row = q.stride(2), t.k_head = k.stride(1), t.k_row = k.stride(2);
       t.v_head = v.stride(1), t.v_row = v.stride(2), t.out_head = out.stride(1), t.out_row = out.stride(2);
+      if (n == 8) {
+        const ptrdiff_t from = (cos.shape(0) > 1 ? row * cos.stride(0) : 0) + begin * cos.stride(1);
+        t.cos = cos.at() + from, t.sin = sin.at() + from, t.turn_row = cos.stride(1);
+      }
       t.n_query = asked;
       t.n_new = count;
       work += size_t(asked) * t.n_key * n_head * d_k;
       texts.push_back(t);
     }
     const float scale = float(1 / std::sqrt(double(d_k)));
-    const Attention all{int(n_head), int(d_k), itemsize == 2, scale, texts.data(), stretches.data()};
+    const Attention all{int(n_head), int(d_k), int(n_head / n_keys), itemsize == 2, scale, texts.data(), stretches.data()};
     const int threads = whole(a[0]);
     {
       const Released released(work > MUCH);

@@ -142,6 +142,15 @@ void gelu(int threads, const float* x, size_t n, float* out) {
   });
 }
 
+void swiglu(int threads, const float* both, int m, int n, float* out) {
+  const Kernels& here = kernels();
+  const int some = std::max(1, 8192 / n);
+  parallel(pool(m > some ? threads : 1), pieces(m, some), [&](int i) {
+    for (int r = i * some; r < std::min(m, (i + 1) * some); r++)
+      here.swiglu(both + ptrdiff_t(r) * 2 * n, both + ptrdiff_t(r) * 2 * n + n, n, out + ptrdiff_t(r) * n);
+  });
+}
+
 void softmax(int threads, const float* x, int m, int n, float* out) {
   const Kernels& here = kernels();
   const int some = std::max(1, 16384 / std::max(1, n));
@@ -152,8 +161,8 @@ void softmax(int threads, const float* x, int m, int n, float* out) {
 
 void attend(int threads, const Attention& a, int n_text) {
   const Kernels& here = kernels();
-  // A piece of work: one head of one text, and up to a block of its queries. Where a text has more,
-  // its keys are in their places before the first block begins.
+  // A piece of work: one head of one text, and up to a block of its queries. Where a text has more, or
+  // heads share keys, these are in their places before the first block begins.
   int blocks = 1;
   size_t work = 0;
   for (int i = 0; i < n_text; i++) {
@@ -162,13 +171,17 @@ void attend(int threads, const Attention& a, int n_text) {
     work += size_t(t.n_query) * t.n_key * a.n_head * a.d_k;
   }
   Pool& all = pool(work < ALONE ? 1 : threads);
-  if (blocks > 1)
-    parallel(all, n_text * a.n_head, [&](int i) { here.append(a, a.texts[i / a.n_head], i % a.n_head); });
+  const int n_keys = a.n_head / a.shared;  // heads of keys
+  const bool before = blocks > 1 || a.shared > 1;
+  if (before && n_text * n_keys < 16 && blocks == 1)
+    for (int i = 0; i < n_text * n_keys; i++) here.append(a, a.texts[i / n_keys], i % n_keys);
+  else if (before)
+    parallel(all, n_text * n_keys, [&](int i) { here.append(a, a.texts[i / n_keys], i % n_keys); });
   parallel(all, n_text * a.n_head * blocks, [&](int i) {
     // The last blocks, which see most, come first.
     const int block = blocks - 1 - i / (n_text * a.n_head), head = i % a.n_head;
     const Text& t = a.texts[i / a.n_head % n_text];
-    if (blocks == 1) here.append(a, t, head);
+    if (!before) here.append(a, t, head);
     const int low = block * here.block, high = std::min(t.n_query, low + here.block);
     if (low < high) here.attend(a, t, head, low, high, workspace(here.attend_scratch(a)));
   });

@@ -10,7 +10,7 @@ bool choose(const char* name);  // whether they are here
 const char* const* names();     // of those that are, the best first, then null
 
 struct Norm {
-  const float *gain, *bias;  // [n_in], or null
+  const float *gain, *bias;  // [n_in], or null; a gain alone is an RMS norm's
   float epsilon;
 };
 
@@ -18,6 +18,8 @@ struct Norm {
 void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, int m, const Norm& norm, const Target& t);
 void normalise(int threads, const float* x, int m, int n, const Norm& norm, float* out);
 void gelu(int threads, const float* x, size_t n, float* out);
+// both [m, 2 · n] -> out [m, n]: the second half of each row, gated by the first
+void swiglu(int threads, const float* both, int m, int n, float* out);
 void softmax(int threads, const float* x, int m, int n, float* out);
 void attend(int threads, const Attention& a, int n_text);
 void columns(int threads, const Weight& w, const int64_t* ids, int n, float* out);

@@ -65,10 +65,15 @@ struct Text {
   float* out;
   ptrdiff_t out_head, out_row;
   int n_query, n_new, n_key, first_stretch, n_stretch;
+  // [n_new, d_k], rows `turn_row` apart, or null: x[i] · cos[i] + x[i ± d_k/2] · sin[i] is what becomes
+  // of each number of a query or key.
+  const float *cos, *sin;
+  ptrdiff_t turn_row;
 };
 
 struct Attention {
   int n_head, d_k;
+  int shared;  // heads of queries for each of keys and values
   bool half;  // keys and values are float16
   float scale;
   const Text* texts;
@@ -89,13 +94,14 @@ struct Kernels {
   size_t (*attend_scratch)(const Attention&);
   // Panels [first, last) of rows [low, high).
   void (*linear)(const Weight&, const Rows&, const Target&, int low, int high, int first, int last);
-  // Rows [low, high) of x, normalised where gain is given, into x or q.
+  // Rows [low, high) of x, normalised where gain is given (without a bias by an RMS norm), into x or q.
   void (*prepare)(const Weight&, const float* x, ptrdiff_t stride, const float* gain, const float* bias,
                   float epsilon, int low, int high, float* to, int8_t* q, float* scale, int32_t* offset);
   void (*layer_norm)(const float* x, const float* gain, const float* bias, float epsilon, int n, float* out);
   void (*gelu)(const float* x, size_t n, float* out);
+  void (*swiglu)(const float* gate, const float* x, size_t n, float* out);
   void (*softmax)(const float* x, int n, float* out);
-  void (*append)(const Attention&, const Text&, int head);
+  void (*append)(const Attention&, const Text&, int head);  // of keys
   void (*attend)(const Attention&, const Text&, int head, int low, int high, float* scratch);
   // Columns of a weight as rows of floats: what an embedding is, and what there is to look at.
   void (*column)(const Weight&, int column, float* out);

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .sequence import Settings, Step
     from .taps import TAPS
     from .tokenizer import Tokenizer
+    from .translate import Translation, Translator, load_translator
 
 __all__ = [
     "GPT",
@@ -48,8 +49,11 @@ __all__ = [
     "Step",
     "Tokenizer",
     "TokenizerError",
+    "Translation",
+    "Translator",
     "__version__",
     "load",
+    "load_translator",
 ]
 
 __version__ = "0.1.0"
@@ -71,7 +75,10 @@ _ROOMS = {
     "Step": "sequence",
     "Tokenizer": "tokenizer",
     "TokenizerError": "errors",
+    "Translation": "translate",
+    "Translator": "translate",
     "load": "gpt",
+    "load_translator": "translate",
 }
 _PACKAGES = ("checkpoint", "evaluate", "inspect")
 

@@ -92,6 +92,14 @@ class Cache:
             )
         self.lengths = np.full(self.batch, length, np.int64)
 
+    def follow(self, rows: Any) -> None:
+        """From now on row i goes on from what was row rows[i]; there may be more rows or fewer."""
+        places = self.backend.ids(rows)
+        self.keys = [keys[places] for keys in self.keys]
+        self.values = [values[places] for values in self.values]
+        self.lengths = self.lengths[np.asarray(rows)]
+        self.batch = len(self.lengths)
+
     def fork(self) -> Cache:
         """A copy that goes its own way."""
         twin = Cache(self.hparams, self.backend, self.batch)

@@ -206,7 +206,7 @@ class Conversation:
     @property
     def system_note(self) -> str | None:
         """Why the system text may have no effect, where there is one."""
-        if not self._system:
+        if not self._system or self.template.name not in ("plain", "dialogpt", "roles"):
             return None
         if self.gpt.card.get("name") == "chat":
             return "this model was trained without system texts: it will not do what this one says"

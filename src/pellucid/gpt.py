@@ -192,7 +192,9 @@ def load(
     else:
         loaded = checkpoint.load(source or DEFAULT)
         model = Model.of(loaded.hparams, loaded.tensors, machine)
-    tokenizer = loaded.tokenizer or IdsOnly(loaded.hparams.n_vocab, name)
+    tokenizer = loaded.tokenizer or IdsOnly(
+        loaded.hparams.n_vocab, name, why=loaded.card.get("no_tokenizer")
+    )
     return GPT(
         model,
         tokenizer,

@@ -84,6 +84,11 @@ class HParams:
         return 4 * self.n_embd
 
     @property
+    def qkv_bias(self) -> bool:
+        """Whether queries, keys and values have biases."""
+        return True
+
+    @property
     def epsilon(self) -> float:
         """Of every norm: keeps it from dividing by 0."""
         return 1e-5

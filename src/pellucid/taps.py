@@ -6,8 +6,10 @@ returning another replaces it. Names follow TransformerLens, without its `hook_`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import groupby
 
 from .backend import Array
 from .families import FAMILIES, TapInfo, family_of
@@ -31,6 +33,8 @@ __all__ = [
     "untouched",
     "wants",
 ]
+
+_LAYER = re.compile(r"\bblocks\.(\d+)\.")
 
 # It may carry `wants(name) -> bool`: what it does not want and the model does not need
 # (`attn.result`, or the pattern where attention can be fused) is then not made. And
@@ -89,11 +93,17 @@ def table(hparams: HParams) -> Mapping[str, TapInfo]:
 
 def tap_names(hparams: HParams) -> list[str]:
     """Every tap's name in a model of this shape, in the order in which they are reached."""
-    names = list(table(hparams))
-    in_block = [name for name in names if "{i}" in name]
-    first, last = names.index(in_block[0]), names.index(in_block[-1]) + 1
-    layers = [name.format(i=i) for i in range(hparams.n_layer) for name in in_block]
-    return names[:first] + layers + names[last:]
+    names: list[str] = []
+    for stack, some in groupby(table(hparams), _stack):
+        group = list(some)
+        repeated = [name.format(i=i) for i in range(hparams.n_layer) for name in group]
+        names += group if stack is None else repeated
+    return names
+
+
+def _stack(name: str) -> str | None:
+    """What stands before "blocks.{i}": "", "encoder." or "decoder."; None outside the layers."""
+    return name.partition("blocks.{i}")[0] if "{i}" in name else None
 
 
 @cache
@@ -105,14 +115,14 @@ def last_names(hparams: HParams) -> tuple[str, ...]:
 
 
 def layer_of(name: str) -> int | None:
-    """ "blocks.3.attn.q" -> 3; None for a value outside the layers."""
-    return int(name.split(".")[1]) if name.startswith("blocks.") else None
+    """ "blocks.3.attn.q", "encoder.blocks.3.attn.q" -> 3; None for a value outside the layers."""
+    found = _LAYER.search(name)
+    return None if found is None else int(found[1])
 
 
 def table_name(name: str) -> str:
     """ "blocks.3.attn.q" -> "blocks.{i}.attn.q", its entry in `table`."""
-    layer = layer_of(name)
-    return name if layer is None else name.replace(f"blocks.{layer}.", "blocks.{i}.", 1)
+    return _LAYER.sub("blocks.{i}.", name, count=1)
 
 
 def axes(name: str, hparams: HParams) -> tuple[str, ...]:

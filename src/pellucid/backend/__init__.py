@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import InputError
-from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment
+from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment, Turns
 
 __all__ = [
     "BACKENDS",
@@ -13,6 +13,7 @@ __all__ = [
     "Norm",
     "Prepared",
     "Segment",
+    "Turns",
     "get_backend",
 ]
 

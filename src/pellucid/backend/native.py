@@ -14,7 +14,7 @@ import pellucid_native as kernels
 
 from ..errors import InputError
 from .numpy import NumpyBackend
-from .protocol import KeyValues, Norm, Segment
+from .protocol import KeyValues, Norm, Segment, Turns
 
 __all__ = ["NativeBackend", "Packed", "Stored"]
 
@@ -128,16 +128,10 @@ class NativeBackend(NumpyBackend):
         swiglu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
-        if norm is not None and norm[1] is None:
-            x, norm = self.layer_norm(x, *norm), None
-        if swiglu:
-            out = self.linear(x, w, norm=norm)
-            n = out.shape[-1] // 2
-            out = self.swiglu(out[..., :n], out[..., n:])
-            return out if add is None else add + out
         gain, shift, epsilon = norm or _NO_NORM
-        out = np.empty(x.shape[:-1] + (w.n_out,), _FLOAT32)  # noqa: RUF005, half the time
-        fixed = (w.bias, gain, shift, epsilon, gelu)
+        n_out = w.n_out // 2 if swiglu else w.n_out
+        out = np.empty(x.shape[:-1] + (n_out,), _FLOAT32)  # noqa: RUF005, half the time
+        fixed = (w.bias, gain, shift, epsilon, 2 if swiglu else gelu)
         try:
             kernels.linear(self.threads, w.handle, x, out, *fixed, add)
         except _NOT_IN_ROWS:
@@ -154,8 +148,6 @@ class NativeBackend(NumpyBackend):
     def layer_norm(
         self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray | None, epsilon: float
     ) -> np.ndarray:
-        if bias is None:
-            return super().layer_norm(in_float32(x), gain, None, epsilon)
         out = np.empty(x.shape, np.float32)
         kernels.layer_norm(self.threads, in_float32(x), gain, bias, epsilon, out)
         return out
@@ -177,14 +169,13 @@ class NativeBackend(NumpyBackend):
         v: np.ndarray,
         cache: KeyValues | None,
         layer: int,
+        turns: Turns | None = None,
         reach: int | None = None,
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
-        if k.shape[1] != n_head:
-            return super().attend(q, k, v, cache, layer, reach)
         out = np.empty((n_batch, n_query, n_head, d_k), _FLOAT32).swapaxes(1, 2)
         if cache is None:
-            keys, values = np.empty((2, n_batch, n_head, k.shape[2], d_k), self._cached)
+            keys, values = np.empty((2, n_batch, *k.shape[1:]), self._cached)
             segments = [
                 Segment(row, 0, k.shape[2], [(keys[row], values[row])]) for row in range(n_batch)
             ]
@@ -193,13 +184,13 @@ class NativeBackend(NumpyBackend):
         if reach is not None:
             if any(each.n > 1 and each.n_key > reach for each in segments):
                 # The kernels know no band; numpy does.
-                return super().attend(q, k, v, cache, layer, reach)
+                return super().attend(q, k, v, cache, layer, turns, reach)
             segments = [each.last(reach) for each in segments]
         try:
-            kernels.attend(self.threads, q, k, v, out, segments)
+            kernels.attend(self.threads, q, k, v, out, segments, *(turns or ()))
         except _NOT_IN_ROWS:
             q, k, v = map(in_float32, (q, k, v))
-            kernels.attend(self.threads, q, k, v, out, segments)
+            kernels.attend(self.threads, q, k, v, out, segments, *(turns or ()))
         return out
 
 

@@ -16,12 +16,12 @@ import numpy as np
 
 from ..errors import InputError
 from .attention import one_query, queries
-from .protocol import KeyValues, Norm, Segment, taken_in
+from .protocol import KeyValues, Norm, Segment, Turns, taken_in
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["NumpyBackend", "cores"]
+__all__ = ["NumpyBackend", "cores", "turned"]
 
 _SMALL = 1 << 20  # multiplications below which handing work to a thread costs more than it saves
 _CHUNK = 1 << 15  # numbers worked on at a time, so that they stay in a core's cache
@@ -191,9 +191,12 @@ class NumpyBackend:
         v: np.ndarray,
         cache: KeyValues | None,
         layer: int,
+        turns: Turns | None = None,
         reach: int | None = None,
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
+        if turns is not None:
+            q, k = turned(q, turns), turned(k, turns)
         segments, shared = self._segments(k, v, cache, layer), n_head // k.shape[1]
         q = q * (1 / math.sqrt(d_k))
         if n_query == 1 and len(segments) == 1:
@@ -330,6 +333,16 @@ class NumpyBackend:
             self._blas = ThreadpoolController()
         self._limit_blas()
         return self._pool
+
+
+def turned(x: np.ndarray, turns: Turns) -> np.ndarray:
+    """x [batch, head, new, d_k], the last of those that `turns` are for -> the same shape"""
+    half, new = x.shape[3] // 2, x.shape[2]
+    cos, sin = (each[:, None, -new:] for each in turns)
+    out = x * cos
+    out[..., :half] += x[..., half:] * sin[..., :half]
+    out[..., half:] += x[..., :half] * sin[..., half:]
+    return np.asarray(out)
 
 
 def cores() -> int:

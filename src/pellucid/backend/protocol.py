@@ -13,11 +13,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Array", "Backend", "KeyValues", "Norm", "Prepared", "Segment", "taken_in"]
+__all__ = ["Array", "Backend", "KeyValues", "Norm", "Prepared", "Segment", "Turns", "taken_in"]
 
 Array = Any  # numpy.ndarray or torch.Tensor
 # Of a norm: gain, bias, epsilon. A layer norm has a bias; one without is an RMS norm.
 Norm = tuple[Array, Array | None, float]
+# What turns queries and keys by where they stand, [batch or 1, new, d_k] each: x becomes x · cos +
+# other(x) · sin, other(x) being the number half of d_k further on or back.
+Turns = tuple[Array, Array]
 Prepared = Any  # a linear map or a table of embeddings, as `Backend.prepare` returned it
 
 
@@ -177,12 +180,14 @@ class Backend(Protocol):
         v: Array,
         cache: KeyValues | None,
         layer: int,
+        turns: Turns | None = None,
         reach: int | None = None,
     ) -> Array:
         """Fused softmax(q·kᵀ/√d_k + mask)·v over what the cache holds of this layer and the new
-        keys and values, which it takes in; of the keys up to its own each query sees the last
-        `reach`, or all. q [batch, head, new, d_k], k, v [batch, kv_head, new, d_k], each for as
-        many heads of q, in order -> as q."""
+        keys and values, which it takes in. q [batch, head, new, d_k], k, v [batch, kv_head, new,
+        d_k], each for as many heads of q, in order -> as q. turns: q and k are turned first; of
+        fewer queries than keys by the last of them. reach: of the keys up to its own each query
+        sees so many, the last."""
 
     def dropout(self, x: Array) -> Array:
         """The identity, except while training."""

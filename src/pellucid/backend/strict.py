@@ -14,8 +14,8 @@ import math
 import numpy as np
 
 from .attention import one_query
-from .numpy import NumpyBackend
-from .protocol import KeyValues, Segment
+from .numpy import NumpyBackend, turned
+from .protocol import KeyValues, Segment, Turns
 
 __all__ = ["StrictBackend"]
 
@@ -48,9 +48,12 @@ class StrictBackend(NumpyBackend):
         v: np.ndarray,
         cache: KeyValues | None,
         layer: int,
+        turns: Turns | None = None,
         reach: int | None = None,
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
+        if turns is not None:
+            q, k = turned(q, turns), turned(k, turns)
         q = q * (1 / math.sqrt(d_k))
         out = np.empty((n_batch, n_query, n_head, d_k), q.dtype).swapaxes(1, 2)
         work: list[tuple[Segment, int, int]] = []  # segment, query, keys that it sees

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ..embedded import DEFAULT
 from ..errors import CheckpointError
-from .contents import Checkpoint, Roles
+from .contents import READER, Checkpoint, Roles
 from .formats import FORMATS, detect, has_tokenizer, only_gguf
 from .saving import save
 from .source import find
@@ -18,7 +19,16 @@ from .source import find
 if TYPE_CHECKING:
     from ..tokenizer import Tokenizer
 
-__all__ = ["FORMATS", "Checkpoint", "Roles", "detect", "load", "load_tokenizer", "save"]
+__all__ = [
+    "FORMATS",
+    "Checkpoint",
+    "Roles",
+    "detect",
+    "family_name",
+    "load",
+    "load_tokenizer",
+    "save",
+]
 
 
 def load(source: str | os.PathLike[str]) -> Checkpoint:
@@ -46,6 +56,20 @@ def load(source: str | os.PathLike[str]) -> Checkpoint:
     from . import gguf
 
     return gguf.read(only_gguf(path) if path.is_dir() else path)
+
+
+def family_name(source: str | os.PathLike[str] | None) -> str | None:
+    """Which family the model in a folder of Pellucid's own is of, from its config.json alone. None
+    for every other file, and for what cannot be read: `load` says what is wrong."""
+    try:
+        path = find(source or DEFAULT)
+        home = path if path.is_dir() else path.parent
+        if not (home / "manifest.json").is_file():
+            return None
+        hparams = READER.read_object(home / "config.json").get("hparams")
+    except (CheckpointError, OSError):
+        return None
+    return str(hparams.get("family", "gpt2")) if isinstance(hparams, dict) else None
 
 
 def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:

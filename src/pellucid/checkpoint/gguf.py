@@ -6,7 +6,6 @@ import os
 import re
 from dataclasses import replace
 from math import isclose, prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from ..errors import CheckpointError
 from ..hparams import HParams
 from ..weights import shapes
 from . import gguf_llama
+from .chat_template import recognised
 from .contents import (
     READER,
     Checkpoint,
@@ -34,6 +34,7 @@ __all__ = ["ARCHITECTURE", "NOTES", "gguf_names", "read"]
 ARCHITECTURE = "gpt2"
 NOTES = "pellucid.checkpoint"  # what `gguf_writing` adds for us, as JSON: template, card, roles
 _LAYER_NORM_EPSILON = 1e-5
+_CHAT = "tokenizer.chat_template"
 
 # Ours → llama.cpp's, and whether it is stored [out, in] where GPT-2 has [in, out].
 _BLOCK = {
@@ -222,8 +223,10 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     card |= about
     tokenizer = read_tokenizer(metadata)
     if isinstance(tokenizer, str):
-        card["tokenizer"], tokenizer = tokenizer, None
+        card["no_tokenizer"], tokenizer = tokenizer, None
     if tokenizer is not None:
+        if template is None and _CHAT in metadata.values:
+            template = recognised(metadata.string(_CHAT), tokenizer, card)
         padded = len(metadata.values["tokenizer.ggml.tokens"]) - tokenizer.n_vocab
         if padded and tokenizer.n_vocab + padded == hparams.n_vocab:
             card["padding"] = padding_note(hparams.n_vocab, tokenizer.n_vocab)

@@ -15,15 +15,25 @@ import numpy as np
 
 from ..errors import CheckpointError, CheckpointWarning, InputError
 from ..families.llama import LlamaHParams, Rope
+from ..hparams import HParams
 from .contents import check_finite, check_memory, hparams_from
 from .gguf_file import GgufFile, Metadata, TensorInfo
 from .llama_names import GGUF, check_parts, joined, parts_of
 
-__all__ = ["ARCHITECTURES", "PAIRED", "read_hparams", "read_tensors"]
+__all__ = [
+    "ARCHITECTURES",
+    "FACTORS",
+    "PAIRED",
+    "architecture",
+    "factors",
+    "read_hparams",
+    "read_tensors",
+    "write_hparams",
+]
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 PAIRED = ("llama",)  # where the numbers that are turned together stand side by side
-_FACTORS = "rope_freqs.weight"  # Llama 3's longer window: how much slower each pair turns
+FACTORS = "rope_freqs.weight"  # Llama 3's longer window: how much slower each pair turns
 
 _READ = {
     "context_length", "embedding_length", "block_count", "feed_forward_length", "vocab_size",
@@ -127,14 +137,16 @@ def _rope(metadata: Metadata, kind: str, file: GgufFile, d_head: int) -> Rope:
     if f"{at}scaling.type" in metadata.values:
         scaling = metadata.string(f"{at}scaling.type")
     try:
-        if _FACTORS in file.header.tensors:
-            if file.header.tensors[_FACTORS].shape != (d_head // 2,):
-                raise CheckpointError(f"{source}: {_FACTORS} must be {d_head // 2} numbers")
-            factors = tuple(map(float, file.tensor(_FACTORS)))
+        if FACTORS in file.header.tensors:
+            if file.header.tensors[FACTORS].shape != (d_head // 2,):
+                raise CheckpointError(f"{source}: {FACTORS} must be {d_head // 2} numbers")
+            factors = tuple(map(float, file.tensor(FACTORS)))
             return Rope(theta=theta, kind="factors", factors=factors)
         if scaling == "none":
             return Rope(theta=theta)
-        factor = metadata.number(f"{at}scaling.factor")
+        factor = 1.0
+        if scaling in ("linear", "yarn"):
+            factor = metadata.number(f"{at}scaling.factor")
         if scaling == "linear":
             return Rope(theta=theta, kind="linear", factor=factor)
         if scaling == "yarn":
@@ -163,7 +175,7 @@ def _short(value: float) -> float:
 def read_tensors(file: GgufFile, hparams: LlamaHParams, kind: str) -> dict[str, np.ndarray]:
     """Float32 by our names, joined as ours are."""
     stored: dict[str, TensorInfo] = dict(file.header.tensors)
-    stored.pop(_FACTORS, None)
+    stored.pop(FACTORS, None)
     parts = parts_of(hparams, GGUF, pairs=kind in PAIRED)
     check_parts(parts, {name: info.shape for name, info in stored.items()}, file.path)
     check_memory(4 * hparams.n_params, file.path)
@@ -172,3 +184,46 @@ def read_tensors(file: GgufFile, hparams: LlamaHParams, kind: str) -> dict[str, 
         tensors[ours] = joined(each, file.tensor)
         check_finite({each[0].name: tensors[ours]}, file.path)
     return tensors
+
+
+def architecture(hparams: LlamaHParams) -> str:
+    """llama.cpp's name of what computes such a model. Raises CheckpointError where nothing does."""
+    h = hparams
+    if h.qk_norm and h.qkv_bias:
+        raise CheckpointError("llama.cpp has no such model with both q/k norms and q/k/v biases")
+    kind = "qwen3" if h.qk_norm else "qwen2" if h.qkv_bias else "llama"
+    if h.rope.kind in ("llama3", "factors") and kind != "llama":
+        raise CheckpointError(f"llama.cpp scales a {kind}'s rotary positions by yarn or linearly")
+    usual = (1.0, 32.0, True, 0.1 * math.log(max(h.rope.factor, 1.0)) + 1.0)
+    own = (h.rope.low, h.rope.high, h.rope.whole, h.rope.scale)
+    if h.rope.kind == "yarn" and not np.allclose(own, usual, rtol=1e-6):
+        raise CheckpointError("llama.cpp's files hold yarn with its usual bounds and scale alone")
+    return kind
+
+
+def factors(hparams: HParams) -> np.ndarray | None:
+    """[d_k / 2]: how many times slower each pair turns than without a longer window; None where
+    the file says it otherwise."""
+    if not isinstance(hparams, LlamaHParams) or hparams.rope.kind not in ("llama3", "factors"):
+        return None
+    rope, d_k = hparams.rope, hparams.d_head
+    plain = np.array(Rope(theta=rope.theta).frequencies(d_k))
+    return np.asarray(plain / np.array(rope.frequencies(d_k)), np.float32)
+
+
+def write_hparams(writer: Any, hparams: LlamaHParams) -> None:
+    """What a Llama's file says beside the five. writer: the package's, of this architecture."""
+    import gguf
+
+    h, rope = hparams, hparams.rope
+    writer.add_head_count_kv(h.n_kv_head)
+    writer.add_key_length(h.d_head)
+    writer.add_value_length(h.d_head)
+    writer.add_layer_norm_rms_eps(h.epsilon)
+    writer.add_rope_freq_base(rope.theta)
+    writer.add_rope_dimension_count(h.d_head)
+    if rope.kind in ("linear", "yarn"):
+        writer.add_rope_scaling_type(gguf.RopeScalingType(rope.kind))
+        writer.add_rope_scaling_factor(rope.factor)
+    if rope.kind == "yarn":
+        writer.add_rope_scaling_orig_ctx_len(rope.n_original)

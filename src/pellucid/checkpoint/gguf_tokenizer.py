@@ -62,11 +62,12 @@ def read_tokenizer(metadata: Metadata) -> Tokenizer | str | None:
     vocab = {token: i for i, token in enumerate(tokens)}
     if len(vocab) != len(tokens):
         raise CheckpointError(f"{source}: a token occurs twice in tokenizer.ggml.tokens")
-    merges = [tuple(line.split(" ")) for line in metadata.strings("tokenizer.ggml.merges")]
-    for pair in merges:
-        if len(pair) != 2 or not all(pair):
-            line = " ".join(pair)
+    merges = []
+    for line in metadata.strings("tokenizer.ggml.merges"):
+        left, _, right = line.partition(" ")
+        if not left or not right or " " in right:
             raise CheckpointError(f"{source}: {line[:60]!r} is not a merge of two tokens")
+        merges.append((left, right))
     products = {left + right for left, right in merges}.union(byte_symbols())
     special: dict[str, int] = {}
     found_anyway: dict[str, Added] = {}

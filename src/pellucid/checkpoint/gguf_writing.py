@@ -1,4 +1,4 @@
-"""A GPT-2 as a GGUF file, laid out as llama.cpp's own `convert_hf_to_gguf.py` lays it.
+"""A model as a GGUF file, laid out as llama.cpp's own `convert_hf_to_gguf.py` lays it.
 
 Its package `gguf` writes the file and rounds the numbers. Linear maps are stored [out, in]; vectors
 and position embeddings always in float32. Q4_0 is for the linear maps: the token embeddings, which
@@ -17,15 +17,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import CheckpointError
+from ..families.llama import LlamaHParams
 from ..sampling import recommended
 from ..template import TEMPLATES
 from ..weights import shapes
+from . import gguf_llama
 from .gguf import ARCHITECTURE, NOTES, gguf_names
 from .gguf_file import GgufFile
+from .llama_names import GGUF, Part, divided, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..hparams import HParams
     from ..tokenizer import Tokenizer
     from .contents import Checkpoint
 
@@ -73,45 +77,69 @@ def write(path: Path, checkpoint: Checkpoint, dtype: str) -> None:
             'writing GGUF needs the package gguf: pip install "pellucid[gguf]"'
         ) from error
     kind, hparams = STORED[dtype], checkpoint.hparams
-    _check_blocks(hparams.n_embd, dtype)
-    writer = gguf.GGUFWriter(path, ARCHITECTURE)
-    names = gguf_names(hparams)
+    architecture, parts = _laid_out(hparams)
+    _check_blocks(parts, dtype)
+    writer = gguf.GGUFWriter(path, architecture)
     types = {}
-    for name, shape in shapes(hparams).items():
-        other, transposed = names[name]
-        types[name] = gguf.GGMLQuantizationType[_type(name, len(shape), kind)]
-        per_block, block_bytes = gguf.GGML_QUANT_SIZES[types[name]]
-        n_bytes = prod(shape) // per_block * block_bytes
-        stored = shape[::-1] if transposed else shape
-        writer.add_tensor_info(other, stored, np.dtype(np.float32), n_bytes, types[name])
+    for name, listed in parts.items():
+        for part in listed:
+            types[part.name] = gguf.GGMLQuantizationType[_type(name, len(part.shape), kind)]
+            per_block, block_bytes = gguf.GGML_QUANT_SIZES[types[part.name]]
+            n_bytes = prod(part.shape) // per_block * block_bytes
+            float32 = np.dtype(np.float32)
+            writer.add_tensor_info(part.name, part.shape, float32, n_bytes, types[part.name])
+    factors = gguf_llama.factors(hparams)
+    if factors is not None:
+        writer.add_tensor_info(
+            gguf_llama.FACTORS, factors.shape, factors.dtype, factors.nbytes,
+            gguf.GGMLQuantizationType.F32,
+        )  # fmt: skip
     _metadata(writer, checkpoint, gguf.LlamaFileType[kind.file])
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for name, (_, transposed) in names.items():
+        for name, listed in parts.items():
             tensor = np.asarray(checkpoint.tensors[name], np.float32)
-            full = np.ascontiguousarray(tensor.T if transposed else tensor)
-            _check_range(name, full, types[name].name)
-            writer.write_tensor_data(gguf.quants.quantize(full, types[name]))
+            for part, full in divided(listed, tensor):
+                _check_range(name, full, types[part.name].name)
+                writer.write_tensor_data(gguf.quants.quantize(full, types[part.name]))
+        if factors is not None:
+            writer.write_tensor_data(factors)
     finally:
         writer.close()
-    if len(GgufFile(path).header.tensors) != len(names):
+    if len(GgufFile(path).header.tensors) != len(types) + (factors is not None):
         raise CheckpointError(f"{path} was not written whole")
+
+
+def _laid_out(hparams: HParams) -> tuple[str, dict[str, list[Part]]]:
+    """llama.cpp's name of the architecture, and ours → the tensors that it is stored as."""
+    if isinstance(hparams, LlamaHParams):
+        kind = gguf_llama.architecture(hparams)
+        return kind, parts_of(hparams, GGUF, pairs=kind in gguf_llama.PAIRED)
+    names, parts = gguf_names(hparams), {}
+    for name, shape in shapes(hparams).items():
+        other, turned = names[name]
+        stored = shape[::-1] if turned else shape
+        parts[name] = [Part(name=other, shape=stored, turned=turned)]
+    return ARCHITECTURE, parts
 
 
 def _type(name: str, n_dims: int, kind: _Kind) -> str:
     if n_dims == 1 or name == "wpe.weight":
         return "F32"
-    return kind.embeddings if name == "wte.weight" else kind.linear
+    return kind.embeddings if name in ("wte.weight", "lm_head.weight") else kind.linear
 
 
-def _check_blocks(n_embd: int, dtype: str) -> None:
-    if STORED[dtype].linear.startswith("Q") and n_embd % 32:
-        raise CheckpointError(
-            f"{dtype} stores 32 numbers to a block, and rows of n_embd = {n_embd} are no whole "
-            "number of blocks: take float16"
-        )
+def _check_blocks(parts: Mapping[str, list[Part]], dtype: str) -> None:
+    if not STORED[dtype].linear.startswith("Q"):
+        return
+    for part in (part for listed in parts.values() for part in listed if len(part.shape) > 1):
+        if part.shape[-1] % 32:
+            raise CheckpointError(
+                f"{dtype} stores 32 numbers to a block, and rows of {part.shape[-1]}, as "
+                f"{part.name} has, are no whole number of blocks: take float16"
+            )
 
 
 # The largest number that a kind holds: float16 itself, or a block's step in float16.
@@ -135,9 +163,12 @@ def _metadata(writer: Any, checkpoint: Checkpoint, file_type: Any) -> None:
     writer.add_block_count(hparams.n_layer)
     writer.add_context_length(hparams.n_ctx)
     writer.add_embedding_length(hparams.n_embd)
-    writer.add_feed_forward_length(4 * hparams.n_embd)
+    writer.add_feed_forward_length(hparams.n_inner)
     writer.add_head_count(hparams.n_head)
-    writer.add_layer_norm_eps(1e-5)
+    if isinstance(hparams, LlamaHParams):
+        gguf_llama.write_hparams(writer, hparams)
+    else:
+        writer.add_layer_norm_eps(1e-5)
     writer.add_file_type(file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     for name, value in recommended(card).items():

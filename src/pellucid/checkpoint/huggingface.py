@@ -18,6 +18,7 @@ from ..sampling import recommended
 from ..template import TEMPLATES
 from ..weights import shapes
 from . import llama_config
+from .chat_template import in_folder
 from .contents import (
     READER,
     Checkpoint,
@@ -96,7 +97,11 @@ def read(source: Path) -> Checkpoint:
         card["prefix"] = note
     with checking_finite(tensors, source):
         tokenizer = _tokenizer(folder)
+    if isinstance(tokenizer, str):
+        card["no_tokenizer"], tokenizer = tokenizer, None
     if tokenizer is not None:
+        if template is None:
+            template = in_folder(folder, tokenizer, card)
         if _is_padding(hparams.n_vocab, tokenizer.n_vocab) or (
             isinstance(hparams, LlamaHParams) and 0 < hparams.n_vocab - tokenizer.n_vocab <= 1024
         ):
@@ -255,20 +260,21 @@ def _finer_head(
     return finest.index(kinds[1]) < finest.index(kinds[0])
 
 
-def _tokenizer(folder: Path) -> Tokenizer | None:
+def _tokenizer(folder: Path) -> Tokenizer | str | None:
+    """None where there is none; a text where it is of a kind that is not computed here: what."""
     for names in TOKENIZERS:
         if all((folder / name).exists() for name in names):
             for name in names:
                 inside(folder, name)
-            from ..tokenizer import Tokenizer
+            from ..tokenizer import ForeignTokenizer, Tokenizer
 
-            return Tokenizer.from_folder(folder)
+            try:
+                return Tokenizer.from_folder(folder)
+            except ForeignTokenizer as foreign:
+                return str(foreign)
     for name, kind in _OTHER_TOKENIZERS.items():
         if (folder / name).exists():
-            raise CheckpointError(
-                f"{folder / name} is {kind}; Pellucid reads GPT-2's byte-level BPE (vocab.json and "
-                "merges.txt, or tokenizer.json): add the tokenizer that the model learned with"
-            )
+            return f"{name} is {kind}, and Pellucid computes byte-level BPE"
     return None
 
 

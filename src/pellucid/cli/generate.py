@@ -12,6 +12,7 @@ from .settings import with_settings
 from .speculating import with_speculation
 from .stream import print_generation
 from .text import Prompt, read_text, with_chat
+from .translating import or_translated, with_beams
 from .types import BYTES, INDICES
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ __all__ = ["command"]
 
 @click.command("generate")
 @click.argument("text", required=False)
+@or_translated
 @with_chat
 @click.option("--ids", type=INDICES, help="Go on from these ids, 5,7,7, in place of TEXT.")
 @with_model
 @with_settings()
 @with_speculation
+@with_beams
 @click.option(
     "--special", is_flag=True, help="What looks like a special token in TEXT is that token."
 )

@@ -7,8 +7,16 @@ from typing import Any
 
 import click
 
-from ..train.config import PreferenceConfig, TalkConfig, TrainConfig, of_size, read_config
+from ..train.config import (
+    PreferenceConfig,
+    TalkConfig,
+    TrainConfig,
+    TranslationConfig,
+    of_size,
+    read_config,
+)
 from .output import say
+from .pairs import or_pairs
 from .progress import watching
 from .training import describe, finish, flags, with_page
 
@@ -28,6 +36,7 @@ _WATCHED = 30  # moments of the talk's small model that are kept where somebody 
 @click.option("--size", metavar="NAME", help="A shape of `pellucid models`, such as gpt3-small.")
 @click.option("--n-vocab", type=int, help="Tokens of TEXTS, at most.  [default: 4096]")
 @with_page("Let a browser on this machine watch it learn (0: any port).")
+@or_pairs
 @flags(TrainConfig, without=("corpus", "out"))
 def command(
     texts: tuple[str, ...],
@@ -69,7 +78,7 @@ def command(
     if texts:
         changed["corpus"] = texts[0]
     settings = _settings(config, changed, resume is not None)
-    if isinstance(settings, PreferenceConfig | TalkConfig):
+    if isinstance(settings, PreferenceConfig | TalkConfig | TranslationConfig):
         if dry_run or n_vocab:
             raise click.UsageError(f"--dry-run and --n-vocab are not for a run of {settings.task}")
         finish(settings, page)

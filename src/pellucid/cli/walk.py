@@ -10,21 +10,23 @@ import click
 
 from .options import with_model
 from .output import Output, console, with_output
+from .stepping import step_through
 from .text import Prompt, read_text, with_chat
+from .translating import or_translation_walked, with_beams
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..gpt import GPT
-    from ..inspect import Walk
 
-__all__ = ["TALK", "command", "step_through", "walk"]
+__all__ = ["TALK", "command", "walk"]
 
 TALK = "The power clapper"
 
 
 @click.command("walk")
 @click.argument("text", default=TALK)
+@or_translation_walked
 @with_chat
 @with_model
 @click.option("--layer", type=int, default=0, show_default=True, help="Which layer to open.")
@@ -32,6 +34,7 @@ TALK = "The power clapper"
 @click.option("--position", type=int, default=-1, show_default=True, help="Whose row to follow.")
 @click.option("--max-tokens", type=click.IntRange(0), help="Predict at most so many tokens.")
 @click.option("--step", is_flag=True, help="Step by step: Enter goes on, a to the end, q leaves.")
+@with_beams
 @with_output
 def command(
     text: str,
@@ -73,37 +76,6 @@ def _check_terminal(output: Output) -> None:
         raise click.UsageError("--step is for the terminal: leave out --json and --html")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("--step needs a terminal; without it the whole walk is printed")
-
-
-def step_through(way: Walk, screen: Console) -> None:
-    """Step after step, each once a person has seen the one before."""
-    n, key = len(way.steps), ""
-    for number, step in enumerate(way.steps, start=1):
-        screen.print(step)
-        if number == n:
-            return
-        if key in ("a", "A"):
-            screen.print()
-            continue
-        key = _asked(f"Step {number} of {n}. Enter: the next. a: all the rest. q: leave.")
-        if key in ("q", "Q", "\x04"):
-            return
-
-
-def _asked(question: str) -> str:
-    """The key that was pressed: one of those that mean something here."""
-    click.echo(f"\n{question} ", nl=False)
-    while (key := _key()) not in "\r\n aAqQ\x04":
-        pass
-    click.echo("\n")
-    return key
-
-
-def _key() -> str:
-    try:
-        return click.getchar()
-    except EOFError:
-        return "\x04"
 
 
 def walk(

@@ -77,7 +77,7 @@ def _pair(preference: Preference, template: Template, tokenizer: Tokenizer) -> P
     prompt = [*tokenizer.rules.begin, *template.render(tokenizer, preference.prompt)]
     n_cue = len(template.cue(tokenizer))
     chosen, rejected = (
-        template.turn(tokenizer, "assistant", text)[n_cue:]
+        template.turn(tokenizer, "assistant", tokenizer.encode(text))[n_cue:]
         for text in (preference.chosen, preference.rejected)
     )
     n_begin = len(tokenizer.rules.begin)

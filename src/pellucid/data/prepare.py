@@ -184,6 +184,4 @@ def _load_tokenizer(tokenizer: str | os.PathLike[str] | Tokenizer) -> Tokenizer:
 
 
 def _special_tokens(template: Template) -> list[str]:
-    sides = ([frame[at] for frame in template.frames.values()] for at in (0, 1))
-    parts = [part for side in sides for frame in side for part in frame if part != "\n"]
-    return list(dict.fromkeys([END_OF_TEXT, *parts]))
+    return list(dict.fromkeys([END_OF_TEXT, *template.special]))

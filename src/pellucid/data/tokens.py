@@ -71,13 +71,14 @@ def _conversation(
 ) -> Iterator[Segment]:
     """What opens a turn is given, never learned; what closes the assistant's is."""
     after: list[int] = []
-    for number, (role, text) in enumerate(document.turns or ()):
-        frame = template.turn(tokenizer, role, [-1])
-        learn = role == "assistant" and number not in document.unlearned
-        middle = frame.index(-1)
-        after = frame[middle + 1 :]
-        yield Segment(side, frame[:middle], False)
-        yield Segment(side, text, learn)
+    turns = document.turns or ()
+    written = template.written(turns)
+    own = len(turns) - len(written)  # the first is the template's own system text, where it is -1
+    for number, turn in enumerate(written, own):
+        learn = turn.role == "assistant" and number not in document.unlearned
+        opened, after = turn.sides(tokenizer)
+        yield Segment(side, opened, False)
+        yield Segment(side, turn.text, learn)
         yield Segment(side, after, learn)
     yield Segment(side, [] if after == end else end, False, ends=True)
 

@@ -1,7 +1,8 @@
 """The models that come with the package: a folder each, in Pellucid's own format.
 
 `chat` is the chatbot (recipes/chatbot), `talk` the model small enough to read (`pellucid train
-talk`), `induction` one whose heads are known, because they were built by hand (recipes/induction).
+talk`), `induction` one whose heads are known, because they were built by hand (recipes/induction),
+`digits` the original Transformer, small (recipes/digits; `pellucid.load_translator` takes it).
 """
 
 from __future__ import annotations

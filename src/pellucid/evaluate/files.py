@@ -155,8 +155,8 @@ def _ids(gpt: GPT, documents: Iterable[Document]) -> Iterator[str | list[int]]:
             yield _text(document)
         else:
             template = choose_template(gpt)
-            turns = (template.turn(gpt.tokenizer, role, text) for role, text in document.turns)
-            yield [token for turn in turns for token in turn]
+            turns = template.written(document.turns)
+            yield [token for turn in turns for token in turn.ids(gpt.tokenizer)]
 
 
 def _turns(document: Document) -> tuple[Turn, ...]:

@@ -173,6 +173,7 @@ def conversation_perplexity(
         for number, turns in enumerate(conversations, 1):
             ids: list[int] = []
             kinds: list[int] = []
+            said: list[tuple[Message, Any]] = []
             for turn in turns:
                 role, text, weight = _turn(turn)
                 if role not in chosen.frames or not isinstance(text, str):
@@ -180,15 +181,15 @@ def conversation_perplexity(
                         f"conversation {number}: a turn needs a text and a role among "
                         f"{', '.join(chosen.frames)}, not {role!r}"
                     )
-                whole = chosen.turn(gpt.tokenizer, role, text)
-                n_opening = sum(
-                    len(gpt.tokenizer.encode(part)) if part == "\n" else 1
-                    for part in chosen.frames[role].before
-                )
-                ids += whole
-                kinds += [0] * n_opening + [2 if role == "assistant" and weight != 0 else 1] * (
-                    len(whole) - n_opening
-                )
+                said.append((Message(role, text), weight))
+            written = chosen.written(message for message, _ in said)
+            weights = [0] * (len(written) - len(said)) + [weight for _, weight in said]
+            for each, weight in zip(written, weights, strict=True):
+                opened, closed = each.sides(gpt.tokenizer)
+                whole = [*gpt.tokenizer.encode(each.text), *closed]
+                ids += [*opened, *whole]
+                kind = 2 if each.role == "assistant" and weight != 0 else 1
+                kinds += [0] * len(opened) + [kind] * len(whole)
             yield _opened(gpt, ids, np.asarray(kinds, np.int8), 0)
 
     scored = f"in the chat template {chosen.name!r}, the words and closing tokens of "

@@ -26,8 +26,7 @@ class Chat:
     def __init__(self, gpt: GPT, template: str | None = None) -> None:
         self.gpt = gpt
         self.template = choose_template(gpt, template)
-        sides = (side for frame in self.template.frames.values() for side in frame)
-        self._names = sorted({part for side in sides for part in side} - {"\n"})
+        self._names = sorted(self.template.special)
         self.special: tuple[str, ...] = ()
         self.stops: frozenset[int] = frozenset()
 
@@ -42,11 +41,9 @@ class Chat:
             if not turns or turns[-1].role != "assistant":
                 raise InputError("the last message is to go on, and it is not the assistant's")
             begun = turns.pop().text
-        frames = self.template.frames
-        whole = "".join(
-            "".join((*frames[role].before, text, *frames[role].after)) for role, text in turns
-        )
-        whole += "".join(frames["assistant"].before)
+        written = self.template.written(turns)
+        whole = "".join("".join((*t.frame.before, t.text, *t.frame.after)) for t in written)
+        whole += "".join(self.template.frames["assistant"].before)
         ids = self.template.render(self.gpt.tokenizer, turns)
         if self.gpt.tokenizer.encode(whole, self.special) != ids:
             _warn(

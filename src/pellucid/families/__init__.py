@@ -11,10 +11,16 @@ from .family import Branch, Family, TapInfo
 from .gpt2 import GPT2
 from .gpt3 import GPT3
 from .llama import LLAMA
+from .transformer import TRANSFORMER
 
 __all__ = ["FAMILIES", "SIZES", "Branch", "Family", "TapInfo", "family_of", "hparams_of"]
 
-FAMILIES: dict[str, Family] = {"gpt2": GPT2, "gpt3": GPT3, "llama": LLAMA}
+FAMILIES: dict[str, Family] = {
+    "gpt2": GPT2,
+    "gpt3": GPT3,
+    "llama": LLAMA,
+    "transformer": TRANSFORMER,
+}
 
 # The shapes that have names, of all families.
 SIZES: dict[str, HParams] = {

@@ -52,6 +52,9 @@ class Family:
     of a pass, by name with {i} for the layer, in the order in which it is computed. centres:
     whether a norm takes the mean away first (layer norm), or divides alone (RMS norm).
     query, key: the values that are multiplied, within a layer. sizes: the shapes that have names.
+    drawn: whether the page of the walk knows its pass, and a page can run it. encodes: whether it
+    reads one text whole and writes another: an encoder and a decoder, and no `model.Page` of one
+    stack.
     """
 
     title: str
@@ -62,3 +65,5 @@ class Family:
     query: str = "attn.q"
     key: str = "attn.k"
     sizes: Mapping[str, HParams] = field(default_factory=dict)
+    drawn: bool = False
+    encodes: bool = False

@@ -73,4 +73,6 @@ def taps(hparams: HParams) -> Mapping[str, TapInfo]:
     return table
 
 
-GPT3 = Family(title="GPT-3", hparams=GPT3HParams, branches=branches, taps=taps, sizes=SIZES)
+GPT3 = Family(
+    title="GPT-3", hparams=GPT3HParams, branches=branches, taps=taps, sizes=SIZES, drawn=True
+)

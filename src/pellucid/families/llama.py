@@ -23,6 +23,11 @@ RopeKind = Literal["default", "linear", "llama3", "yarn", "factors"]
 _MOST = {"n_kv_head": 1 << 10, "d_head": 1 << 12, "n_inner": 1 << 18}
 
 
+def _share(x: float, low: float, high: float) -> float:
+    """How far x is on the way from low to high, from 0 to 1."""
+    return min(max((x - low) / (high - low), 0.0), 1.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rope:
     """How fast each pair of numbers turns from one position to the next (RoFormer, arXiv
@@ -66,6 +71,33 @@ class Rope:
             raise InputError("rope's factors must be numbers above 0, one of each pair")
         if self.kind in ("llama3", "yarn") and not (self.n_original and self.low < self.high):
             raise InputError(f"rope {self.kind} needs n_original, and low below high")
+
+    def frequencies(self, d_k: int) -> list[float]:
+        """[d_k / 2]: by how much, in radians, each pair turns from one position to the next."""
+        plain = [self.theta ** (-2 * i / d_k) for i in range(d_k // 2)]
+        if self.kind == "linear":
+            return [each / self.factor for each in plain]
+        if self.kind == "factors":
+            return [each / factor for each, factor in zip(plain, self.factors, strict=True)]
+        if self.kind == "llama3":
+            # Pairs that turn seldom within the shorter window turn slower, those that turn often
+            # as before; from low to high the one passes into the other.
+            turns = [self.n_original * each / (2 * math.pi) for each in plain]
+            kept = [_share(each, self.low, self.high) for each in turns]
+            return [(1 - s) * f / self.factor + s * f for f, s in zip(plain, kept, strict=True)]
+        if self.kind == "yarn":
+            first, last = self._pair(self.high, d_k), self._pair(self.low, d_k)
+            if self.whole:
+                first, last = math.floor(first), math.ceil(last)
+            first, last = max(first, 0), min(last, d_k - 1)
+            last = first + 0.001 if first == last else last
+            slower = [_share(i, first, last) for i in range(d_k // 2)]
+            return [s * f / self.factor + (1 - s) * f for f, s in zip(plain, slower, strict=True)]
+        return plain
+
+    def _pair(self, turns: float, d_k: int) -> float:
+        """Which pair turns so often within the shorter window."""
+        return d_k * math.log(self.n_original / (turns * 2 * math.pi)) / (2 * math.log(self.theta))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

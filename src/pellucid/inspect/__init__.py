@@ -31,6 +31,7 @@ from .recorder import Recorder, trace
 from .steering import STRENGTH, Steered, direction, steer, steered
 from .talk_document import talk_page
 from .traces import Trace
+from .translations import TranslationWalk, walk_translation
 from .views import (
     Prediction,
     ResidualNorms,
@@ -73,6 +74,7 @@ __all__ = [
     "Sweep",
     "TokenGradients",
     "Trace",
+    "TranslationWalk",
     "View",
     "Walk",
     "WalkPass",
@@ -111,5 +113,6 @@ __all__ = [
     "walk",
     "walk_page",
     "walk_pass",
+    "walk_translation",
     "why",
 ]

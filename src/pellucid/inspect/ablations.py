@@ -14,6 +14,7 @@ from ..draw.pictures import Section
 from ..errors import InputError
 from ..sampling import log_softmax
 from ..sequence import Alternative
+from ..taps import table
 from ..visible import quoted
 from .edits import Counter, Edits, Progress, edited_copies
 from .finding import (
@@ -251,14 +252,15 @@ def ablate_each(
     seen = ids[: here + 1]
     hparams, backend, model = gpt.hparams, gpt.model.backend, gpt.model
     n = len(seen)
-    streams = Recorder(gpt, ["resid_pre", "pos_embed"], budget_bytes=1 << 62)
+    added = ["pos_embed"] if "pos_embed" in table(hparams) else []
+    streams = Recorder(gpt, ["resid_pre", *added], budget_bytes=1 << 62)
     before = backend.to_numpy(gpt.forward([seen], tap=streams, last_only=True))[0, 0]
     stream = streams.passes[0]
     known = _reference(gpt, seen, how, reference, seed, vocabulary=over == "positions")
     after: np.ndarray
     if over == "positions":
         pool = _rows(gpt, _pools(gpt, ["embed"], how, known)["embed"], n)
-        replaced = pool + stream["pos_embed"][0]  # [position, n_embd]
+        replaced = pool + stream["pos_embed"][0] if added else pool  # [position, n_embd]
 
         def replace(value: Array, rows: Array, places: Array) -> None:
             value[rows, places] = replaced[places]

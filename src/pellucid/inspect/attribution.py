@@ -2,9 +2,10 @@
 
 The final norm is linear once its scale is held at the value it had:
 
-    logit = Σ_parts (part - mean(part)) / scale · gain · u  +  bias · u,   u = wte[token]
+    logit = Σ_parts (part - mean(part)) / scale · gain · u  +  bias · u
 
-so each part's share is one dot product, and the shares sum to the logit. Source: Elhage et al.,
+u is the output layer's row of the token, in GPT-2 wte[token]; an RMS norm takes no mean away. So
+each part's share is one dot product, and the shares sum to the logit. Source: Elhage et al.,
 "A Mathematical Framework for Transformer Circuits" (2021).
 """
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from ..draw.notation import head_name, written
 from ..draw.pictures import Bars, Heat, Section, Tabs, Tokens
-from ..taps import compose
+from ..families import family_of
+from ..taps import compose, table
 from ..visible import quoted
 from .finding import (
     Finding,
@@ -37,12 +39,17 @@ from .recorder import Recorder
 if TYPE_CHECKING:
     from ..backend import Array
     from ..gpt import GPT
+    from ..hparams import HParams
 
-__all__ = ["ROW", "Attribution", "attribute", "attributed"]
+__all__ = ["Attribution", "attribute", "attributed", "row_names"]
 
-# What is looked at of the position itself.
-ROW = ("embed", "pos_embed", "attn.pattern", "attn.z", "mlp_out", "ln_final.scale", "logits")
+_ROW = ("embed", "pos_embed", "attn.pattern", "attn.z", "mlp_out", "ln_final.scale", "logits")
 _PARTS = 14  # of which each has a bar
+
+
+def row_names(hparams: HParams) -> list[str]:
+    """What is looked at of the position itself, of what such a model has."""
+    return [name for name in _ROW if name != "pos_embed" or name in table(hparams)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,9 +57,10 @@ class Attribution(Finding):
     """Shares of one logit, or of the difference of two (`versus`), at one position.
 
     text: up to there. logit: what the model computed. embed, pos_embed: the position's own
-    embeddings, straight to the output. heads [layer, head]. attention_biases [layer]: of W_Output.
-    mlps [layer]. norm_bias: of the final norm. sources [layer, head, position]: each head's share
-    by the position it was read from; its sum over positions is `heads`.
+    embeddings, straight to the output; pos_embed is None where positions are not added.
+    heads [layer, head]. attention_biases [layer]: of W_Output. mlps [layer]. norm_bias: of the
+    final norm. sources [layer, head, position]: each head's share by the position it was read
+    from; its sum over positions is `heads`.
     """
 
     ids: tuple[int, ...]
@@ -65,7 +73,7 @@ class Attribution(Finding):
     versus: str | None
     logit: float
     embed: float
-    pos_embed: float
+    pos_embed: float | None
     heads: np.ndarray
     attention_biases: np.ndarray
     mlps: np.ndarray
@@ -89,17 +97,23 @@ class Attribution(Finding):
 
     def parts(self) -> list[tuple[str, float]]:
         """Every share with its name, in the order of the data."""
-        parts = [("embed", self.embed), ("pos_embed", self.pos_embed)]
+        parts = self._embeddings()
         for layer, heads in enumerate(self.heads):
             parts += [(head_name(layer, head), float(value)) for head, value in enumerate(heads)]
             parts.append((f"L{layer} attention bias", float(self.attention_biases[layer])))
             parts.append((f"L{layer} MLP", float(self.mlps[layer])))
         return [*parts, ("final norm bias", self.norm_bias)]
 
+    def _embeddings(self) -> list[tuple[str, float]]:
+        embeddings = [("embed", self.embed)]
+        return (
+            embeddings if self.pos_embed is None else [*embeddings, ("pos_embed", self.pos_embed)]
+        )
+
     def sections(self) -> list[Section]:
         n_layer, n_head = self.heads.shape
         n = self.position + 1
-        by_layer = {"embed": self.embed, "pos_embed": self.pos_embed}
+        by_layer = dict(self._embeddings())
         by_layer |= dict(zip(layer_names(n_layer), self.by_layer.tolist(), strict=True))
         by_layer |= {"final norm bias": self.norm_bias}
         pictures = {
@@ -174,7 +188,7 @@ def attribute(
     """
     ids, _ = read(gpt, text)
     (here,) = chosen(position, len(ids), "position")
-    one_row = Recorder(gpt, ROW, positions=here, budget_bytes=1 << 62)
+    one_row = Recorder(gpt, row_names(gpt.hparams), positions=here, budget_bytes=1 << 62)
     all_rows = Recorder(gpt, "attn.v", budget_bytes=1 << 62)
     # What comes later cannot matter: no token sees it.
     gpt.forward([ids[: here + 1]], tap=compose(one_row, all_rows), last_only=True)
@@ -194,7 +208,7 @@ def attributed(
     position: int,
 ) -> Attribution:
     """The same from what a pass over the ids has made, batch axis included: one_row: of the values
-    ROW the position's row. all_rows: every layer's attn.v up to there."""
+    `row_names` the position's row. all_rows: every layer's attn.v up to there."""
     here, hparams, model = position, gpt.hparams, gpt.model
 
     def exact(x: object) -> np.ndarray:
@@ -211,7 +225,9 @@ def attributed(
         logit -= float(logits[versus_id])
     gain, bias = map(exact, model.final_norm())
     direction = gain * u
-    direction = (direction - direction.mean()) / row["ln_final.scale"].item()  # [n_embd]
+    if family_of(hparams).centres:
+        direction = direction - direction.mean()
+    direction = direction / row["ln_final.scale"].item()  # [n_embd]
 
     shape = (hparams.n_layer, hparams.n_head)
     heads, sources = np.empty(shape), np.zeros((*shape, len(ids)))
@@ -220,7 +236,8 @@ def attributed(
         at = f"blocks.{layer}"
         readout = exact(model.w_output(layer)) @ direction  # [head, d_k]
         heads[layer] = (row[f"{at}.attn.z"][0, 0] * readout).sum(-1)
-        v = exact(all_rows[f"{at}.attn.v"])[0]  # [key, head, d_k]
+        v = exact(all_rows[f"{at}.attn.v"])[0]  # [key, kv_head, d_k]
+        v = v.repeat(hparams.n_head // hparams.n_kv_head, 1)  # [key, head, d_k]
         pattern = row[f"{at}.attn.pattern"][0, :, 0]  # [head, key]
         sources[layer, :, : here + 1] = pattern * (v * readout).sum(-1).T
         attention_biases[layer] = exact(model.b_output(layer)) @ direction
@@ -236,7 +253,7 @@ def attributed(
         versus=None if versus_id is None else token_name(gpt, versus_id),
         logit=logit,
         embed=float(row["embed"][0, 0] @ direction),
-        pos_embed=float(row["pos_embed"][0, 0] @ direction),
+        pos_embed=float(row["pos_embed"][0, 0] @ direction) if "pos_embed" in row else None,
         heads=heads,
         attention_biases=attention_biases,
         mlps=mlps,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..draw.packing import Budget
 from ..errors import InputError
+from ..families import family_of
 from ..tokenizer import IdsOnly
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ MOST_PARAMETERS = 1 << 18
 def fits_a_page(gpt: GPT) -> bool:
     """Whether `machine` would take it."""
     own = not isinstance(gpt.tokenizer, IdsOnly) and gpt.tokenizer.rules.plain
+    own = own and family_of(gpt.hparams).drawn
     return own and gpt.hparams.n_params <= MOST_PARAMETERS
 
 
@@ -37,6 +39,8 @@ def machine(gpt: GPT) -> dict[str, Any]:
             f"{MOST_PARAMETERS:,}"
         )
     tokenizer = gpt.tokenizer
+    if not family_of(gpt.hparams).drawn:
+        raise InputError(f"a page runs GPT-2 itself, not a {family_of(gpt.hparams).title}")
     if not fits_a_page(gpt):
         raise InputError("a page runs GPT-2's own tokenizer only, and this model has another")
     pack = Budget(math.inf)

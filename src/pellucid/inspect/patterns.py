@@ -11,6 +11,7 @@ import numpy as np
 from ..draw.notation import head_name, percent
 from ..draw.pictures import Heads, Heat, Lines, Section, Tabs
 from ..errors import InputError
+from ..families import family_of
 from .cost import BUDGET
 from .finding import Finding, chosen, head_names, layer_names, read, shortened, token_names, whole
 from .recorder import trace
@@ -256,19 +257,23 @@ def summary(
 
 
 def patterns_of(gpt: GPT, values: Mapping[str, Array]) -> np.ndarray:
-    """The patterns of every head, [layer, head, query, key], from every layer's attn.q and attn.k
-    [batch, position, head, d_k]: those of a pass that writes them down, to the bit.
+    """The patterns of every head, [layer, head, query, key], from every layer's queries and keys
+    as they are multiplied (`Family.query`, `key`), [batch, position, head, d_k]: those of a pass
+    that writes them down, to the bit (where heads share keys, up to rounding).
 
     Few heads at a time, so that what leads to them fits a core's cache: in a pass it does not, and
     on 1,024 tokens of the 124M shape they take as long as all the rest.
     """
     n_layer, n_head, model = gpt.hparams.n_layer, gpt.hparams.n_head, gpt.model
+    family, shared = family_of(gpt.hparams), n_head // gpt.hparams.n_kv_head
     out: np.ndarray | None = None
     for layer in range(n_layer):
-        q, k = (values[f"blocks.{layer}.attn.{name}"] for name in "qk")
+        q, k = (values[f"blocks.{layer}.{name}"] for name in (family.query, family.key))
         for low in range(0, n_head, _HEADS):
-            some = slice(low, low + _HEADS)
-            made = model.pattern(q[:, :, some], k[:, :, some], layer)
+            ends = low, min(low + _HEADS, n_head)
+            some = slice(*ends)
+            keys = some if shared == 1 else model.backend.ids([i // shared for i in range(*ends)])
+            made = model.pattern(q[:, :, some], k[:, :, keys], layer)
             pattern = model.backend.to_numpy(made)[0]
             if out is None:
                 out = np.empty((n_layer, n_head, *pattern.shape[1:]), pattern.dtype)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..draw.pictures import Lines, Picture, Section
 from ..draw.slides import Formula, Matrix, Role
+from ..taps import table
 from .finding import Finding, whole
 from .recorder import Recorder
 
@@ -68,12 +69,21 @@ class Seen:
     @cached_property
     def recorded(self) -> dict[str, Array]:
         """What the pass made, by its tap's name: all of the layer, the stream of every layer."""
-        outside = ["embed", "pos_embed", "blocks.0.resid_pre", "ln_final.out", "logits"]
+        outside = ["embed", *self.added, "blocks.0.resid_pre", "ln_final.out", "logits"]
         streams = ["resid_post", "attn_out", "mlp_out"]
         recorder = Recorder(self.gpt, [*outside, *streams, f"{self.block}.*"])
         # A tap that asks for everything: the pass by the formulas, nothing fused.
         self.gpt.forward([self.ids], tap=lambda name, value: recorder(name, value))
         return recorder.passes[0]
+
+    @property
+    def added(self) -> list[str]:
+        """What is added to the embeddings: positions, where the family adds them."""
+        return ["pos_embed"] if "pos_embed" in table(self.gpt.hparams) else []
+
+    @property
+    def family(self) -> str:
+        return self.gpt.hparams.family
 
     @cached_property
     def values(self) -> dict[str, np.ndarray]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..draw.pictures import Distribution, Heat, Section, Tabs
+from ..families import family_of
 from ..taps import compose
 from ..visible import quoted
-from .attribution import ROW, Attribution, attributed
+from .attribution import Attribution, attributed, row_names
 from .cost import BUDGET, estimate
 from .finding import Finding, chosen, highest, layer_names, read, shortened, token_names, whole
 from .lens import LogitLens, read_out
@@ -211,8 +212,11 @@ def view(
     ids, tokens = read(gpt, text)
     estimate(gpt, ids, "attn.pattern").check(budget_bytes)
     hparams, model = gpt.hparams, gpt.model
-    here, names = len(ids) - 1, ["blocks.0.resid_pre", *_STREAMS, "attn.q", "attn.k", "attn.v"]
-    row = Recorder(gpt, set(ROW) - {"attn.pattern"}, positions=here, budget_bytes=1 << 62)
+    family, here = family_of(hparams), len(ids) - 1
+    names = ["blocks.0.resid_pre", *_STREAMS, family.query, family.key, "attn.v"]
+    row = Recorder(
+        gpt, set(row_names(hparams)) - {"attn.pattern"}, positions=here, budget_bytes=1 << 62
+    )
     rows = Recorder(gpt, names, budget_bytes=1 << 62)
     positions = tuple(range(max(0, len(ids) - _read_out(hparams)), len(ids)))
     all_of_them = len(positions) == len(ids)

@@ -12,6 +12,7 @@ from ..draw.document import PAGE_BYTES, document_of
 from ..draw.notation import ended
 from ..draw.packing import Budget
 from ..errors import InputError, TokenizerError
+from ..families import family_of
 from ..sampling import softmax
 from ..visible import as_seen, token_text
 from .finding import Finding, highest, token_name
@@ -19,7 +20,7 @@ from .lens import logit_lens
 from .machines import fits_a_page, machine
 from .recorder import trace
 from .walks import Walk, sizes, walk
-from .words import NETWORKS, SAID
+from .words import NETWORKS, said_of
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -67,7 +68,7 @@ def _about(gpt: GPT) -> dict[str, Any]:
     return {
         "subtitle": f"model {gpt.name}, {gpt.hparams.n_params:,} parameters",
         "glyphs": as_seen(),
-        "said": [{"talk": said.talk, "words": said.words} for said in SAID],
+        "said": [{"talk": s.talk, "words": s.words} for s in said_of(gpt.hparams.family)],
         "networks": NETWORKS,
         "sizes": sizes(gpt.hparams),
     }
@@ -128,7 +129,15 @@ def walk_pass(
 
 
 def recorded(gpt: GPT, way: Walk, *, n_bytes: int = PAGE_BYTES) -> dict[str, Any]:
-    """The numbers of one text as a page's pass (web/walk/pass.js), at most n_bytes of them."""
+    """The numbers of one text as a page's pass (web/walk/pass.js), at most n_bytes of them.
+
+    Raises InputError for a family whose pass the page does not draw.
+    """
+    if not (family := family_of(gpt.hparams)).drawn:
+        raise InputError(
+            f"the page draws GPT-2's walk; that of a {family.title} is drawn in the terminal: "
+            "pellucid walk without --html"
+        )
     ids = [piece.id for piece in way.pieces]
     pack = Budget(n_bytes)
     window = _window(gpt, way, n_bytes)

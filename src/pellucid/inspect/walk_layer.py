@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..draw.notation import percent, written
+from ..families import family_of
 from .lens import read_out
 from .patterns import summary
 from .step import Seen, Step, pictures_of
@@ -18,8 +19,14 @@ __all__ = ["heads", "layers", "self_attention", "synthesis"]
 
 
 def self_attention(seen: Seen) -> Step:
-    at, d_k = seen.attn, seen.gpt.hparams.d_k
-    q, k, v, z = (seen.values[f"{at}.{name}"][:, seen.head] for name in "qkvz")
+    at, h, family = seen.attn, seen.gpt.hparams, family_of(seen.gpt.hparams)
+    d_k, shared = h.d_k, seen.head // (h.n_head // h.n_kv_head)
+    q, z = (seen.values[f"{at}.{name}"][:, seen.head] for name in "qz")
+    k, v = (seen.values[f"{at}.{name}"][:, shared] for name in "kv")
+    asked = seen.values[f"{seen.block}.{family.query}"][:, seen.head]
+    offered = seen.values[f"{seen.block}.{family.key}"][:, shared]
+    turned = [] if family.query == "attn.q" else [family.query, family.key]
+    bias_too = " + bias" if h.qkv_bias else ""
     qk, scores, pattern = (
         seen.values[f"{at}.{name}"][seen.head] for name in ("qk", "scores", "pattern")
     )
@@ -30,9 +37,12 @@ def self_attention(seen: Seen) -> Step:
     return Step(
         **said(
             5,
+            seen.family,
             layer=str(seen.layer),
             head=str(seen.head),
             d_k=str(d_k),
+            n_head=str(h.n_head),
+            n_kv_head=str(h.n_kv_head),
             name=seen.name,
             other=other,
             share=percent(float(pattern[here, most])),
@@ -41,25 +51,35 @@ def self_attention(seen: Seen) -> Step:
             "W_Query[:, 0]": column,
             **seen.of(f"{seen.block}.ln1.out"),
             **seen.of(*(f"{at}.{name}" for name in ("q", "k", "v"))),
+            **seen.of(*(f"{seen.block}.{name}" for name in turned)),
             **seen.of(*(f"{at}.{name}" for name in ("qk", "scores", "pattern", "z"))),
         },
         pictures=(
             seen.rows(normed, "norm(x)"),
-            seen.rows(q, "query = W_Query · norm(x) + bias", "query"),
+            seen.rows(q, f"query = W_Query · norm(x){bias_too}", "query"),
             *seen.sum(
                 ("norm(x)", normed[here]),
                 ("W_Query", column),
                 f"One cell worked out: the first number of the query of “{seen.name}” is the "
-                f"sum of these {len(column)} products, {_three(normed[here] @ column)}, and the "
-                f"bias, {_three(bias)}: {_three(q[here, 0])}.",
+                f"sum of these {len(column)} products, {_three(normed[here] @ column)}"
+                + (f", and the bias, {_three(bias)}: {_three(q[here, 0])}." if h.qkv_bias else "."),
             ),
-            seen.rows(k, "key = W_Key · norm(x) + bias", "key"),
-            seen.rows(v, "value = W_Value · norm(x) + bias", "value"),
+            seen.rows(k, f"key = W_Key · norm(x){bias_too}", "key"),
+            seen.rows(v, f"value = W_Value · norm(x){bias_too}", "value"),
+            *(
+                [
+                    seen.rows(asked, "query, each pair turned by its position", "query"),
+                    seen.rows(offered, "key, each pair turned by its position", "key"),
+                ]
+                if turned
+                else []
+            ),
             seen.pairs(qk, f"q · kᵀ / √d_k, √{d_k} = {root:.3f}"),
             *seen.sum(
-                (f"query {seen.name}", q[here]),
-                (f"key {other}", k[most]),
-                f"One cell worked out: the {d_k} products add up to {_three(q[here] @ k[most])}, "
+                (f"query {seen.name}", asked[here]),
+                (f"key {other}", offered[most]),
+                f"One cell worked out: the {d_k} products add up to "
+                f"{_three(asked[here] @ offered[most])}, "
                 f"divided by √{d_k} that is {_three(qk[here, most])}, how well “{seen.name}” "
                 f"matches “{other}”.",
             ),
@@ -104,27 +124,28 @@ def heads(seen: Seen) -> Step:
     pattern = seen.values[f"{seen.attn}.pattern"][None]
     patterns = summary(seen.gpt, seen.ids, (seen.layer,), tuple(range(n_head)), pattern)
     return Step(
-        **said(6, n_head=str(n_head), n_layer=str(n_layer), layer=str(seen.layer)),
+        **said(6, seen.family, n_head=str(n_head), n_layer=str(n_layer), layer=str(seen.layer)),
         values=seen.of(f"{seen.attn}.pattern", f"{seen.attn}.z"),
         pictures=pictures_of(patterns.sections(position=seen.position)),
     )
 
 
 def synthesis(seen: Seen) -> Step:
-    hparams, z = seen.gpt.hparams, seen.values[f"{seen.attn}.z"]
+    h, z = seen.gpt.hparams, seen.values[f"{seen.attn}.z"]
     concat = z.reshape(len(z), -1)
+    sizes = {"n_head": str(h.n_head), "d_k": str(h.d_k), "n_embd": str(h.n_embd)}
     return Step(
-        **said(
-            7, n_head=str(hparams.n_head), d_k=str(hparams.d_k), n_embd=str(hparams.n_embd)
-        ),
-        values={"concat(z)": concat, **seen.of(f"{seen.block}.attn_out",
-                                               f"{seen.block}.resid_mid")},
+        **said(7, seen.family, **sizes),
+        values={
+            "concat(z)": concat,
+            **seen.of(f"{seen.block}.attn_out", f"{seen.block}.resid_mid"),
+        },
         pictures=(
             seen.rows(concat, "concat(z_1 … z_h)"),
             seen.rows(seen.values[f"{seen.block}.attn_out"], "attn_out"),
             seen.rows(seen.values[f"{seen.block}.resid_mid"], "x"),
         ),
-    )  # fmt: skip
+    )
 
 
 def layers(seen: Seen) -> Step:
@@ -144,8 +165,9 @@ def layers(seen: Seen) -> Step:
     return Step(
         **said(
             8,
+            seen.family,
             n_layer=str(seen.gpt.hparams.n_layer),
-            neurons=f"{4 * seen.gpt.hparams.n_embd:,}",
+            neurons=f"{seen.gpt.hparams.n_inner:,}",
         ),
         values=seen.of(*names),
         pictures=(

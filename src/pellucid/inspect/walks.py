@@ -154,7 +154,7 @@ def walk(
 
 def input_text(seen: Seen) -> Step:
     return Step(
-        **said(1, model=_model_of(seen.gpt)),
+        **said(1, seen.family, model=_model_of(seen.gpt)),
         values={},
         pictures=(
             Lines(lines=(f'"{seen.text}"',)),
@@ -179,6 +179,12 @@ def sizes(hparams: HParams) -> tuple[tuple[str, str, str, str], ...]:
         "d_k": "numbers per head: n_embd / n_head",
         "n_params": "parameters in all",
     }
+    if hparams.family != "gpt2":
+        about |= {
+            "n_kv_head": "heads of keys and values in each layer",
+            "d_k": "numbers per head",
+            "n_inner": "neurons in each layer",
+        }
     large = SIZES["gpt2"]
     return tuple(
         (name, words, f"{getattr(large, name):,}", f"{getattr(hparams, name):,}")
@@ -193,7 +199,7 @@ def tokenization(seen: Seen) -> Step:
         known |= {"n": str(len(seen.ids)), "first": str(seen.shown[0]), "last": str(seen.shown[-1])}
     merges = tuple(_merges(seen))
     return Step(
-        **said(2, **known),
+        **said(2, seen.family, **known),
         values={"ids": np.asarray(seen.ids)},
         pictures=(
             Table(columns=("position", "token", "id"), rows=rows),
@@ -230,7 +236,7 @@ def _merges(seen: Seen) -> Iterator[tuple[str, str, str]]:
 
 def embeddings(seen: Seen) -> Step:
     return Step(
-        **said(3, n_embd=str(seen.gpt.hparams.n_embd)),
+        **said(3, seen.family, n_embd=str(seen.gpt.hparams.n_embd)),
         values=seen.of("embed"),
         pictures=(seen.rows(seen.values["embed"], "embed"),),
     )
@@ -245,10 +251,12 @@ def look_up(seen: Seen) -> Step:
     rows = seen.gpt.model.backend.to_numpy(seen.gpt.model.embedding(map(int, near)))
     labels = (f"{i} {seen.gpt.tokenizer.piece(int(i)).shown}" for i in near)
     return Step(
-        **said(4, n_vocab=f"{seen.gpt.hparams.n_vocab:,}", name=seen.name, id=str(token)),
+        **said(
+            4, seen.family, n_vocab=f"{seen.gpt.hparams.n_vocab:,}", name=seen.name, id=str(token)
+        ),
         values={
             f"wte[{near[0]}:{near[-1] + 1}]": rows,
-            **seen.of("pos_embed", "blocks.0.resid_pre"),
+            **seen.of(*seen.added, "blocks.0.resid_pre"),
         },
         pictures=(
             Matrix(
@@ -257,7 +265,7 @@ def look_up(seen: Seen) -> Step:
                 followed=int(np.flatnonzero(near == token)[0]),
                 caption="wte, the dictionary, around that row",
             ),
-            seen.rows(seen.values["pos_embed"], "wpe[position]"),
+            *(seen.rows(seen.values[name], "wpe[position]") for name in seen.added),
             seen.rows(seen.values["blocks.0.resid_pre"], "x"),
         ),
     )
@@ -272,7 +280,7 @@ def output(seen: Seen) -> Step:
         for i in top
     )
     return Step(
-        **said(9, name=seen.name, n_vocab=f"{seen.gpt.hparams.n_vocab:,}"),
+        **said(9, seen.family, name=seen.name, n_vocab=f"{seen.gpt.hparams.n_vocab:,}"),
         values=seen.of("ln_final.out", "logits"),
         pictures=(
             seen.rows(seen.values["ln_final.out"], "norm(x)"),
@@ -293,7 +301,7 @@ def predicted(seen: Seen) -> Step:
     name = seen.gpt.tokenizer.piece(token).shown
     read = whole(seen.gpt, seen.ids[: seen.position + 1])
     return Step(
-        **said(10, read=read, token=name, id=str(token), share=percent(float(share))),
+        **said(10, seen.family, read=read, token=name, id=str(token), share=percent(float(share))),
         values={"token": np.asarray(token)},
         pictures=(),
     )
@@ -314,7 +322,7 @@ def loop(seen: Seen, generation: Generation) -> Step:
         )
         text += step.text
     return Step(
-        **said(11),
+        **said(11, seen.family),
         values={"logprobs": np.asarray([step.logprob for step in generation.steps])},
         pictures=(Table(columns=("fed in", "predicted", "probability", "next"), rows=tuple(rows)),),
     )
@@ -328,6 +336,7 @@ def ending(seen: Seen, generation: Generation) -> Step:
     return Step(
         **said(
             12,
+            seen.family,
             n_ctx=f"{seen.gpt.hparams.n_ctx:,}",
             stops=stops or "none",
             more=more,

@@ -7,11 +7,11 @@ known. Source: "Neural Networks and Transformers" by Keith Gibson.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import Formatter
 from typing import Any
 
-__all__ = ["NETWORKS", "SAID", "Said", "said"]
+__all__ = ["NETWORKS", "SAID", "Said", "said", "said_of"]
 
 # What is compared, in a biological neural network, in an artificial one.
 NETWORKS = (
@@ -34,9 +34,15 @@ class Said:
     formula: str = ""
 
 
-def said(number: int, **known: str) -> dict[str, Any]:
+def said_of(family: str) -> tuple[Said, ...]:
+    """The twelve steps, in the words for a family of models."""
+    own = _OTHERS.get(family, {})
+    return tuple(replace(step, **own.get(i, {})) for i, step in enumerate(SAID, 1))
+
+
+def said(number: int, family: str = "gpt2", **known: str) -> dict[str, Any]:
     """The words of a step as fields of `Step`, with what they name filled in."""
-    step = SAID[number - 1]
+    step = said_of(family)[number - 1]
     words = (sentence.format(**known) for sentence in step.words if _names(sentence) <= set(known))
     return {
         "number": number,
@@ -174,3 +180,48 @@ SAID = (
         ),
     ),
 )
+
+# What another family does otherwise: step → fields of `Said`.
+_OTHERS: dict[str, dict[int, dict[str, Any]]] = {
+    "llama": {
+        4: {
+            "words": (
+                *SAID[3].words[:2],
+                "Where a token stands is not added here, as GPT-2 adds it: every layer turns its "
+                "queries and keys by it. The row, x, is what enters the first layer.",
+            ),
+            "formula": "x = wte[id]",
+        },
+        5: {
+            "words": (
+                *SAID[4].words[:1],
+                "Each token asks (query), offers (key) and gives (value), {d_k} numbers each; "
+                "pairs of a query's and key's numbers are turned, the further into the text the "
+                "more; then every query is held against every key, and softmax makes shares of "
+                "each row.",
+                *SAID[4].words[2:3],
+                "{n_head} heads of queries share {n_kv_head} of keys and values, in groups.",
+                "The slide leaves out that the arrays are normed first, that the pairs are turned, "
+                "and that no token sees a later one.",
+                *SAID[4].words[4:],
+            ),
+        },
+        7: {"formula": "attn_out = concat(z_1 … z_h) · W_Output;  x = x + attn_out"},
+        8: {
+            "words": (
+                "Not on the slides: before a layer ends, each token works for itself through "
+                "{neurons} neurons (the MLP), each with a gate that lets more or less of it "
+                "through; their result is added to x too.",
+                *SAID[7].words[1:],
+            ),
+        },
+        9: {
+            "words": (
+                "The last x of “{name}” is normed and held against a row for each of all "
+                "{n_vocab} tokens: the better it matches, the higher the token's logit.",
+                *SAID[8].words[1:],
+            ),
+            "formula": "logits = norm(x) · headᵀ",
+        },
+    },
+}

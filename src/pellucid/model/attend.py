@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Array
+from ..backend import Array, Turns
 from .one_pass import Pass
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "attention_pattern",
     "for_each_head",
     "head_by_head",
+    "inside",
     "multi_head_attention",
     "self_attention",
 ]
@@ -33,19 +34,29 @@ def multi_head_attention(qkv: Array, layer: int, run: Pass) -> Array:
     return attended(q, k, v, layer, run)
 
 
-def attended(q: Array, k: Array, v: Array, layer: int, run: Pass) -> Array:
+def inside(layer: int) -> tuple[str, ...]:
+    """The values that fused attention does not make."""
+    return tuple(f"blocks.{layer}.attn.{name}" for name in ("qk", "scores", "pattern"))
+
+
+def attended(
+    q: Array, k: Array, v: Array, layer: int, run: Pass, turns: Turns | None = None
+) -> Array:
     """q [batch, position, head, d_k], k, v [batch, position, kv_head, d_k], each for as many heads
-    of queries -> [batch, position, head · d_k]: self-attention, fused where nobody looks inside."""
+    of queries -> [batch, position, head · d_k]: self-attention, fused where nobody looks inside.
+
+    turns: q and k are turned first, by positions; only where nobody looks inside.
+    """
     at, backend = f"blocks.{layer}.attn", run.backend
     if run.narrows(layer):
         q = q[:, -1:]
     q, k, v = q.swapaxes(1, 2), k.swapaxes(1, 2), v.swapaxes(1, 2)  # [batch, head, position, d_k]
 
-    if run.watched and run.wants(f"{at}.qk", f"{at}.scores", f"{at}.pattern"):
+    if run.watched and run.wants(*inside(layer)):
         z = self_attention(q, k, v, layer, run)
     else:
         reach = run.hparams.reach(layer)
-        z = backend.attend(q, k, v, run.cache, layer, reach)  # the same, fused
+        z = backend.attend(q, k, v, run.cache, layer, turns, reach)  # the same, fused
     z = run.tap(f"{at}.z", z.swapaxes(1, 2))  # [batch, position, head, d_k]
     return z.reshape(z.shape[0], -1, z.shape[2] * z.shape[3])
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array
-from .attend import attended
+from .attend import attended, inside
 from .gpt2 import plus_linear
 from .one_pass import Pass
-from .rotary import rotate
+from .rotary import turned, turns
 
 __all__ = ["attention", "block", "embed", "forward", "mlp", "rms_norm", "unembed"]
 
@@ -71,8 +71,11 @@ def attention(qkv: Array, w: Any, layer: int, run: Pass) -> Array:
             rms_norm(q, w.q_norm, f"{at}.q_norm", run),
             rms_norm(k, w.k_norm, f"{at}.k_norm", run),
         )
-    q, k = tap(f"{at}.rot_q", rotate(q, run)), tap(f"{at}.rot_k", rotate(k, run))
-    return attended(q, k, v, layer, run)
+    by = turns(new, run)
+    if run.wants(f"{at}.rot_q", f"{at}.rot_k", *inside(layer)):
+        q, k = tap(f"{at}.rot_q", turned(q, by, run)), tap(f"{at}.rot_k", turned(k, by, run))
+        return attended(q, k, v, layer, run)
+    return attended(q, k, v, layer, run, by)
 
 
 def mlp(x: Array, w: Any, layer: int, run: Pass) -> Array:

@@ -31,6 +31,9 @@ class Model:
     weights: Any
     backend: Backend
 
+    def __post_init__(self) -> None:
+        page_of(self.hparams)  # raises for a family that is none of one stack
+
     @classmethod
     def of(cls, hparams: HParams, tensors: Mapping[str, Array], backend: Backend) -> Model:
         """From tensors by the names of `weights.shapes`, prepared for the backend.

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..backend import Array
+from ..errors import InputError
+from ..families import family_of
 from ..hparams import HParams
 from . import gpt2, llama
 from .one_pass import Pass
@@ -38,4 +40,12 @@ PAGES: dict[str, Page] = {
 
 
 def page_of(hparams: HParams) -> Page:
+    """Raises InputError for a family that does not go on from a text."""
+    if (family := family_of(hparams)).encodes:
+        raise InputError(
+            f"this model is {family.title}, which reads one text whole and writes another: it "
+            "neither goes on from a text nor holds a conversation. Give it a text: "
+            'pellucid generate --model M "two hundred and six", or watch it: pellucid walk; in '
+            "Python pellucid.load_translator"
+        )
     return PAGES[hparams.family]

@@ -95,17 +95,18 @@ class Prompts:
         """As `template.fit`, for turns in any order: the first system texts stay, and so does the
         newest turn; an answer does not stay without its question."""
         tokenizer, window = self.gpt.tokenizer, self.gpt.hparams.n_ctx
-        turns = [self.template.turn(tokenizer, *message) for message in said]
-        n_system = next((i for i, m in enumerate(said) if m.role != "system"), len(said) - 1)
+        written = self.template.written(said)
+        turns = [turn.ids(tokenizer) for turn in written]
+        n_system = next((i for i, t in enumerate(written) if t.role != "system"), len(turns) - 1)
         opening = [*tokenizer.rules.begin, *(i for turn in turns[:n_system] for i in turn)]
         cue = self.template.cue(tokenizer)
         room = window - max(1, min(longest or window, window // 4)) - len(opening) - len(cue)
-        first = len(said) - 1
+        first = len(turns) - 1
         room -= len(turns[first])
         while first > n_system and len(turns[first - 1]) <= room:
             first -= 1
             room -= len(turns[first])
-        while first > n_system and first < len(said) - 1 and said[first].role == "assistant":
+        while first > n_system and first < len(turns) - 1 and written[first].role == "assistant":
             first += 1
         return [*opening, *(i for turn in turns[first:] for i in turn), *cue]
 

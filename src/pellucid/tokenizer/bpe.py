@@ -79,9 +79,10 @@ def merge_loop(word: bytes, ranks: Ranks) -> Iterator[Merge]:
         yield Merge(rank, (left, right), tuple(parts))
 
 
-def merge_word(word: str, ranks: Ranks) -> MergedWord:
-    """A word of the split text with every merge on the way to its tokens."""
-    value = word.encode()
+def merge_word(word: str, ranks: Ranks, value: bytes | None = None) -> MergedWord:
+    """A word of the split text with every merge on the way to its tokens. value: those of its
+    bytes that are tokens, where not all are."""
+    value = word.encode() if value is None else value
     start = tuple(value[i : i + 1] for i in range(len(value)))
     return MergedWord(word, start, tuple(merge_loop(value, ranks)))
 

@@ -39,7 +39,7 @@ class Bulk:
     ) -> None:
         self._ids, self._ranks, self._split = ids, ranks, split
         self._ignore_merges = ignore_merges
-        self._lacking = frozenset(b for b in range(256) if bytes([b]) not in ids)
+        self._lacking = bytes(b for b in range(256) if bytes([b]) not in ids)
         self._reachable: dict[bytes, bool] = {}
 
     def encode(self, text: str) -> list[int]:
@@ -47,26 +47,28 @@ class Bulk:
 
     def encode_all(self, text: str) -> list[int]:
         """As `encode`, by tiktoken however short the text is: for many texts, on many threads."""
-        lacks = self._lacking and not self._lacking.isdisjoint(text.encode())
-        return self.by_heap(text) if lacks or self.tiktoken is None else self.by_tiktoken(text)
+        data = text.encode() if self._lacking else b""
+        if self.known(data) != data or self.tiktoken is None:
+            return self.by_heap(text)
+        return self.by_tiktoken(text)
 
     def by_heap(self, text: str) -> list[int]:
         """Word by word, with `merge`: at most three looks at the ranks a byte."""
         ids, parts = self._ids, self.parts
         words = compiled(self._split.pattern).findall(text)
-        if self._lacking:
-            return [ids[p] for word in words for p in parts(word.encode()) if p in ids]
         return [ids[part] for word in words for part in parts(word.encode())]
 
     def by_tiktoken(self, text: str) -> list[int]:
         """By tiktoken, which must not be None; no half surrogate pairs in the text.
 
-        Cut where a long run of spaces gives its last one to the next word, or ends a line.
+        Cut where a long run of space gives its last one to the next word, or gives it none.
         """
         ids: list[int] = []
         start = 0
         for run in compiled(_LONG_SPACE).finditer(text):
-            end = run.end() - (not (self._split.glued and text[run.end() - 1] in "\r\n"))
+            end = run.end()
+            if not compiled(self._split.whole_run).match(text, end):
+                end -= 1
             ids += self.tiktoken.encode_ordinary(text[start:end])
             start = end
         ids += self.tiktoken.encode_ordinary(text[start:])
@@ -74,7 +76,12 @@ class Bulk:
 
     def parts(self, word: bytes) -> list[bytes]:
         """The tokens of a word, as `merge_loop` leaves them."""
+        word = self.known(word)
         return [word] if self._is_whole(word) else self.merge(word)
+
+    def known(self, word: bytes) -> bytes:
+        """The word without the bytes that are no token."""
+        return word.translate(None, self._lacking) if self._lacking else word
 
     def _is_whole(self, word: bytes) -> bool:
         """Whether the word is a token into which its bytes do merge: all of a trained

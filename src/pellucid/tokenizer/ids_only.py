@@ -18,16 +18,17 @@ __all__ = ["IdsOnly"]
 class IdsOnly(Tokenizer):
     """Writes each id as " #7", the notation of the command line; text it cannot read.
 
-    name: the model that lacks a tokenizer, for the error that says what to add.
+    name: the model that lacks a tokenizer, for the error that says what to add. why: what its
+    tokenizer is, where it has one that is not computed here.
     """
 
-    def __init__(self, n_vocab: int, name: str) -> None:
+    def __init__(self, n_vocab: int, name: str, *, why: str | None = None) -> None:
         self.n_vocab = n_vocab
         self.special_tokens = {}
         self.unused = frozenset()
         self.rules = Rules()
         self._bytes: list[bytes | None] = [b" #%d" % token for token in range(n_vocab)]
-        self._name = name
+        self._name, self._why = name, why
 
     def encode(
         self,
@@ -56,6 +57,11 @@ class IdsOnly(Tokenizer):
         raise self._missing()
 
     def _missing(self) -> TokenizerError:
+        if self._why:
+            return TokenizerError(
+                f"{self._name} reads no text: {self._why}. Encode with the library `tokenizers` "
+                "and give ids: [5, 7] in Python in place of a text, `pellucid generate --ids 5,7`"
+            )
         return TokenizerError(
             f"{self._name} has weights and no tokenizer, so it reads no text: put the vocab.json "
             "and merges.txt (or the tokenizer.json) that it was trained with beside its weights, "

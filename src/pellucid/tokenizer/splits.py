@@ -68,27 +68,31 @@ WRITTEN: Mapping[str, str] = {
 
 class Fast(NamedTuple):
     r"""A whole split in one pattern. pattern: for `regex`. possessive: the same words for tiktoken,
-    whose matcher does not go back into `++`. glued: line breaks keep together with what is before
-    them, so that a long run of space may be cut behind one, not before it."""
+    whose matcher does not go back into `++`. whole_run: where a run of space ends that gives
+    nothing to what follows, so that a long one may be cut behind its last."""
 
     pattern: str
     possessive: str
-    glued: bool = False
+    whole_run: str = "(?!)"
 
 
 # What GPT-2's pattern says of the text up to a numeral, which is cut first: all space before it.
-_TO_NUMERAL = r"\s+(?=\p{N})|"
+_TO_NUMERAL = r"\s+(?=\p{N})"
 _ENDS = r"\s++$|\s+(?!\S)|\s"
 _GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|"
+_AFTER_BREAK = r"(?<=[\r\n])"
 
 FAST: Mapping[tuple[str, ...], Fast] = {
     (GPT2,): Fast(SPLIT, _GPT2 + _ENDS),
     (DIGIT, GPT2): Fast(
-        r"\p{N}|" + SPLIT.replace(r" ?\p{N}+", _TO_NUMERAL[:-1]),
-        r"\p{N}|" + _GPT2.replace(r" ?\p{N}++|", _TO_NUMERAL) + _ENDS,
+        r"\p{N}|" + SPLIT.replace(r" ?\p{N}+", _TO_NUMERAL),
+        r"\p{N}|" + _GPT2.replace(r" ?\p{N}++", _TO_NUMERAL) + _ENDS,
+        whole_run=r"(?=\p{N})",
     ),
-    (LLAMA3,): Fast(PATTERNS[LLAMA3], _modern(r"\p{N}{1,3}+", more="+", spaces=_ENDS), glued=True),
-    (QWEN2,): Fast(PATTERNS[QWEN2], _modern(r"\p{N}", more="+", spaces=_ENDS), glued=True),
+    (LLAMA3,): Fast(
+        PATTERNS[LLAMA3], _modern(r"\p{N}{1,3}+", more="+", spaces=_ENDS), _AFTER_BREAK
+    ),
+    (QWEN2,): Fast(PATTERNS[QWEN2], _modern(r"\p{N}", more="+", spaces=_ENDS), _AFTER_BREAK),
 }
 
 

@@ -182,7 +182,7 @@ class Tokenizer:
         if steps[-1:] == (GPT2,):
             return [token for part in cut(text, steps[:-1]) for token in self.bulk.encode(part)]
         ids, parts = self.ids, self.bulk.parts
-        return [ids[p] for word in cut(text, steps) for p in parts(word.encode()) if p in ids]
+        return [ids[part] for word in cut(text, steps) for part in parts(word.encode())]
 
     def _normal(self, text: str) -> str:
         return normalize("NFC", text) if self.rules.nfc else text
@@ -294,7 +294,7 @@ class Tokenizer:
         return [self._merged(word) for word in words]
 
     def _merged(self, word: str) -> MergedWord:
-        merged = merge_word(word, self.ranks)
+        merged = merge_word(word, self.ranks, self.bulk.known(word.encode()))
         if self.rules.ignore_merges and (whole := word.encode()) in self.ids:
             # Where the merges lead elsewhere the word is what it was from the start.
             return merged if merged.parts == (whole,) else MergedWord(word, (whole,), ())

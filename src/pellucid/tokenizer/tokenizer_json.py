@@ -15,13 +15,17 @@ from ..errors import TokenizerError
 from .rules import DIGIT, DIGITS, GPT2, SPACE, Added, Rules
 from .splits import PATTERNS, WRITTEN
 
-__all__ = ["WAY_ON", "Parsed", "added_token", "build", "flags", "parse"]
+__all__ = ["WAY_ON", "ForeignTokenizer", "Parsed", "added_token", "build", "flags", "parse"]
 
 WAY_ON = (
-    "Pellucid computes GPT-2's byte-level BPE, and that of Llama 3, Qwen2 and SmolLM2. The way on: encode with the library `tokenizers` "
-    "and give the ids (in Python in place of a text, `pellucid generate --ids`), with the "
-    "tokenizer's files taken out of the model's folder"
+    "Pellucid computes the byte-level BPE of GPT-2, Llama 3, Qwen2 and SmolLM2. The way on: encode "
+    "with the library `tokenizers` and give the ids (in Python in place of a text, `pellucid "
+    "generate --ids`), with the tokenizer's files taken out of the model's folder"
 )
+
+
+class ForeignTokenizer(TokenizerError):
+    """A tokenizer of a kind of its own, which is not computed here: says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,12 @@ def parse(path: Path, table: Mapping[str, Any]) -> Parsed:
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         kind = model.get("type") if isinstance(model, dict) else model
         raise TokenizerError(f"{path} is not byte-pair encoding but {str(kind)[:40]}. {WAY_ON}")
-    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
+    if model.get("byte_fallback"):
+        raise ForeignTokenizer(
+            "its tokenizer is SentencePiece's (a tokenizer.json with byte_fallback), and Pellucid "
+            "computes byte-level BPE"
+        )
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(name):
             raise _refused(path, f"its model has {name}")
     ignore_merges = model.get("ignore_merges", False)

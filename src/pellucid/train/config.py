@@ -24,6 +24,7 @@ __all__ = [
     "PreferenceConfig",
     "TalkConfig",
     "TrainConfig",
+    "TranslationConfig",
     "help_of",
     "of_size",
     "read_config",
@@ -56,6 +57,7 @@ class TrainConfig:
 
     task: ClassVar[str] = "language"
     labels: ClassVar[Labels] = Labels()
+    epsilon: ClassVar[float] = 1e-8  # what Adam adds to its divisor
 
     corpus: str = field(metadata={"help": "A folder that `pellucid data` wrote."})
     out: str = field(metadata={"help": "The folder of the run."})
@@ -266,6 +268,61 @@ class TalkConfig(TrainConfig):
     sample_prompt: str = setting("The power clapper", "The beginning of a sample.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranslationConfig(TrainConfig):
+    """The original Transformer, trained as its paper says (arXiv 1706.03762, §5): Adam with its
+    betas, its warm-up schedule, its dropout and its label smoothing. corpus is a file of pairs,
+    batch a number of pairs, n_ctx the most tokens of a source or a target."""
+
+    task: ClassVar[str] = "translation"
+    labels: ClassVar[Labels] = Labels(measures=("accuracy",))
+    epsilon: ClassVar[float] = 1e-9
+
+    n_vocab: int = setting(1024, "Tokens of the vocabulary that both sides share, at most.")
+    n_ctx: int = setting(128, "Tokens of a source, or of a target, at most.")
+    n_embd: int = setting(128, "Width of the residual stream; the paper's d_model.")
+    n_head: int = setting(4, "Heads in a layer.")
+    n_layer: int = setting(3, "Layers of the encoder, and of the decoder.")
+    batch: int = setting(64, "Pairs in a step.")
+    micro_batch: int | None = setting(None, "Pairs at a time, so that they fit into memory.")
+    learning_rate: float = setting(1.0, "What the paper's rate is multiplied by.")
+    warmup: int = setting(400, "Steps over which the rate rises; the paper has 4000 of 100,000.")
+    weight_decay: float = setting(0.0, "Of the matrices.")
+    beta2: float = setting(0.98, "Adam's second beta.")
+    dropout: float = setting(0.1, "The share of values left out while training.")
+    label_smoothing: float = setting(0.1, "The share of each target given to all tokens alike.")
+    held_out: float = setting(0.05, "The share of sources kept for validation.")
+    eval_rows: int = setting(256, "Pairs of these on which the held-out loss is measured.")
+    skip_bad: bool = setting(False, "Count rows that are no pairs, and go on.")
+    sample_prompt: str = setting("", "What a sample is written for (default: one held out).")
+
+    def __post_init__(self) -> None:
+        TrainConfig.__post_init__(self)
+        for name in ("label_smoothing", "held_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        unfit = {
+            "start": "it begins with fresh weights",
+            "lora_rank": "it begins with fresh weights",
+            "band": "its layers see all",
+            "template": "it holds no conversation",
+            "aligned": "its rows are pairs",
+            "snapshots": "`pellucid learned` looks at models of one stack",
+        }
+        for name, why in unfit.items():
+            if getattr(self, name):
+                raise InputError(f"{name} is not for the original Transformer: {why}")
+        if self.parallel != "ddp":
+            raise InputError(f"the original Transformer trains with ddp, not {self.parallel}")
+
+    def rate(self, step: int) -> float:
+        """d_model^-0.5 · min(step^-0.5, step · warmup^-1.5): a line up, then down with the root of
+        the step (§5.3, equation 3)."""
+        n, warmup = float(step + 1), float(max(1, self.warmup))
+        shape = min(1 / math.sqrt(n), n / math.pow(warmup, 1.5))
+        return self.learning_rate / math.sqrt(self.n_embd) * shape
+
+
 def of_size(name: str) -> dict[str, int]:
     """The fields that a shape with a name sets. Raises InputError for one that is not trained."""
     known = {name: size for name, size in SIZES.items() if type(size) in (HParams, GPT3HParams)}
@@ -278,7 +335,7 @@ def of_size(name: str) -> dict[str, int]:
 def read_config(path: Path, changed: Mapping[str, Any] | None = None) -> TrainConfig:
     """A run's config.toml, of whatever task. Raises InputError as `TrainConfig.read` does."""
     task = _read_toml(path).get("task", TrainConfig.task)
-    for kind in (TrainConfig, PreferenceConfig, TalkConfig):
+    for kind in (TrainConfig, PreferenceConfig, TalkConfig, TranslationConfig):
         if kind.task == task:
             return kind.read(path, changed)
     raise InputError(f"{path}: there is no task {task!r}")

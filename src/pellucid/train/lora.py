@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 from ..weights import fingerprint, shapes
 from .adapter import TARGETS, Adapter, check, check_base
 from .distributed import gathered
-from .module import GPTModule
+from .module import Tree
 
 __all__ = ["LoRA", "adapter", "add_lora", "base", "load_adapter", "matrices", "restore"]
 
@@ -54,7 +54,7 @@ class LoRA(nn.Module):  # type: ignore[misc]
 
 
 def add_lora(
-    module: GPTModule,
+    module: Tree,
     rank: int,
     alpha: float,
     targets: tuple[str, ...] = TARGETS,
@@ -76,7 +76,7 @@ def add_lora(
                 parametrize.register_parametrization(branch, "weight", lora)
 
 
-def matrices(module: GPTModule) -> dict[str, np.ndarray]:
+def matrices(module: Tree) -> dict[str, np.ndarray]:
     """A copy of the adapter's matrices by name, float32: "h.0.attn.c_attn.A" [in, rank], ..."""
     return {
         f"{path}.{part}": gathered(getattr(lora, part).detach()).float().cpu().numpy().copy()
@@ -85,7 +85,7 @@ def matrices(module: GPTModule) -> dict[str, np.ndarray]:
     }
 
 
-def restore(module: GPTModule, tensors: Mapping[str, np.ndarray]) -> None:
+def restore(module: Tree, tensors: Mapping[str, np.ndarray]) -> None:
     """Put `matrices` back into a module that `add_lora` was applied to."""
     with torch.no_grad():
         for path, lora in _loras(module).items():
@@ -93,7 +93,7 @@ def restore(module: GPTModule, tensors: Mapping[str, np.ndarray]) -> None:
                 getattr(lora, part).copy_(torch.tensor(tensors[f"{path}.{part}"]))
 
 
-def base(module: GPTModule) -> dict[str, np.ndarray]:
+def base(module: Tree) -> dict[str, np.ndarray]:
     """The frozen weights by their names in `weights.shapes`, in float32, without the adapter."""
     frozen = dict(module.named_parameters())
     tensors = {}
@@ -105,7 +105,7 @@ def base(module: GPTModule) -> dict[str, np.ndarray]:
     return tensors
 
 
-def adapter(module: GPTModule) -> Adapter:
+def adapter(module: Tree) -> Adapter:
     """The adapter with all that is needed to merge it later. Every process must call it."""
     loras = _loras(module)
     targets = tuple(target for target in TARGETS if f"h.0.{target}" in loras)
@@ -119,7 +119,7 @@ def adapter(module: GPTModule) -> Adapter:
     )
 
 
-def load_adapter(module: GPTModule, saved: Adapter, dropout: float = 0.0) -> None:
+def load_adapter(module: Tree, saved: Adapter, dropout: float = 0.0) -> None:
     """Put an adapter onto the base it was trained on, unmerged.
 
     Raises CheckpointError when the module holds other weights.
@@ -129,7 +129,7 @@ def load_adapter(module: GPTModule, saved: Adapter, dropout: float = 0.0) -> Non
     restore(module, saved.tensors)
 
 
-def _loras(module: GPTModule) -> dict[str, LoRA]:
+def _loras(module: Tree) -> dict[str, LoRA]:
     """Path of the adapted branch -> its parametrisation."""
     return {
         name.removesuffix(".parametrizations.weight.0"): part

@@ -1,4 +1,4 @@
-"""GPT-2's parameters as torch modules, so that DDP, FSDP and torch.compile see what they expect.
+"""A model's parameters as torch modules, so that DDP, FSDP and torch.compile see what they expect.
 
 They hold parameters and compute nothing of their own: the forward pass is made of `model`'s
 functions, the same that chat. This is the one place where a block is *called* as a module:
@@ -17,14 +17,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..backend.torch import TorchBackend
+from ..families import family_of
 from ..hparams import HParams
-from ..model import Pass
+from ..model import Pass, transformer
 from ..model.pages import page_of
 from ..weights import shapes
 from .batches import IGNORE
 from .distributed import gathered
 
-__all__ = ["Block", "GPTModule", "Weights"]
+__all__ = ["Block", "GPTModule", "TransformerModule", "Tree", "Weights"]
 
 Tensor = Any
 
@@ -46,7 +47,7 @@ def _as_module(block: Callable[..., Tensor], x: Tensor, w: Block, layer: int, ru
     return result
 
 
-class GPTModule(Weights):
+class Tree(Weights):
     """The whole tree: `wte.weight`, `h.0.attn.c_attn.weight`, ... as in `weights.shapes`.
 
     tensors: starting values by name. backend: one that is made for training.
@@ -59,16 +60,40 @@ class GPTModule(Weights):
         self.hparams = hparams
         self.backend = backend
         self.run = Pass(hparams, backend, apply_block=_as_module)
-        self.h = nn.ModuleList(Block() for _ in range(hparams.n_layer))
-        for name in shapes(hparams):
-            *path, leaf = name.split(".")
-            branch: nn.Module = self
-            for step in path:
-                if step not in branch._modules:
-                    branch.add_module(step, Weights())
-                branch = branch.get_submodule(step)
+        paths = {name: name.split(".")[:-1] for name in shapes(hparams)}
+        for path in paths.values():  # the blocks come first
+            if "h" in path:
+                self._branch(path[: path.index("h") + 2])
+        for name, path in paths.items():
             value = torch.tensor(np.asarray(tensors[name], np.float32), device=backend.device)
-            branch.register_parameter(leaf, nn.Parameter(value))
+            leaf = name.rpartition(".")[2]
+            self._branch(path).register_parameter(leaf, nn.Parameter(value))
+        for at, own in family_of(hparams).branches(hparams).items():
+            if own.kind in ("linear", "norm") and not own.bias:
+                self.get_submodule(at).register_parameter("bias", None)
+
+    def _branch(self, path: list[str]) -> nn.Module:
+        branch: nn.Module = self
+        for step in path:
+            if step not in branch._modules:
+                kind = nn.ModuleList if step == "h" else Block if step.isdigit() else Weights
+                branch.add_module(step, kind())
+            branch = branch.get_submodule(step)
+        return branch
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The weights by name, in float32; with an adapter in them where there is one."""
+        values = {}
+        with torch.no_grad():
+            for name in shapes(self.hparams):
+                path, leaf = name.rsplit(".", 1)
+                weight = getattr(self.get_submodule(path), leaf)
+                values[name] = gathered(weight.detach()).float().cpu().numpy()
+        return values
+
+
+class GPTModule(Tree):
+    """A model of one stack, which predicts the next token."""
 
     def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
         """tokens [batch, position] -> logits [batch, position, n_vocab]; with targets
@@ -81,12 +106,38 @@ class GPTModule(Weights):
             rows.float(), targets.reshape(-1), ignore_index=IGNORE, reduction="sum"
         )
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """The weights by name, in float32; with an adapter in them where there is one."""
-        values = {}
-        with torch.no_grad():
-            for name in shapes(self.hparams):
-                path, leaf = name.rsplit(".", 1)
-                weight = getattr(self.get_submodule(path), leaf)
-                values[name] = gathered(weight.detach()).float().cpu().numpy()
-        return values
+
+class TransformerModule(Tree):
+    """An encoder-decoder, which writes one text as another.
+
+    label_smoothing: the share of each target that is given to all tokens alike, while training.
+    """
+
+    def __init__(
+        self,
+        hparams: HParams,
+        tensors: Mapping[str, np.ndarray],
+        backend: TorchBackend,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(hparams, tensors, backend)
+        table = transformer.sinusoids(hparams.n_ctx, hparams.n_embd)
+        self.register_buffer("sinusoids", torch.tensor(table, device=backend.device).float())
+        self.label_smoothing = label_smoothing
+
+    def forward(
+        self, source: Tensor, lengths: Tensor, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """source [batch, n], of which `lengths` are no padding, inputs, targets [batch, position]
+        -> (the sum of the losses in nats, over all but IGNORE; how many targets are likeliest)"""
+        logits = transformer.forward(source, inputs, self, self.run, lengths)
+        rows = logits.reshape(-1, self.hparams.n_vocab).float()
+        wanted = targets.reshape(-1)
+        loss = F.cross_entropy(
+            rows,
+            wanted,
+            ignore_index=IGNORE,
+            reduction="sum",
+            label_smoothing=self.label_smoothing if self.backend.training else 0.0,
+        )
+        return loss, (rows.argmax(-1) == wanted).sum()

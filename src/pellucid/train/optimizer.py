@@ -47,7 +47,12 @@ class Optimizers:
 
     def __init__(self, named: Iterable[tuple[str, Tensor]], config: TrainConfig) -> None:
         inner, rest = groups(named, config.weight_decay)
-        adamw = {"lr": config.learning_rate, "betas": (config.beta1, config.beta2), "fused": True}
+        adamw = {
+            "lr": config.learning_rate,
+            "betas": (config.beta1, config.beta2),
+            "eps": config.epsilon,
+            "fused": True,
+        }
         self.parts: list[Any]
         if config.optimizer == "adamw":
             rest[0]["params"] += [parameter for _, parameter in inner]

@@ -13,13 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import Checkpoint
 from ..data.corpus import CARD, open_corpus
 from ..data.files import find_files, sha256
 from ..data.prepare import N_VOCAB, Progress, write_corpus
 from ..errors import CheckpointError, InputError, TrainingError
 from . import snapshots
-from .config import PreferenceConfig, TalkConfig, TrainConfig, read_config
+from .config import PreferenceConfig, TalkConfig, TrainConfig, TranslationConfig, read_config
 from .log import reports
 from .view import View
 
@@ -45,6 +44,10 @@ def trainer_for(config: TrainConfig) -> Trainer:
         from .talk import Talk
 
         return Trainer(Talk(config))
+    if isinstance(config, TranslationConfig):
+        from .translation import Translations
+
+        return Trainer(Translations(config))
     from .language import Language
 
     return Trainer(Language(config))
@@ -222,7 +225,7 @@ def _take_steps(trainer: Trainer, view: View, board: Board | None, signals: list
         if every and (report.step % every == 0 or report.step == steps):
             model = trainer.checkpoint()  # every process has a part in it
             if first:
-                text = _sample(model, config, report.step)
+                text = trainer.task.sample(model, report.step)
                 view.sample(report.step, text)
                 if board is not None:
                     board.sample(report.step, text)
@@ -273,23 +276,3 @@ def _after(out: Path) -> str:
         return "No checkpoint was written yet"
     newest = int(steps[-1])
     return f"The checkpoint of step {newest} is as it was; go on: pellucid train --resume {out}"
-
-
-def _sample(model: Checkpoint, config: TrainConfig, step: int) -> str:
-    """What the model makes of the prompt, by the same code that chats."""
-    from ..backend import get_backend
-    from ..errors import PellucidError
-    from ..gpt import GPT
-    from ..model import Model
-
-    assert model.tokenizer is not None
-    machine = get_backend("numpy", threads=1)
-    gpt = GPT(Model.of(model.hparams, model.tensors, machine), model.tokenizer)
-    settings: dict[str, Any] = {"temperature": 0.8, "top_k": 40, "seed": step}
-    if isinstance(config, TalkConfig):  # it has learned one continuation
-        settings = {"greedy": True}
-    try:
-        reply = gpt.generate(config.sample_prompt, max_tokens=40, alternatives=0, **settings)
-        return config.sample_prompt + reply.text
-    except PellucidError as error:  # a prompt that does not fit must not end a run
-        return f"(no sample: {error})"

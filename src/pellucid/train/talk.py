@@ -136,6 +136,10 @@ class Talk(Task):
             ("tokens", f"{self.n_learned * self.config.steps:,}"),
         ]
 
+    def sampling(self, step: int) -> dict[str, Any]:
+        """It has learned one continuation."""
+        return {"greedy": True}
+
     def commands(self, model: Path) -> tuple[str, ...]:
         return (f'pellucid walk "{self.config.sample_prompt}" --model {model}',)
 

@@ -1,7 +1,7 @@
 """What a run learns from, and by which loss: everything in which runs differ.
 
 The loop (`trainer`) knows steps, gradients, checkpoints and signals; a task knows rows and losses.
-`language`, `preference` and `talk` are the three there are.
+`language`, `preference`, `talk` and `translation` are the four there are.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..checkpoint import Checkpoint
+from ..errors import PellucidError
 from .config import TrainConfig
 from .state import Saved
+
+if TYPE_CHECKING:
+    from ..backend.torch import TorchBackend
+    from .module import Tree
 
 __all__ = ["Measure", "Progress", "Rows", "Task"]
 
@@ -88,6 +93,12 @@ class Task(Protocol):
         """
         ...
 
+    def module(self, model: Checkpoint, backend: TorchBackend) -> Tree:
+        """What is trained: the model's parameters, as torch sees them."""
+        from .module import GPTModule
+
+        return GPTModule(model.hparams, model.tensors, backend)
+
     def ready(self, saved: Saved | None, measure: Measure) -> None:
         """The model is on its device; no step is taken yet."""
         return None
@@ -123,6 +134,25 @@ class Task(Protocol):
             "corpus": self.source(),
             "config": self.config.to_dict(),
         }
+
+    def sample(self, model: Checkpoint, step: int) -> str:
+        """What the model makes of the configuration's prompt, by the same code that chats."""
+        from ..backend import get_backend
+        from ..gpt import GPT
+        from ..model import Model
+
+        assert model.tokenizer is not None
+        prompt, machine = self.config.sample_prompt, get_backend("numpy", threads=1)
+        gpt = GPT(Model.of(model.hparams, model.tensors, machine), model.tokenizer)
+        settings = self.sampling(step)
+        try:
+            return prompt + gpt.generate(prompt, max_tokens=40, alternatives=0, **settings).text
+        except PellucidError as error:  # a prompt that does not fit must not end a run
+            return f"(no sample: {error})"
+
+    def sampling(self, step: int) -> dict[str, Any]:
+        """How a sample's tokens are chosen."""
+        return {"temperature": 0.8, "top_k": 40, "seed": step}
 
     def facts(self) -> list[tuple[str, str]]:
         """What a person is told of it at the end, beside the loss: names and values."""

@@ -30,7 +30,6 @@ from . import adapter, log, lora, snapshots, state
 from .average import Average
 from .distributed import gathered, join, wait_for_last
 from .log import StepReport
-from .module import GPTModule
 from .optimizer import Optimizers
 from .state import Saved
 from .task import Progress, Rows, Task
@@ -86,7 +85,7 @@ class Trainer:
         self.notes += task.notes
         self.hparams, self.tokenizer, self.template = model.hparams, model.tokenizer, model.template
         self.roles = model.roles
-        self.module = GPTModule(model.hparams, model.tensors, self.backend)
+        self.module = task.module(model, self.backend)
         self.called = wrapped(self.module, config, self.processes, saved.kept if saved else {})
         self.parameters = list(self.module.parameters())
         self.optimizers = Optimizers(self.module.named_parameters(), config)

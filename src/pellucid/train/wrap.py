@@ -13,13 +13,13 @@ from ..errors import TrainingError
 from . import lora
 from .config import TrainConfig
 from .distributed import Processes, share
-from .module import GPTModule
+from .module import Tree
 
 __all__ = ["wrapped"]
 
 
 def wrapped(
-    module: GPTModule, config: TrainConfig, processes: Processes, kept: Mapping[str, np.ndarray]
+    module: Tree, config: TrainConfig, processes: Processes, kept: Mapping[str, np.ndarray]
 ) -> Any:
     """-> what is called instead of the module; its parameters are those that are trained.
 
@@ -36,7 +36,7 @@ def wrapped(
     return share(module, called, config.parallel, processes)
 
 
-def _compiled(module: GPTModule) -> Any:
+def _compiled(module: Tree) -> Any:
     """Compilation happens at the first step; what it needs is tried here, on two numbers."""
     try:
         torch.compile(torch.neg)(torch.zeros(2, device=next(module.parameters()).device))
