@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pellucid import checkpoint, inspect
 from pellucid.backend import get_backend
 from pellucid.backend.strict import StrictBackend
 from pellucid.blocks import BlockStore, Packed
@@ -18,8 +19,10 @@ from pellucid.checkpoint.capacity import needed
 from pellucid.errors import InputError
 from pellucid.families import SIZES, hparams_of
 from pellucid.families.gpt3 import GPT3HParams
+from pellucid.gpt import GPT, load
 from pellucid.hparams import HParams
 from pellucid.model import Model
+from pellucid.tokenizer import IdsOnly
 from pellucid.weights import shapes
 from support import oracle
 from support.models import Reader, model, near, parameters, run
@@ -178,6 +181,31 @@ def test_training_sees_the_same_band():
         got[0, 0, 8].sum().backward()
         reached = values.grad[0, 0].abs().sum(-1) > 0
         assert reached.tolist() == [4 <= i <= 8 for i in range(12)]
+
+
+def test_it_is_kept_in_our_own_format_alone(tmp_path):
+    weights = {name: value.astype("f4") for name, value in P.items()}
+    checkpoint.save(tmp_path / "own", SMALL, weights)
+    assert checkpoint.load(tmp_path / "own").hparams == SMALL
+    m = load(tmp_path / "own").model
+    assert run(m, TOKENS[:20])[-1].argmax() == run(model(SMALL, P), TOKENS[:20])[-1].argmax()
+    for format in ("hf", "gguf"):
+        with pytest.raises(InputError, match="GPT-3 is written in the format pellucid alone"):
+            checkpoint.save(tmp_path / "other", SMALL, weights, format=format)
+
+
+def test_patterns_and_the_walk_show_the_band():
+    gpt = GPT(model(SMALL, P, dtype="float64"), IdsOnly(31, "banded"))
+    ids = TOKENS[:40].tolist()
+    patterns = inspect.attention(gpt, ids)
+    reader = Reader(gpt.model)
+    run(gpt.model, ids, tap=reader)
+    query, key = np.indices((40, 40))
+    for layer in range(4):
+        seen = (key <= query) & ((query - key < 9) | (layer % 2 == 0))
+        pattern = patterns.pattern[layer]
+        assert ((pattern > 0) == seen).all()
+        np.testing.assert_allclose(pattern, reader.seen[f"blocks.{layer}.attn.pattern"][0])
 
 
 def test_hyperparameters_and_sizes():

@@ -52,6 +52,7 @@ class Family:
     of a pass, by name with {i} for the layer, in the order in which it is computed. centres:
     whether a norm takes the mean away first (layer norm), or divides alone (RMS norm).
     query, key: the values that are multiplied, within a layer. sizes: the shapes that have names.
+    formats: in which a checkpoint is written.
     drawn: whether the page of the walk knows its pass, and a page can run it. encodes: whether it
     reads one text whole and writes another: an encoder and a decoder, and no `model.Page` of one
     stack.
@@ -65,5 +66,6 @@ class Family:
     query: str = "attn.q"
     key: str = "attn.k"
     sizes: Mapping[str, HParams] = field(default_factory=dict)
+    formats: tuple[str, ...] = ("pellucid", "hf", "gguf")
     drawn: bool = False
     encodes: bool = False

@@ -74,5 +74,11 @@ def taps(hparams: HParams) -> Mapping[str, TapInfo]:
 
 
 GPT3 = Family(
-    title="GPT-3", hparams=GPT3HParams, branches=branches, taps=taps, sizes=SIZES, drawn=True
+    title="GPT-3",
+    hparams=GPT3HParams,
+    branches=branches,
+    taps=taps,
+    sizes=SIZES,
+    formats=("pellucid",),  # as GPT-2 it would be read, and see too much
+    drawn=True,
 )
