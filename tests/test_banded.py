@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -10,16 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pellucid import checkpoint, inspect
 from pellucid.backend import get_backend
 from pellucid.backend.strict import StrictBackend
 from pellucid.blocks import BlockStore, Packed
+from pellucid.checkpoint.capacity import needed
 from pellucid.errors import InputError
 from pellucid.families import SIZES, hparams_of
 from pellucid.families.gpt3 import GPT3HParams
+from pellucid.gpt import GPT, load
 from pellucid.hparams import HParams
 from pellucid.model import Model
+from pellucid.tokenizer import IdsOnly
+from pellucid.weights import shapes
 from support import oracle
 from support.models import Reader, model, near, parameters, run
+from support.program import invoke
 from support.skips import BACKENDS, needs
 
 SMALL = GPT3HParams(n_vocab=31, n_ctx=200, n_embd=12, n_head=2, n_layer=4, band=9)
@@ -169,11 +176,36 @@ def test_training_sees_the_same_band():
     for dtype, atol in ((torch.float32, 1e-6), (torch.bfloat16, 0.03)):
         backend = TorchBackend(training=True)
         values = v.to(dtype).clone().requires_grad_()
-        got = backend.attend(q.to(dtype), k.to(dtype), values, None, 1, 5)
+        got = backend.attend(q.to(dtype), k.to(dtype), values, None, 1, None, 5)
         torch.testing.assert_close(got.float(), expected, rtol=0, atol=atol)
         got[0, 0, 8].sum().backward()
         reached = values.grad[0, 0].abs().sum(-1) > 0
         assert reached.tolist() == [4 <= i <= 8 for i in range(12)]
+
+
+def test_it_is_kept_in_our_own_format_alone(tmp_path):
+    weights = {name: value.astype("f4") for name, value in P.items()}
+    checkpoint.save(tmp_path / "own", SMALL, weights)
+    assert checkpoint.load(tmp_path / "own").hparams == SMALL
+    m = load(tmp_path / "own").model
+    assert run(m, TOKENS[:20])[-1].argmax() == run(model(SMALL, P), TOKENS[:20])[-1].argmax()
+    for format in ("hf", "gguf"):
+        with pytest.raises(InputError, match="GPT-3 is written in the format pellucid alone"):
+            checkpoint.save(tmp_path / "other", SMALL, weights, format=format)
+
+
+def test_patterns_and_the_walk_show_the_band():
+    gpt = GPT(model(SMALL, P, dtype="float64"), IdsOnly(31, "banded"))
+    ids = TOKENS[:40].tolist()
+    patterns = inspect.attention(gpt, ids)
+    reader = Reader(gpt.model)
+    run(gpt.model, ids, tap=reader)
+    query, key = np.indices((40, 40))
+    for layer in range(4):
+        seen = (key <= query) & ((query - key < 9) | (layer % 2 == 0))
+        pattern = patterns.pattern[layer]
+        assert ((pattern > 0) == seen).all()
+        np.testing.assert_allclose(pattern, reader.seen[f"blocks.{layer}.attn.pattern"][0])
 
 
 def test_hyperparameters_and_sizes():
@@ -191,3 +223,36 @@ def test_hyperparameters_and_sizes():
     for name, millions in stated.items():
         assert named[f"gpt3-{name}"].n_params / 1e6 == pytest.approx(millions, rel=0.02)
         assert named[f"gpt3-{name}"].n_ctx == 2048
+
+
+def test_what_it_takes_is_said_before_anything_is_allocated(tmp_path):
+    (tmp_path / "text.txt").write_text("a b c")
+    train = ("train", tmp_path / "text.txt", "--out", tmp_path / "run", "--size", "gpt3-175b")
+    unknown = invoke(*train[:-1], "gpt4")
+    assert "there is no size 'gpt4'; there are gpt2, " in str(unknown.exception)
+    told = invoke(*train, "--dry-run", "--n-ctx", 128).stdout
+    assert "band = 256" in told
+    assert "n_ctx = 128" in told
+    # Weights, gradients and two moments in float32, 16 bytes a parameter, are most of it.
+    assert float(re.search(r"about ([\d,]+)", told)[1].replace(",", "")) > 16 * 174e9 / 2**30
+    assert "more than the" in told
+    needs("torch")
+    refused = invoke(*train)
+    assert "GiB of memory and" in str(refused.exception)
+    assert "--size is for fresh weights" in invoke(*train, "--start", "talk").output
+
+
+def test_bytes_are_those_that_the_kernels_keep():
+    kernels = needs("pellucid_native")
+    hparams = GPT3HParams(n_vocab=640, n_ctx=64, n_embd=128, n_head=2, n_layer=2, band=9)
+    formats = {"float32": (0, 0), "bfloat16": (1, 1), "int8": (2, 2), "int4": (3, 2)}
+    for kind, (format, table) in formats.items():
+        tree = shapes(hparams)
+        linear = [s for name, s in tree.items() if len(s) == 2 and not name.startswith("w")]
+        n_bytes = sum(a + 2 * b for a, b in (kernels.sizes(format, *shape) for shape in linear))
+        n_bytes += sum(kernels.sizes(table, 128, 640)) + kernels.sizes(table, 128, 640)[1]
+        m = Model.of(hparams, parameters(hparams), get_backend("native", dtype=kind))
+        cache = m.new_cache()
+        n_bytes += sum(x.nbytes for x in (*cache.keys, *cache.values))
+        # What stays as it is, the positions' table, biases and norms, are counted as if packed.
+        assert needed(hparams, kind) == pytest.approx(n_bytes, rel=0.04)

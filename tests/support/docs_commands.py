@@ -353,6 +353,7 @@ INPUTS: dict[str, Callable[[Path], None]] = {
     "corpus": _corpus,
     "dialogues.jsonl": _rows({"turns": _TURNS}),
     "gpt2": _gpt2,
+    "lambada_dev.jsonl": _rows({"text": "the dog sat on a log"}),
     "lambada_test.jsonl.xz": _rows({"text": "the cat sat on a mat"}),
     "pairs.jsonl": _rows(_PAIR),
     "pairs.tsv": _pairs,

@@ -15,11 +15,7 @@ from typing import Any
 import numpy as np
 import pellucid_native as kernels
 
-<<<<<<< HEAD
 from .protocol import KeyValues, Norm, Turns
-=======
-from .protocol import KeyValues, Norm
->>>>>>> fast
 
 __all__ = ["FEW", "NO_NORM", "Replay"]
 
@@ -110,13 +106,8 @@ class _Notes:
         swiglu: bool = False,
         add: np.ndarray | None = None,
     ) -> np.ndarray:
-<<<<<<< HEAD
-        out = self._machine.linear(x, w, norm=norm, gelu=gelu, swiglu=swiglu, add=add)
+        out: np.ndarray = self._machine.linear(x, w, norm=norm, gelu=gelu, swiglu=swiglu, add=add)
         fixed = (w.bias, *(norm or NO_NORM), 2 if swiglu else gelu, add)
-=======
-        out: np.ndarray = self._machine.linear(x, w, norm=norm, gelu=gelu, add=add)
-        fixed = (w.bias, *(norm or NO_NORM), gelu, add)
->>>>>>> fast
         self._note(True, (self._machine.threads, w.handle, x, out, *fixed), x, add)
         self._roots.append(_root(out))
         return out
@@ -131,13 +122,9 @@ class _Notes:
         turns: Turns | None = None,
         reach: int | None = None,
     ) -> np.ndarray:
-<<<<<<< HEAD
         # Turns are of this pass's positions; a band is not of the kernels.
         self._closed = self._closed and turns is None and reach is None
-        out = self._machine.attend(q, k, v, cache, layer, turns, reach)
-=======
-        out: np.ndarray = self._machine.attend(q, k, v, cache, layer)
->>>>>>> fast
+        out: np.ndarray = self._machine.attend(q, k, v, cache, layer, turns, reach)
         self._note(False, (self._machine.threads, q, k, v, out), q, k, v)
         self._roots.append(_root(out))
         return out

@@ -67,7 +67,7 @@ def save(
 
     if format not in FORMATS:
         raise InputError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
-    if (family := family_of(hparams)).encodes and format != "pellucid":
+    if format not in (family := family_of(hparams)).formats:
         raise InputError(
             f"{family.title} is written in the format pellucid alone, not {format}: neither "
             "transformers nor llama.cpp has this very model"

@@ -52,7 +52,8 @@ def print_models(*, as_json: bool) -> None:
     picture = Table(columns=tuple(rows[0]), rows=tuple(tuple(row.values()) for row in rows))
     for line in [Text(), *table(picture, Canvas(width=screen.width, colour=True))]:
         screen.print(line)
-    told, memory = _memory(SIZES, free)
+    named = {name: size for name, size in SIZES.items() if name not in embedded.names()}
+    told, memory = _memory(named, free)
     screen.print(Text(f"\n{told}"))
     for line in table(memory, Canvas(width=screen.width, colour=True)):
         screen.print(line)

@@ -51,10 +51,11 @@ class Family:
     the tree of weights that holds numbers, in the order in which the data flows. taps: every value
     of a pass, by name with {i} for the layer, in the order in which it is computed. centres:
     whether a norm takes the mean away first (layer norm), or divides alone (RMS norm).
-    query, key: the values that are multiplied, within a layer. drawn: whether the page of the walk
-    knows its pass, and a page can run it. encodes: whether it reads one text whole and writes
-    another: an encoder and a decoder, and no `model.Page` of one stack. sizes: the shapes that have
-    names.
+    query, key: the values that are multiplied, within a layer. sizes: the shapes that have names.
+    formats: in which a checkpoint is written.
+    drawn: whether the page of the walk knows its pass, and a page can run it. encodes: whether it
+    reads one text whole and writes another: an encoder and a decoder, and no `model.Page` of one
+    stack.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Family:
     centres: bool = True
     query: str = "attn.q"
     key: str = "attn.k"
+    sizes: Mapping[str, HParams] = field(default_factory=dict)
+    formats: tuple[str, ...] = ("pellucid", "hf", "gguf")
     drawn: bool = False
     encodes: bool = False
-    sizes: Mapping[str, HParams] = field(default_factory=dict)

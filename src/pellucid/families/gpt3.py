@@ -73,4 +73,12 @@ def taps(hparams: HParams) -> Mapping[str, TapInfo]:
     return table
 
 
-GPT3 = Family(title="GPT-3", hparams=GPT3HParams, branches=branches, taps=taps, sizes=SIZES)
+GPT3 = Family(
+    title="GPT-3",
+    hparams=GPT3HParams,
+    branches=branches,
+    taps=taps,
+    sizes=SIZES,
+    formats=("pellucid",),  # as GPT-2 it would be read, and see too much
+    drawn=True,
+)

@@ -140,5 +140,6 @@ TRANSFORMER = Family(
     hparams=TransformerHParams,
     branches=branches,
     taps=taps,
+    formats=("pellucid",),
     encodes=True,
 )

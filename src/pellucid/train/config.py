@@ -304,6 +304,7 @@ class TranslationConfig(TrainConfig):
         unfit = {
             "start": "it begins with fresh weights",
             "lora_rank": "it begins with fresh weights",
+            "band": "its layers see all",
             "template": "it holds no conversation",
             "aligned": "its rows are pairs",
             "snapshots": "`pellucid learned` looks at models of one stack",
