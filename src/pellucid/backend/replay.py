@@ -1,5 +1,5 @@
 """A block asked again: what the page asks of the compiled kernels for a few rows is noted once, and
-asked again without the page. Same kernels, same numbers; Python's cost of a block falls to a third.
+asked again without the page. Same kernels, same numbers; a pass of one row costs Python half.
 
 The page stays the only model: a block can be asked again only where all that it computed came from
 the kernels themselves. Where anything else had a hand in it, the page is run each time.
