@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import InputError
-from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment, Turns
+from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment, Turns, turned
 
 __all__ = [
     "BACKENDS",
@@ -15,6 +15,7 @@ __all__ = [
     "Segment",
     "Turns",
     "get_backend",
+    "turned",
 ]
 
 BACKENDS = ("numpy", "torch", "native")

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from .protocol import KeyValues, Norm, Segment, Turns, taken_in
+from .protocol import KeyValues, Norm, Segment, Turns, taken_in, turned
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["NumpyBackend", "cores", "one_query", "turned"]
+__all__ = ["NumpyBackend", "cores", "one_query"]
 
 _SMALL = 1 << 20  # multiplications below which handing work to a thread costs more than it saves
 _CHUNK = 1 << 15  # numbers worked on at a time, so that they stay in a core's cache
@@ -329,16 +329,6 @@ class NumpyBackend:
             self._blas = ThreadpoolController()
         self._limit_blas()
         return self._pool
-
-
-def turned(x: np.ndarray, turns: Turns) -> np.ndarray:
-    """x [batch, head, new, d_k], the last of those that `turns` are for -> the same shape"""
-    half, new = x.shape[3] // 2, x.shape[2]
-    cos, sin = (each[:, None, -new:] for each in turns)
-    out = x * cos
-    out[..., :half] += x[..., half:] * sin[..., :half]
-    out[..., half:] += x[..., :half] * sin[..., half:]
-    return np.asarray(out)
 
 
 def one_query(q: np.ndarray, segment: Segment) -> np.ndarray:

@@ -13,8 +13,8 @@ import math
 
 import numpy as np
 
-from .numpy import NumpyBackend, one_query, turned
-from .protocol import KeyValues, Segment, Turns
+from .numpy import NumpyBackend, one_query
+from .protocol import KeyValues, Segment, Turns, turned
 
 __all__ = ["StrictBackend"]
 
