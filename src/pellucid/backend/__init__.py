@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from ..errors import InputError
-from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment, Turns
+from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment, Turns, turned
 
 __all__ = [
     "BACKENDS",
@@ -17,6 +17,7 @@ __all__ = [
     "Segment",
     "Turns",
     "get_backend",
+    "turned",
 ]
 
 BACKENDS = ("auto", "numpy", "native", "torch")

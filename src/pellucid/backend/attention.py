@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .protocol import Segment, Turns
+from .protocol import Segment
 
-__all__ = ["one_query", "queries", "turned"]
+__all__ = ["one_query", "queries"]
 
 _QUERY_BLOCK = 128  # queries per block: later keys are masked, so never computed
 
@@ -47,16 +47,6 @@ def queries(q: np.ndarray, segment: Segment, head: int, out: np.ndarray, reach: 
         np.exp(scores, out=scores)
         total = scores.sum(-1, keepdims=True)
         np.divide(_weighted(scores, [values for _, values in seen]), total, out=out[low:high])
-
-
-def turned(x: np.ndarray, turns: Turns) -> np.ndarray:
-    """x [batch, head, new, d_k], the last of those that `turns` are for -> the same shape"""
-    half, new = x.shape[3] // 2, x.shape[2]
-    cos, sin = (each[:, None, -new:] for each in turns)
-    out = x * cos
-    out[..., :half] += x[..., half:] * sin[..., :half]
-    out[..., half:] += x[..., :half] * sin[..., half:]
-    return np.asarray(out)
 
 
 def _hide_before(scores: np.ndarray, reach: int) -> None:

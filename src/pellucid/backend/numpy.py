@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from .attention import one_query, queries, turned
-from .protocol import KeyValues, Norm, Segment, Turns, taken_in
+from .attention import one_query, queries
+from .protocol import KeyValues, Norm, Segment, Turns, taken_in, turned
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor

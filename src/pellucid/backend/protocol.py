@@ -13,7 +13,17 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Array", "Backend", "KeyValues", "Norm", "Prepared", "Segment", "Turns", "taken_in"]
+__all__ = [
+    "Array",
+    "Backend",
+    "KeyValues",
+    "Norm",
+    "Prepared",
+    "Segment",
+    "Turns",
+    "taken_in",
+    "turned",
+]
 
 Array = Any  # numpy.ndarray or torch.Tensor
 # Of a norm: gain, bias, epsilon. A layer norm has a bias; one without is an RMS norm.
@@ -96,6 +106,13 @@ def taken_in(cache: KeyValues, layer: int, k: Array, v: Array) -> list[Segment]:
     for each in segments:
         each.take_in(k, v)
     return segments
+
+
+def turned(x: Array, turns: Turns) -> Array:
+    """x [batch, head, new, d_k], the last of those that `turns` are for -> the same shape"""
+    half = x.shape[3] // 2
+    cos, sin = (each[:, None, -x.shape[2] :] for each in turns)
+    return x * cos + x[..., [*range(half, 2 * half), *range(half)]] * sin
 
 
 class Backend(Protocol):

@@ -13,9 +13,9 @@ import math
 
 import numpy as np
 
-from .attention import one_query, turned
+from .attention import one_query
 from .numpy import NumpyBackend
-from .protocol import KeyValues, Segment, Turns
+from .protocol import KeyValues, Segment, Turns, turned
 
 __all__ = ["StrictBackend"]
 

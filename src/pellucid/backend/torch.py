@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
-from .protocol import KeyValues, Norm, Segment, Turns, taken_in
+from .protocol import KeyValues, Norm, Segment, Turns, taken_in, turned
 
 __all__ = ["TorchBackend"]
 
@@ -153,7 +153,7 @@ class TorchBackend:
         reach: int | None = None,
     ) -> Tensor:
         if turns is not None:
-            q, k = _turned(q, turns), _turned(k, turns)
+            q, k = turned(q, turns), turned(k, turns)
         past, n_new = _NOTHING if cache is None else cache.past, k.shape[2]
         if cache is not None and len(past) > cache.batch:  # several texts in one row
             return self._attend_each(q, taken_in(cache, layer, k, v), reach)
@@ -212,12 +212,6 @@ class TorchBackend:
         if self.training:
             return nullcontext()
         return torch.inference_mode()  # type: ignore[no-any-return]
-
-
-def _turned(x: Tensor, turns: Turns) -> Tensor:
-    """x [batch, head, new, d_k], the last of those that `turns` are for -> the same shape"""
-    cos, sin = (each[:, None, -x.shape[2] :] for each in turns)
-    return x * cos + x.roll(x.shape[3] // 2, -1) * sin
 
 
 def _for_each_head(k: Tensor, q: Tensor) -> Tensor:

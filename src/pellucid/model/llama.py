@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array
+from ..backend import Array, turned
 from .attend import attended, inside
 from .gpt2 import plus_linear
 from .one_pass import Pass
-from .rotary import turned, turns
+from .rotary import turns
 
 __all__ = ["attention", "block", "embed", "forward", "mlp", "rms_norm", "unembed"]
 
@@ -73,7 +73,8 @@ def attention(qkv: Array, w: Any, layer: int, run: Pass) -> Array:
         )
     by = turns(new, run)
     if run.wants(f"{at}.rot_q", f"{at}.rot_k", *inside(layer)):
-        q, k = tap(f"{at}.rot_q", turned(q, by, run)), tap(f"{at}.rot_k", turned(k, by, run))
+        q, k = (turned(x.swapaxes(1, 2), by).swapaxes(1, 2) for x in (q, k))
+        q, k = tap(f"{at}.rot_q", q), tap(f"{at}.rot_k", k)
         return attended(q, k, v, layer, run)
     return attended(q, k, v, layer, run, by)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Turns
+from ..backend import Turns
 from .one_pass import Pass
 
-__all__ = ["turned", "turns"]
+__all__ = ["turns"]
 
 
 def turns(new: int, run: Pass) -> Turns:
@@ -30,11 +30,3 @@ def turns(new: int, run: Pass) -> Turns:
         return asarray(np.concatenate([cos, cos], -1)), asarray(np.concatenate([-sin, sin], -1))
 
     return run.once(("turns", new), made)  # type: ignore[no-any-return]
-
-
-def turned(x: Array, by: Turns, run: Pass) -> Array:
-    """x [batch, position, head, d_k] -> the same shape, turned by where each position stands."""
-    half = x.shape[3] // 2
-    other = run.backend.ids([*range(half, 2 * half), *range(half)])
-    cos, sin = (each[:, :, None] for each in by)  # [batch or 1, position, 1, d_k]
-    return x * cos + x[..., other] * sin
