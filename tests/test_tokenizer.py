@@ -376,7 +376,7 @@ def split_first(pattern: str) -> dict:
          "17 tokens are made by no merge"),
         ({**BYTES, "ab": 256}, [("a", "b"), ("a", "b")], {}, "occurs twice"),
         ({**BYTES, "ab": 256}, [("ab", "")], {}, "is no token"),
-        ({k: i for i, k in enumerate(list(BYTES)[1:])}, [], {}, "not every text"),
+        ({k: i for i, k in enumerate(k for k in BYTES if k != "a")}, [], {}, "not every text"),
         ({**BYTES, "abc": 256, "ab": 257}, [("ab", "c"), ("a", "b")], {}, "earlier merge"),
         ({**BYTES, "ab": 256}, [("a", "b", "c")], {}, "malformed"),
         ({**BYTES, "ab": 256}, [("a", "b")], {"ab": 256}, "special"),
