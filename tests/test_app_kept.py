@@ -170,7 +170,7 @@ def occupied(served: Served) -> Iterator[None]:
             yield
         finally:
             end.set()
-            thread.join(20)
+            thread.join(90)
 
 
 def test_who_waits_is_told_how_long_the_queue_is(browser, tmp_path) -> None:

@@ -46,7 +46,7 @@ class Worker:
         return self.beside.submit(work, ended)
 
     def wait(self) -> None:
-        assert self.ended.acquire(timeout=30)
+        assert self.ended.acquire(timeout=90)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_it_can_be_given_up_while_it_runs_and_while_it_waits(worker: Worker) -> 
 
     running = worker.submit(endless)
     waiting = worker.submit(lambda job: None)
-    assert began.wait(10)
+    assert began.wait(90)
     worker.beside.cancel(waiting)
     worker.wait()
     worker.beside.cancel(running)
@@ -176,7 +176,7 @@ def test_too_many_are_refused_and_stopping_ends_all() -> None:
             job.gpt.forward([1])
 
     worker.submit(endless)
-    assert began.wait(10)
+    assert began.wait(90)
     for _ in range(2):
         worker.submit(endless)
     with pytest.raises(Busy):
@@ -213,7 +213,7 @@ def test_streams_and_work_beside_them_both_go_on() -> None:
         ask = Ask(prompt=(1 + i, 2, 3), settings=Settings.of(max_tokens=40, seed=i))
         engine.submit(ask, deliver)
     for _ in range(3):
-        assert ended.acquire(timeout=30)
+        assert ended.acquire(timeout=90)
     worker.wait()
     assert worker.errors == [None]
     for i, each in enumerate(tokens):

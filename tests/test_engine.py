@@ -229,7 +229,7 @@ def test_a_full_queue_says_so() -> None:
     go = threading.Event()
     for client in running(EngineLimits(max_running=2, max_waiting=3, block_size=4)):
         held = Ask(prompt=(1, 2, 3), settings=Settings.of(max_tokens=1))
-        client.engine.submit(held, lambda event: go.wait(10) or None)
+        client.engine.submit(held, lambda event: go.wait(90) or None)
         until(lambda: client.engine.stats().running == 1)  # noqa: B023
         for _ in range(4):  # one more may run, three wait
             client.ask("the", max_tokens=2)

@@ -194,7 +194,7 @@ def test_a_run_is_watched_while_it_learns_and_does_not_notice(browser, tmp_path)
     asked = ("talk", "--steps", 150, "--sample-every", 0)
     with learning(*asked, "--out", out, "--page") as (_, url):
         driver = browser.visit(url)
-        with httpx.stream("GET", f"{url}events", timeout=20) as stream:  # leaves in the middle
+        with httpx.stream("GET", f"{url}events", timeout=90) as stream:  # leaves in the middle
             assert next(stream.iter_lines()).startswith("event: ")
         browser.wait("pellucid.view && pellucid.view.data.steps.length > 1")
         assert driver.execute_script("return pellucid.view.data.total") == 150

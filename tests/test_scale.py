@@ -92,7 +92,7 @@ class Container:
 
     def close(self) -> None:
         self.child.kill()
-        self.child.wait(30)
+        self.child.wait(90)
         assert self.child.stdout is not None
         self.child.stdout.close()
         self._file.close()
@@ -139,7 +139,7 @@ def test_a_container_writes_nothing_listens_once_and_drains(started, container, 
             started.child.send_signal(signal.SIGTERM)
             rest = first + "".join(parts)
     assert rest.endswith("data: [DONE]\n\n")
-    assert started.child.wait(30) == 0
+    assert started.child.wait(90) == 0
     said = started.errors.read_text("utf-8")
     assert "POST /v1/completions 200" in said
     assert "WRITES" not in said

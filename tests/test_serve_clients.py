@@ -242,13 +242,13 @@ def test_more_than_there_is_room_for_are_told_to_come_back(served) -> None:
     answers: list[httpx.Response] = []
 
     def ask() -> None:
-        answers.append(httpx.post(f"{served.url}/v1/completions", json=SHORT, timeout=30))
+        answers.append(httpx.post(f"{served.url}/v1/completions", json=SHORT, timeout=90))
 
     threads = [threading.Thread(target=ask) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(90)
     assert [answer.status_code for answer in answers] == [429] * 10
     for answer in answers:
         assert int(answer.headers["retry-after"]) >= 1

@@ -375,7 +375,7 @@ def gate(monkeypatch) -> Iterator[threading.Semaphore]:
     plain = inspect.ablations.edited_copies
 
     def held(*arguments: Any) -> Any:
-        assert gate.acquire(timeout=30)
+        assert gate.acquire(timeout=90)
         return plain(*arguments)
 
     monkeypatch.setattr("pellucid.inspect.ablations.edited_copies", held)
@@ -440,7 +440,7 @@ def test_a_watched_completion_whose_client_leaves_leaves_nothing(served, monkeyp
 
     def held(self, position: int) -> dict[str, Any]:
         began.set()
-        assert go_on.wait(30)
+        assert go_on.wait(90)
         return {"position": position, "values": {}}
 
     monkeypatch.setattr("pellucid.serve.records.Records.take", held)
@@ -448,7 +448,7 @@ def test_a_watched_completion_whose_client_leaves_leaves_nothing(served, monkeyp
     asked = GREEDY | {"max_tokens": 200, "pellucid": {"trace": {"names": "embed"}}}
     with pytest.raises(httpx.TimeoutException):
         httpx.post(f"{served.url}/v1/chat/completions", json=asked, timeout=0.2)
-    assert began.wait(10)
+    assert began.wait(90)
     go_on.set()
     eventually(lambda: not inspection.beside.busy)
     assert len(inspection.traces) == before

@@ -45,7 +45,7 @@ class Collected:
             self.ended.set()
 
     def wait(self) -> list[Event]:
-        assert self.ended.wait(30)
+        assert self.ended.wait(90)
         return self.events
 
 
@@ -176,17 +176,17 @@ def test_given_up_it_keeps_nothing(beside) -> None:
         events.append(event)
         if isinstance(event, WatchedStep):
             began.set()
-            assert go_on.wait(30)
+            assert go_on.wait(90)
         if isinstance(event, Ended):
             ended.set()
             raise RuntimeError("its client is gone")
 
     settings = Settings.of(max_tokens=40, stop_tokens=[])
     job = runner.submit(Ask(prompt=PROMPT, settings=settings), deliver)
-    assert began.wait(10)
+    assert began.wait(90)
     runner.cancel(job)
     go_on.set()
-    assert ended.wait(10)
+    assert ended.wait(90)
     assert events[-1] == Ended()
     assert sum(isinstance(event, WatchedStep) for event in events) == 1
     assert len(traces) == 0
@@ -280,7 +280,7 @@ def test_a_question_that_must_make_room_is_given_up(beside) -> None:
             progress(0, 1)
 
     first = inquiries.ask("a", "sweep", endless)
-    assert began.wait(10)
+    assert began.wait(90)
     second = inquiries.ask("a", "lens", lambda gpt, progress: inspect.logit_lens(gpt, [5, 6]))
     for inquiry, status in ((first, "cancelled"), (second, "done")):
         wait_for(inquiry)
@@ -300,7 +300,7 @@ def _names():
 def wait_for(inquiry: Inquiry) -> None:
     ended = threading.Event()
     inquiry.changed.append(lambda: inquiry.ended and ended.set())
-    assert inquiry.ended or ended.wait(10)
+    assert inquiry.ended or ended.wait(90)
 
 
 # JSON in turns

@@ -33,6 +33,7 @@ class Browser:
             options.add_argument(f"--{argument}")
         options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        options.add_experimental_option("perfLoggingPrefs", {"enablePage": False})  # requests alone
         self.driver: Any = webdriver.Chrome(options=options, service=Service(installed[1]))
         self.driver.set_window_size(1200, 900)
         self.folder = folder
@@ -59,7 +60,7 @@ class Browser:
         self.driver.get(url)
         return self.driver
 
-    def wait(self, condition: str, seconds: float = 15) -> None:
+    def wait(self, condition: str, seconds: float = 90) -> None:
         """Until a JavaScript expression is true. seconds: a guard."""
         until = time.monotonic() + seconds
         while not self.driver.execute_script(f"return {condition}"):

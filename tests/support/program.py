@@ -132,7 +132,7 @@ def terminal(
     *arguments: object,
     code: str = "from pellucid.cli import main; main()",
     dimensions: tuple[int, int] = (40, 100),
-    timeout: int = 30,
+    timeout: int = 90,
     **environment: object,
 ) -> Any:
     """In a terminal of rows × columns -> pexpect's child. code: what starts it."""

@@ -107,7 +107,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def eventually(condition: Callable[[], object], seconds: float = 20) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 90) -> None:
     """Wait until it holds; a guard, no measurement."""
     for _ in range(int(seconds / 0.02)):
         if condition():
@@ -138,7 +138,7 @@ class Served:
 
     def connect(self) -> socket.socket:
         """A client without manners."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=90)
 
     def metrics(self) -> str:
         return self.client.get("/metrics").text
@@ -180,7 +180,7 @@ def serving(
             yield Served(url=url, service=service, server=server, thread=thread, client=client)
         finally:
             server.should_exit = True
-            thread.join(30)
+            thread.join(90)
             assert not thread.is_alive()
 
 
@@ -193,7 +193,7 @@ class Program:
 
     def end(self, sent: signal.Signals = signal.SIGTERM) -> int:
         self.child.send_signal(sent)
-        return self.child.wait(30)
+        return self.child.wait(90)
 
 
 @contextmanager
@@ -229,8 +229,8 @@ def started(*arguments: object, code: str | None = None, **environment: str) -> 
         yield program
     finally:
         child.kill()
-        child.wait(30)
-        thread.join(30)
+        child.wait(90)
+        thread.join(90)
         child.stdout.close()
         assert child.stderr is not None
         child.stderr.close()

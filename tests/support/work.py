@@ -90,7 +90,7 @@ def finishes(function: Callable[[], Any], within: float = 120) -> Any:
 def until(holds: Callable[[], object], what: str = "it") -> None:
     """Waits for what another thread does."""
     pause = threading.Event()
-    for _ in range(20_000):
+    for _ in range(90_000):
         if holds():
             return
         pause.wait(0.001)
