@@ -15,7 +15,7 @@ from .finding import Finding, fragment, page
 from .gradients import TokenGradients, gradient_times_input, integrated_gradients
 from .interventions import OPS, Direction, Intervention, intervene
 from .lens import LogitLens, logit_lens
-from .lineage import Compared, Lineage, lineage
+from .lineages import Compared, Lineage, lineage
 from .machines import MOST_PARAMETERS, machine
 from .nearest import Neighbours, neighbours
 from .patching import Patching, patch, patch_each
