@@ -239,7 +239,7 @@ def test_what_it_takes_is_said_before_anything_is_allocated(tmp_path):
     needs("torch")
     refused = invoke(*train)
     assert "GiB of memory and" in str(refused.exception)
-    assert "--size is for fresh weights" in invoke(*train, "--start", "talk").output
+    assert "--size is for fresh weights of a GPT" in invoke(*train, "--start", "talk").output
 
 
 def test_bytes_are_those_that_the_kernels_keep():

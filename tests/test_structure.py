@@ -60,7 +60,7 @@ ROOMS: dict[str, set[str]] = {
     "conversations": {"chat", "errors", "files", "tokenizer", "transcript"},
     "inspect": {
         "backend", "draw", "errors", "families", "generate", "gpt", "hparams", "model", "sampling",
-        "sequence", "taps", "tokenizer", "translate", "visible",
+        "sequence", "taps", "tokenizer", "translate", "visible", "weights",
     },
     "train": {
         "backend", "checkpoint", "data", "errors", "families", "files", "gpt", "hparams", "model",

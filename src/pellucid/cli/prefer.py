@@ -12,7 +12,14 @@ from .training import finish, flags
 
 __all__ = ["command"]
 
-_SHAPE = ("n_ctx", "n_embd", "n_head", "n_layer", "aligned")  # the model's own, or of texts alone
+_SHAPE = (
+    "n_ctx",
+    "n_embd",
+    "n_head",
+    "n_layer",
+    "band",
+    "aligned",
+)  # the model's own, or of texts alone
 
 
 @click.command("prefer")

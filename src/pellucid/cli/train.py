@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from ..train.config import TalkConfig, TrainConfig, of_size, read_config
+from ..train.config import TalkConfig, TrainConfig, read_config
 from .output import say
 from .pairs import or_pairs
 from .progress import watching
+from .sizes import with_size
 from .training import describe, finish, flags, with_page
 
 __all__ = ["command"]
@@ -26,9 +27,9 @@ _WATCHED = 30  # moments of the talk's small model that are kept where somebody 
 )
 @click.option("--resume", metavar="RUN", help="Go on with the run in this folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--size", metavar="NAME", help="A shape of `pellucid models`, such as gpt3-small.")
 @click.option("--n-vocab", type=int, help="Tokens of TEXTS, at most.  [default: 4096]")
 @with_page("Let a browser on this machine watch it learn (0: any port).")
+@with_size
 @or_pairs
 @flags(TrainConfig, without=("corpus", "out"))
 def command(
@@ -37,7 +38,6 @@ def command(
     config: Path | None,
     resume: str | None,
     dry_run: bool,
-    size: str | None,
     n_vocab: int | None,
     page: int | None,
     **fields: Any,
@@ -50,16 +50,10 @@ def command(
     """
     changed = {name: value for name, value in fields.items() if value is not None}
     if texts == ("talk",):
-        if dry_run or resume or config or size or n_vocab:
-            raise click.UsageError(
-                "train talk takes no --dry-run, --resume, --config, --size or --n-vocab"
-            )
+        if dry_run or resume or config or n_vocab:
+            raise click.UsageError("train talk takes no --dry-run, --resume, --config or --n-vocab")
         _talk({**changed, **({} if out is None else {"out": out})}, page)
         return
-    if size is not None:
-        if resume is not None or "start" in changed:
-            raise click.UsageError("--size is for fresh weights")
-        changed = {**of_size(size), **changed}
     if resume is not None:
         if texts or config is not None or out is not None:
             raise click.UsageError("--resume RUN takes texts, --config and --out from RUN")

@@ -22,6 +22,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "attention": "Who looks where.",
         "heads": "What each head does, measured.",
         "neighbours": "The tokens nearest to a token.",
+        "lineage": "What changed since 2017: four families on one sentence, side by side.",
     },
     "Ask why": {
         "why": "Which tokens and heads made it say that, in plain words.",
@@ -69,6 +70,7 @@ EXAMPLES: dict[str, str] = {
     "attention": f"pellucid attention {_TALK} --model talk",
     "heads": "pellucid heads --model talk",
     "neighbours": 'pellucid neighbours " jail" --model talk',
+    "lineage": f"pellucid lineage {_TALK}",
     "why": f'pellucid why {_TALK} " jail" --model talk',
     "attribute": f'pellucid attribute {_TALK} --model talk --versus " court"',
     "gradients": f"pellucid gradients {_TALK} --model talk --integrated",

@@ -15,6 +15,7 @@ from .finding import Finding, fragment, page
 from .gradients import TokenGradients, gradient_times_input, integrated_gradients
 from .interventions import OPS, Direction, Intervention, intervene
 from .lens import LogitLens, logit_lens
+from .lineages import Compared, Lineage, lineage
 from .machines import MOST_PARAMETERS, machine
 from .nearest import Neighbours, neighbours
 from .patching import Patching, patch, patch_each
@@ -53,6 +54,7 @@ __all__ = [
     "Ablation",
     "AttentionSummary",
     "Attribution",
+    "Compared",
     "Comparison",
     "Continuation",
     "Cost",
@@ -62,6 +64,7 @@ __all__ = [
     "HeadLabel",
     "HeadLabels",
     "Intervention",
+    "Lineage",
     "LogitLens",
     "Neighbours",
     "OverBudget",
@@ -95,6 +98,7 @@ __all__ = [
     "head_labels",
     "integrated_gradients",
     "intervene",
+    "lineage",
     "logit_lens",
     "machine",
     "neighbours",
