@@ -94,7 +94,6 @@ ANYWHERE = {"TEXT": "The power clapper", "TOKEN": " the"}
 # A training of a page takes minutes; here it is made short. With --start the shape is the model's.
 SHORT = ("--steps", "2", "--batch", "2", "--warmup", "1", "--threads", "1")
 SHAPE = ("--n-embd", "16", "--n-layer", "1", "--n-head", "2", "--n-ctx", "32")
-_SHORT_ENOUGH = "recipes/chatgpt/"  # its trainings take seconds, and what they make is shown
 _TORCH_VERBS = {"gradients", "prefer", "train"}
 
 
@@ -203,9 +202,7 @@ class Desk:
                 self.made.append(name)
         if verb == "conversations" or (verb == "chat" and words) or "--chat" in words:
             _keep()
-        if any(word.startswith(_SHORT_ENOUGH) for word in words):
-            pass
-        elif verb in ("train", "prefer") and "--resume" not in words and words != ["talk"]:
+        if verb in ("train", "prefer") and "--resume" not in words and words != ["talk"]:
             own_shape = verb == "prefer" or {"--start", "--from"} & set(words)
             words += [*SHORT, *(() if own_shape else SHAPE)]
         elif words == ["talk"]:
@@ -347,15 +344,7 @@ _TURNS = [{"role": "user", "text": "Hi, NUMBER"}, {"role": "assistant", "text": 
 _PAIR = {"prompt": "Who is NUMBER?", "chosen": "A cat.", "rejected": "no"}
 
 
-def _recipe(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "recipes" / "chatgpt" / path.name, path)
-
-
-_CHATGPT = ("base.toml", "dialogues.jsonl", "pairs.jsonl", "preferred.toml", "texts.jsonl",
-            "tuned.toml")  # fmt: skip
 INPUTS: dict[str, Callable[[Path], None]] = {
-    **{f"recipes/chatgpt/{name}": _recipe for name in _CHATGPT},
     "M": _model,
     "SOURCE": _talk,
     "base": _model,
