@@ -170,7 +170,13 @@ class _Member:
 
 
 def _shape(family: str, n_vocab: int) -> HParams:
-    five = {"n_vocab": n_vocab, "n_ctx": 64, "n_embd": 32, "n_head": 4, "n_layer": 2}
+    five: dict[str, Any] = {
+        "n_vocab": n_vocab,
+        "n_ctx": 64,
+        "n_embd": 32,
+        "n_head": 4,
+        "n_layer": 2,
+    }
     if family == "gpt3":
         return GPT3HParams(**five, band=4)
     if family == "llama":
