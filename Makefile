@@ -88,7 +88,7 @@ $(BASE)/.ready-$(VERSION): pyproject.toml
 %/.native-$(VERSION): %/.ready-$(VERSION) $(wildcard native/src/* native/*.py native/*.toml)
 	@echo "Building the compiled backend (half a minute) ..."
 	@PYTHONWARNINGS= $*/bin/python -m pip install --quiet --disable-pip-version-check \
-	--force-reinstall --no-deps ./native >/dev/null 2>&1 && echo "Built: --backend native is there." \
+	--force-reinstall --no-deps ./native >/dev/null 2>&1 && echo "Built: it computes from now on." \
 	|| echo "It cannot be built here (is there a C++ compiler?): numpy computes."
 	@touch $@
 
