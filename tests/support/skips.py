@@ -114,6 +114,12 @@ NEEDS = {
         unskip="apt-get install chromium chromium-driver (make browser does, as root on Debian)",
         here=lambda: chromium() is not None,
     ),
+    "longer chat templates": Need(
+        what="chat templates of Llama 3.1, Qwen2.5 and Qwen3",
+        why="ids beside transformers running them",
+        unskip="$CHAT_TEMPLATES names a folder of them (tests/test_template_known.py)",
+        here=lambda: "CHAT_TEMPLATES" in os.environ,
+    ),
     "g++": Need(
         what="a C++ compiler",
         why="the compiled backend under the sanitizers",
