@@ -28,8 +28,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-OPENVINO = ["torch", "openvino", "openvino-genai", "openvino-tokenizers", "optimum-intel", "nncf"]
-TORCH = ["torch", "ctranslate2", "transformers[serving]", "safetensors"]
+OPENVINO = ["torch<=2.13.0", "openvino", "openvino-genai", "openvino-tokenizers", "optimum-intel", "nncf"]
+TORCH = ["torch<=2.13.0", "ctranslate2", "transformers[serving]", "safetensors"]
 ENVIRONMENTS = ["llama", "llama-python", "torch", "openvino"]
 BUILD = [
     "-DCMAKE_BUILD_TYPE=Release",
