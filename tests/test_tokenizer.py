@@ -375,7 +375,7 @@ def split_first(pattern: str) -> dict:
          "17 tokens are made by no merge"),
         ({**BYTES, "ab": 256}, [("a", "b"), ("a", "b")], {}, "occurs twice"),
         ({**BYTES, "ab": 256}, [("ab", "")], {}, "is no token"),
-        ({k: i for i, k in enumerate(list(BYTES)[1:])}, [], {}, "not every text"),
+        ({k: i for i, k in enumerate(k for k in BYTES if k != "a")}, [], {}, "not every text"),
         ({**BYTES, "abc": 256, "ab": 257}, [("ab", "c"), ("a", "b")], {}, "earlier merge"),
         ({**BYTES, "ab": 256}, [("a", "b", "c")], {}, "malformed"),
         ({**BYTES, "ab": 256}, [("a", "b")], {"ab": 256}, "special"),
@@ -392,7 +392,7 @@ def test_malformed_vocabularies(vocab, merges, special, message: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"normalizer": {"type": "NFC"}},
+        {"normalizer": {"type": "NFD"}},
         {"pre_tokenizer": {"type": "Whitespace"}},
         {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}}},
         {"model": {"type": "WordPiece", "vocab": {}}},
@@ -408,7 +408,7 @@ def test_malformed_vocabularies(vocab, merges, special, message: str) -> None:
         {"pre_tokenizer": {"type": "ByteLevel"}},
         {"pre_tokenizer": split_first(r"\p{L}+|\s+")},
         {"pre_tokenizer": split_first(SPLIT) | {"pretokenizers": []}},
-        {"model": {"type": "BPE", "vocab": BYTES, "merges": [], "ignore_merges": True}},
+        {"model": {"type": "BPE", "vocab": BYTES, "merges": [], "ignore_merges": 1}},
         {"model": {"type": "BPE", "vocab": BYTES, "merges": [], "dropout": 0.1}},
     ],
 )

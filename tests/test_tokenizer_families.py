@@ -12,7 +12,7 @@ import pytest
 from pellucid import checkpoint
 from pellucid.errors import CheckpointError, TokenizerError
 from pellucid.hparams import HParams
-from pellucid.tokenizer import Tokenizer
+from pellucid.tokenizer import Rules, Tokenizer, byte_symbols
 from pellucid.tokenizer.bpe import compiled, spell
 from pellucid.tokenizer.rules import cut
 from pellucid.tokenizer.splits import FAST, GGML
@@ -107,6 +107,21 @@ def test_a_word_that_is_a_token_stands_whole_where_merges_are_ignored(tmp_path) 
         == type(theirs).from_str(json.dumps(table)).encode("zebras", add_special_tokens=False).ids
     )
     assert len(merged) > 1
+
+
+def test_merges_in_no_order_of_learning_are_read_where_merges_are_ignored() -> None:
+    vocab = {token: i for i, token in enumerate([*byte_symbols(), "abc", "ab"])}
+    expected = [256, 257, *(vocab[c] for c in "Ġ"), 257, vocab["d"]]
+    merges, rules = [("ab", "c"), ("a", "b")], Rules(ignore_merges=True)
+    assert Tokenizer(vocab, merges, rules=rules).encode("abcab abd") == expected
+    for change, message in (
+        ([("ab", "c")], "'ab' is no token that a merge makes"),
+        ([*merges, ("a", "b")], "occurs twice"),
+        ([*merges, ("a", "x")], "'ax' is no token"),
+        ([*merges, ("a",)], "malformed"),
+    ):
+        with pytest.raises(TokenizerError, match=message):
+            Tokenizer(vocab, change, rules=rules)
 
 
 def test_bytes_that_a_vocabulary_lacks_are_left_out_and_others_are_not(tmp_path) -> None:

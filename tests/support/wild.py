@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, decoders, pre_tokenizers, processors
+from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Library
 from tokenizers.models import BPE
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 
 from pellucid.checkpoint.huggingface_config import KNOWN
 from pellucid.hparams import HParams
+from support import families
 from support.vocabulary import byte_spelling
 
 END = "<|endoftext|>"
@@ -236,6 +237,32 @@ def sentence_piece(folder: Path) -> Path:
     return folder
 
 
+def tiny_llama(folder: Path) -> Path:
+    """TinyLlama's, Llama 2's and Mistral's tokenizer.json: SentencePiece's BPE over characters."""
+    model().save_pretrained(folder)
+    made = Library(BPE(vocab=dict(VOCAB), merges=MERGES, byte_fallback=True, fuse_unk=True))
+    made.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    made.decoder = decoders.Sequence([
+        decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
+        decoders.Strip(" ", 1, 0),
+    ])  # fmt: skip
+    made.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def of_family(name: str) -> Callable[[Path], Path]:
+    """With the tokenizer of another family: its tokenizer.json as published."""
+
+    def make(folder: Path) -> Path:
+        made = families.write(name, folder)
+        model(made.get_vocab_size()).save_pretrained(folder)
+        return folder
+
+    return make
+
+
 def no_tokenizer(folder: Path) -> Path:
     model().save_pretrained(folder)
     return folder
@@ -380,7 +407,11 @@ MODELS: dict[str, Wild] = {
     "Cerebras-GPT": Wild(make=cerebras, right="activation_function is gelu; it must be gelu_new"),
     "BioGPT's tokenizer": Wild(make=biogpt, right="its model has end_of_word_suffix"),
     "GPT-Neo": Wild(make=gpt_neo, right="it holds a gpt_neo"),
-    "rinna's spiece.model": Wild(make=sentence_piece, right="is a SentencePiece tokenizer"),
+    "rinna's spiece.model": Wild(make=sentence_piece, right="ids"),
+    "TinyLlama's tokenizer": Wild(make=tiny_llama, right="ids"),
+    "SmolLM2's tokenizer": Wild(make=of_family("smollm")),
+    "Llama 3's tokenizer": Wild(make=of_family("llama-bpe")),
+    "Qwen2.5's tokenizer": Wild(make=of_family("qwen2")),
     "no tokenizer": Wild(make=no_tokenizer, right="ids"),
     "torch.compile's names": Wild(make=compiled),
     "peft's names, merged": Wild(make=merged_by_peft),

@@ -16,7 +16,7 @@ __all__ = ["in_folder", "recognised"]
 
 _FILE = "chat_template.jinja"
 _CONFIG = "tokenizer_config.json"
-_MOST_BYTES = 1 << 20
+_MOST_BYTES = 4 << 20
 
 
 def recognised(text: str, tokenizer: Tokenizer, card: dict[str, Any]) -> str | None:
@@ -41,7 +41,11 @@ def in_folder(folder: Path, tokenizer: Tokenizer, card: dict[str, Any]) -> str |
             raise CheckpointError(f"{path} is not UTF-8 text: {error}") from error
         return recognised(text, tokenizer, card)
     path = inside(folder, _CONFIG)
-    found = READER.read_object(path).get("chat_template") if path.is_file() else None
+    if not path.is_file():
+        return None
+    # transformers writes int(1e30), 31 digits, for a model_max_length that it does not know.
+    table = READER.parse_object(READER.read_bytes(path, _MOST_BYTES), str(path), digits=31)
+    found = table.get("chat_template")
     if isinstance(found, list):  # several by name, of which one is the default
         named = [each for each in found if isinstance(each, dict)]
         found = next((e.get("template") for e in named if e.get("name") == "default"), None)

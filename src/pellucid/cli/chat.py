@@ -35,7 +35,7 @@ NAMES = {"stop_tokens": "stop_token"}  # a setting's option, where it is called 
 @with_settings(max_tokens=LONGEST)
 @with_speculation
 @click.option("--system", metavar="TEXT", help="A text that stays at the beginning.")
-@click.option("--template", metavar="T", help="plain, dialogpt or roles (default: the model's).")
+@click.option("--template", metavar="T", help="plain, chatml, llama3 ... (default: the model's).")
 @with_keeping
 def command(
     gpt: GPT,

@@ -21,7 +21,7 @@ __all__ = ["command"]
 @click.command("open")
 @with_loader
 @click.option("--name", help="The model's name on the page (default: its folder's, or its run's).")
-@click.option("--template", metavar="T", help="plain, dialogpt or roles (default: the model's).")
+@click.option("--template", metavar="T", help="plain, chatml, llama3 ... (default: the model's).")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),

@@ -29,7 +29,7 @@ __all__ = ["command"]
     help="On which port; 0 is any that is free.",
 )
 @click.option("--name", help="The model's name for clients (default: its folder's, or its run's).")
-@click.option("--template", metavar="T", help="plain, dialogpt or roles (default: the model's).")
+@click.option("--template", metavar="T", help="plain, chatml, llama3 ... (default: the model's).")
 @click.option(
     "--api-key-file",
     metavar="FILE",

@@ -35,6 +35,8 @@ def greet(exchange: Exchange) -> None:
         writer.line(
             "It was not made for conversation: it goes on from your text as it thinks likely."
         )
+    if conversation.template.name == "plain" and (unknown := gpt.card.get("chat_template")):
+        writer.note(f"Note: {unknown}.")
     if exchange.greedy:
         writer.line("It always takes the likeliest token.")
     if note := conversation.system_note:
