@@ -508,13 +508,13 @@ def test_old_files_do_not_name_the_rule(tmp_path, tensors):
 
 
 def test_other_architecture_is_refused_by_name(tmp_path):
-    other = gguf.GGUFWriter(tmp_path / "llama.gguf", "llama")
+    other = gguf.GGUFWriter(tmp_path / "mamba.gguf", "mamba")
     other.add_tensor("token_embd.weight", np.zeros((4, 4), np.float32))
     other.write_header_to_file()
     other.write_kv_data_to_file()
     other.write_tensors_to_file()
     other.close()
-    refused(tmp_path / "llama.gguf", "architecture 'llama'")
+    refused(tmp_path / "mamba.gguf", "architecture 'mamba'")
 
 
 def changed_tensor(of, to):

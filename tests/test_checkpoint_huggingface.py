@@ -465,7 +465,7 @@ BAD_CONFIG = [
     ({"_attn_implementation": "eager/x"}, "code to download"),
     ({"quantization_config": {}}, "quantised"),
     ({"trust_remote_code": True}, "Python code to be run"),
-    ({"model_type": "llama"}, "must be gpt2"),
+    ({"model_type": "bert"}, "must be gpt2"),
     ({"architectures": ["GPT2ForSequenceClassification"]}, "architectures"),
     ({"activation_function": "gelu"}, "must be gelu_new"),
     ({"activation_function": "relu"}, "must be gelu_new"),

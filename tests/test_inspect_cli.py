@@ -112,7 +112,7 @@ def test_json_is_pythons_answer_and_the_picture_names_it(talk, arguments):
 def test_every_question_has_a_verb_and_help_shows_it():
     asked = {arguments[0] for arguments in QUESTIONS | WITH_TORCH}
     looking = [*SECTIONS["Ask why"], *SECTIONS["Change and watch"], *SECTIONS["See inside"]]
-    assert asked == set(looking) - {"walk", "tokens", "view"}
+    assert asked == set(looking) - {"walk", "tokens", "view", "lineage"}
     printed = run("--help")
     for verb in VERBS:
         assert f"\n  {verb} " in printed

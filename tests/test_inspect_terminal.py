@@ -104,7 +104,7 @@ def test_every_finding_has_a_picture(talk):
     findings = {
         each for each in named if isinstance(each, type) and issubclass(each, inspect.Finding)
     }
-    own = {inspect.Finding, inspect.TokenGradients}
+    own = {inspect.Finding, inspect.TokenGradients, inspect.Lineage, inspect.TranslationWalk}
     assert findings - own == kinds
     for each in findings - {inspect.Finding, inspect.WalkPass}:  # a page draws that one itself
         assert "sections" in vars(each), each

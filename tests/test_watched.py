@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from pellucid import inspect
 from pellucid.errors import ContextError, InputError
+from pellucid.hparams import HParams
 from pellucid.inspect import Intervention, OverBudget, Recorder
 from pellucid.sequence import Settings
 from pellucid.serve import watched
@@ -213,6 +215,8 @@ def test_the_largest_are_those_that_sorting_finds(top_k: int, seed: int) -> None
     }
 
     class Seen:
+        gpt = SimpleNamespace(hparams=HParams(20, 8, 16, 2, 1))
+
         def newest(self) -> dict[str, np.ndarray]:
             return values
 

@@ -17,7 +17,10 @@ from ._kernels import (
     weight,
 )
 
+PROTOCOL = 2  # of what they take; pellucid asks for one that it knows
+
 __all__ = [
+    "PROTOCOL",
     "attend",
     "choose",
     "chosen",

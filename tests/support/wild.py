@@ -406,7 +406,7 @@ MODELS: dict[str, Wild] = {
     "ByteLevelBPETokenizer.save_model": Wild(make=roberta_like),
     "Cerebras-GPT": Wild(make=cerebras, right="activation_function is gelu; it must be gelu_new"),
     "BioGPT's tokenizer": Wild(make=biogpt, right="its model has end_of_word_suffix"),
-    "GPT-Neo": Wild(make=gpt_neo, right="it holds a gpt_neo"),
+    "GPT-Neo": Wild(make=gpt_neo, right="it holds a 'gpt_neo'"),
     "rinna's spiece.model": Wild(make=sentence_piece, right="ids"),
     "TinyLlama's tokenizer": Wild(make=tiny_llama, right="ids"),
     "SmolLM2's tokenizer": Wild(make=of_family("smollm")),

@@ -42,6 +42,7 @@ def get_backend(
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
+    asked = name
     if name == "auto":
         name = _fastest(device, dtype)
     if name == "numpy":
@@ -54,9 +55,11 @@ def get_backend(
         try:
             from .native import NativeBackend
         except ImportError as error:
+            if asked == "auto" and dtype in (None, "float32"):
+                return get_backend("numpy", dtype=dtype, threads=threads)
             raise InputError(
-                "the native backend is not built: pip install ./native, in a clone of the "
-                "repository, with a C++ compiler at hand"
+                f"the native backend is not built ({error}): pip install ./native, in a clone of "
+                "the repository, with a C++ compiler at hand"
             ) from error
         return NativeBackend(dtype or "float32", threads)
     if name == "torch":

@@ -20,6 +20,9 @@ from .replay import NO_NORM, Replay
 
 __all__ = ["NativeBackend", "Packed", "Stored"]
 
+if getattr(kernels, "PROTOCOL", 1) != 2:  # another version of Pellucid's
+    raise ImportError("its version does not fit this Pellucid")
+
 _FLOAT32 = np.dtype(np.float32)
 _FEW_ROWS = 4  # up to so many, a product is made row by row, as its second part lies
 _NOT_IN_ROWS = (ValueError, BufferError)  # the kernels take no such array: it is copied

@@ -34,7 +34,7 @@ def or_pairs(command: Command) -> Command:
             command(**rest)
             return
         others = {"texts": "TEXTS", "resume": "--resume", "dry_run": "--dry-run"}
-        others |= {"page": "--page", "size": "--size", "band": "--band"}
+        others |= {"page": "--page", "band": "--band"}
         for name, what in others.items():
             given = rest.pop(name)
             if given or (name == "page" and given is not None):  # whose port may be 0

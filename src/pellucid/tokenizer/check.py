@@ -8,6 +8,7 @@ everything by itself, and it alone says what is wrong.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from operator import add, lt
 
 from ..errors import TokenizerError
@@ -149,11 +150,13 @@ def check_each(
 
 
 def _products(merges: Sequence[tuple[str, str]]) -> set[str]:
-    """What the merges make; {} where one is malformed, which is named where it is looked at."""
-    try:
-        return {left + right for left, right in merges}
-    except (ValueError, TypeError):
-        return set()
+    """What the merges make; one that is malformed is named where it is looked at."""
+    made = set()
+    for pair in merges:
+        with suppress(ValueError, TypeError):
+            left, right = pair
+            made.add(left + right)
+    return made
 
 
 def _check_merges_are_all(unmade: Collection[str], ids: Collection[str]) -> None:

@@ -118,7 +118,8 @@ export class Model {
     });
     const [qk, scores, pattern] = ["qk", "scores", "pattern"].map((name) => keep(`${at}.${name}`, zeros(n_head, n, n)));
     const z = zeros(n, n_head, d_k);
-    const reach = layer % 2 ? (this.hparams.band ?? Infinity) : Infinity; // GPT-3's banded layers
+    /* GPT-3's banded layers */
+    const reach = layer % 2 ? (this.hparams.band ?? Infinity) : Infinity;
     for (let head = 0; head < n_head; head++) {
       for (let i = 0; i < n; i++) {
         const query = q.below(i, head);

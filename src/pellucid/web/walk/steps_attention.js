@@ -140,7 +140,8 @@ export function attention(context) {
     return { high, sum: sees(i).reduce((sum, j) => sum + Math.exp(scores.at(i, j) - high), 0) };
   };
   const hidden = (i, j) => !Number.isFinite(scores.at(i, j));
-  const band = layer % 2 ? pass.hparams.band : undefined; // GPT-3's banded layers
+  /* GPT-3's banded layers */
+  const band = layer % 2 ? pass.hparams.band : undefined;
   const earlier = (i, j) => z.at(i, j) - dot(rowOf(pattern, i), columnOf(v, j));
   const rest = (i, j) => (pass.first > 0 ? ` + ${digits(earlier(i, j))} from earlier tokens` : "");
   return {
