@@ -128,6 +128,8 @@ def openvino(folder: Path) -> None:
     if not (environment / "bin" / "optimum-cli").exists():
         run(sys.executable, "-m", "venv", environment)
         run(environment / "bin" / "pip", "install", "-q", *OPENVINO)
+        # Only pictures need it, and beside PyTorch's build for the CPU it does not import.
+        run(environment / "bin" / "pip", "uninstall", "-q", "-y", "torchvision")
     for kind in ("fp32", "int8", "int4"):
         target = folder / "models" / f"ov-{kind}"
         if not target.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,8 @@ def test_what_is_said_is_streamed_kept_and_opened(browser, served) -> None:
     page.press(".message-foot .main")
     page.wait("document.querySelector('.message.user .text').textContent === 'the king'")
     until(lambda: len(messages(served, chosen["conversation"])) == 4, "the second reply")
+    second = messages(served, chosen["conversation"])[3]["id"]
+    page.wait(f"pellucid.selection.leaf === {json.dumps(second)}")  # the page has taken it in
     page.settled(1)
     assert page.texts(".chat-title") == ["the cat"]  # a conversation keeps its name
     page.press(".message.assistant .plain[title='Another reply']")
