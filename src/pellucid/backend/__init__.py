@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib import import_module
 
 from ..errors import InputError
 from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment, Turns, turned
@@ -42,7 +42,6 @@ def get_backend(
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
-    asked = name
     if name == "auto":
         name = _fastest(device, dtype)
     if name == "numpy":
@@ -55,8 +54,6 @@ def get_backend(
         try:
             from .native import NativeBackend
         except ImportError as error:
-            if asked == "auto" and dtype in (None, "float32"):
-                return get_backend("numpy", dtype=dtype, threads=threads)
             raise InputError(
                 f"the native backend is not built ({error}): pip install ./native, in a clone of "
                 "the repository, with a C++ compiler at hand"
@@ -79,7 +76,13 @@ def _fastest(device: str | None, dtype: str | None) -> str:
         return "torch"
     if dtype in _SMALLER:
         return "native"
-    return "native" if dtype in (None, "float32") and find_spec("pellucid_native") else "numpy"
+    if dtype not in (None, "float32"):
+        return "numpy"
+    try:
+        import_module(".native", __name__)
+    except ImportError:  # not built, or of another version
+        return "numpy"
+    return "native"
 
 
 def _only_cpu(name: str, device: str | None) -> None:

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 
 from .native import NativeBackend
-from .protocol import KeyValues, Norm, Turns
+from .protocol import Norm
 from .sliced import Turned
 
 __all__ = ["SlicedNativeBackend"]
+
+P = ParamSpec("P")
 
 _SLICE = 1 << 28  # multiplications, some two milliseconds of two cores
 _FEWEST = 32  # rows: reading a weight takes as long as multiplying it with so many
 
 
-def _plainly(
-    block: Callable[..., np.ndarray], x: np.ndarray, w: Any, layer: int, run: Any
-) -> np.ndarray:
-    return block(x, w, layer, run)
+def _in_a_turn(
+    operation: Callable[Concatenate[Any, P], np.ndarray],
+) -> Callable[Concatenate[Any, P], np.ndarray]:
+    """The operation of a backend that is `Turned`, in one slice."""
+
+    @wraps(operation)
+    def run(self: Any, /, *values: P.args, **named: P.kwargs) -> np.ndarray:
+        with self.turn():
+            return operation(self, *values, **named)
+
+    return run
 
 
 class SlicedNativeBackend(Turned, NativeBackend):
@@ -32,7 +42,7 @@ class SlicedNativeBackend(Turned, NativeBackend):
     ) -> None:
         super().__init__(like.weights, like.threads)
         self._wait_for_turn = turn
-        self.apply_block = _plainly  # a block asked again would not wait
+        del self.apply_block  # a block asked again would not wait
 
     def linear(
         self,
@@ -61,37 +71,10 @@ class SlicedNativeBackend(Turned, NativeBackend):
                 out[some] = super().linear(rows[some], w, **how, add=more)
         return out.reshape(*x.shape[:-1], n_out)
 
-    def attend(
-        self,
-        q: np.ndarray,
-        k: np.ndarray,
-        v: np.ndarray,
-        cache: KeyValues | None,
-        layer: int,
-        turns: Turns | None = None,
-        reach: int | None = None,
-    ) -> np.ndarray:
-        with self.turn():
-            return super().attend(q, k, v, cache, layer, turns, reach)
-
-    def matmul(self, x: np.ndarray, y: Any) -> np.ndarray:
-        with self.turn():
-            return super().matmul(x, y)
-
-    def layer_norm(
-        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray | None, epsilon: float
-    ) -> np.ndarray:
-        with self.turn():
-            return super().layer_norm(x, gain, bias, epsilon)
-
-    def gelu(self, x: np.ndarray) -> np.ndarray:
-        with self.turn():
-            return super().gelu(x)
-
-    def swiglu(self, gate: np.ndarray, x: np.ndarray) -> np.ndarray:
-        with self.turn():
-            return super().swiglu(gate, x)
-
-    def softmax(self, x: np.ndarray) -> np.ndarray:
-        with self.turn():
-            return super().softmax(x)
+    # Whole: none of them takes as long as a large product.
+    attend = _in_a_turn(NativeBackend.attend)
+    matmul = _in_a_turn(NativeBackend.matmul)
+    layer_norm = _in_a_turn(NativeBackend.layer_norm)
+    gelu = _in_a_turn(NativeBackend.gelu)
+    swiglu = _in_a_turn(NativeBackend.swiglu)
+    softmax = _in_a_turn(NativeBackend.softmax)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
-from ..hparams import HParams
+from ..hparams import LIMITS
 from ..visible import harmless
 from .output import console, say, to_json
 
@@ -40,7 +39,7 @@ def print_card(name: str, *, as_json: bool) -> None:
 def lines(table: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[int, str, str]]:
     """A card -> (depth, key, value) line by line, as a person reads it."""
     for key, value in table.items():
-        name = (key if key in _NAMES else str(key).replace("_", " ")) + ":"
+        name = (key if key in LIMITS else str(key).replace("_", " ")) + ":"
         if isinstance(value, Mapping) and any(map(_nested, value.values())):
             yield depth, name, ""
             yield from lines(value, depth + 1)
@@ -52,7 +51,6 @@ def lines(table: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[int, str, 
 
 
 _LONG = 1_000  # from here on digits stand in groups of three
-_NAMES = tuple(field.name for field in fields(HParams))  # GPT-2's own, as they are everywhere
 
 
 def _nested(value: Any) -> bool:

@@ -41,9 +41,9 @@ def command(text: str, models: tuple[str, ...], seed: int, output: Output) -> No
 
 def _load(name: str) -> GPT | Translator:
     from ..checkpoint import family_name
-    from ..families import FAMILIES
+    from ..families import named
     from ..gpt import load
     from ..translate import load_translator
 
-    family = FAMILIES.get(family_name(name) or "")
+    family = named(family_name(name))
     return load_translator(name) if family is not None and family.encodes else load(name)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 
 from .. import embedded
 from ..draw.slides import Table
 from ..families import SIZES, hparams_of
-from ..hparams import HParams
+from ..hparams import LIMITS, HParams
 from ..visible import harmless
 from .output import console, say, to_json
 
 __all__ = ["print_models"]
 
 _WIDE = 70  # cells that the whole table takes
-_NAMES = tuple(field.name for field in fields(HParams))
 
 
 def print_models(*, as_json: bool) -> None:
@@ -46,7 +44,7 @@ def print_models(*, as_json: bool) -> None:
     shapes = {name: _embedded(name) for name in embedded.names()} | SIZES
     rows = [
         {"model": name, "parameters": f"{h.n_params:,}"}
-        | {field: f"{getattr(h, field):,}" for field in _NAMES if field not in left_out}
+        | {field: f"{getattr(h, field):,}" for field in LIMITS if field not in left_out}
         for name, h in shapes.items()
     ]
     picture = Table(columns=tuple(rows[0]), rows=tuple(tuple(row.values()) for row in rows))

@@ -15,7 +15,7 @@ from .types import INDICES, TOKEN
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["console", "places", "with_loader", "with_machine", "with_model", "with_target"]
+__all__ = ["added", "console", "places", "with_loader", "with_machine", "with_model", "with_target"]
 
 Command = Callable[..., Any]
 
@@ -68,7 +68,7 @@ def with_machine(command: Command) -> Command:
         machine = {name: rest.pop(name) for name in ("backend", "device", "dtype", "threads")}
         return command(machine=machine, **rest)
 
-    return _add(_MODEL, run)
+    return added(_MODEL, run)
 
 
 def with_model(command: Command) -> Command:
@@ -83,7 +83,7 @@ def with_model(command: Command) -> Command:
 
 def with_target(command: Command) -> Command:
     """--target, --versus, --position; hands them on."""
-    return _add(
+    return added(
         (
             click.option(
                 "--target",
@@ -102,7 +102,7 @@ def with_target(command: Command) -> Command:
 def places(*names: str) -> Callable[[Command], Command]:
     """--layer, --head, --position with numbers such as 0,2,4-6; negative from the end."""
     text = "Only these {}s: 0,2,4-6 or -1, the last."
-    return lambda command: _add(
+    return lambda command: added(
         tuple(
             click.option(
                 f"--{name}", f"--{name}s", f"{name}s", type=INDICES, help=text.format(name)
@@ -113,7 +113,7 @@ def places(*names: str) -> Callable[[Command], Command]:
     )
 
 
-def _add(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:
+def added(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:
     """In --help they stand in this order."""
     for option in reversed(options):
         command = option(command)

@@ -12,14 +12,8 @@ from .training import finish, flags
 
 __all__ = ["command"]
 
-_SHAPE = (
-    "n_ctx",
-    "n_embd",
-    "n_head",
-    "n_layer",
-    "band",
-    "aligned",
-)  # the model's own, or of texts alone
+# The model's own, or of texts alone.
+_SHAPE = ("n_ctx", "n_embd", "n_head", "n_layer", "band", "aligned")
 
 
 @click.command("prefer")

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from .options import added
+
 __all__ = ["with_shots"]
 
 _OPTIONS = (
@@ -30,6 +32,4 @@ _OPTIONS = (
 def with_shots(command: Callable[..., Any]) -> Callable[..., Any]:
     """Hands on shots, shots_from, shots_seed and cloze, as `evaluate.files.score_file` takes
     them."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return added(_OPTIONS, command)

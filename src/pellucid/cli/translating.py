@@ -73,9 +73,9 @@ def _or(command: Command, act: Callable[..., None], known: Collection[str]) -> C
     @wraps(command)
     def run(**options: Any) -> Any:
         from ..checkpoint import family_name
-        from ..families import FAMILIES
+        from ..families import named
 
-        family = FAMILIES.get(family_name(options["model"]) or "")
+        family = named(family_name(options["model"]))
         if family is None or not family.encodes:
             for name in _BEAM:
                 if options.pop(name) is not None:

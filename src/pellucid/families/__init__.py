@@ -13,7 +13,7 @@ from .gpt3 import GPT3
 from .llama import LLAMA
 from .transformer import TRANSFORMER
 
-__all__ = ["FAMILIES", "SIZES", "Branch", "Family", "TapInfo", "family_of", "hparams_of"]
+__all__ = ["FAMILIES", "SIZES", "Branch", "Family", "TapInfo", "family_of", "hparams_of", "named"]
 
 FAMILIES: dict[str, Family] = {
     "gpt2": GPT2,
@@ -26,6 +26,11 @@ FAMILIES: dict[str, Family] = {
 SIZES: dict[str, HParams] = {
     name: size for family in FAMILIES.values() for name, size in family.sizes.items()
 }
+
+
+def named(name: str | None) -> Family | None:
+    """The family of a name, or None where there is none."""
+    return FAMILIES.get(name or "")
 
 
 def family_of(hparams: HParams) -> Family:

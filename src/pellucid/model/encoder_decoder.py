@@ -16,6 +16,7 @@ from ..hparams import HParams
 from ..taps import Tap, untouched
 from ..weights import flatten, prepared, unflatten
 from . import transformer
+from .ids import checked_ids, checked_lengths
 from .one_pass import Pass
 from .transformer import Memory
 
@@ -59,8 +60,8 @@ class EncoderDecoder:
 
     def encode(self, source: Any, tap: Tap | None = None, *, lengths: Any = None) -> Memory:
         """source [batch, source] -> what the decoder sees of it."""
-        ids = self._ids(source, "source")
-        counts = None if lengths is None else self._lengths(lengths, ids)
+        ids = checked_ids(source, self.hparams.n_vocab, "the source")
+        counts = None if lengths is None else self.backend.ids(checked_lengths(lengths, ids))
         with self.backend.computing():
             run = Pass(self.hparams, self.backend, tap=tap or untouched)
             return transformer.encode(self.backend.ids(ids), self.weights, run, counts)
@@ -70,7 +71,7 @@ class EncoderDecoder:
     ) -> Array:
         """target [batch, position], which follows what the cache holds -> logits [batch, position,
         n_vocab]"""
-        ids = self._ids(target, "target")
+        ids = checked_ids(target, self.hparams.n_vocab, "the target")
         with self.backend.computing():
             run = Pass(self.hparams, self.backend, cache, tap or untouched)
             return transformer.decode(self.backend.ids(ids), memory, self.weights, run)
@@ -84,19 +85,3 @@ class EncoderDecoder:
             name: self.backend.to_numpy(value)
             for name, value in flatten(self.weights, self.hparams, self.backend.dense).items()
         }
-
-    def _ids(self, tokens: Any, what: str) -> np.ndarray:
-        ids = np.asarray(tokens)
-        if ids.size == 0 or ids.ndim not in (1, 2) or not np.issubdtype(ids.dtype, np.integer):
-            raise InputError(f"the {what} must be whole numbers, [position] or [batch, position]")
-        n_vocab = self.hparams.n_vocab
-        if ids.min() < 0 or ids.max() >= n_vocab:
-            wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
-            raise InputError(f"token {wrong} is not in the vocabulary 0…{n_vocab - 1}")
-        return ids if ids.ndim == 2 else ids[None]
-
-    def _lengths(self, lengths: Any, ids: np.ndarray) -> Array:
-        counts = np.asarray(lengths)
-        if counts.shape != ids.shape[:1] or not (1 <= counts.min() <= counts.max() <= ids.shape[1]):
-            raise InputError(f"lengths must be one number from 1 to {ids.shape[1]} per row")
-        return self.backend.ids(counts)

@@ -10,11 +10,11 @@ import numpy as np
 
 from ..backend import Array, Backend, KeyValues, Prepared
 from ..cache import Cache
-from ..errors import InputError
 from ..hparams import HParams
 from ..taps import Tap, begins, untouched
 from ..weights import flatten, prepared, unflatten
 from .attend import attention_pattern
+from .ids import checked_ids, checked_lengths
 from .one_pass import Pass, plainly
 from .pages import Page, page_of
 
@@ -63,18 +63,9 @@ class Model:
         Raises InputError for a token id outside 0…n_vocab-1, ContextError beyond n_ctx.
         """
         ids = np.asarray(tokens)
-        if ids.size == 0 or ids.ndim not in (1, 2) or not np.issubdtype(ids.dtype, np.integer):
-            raise InputError("tokens must be whole numbers, [position] or [batch, position]")
-        if ids.min() < 0 or ids.max() >= self.hparams.n_vocab:
-            wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
-            raise InputError(f"token {wrong} is not in the vocabulary 0…{self.hparams.n_vocab - 1}")
-        batch = ids if ids.ndim == 2 else ids[None]
+        batch = checked_ids(ids, self.hparams.n_vocab)
         if lengths is not None:
-            counts = np.asarray(lengths)
-            if counts.shape != (batch.shape[0],) or not (
-                (counts >= 1).all() and (counts <= batch.shape[1]).all()
-            ):
-                raise InputError(f"lengths must be one number from 1 to {batch.shape[1]} per row")
+            checked_lengths(lengths, batch)
         backend = self.backend
         with backend.computing():
             run = Pass(
