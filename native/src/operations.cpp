@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <vector>
 
 #include "pool.hpp"
 #include "spare.hpp"
@@ -42,6 +43,39 @@ Pool& pool(int threads) {
 const Kernels* chosen = nullptr;
 
 int pieces(int n, int each) { return (n + each - 1) / each; }
+
+// both [m, 2 · n] -> out [m, n]: the second half of each row, gated by the first
+void swiglu(int threads, const float* both, int m, int n, float* out) {
+  const Kernels& here = kernels();
+  const int some = std::max(1, 8192 / n);
+  parallel(pool(m > some ? threads : 1), pieces(m, some), [&](int i) {
+    for (int r = i * some; r < std::min(m, (i + 1) * some); r++)
+      here.swiglu(both + ptrdiff_t(r) * 2 * n, both + ptrdiff_t(r) * 2 * n + n, n, out + ptrdiff_t(r) * n);
+  });
+}
+
+// Panels [first, last) of a gated product: those of the gates, and those of what they let through,
+// some rows at a time, put together while they are near.
+void linear_gated(const Weight& w, const Rows& rows, const Target& t, int low, int high, int first, int last) {
+  const Kernels& here = kernels();
+  const int each = here.most[w.format], some = pieces(96, each) * each, half = w.panels / 2;
+  constexpr int FEW = 8;  // panels
+  float* room = spare(size_t(some) * 2 * FEW * COLUMNS);
+  for (int p = first; p < last; p += FEW) {
+    const int end = std::min(last, p + FEW), n = (end - p) * COLUMNS;
+    for (int r = low; r < high; r += some) {
+      const int until = std::min(high, r + some);
+      Target near{room - ptrdiff_t(r) * 2 * n - p * COLUMNS, 2 * n, t.bias};
+      here.linear(w, rows, near, r, until, p, end);
+      near.out += n - half * COLUMNS;
+      here.linear(w, rows, near, r, until, half + p, half + end);
+      for (int i = r; i < until; i++) {
+        const float* both = room + ptrdiff_t(i - r) * 2 * n;
+        here.swiglu(both, both + n, n, t.out + i * t.stride + p * COLUMNS);
+      }
+    }
+  }
+}
 
 }  // namespace
 
@@ -81,7 +115,13 @@ const Kernels& kernels() {
 
 void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, int m, const Norm& norm, const Target& t) {
   const Kernels& here = kernels();
-  if (m >= WIDE[w.format] && here.wide && here.wide()) {
+  const bool wide = m >= WIDE[w.format] && here.wide && here.wide();
+  if (t.gated && (wide || w.n_out % (2 * COLUMNS))) {
+    std::vector<float> both(size_t(m) * w.n_out);
+    multiply(threads, w, x, stride, m, norm, {both.data(), w.n_out, t.bias});
+    return swiglu(threads, both.data(), m, w.n_out / 2, t.out);
+  }
+  if (wide) {
     const int rows = pieces(m, 32) * 32;
     uint16_t* packed = reinterpret_cast<uint16_t*>(workspace(size_t(rows) * w.k / 2 + 64));
     Pool& all = pool(threads);
@@ -113,15 +153,17 @@ void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, in
     const int some = each * (pieces(m, each) >= 8 * threads ? 2 : 1);
     parallel(all, pieces(m, some), [&](int i) { prepare(i * some, std::min(m, (i + 1) * some)); });
   }
-  if (threads == 1) return here.linear(w, rows, t, 0, m, 0, w.panels);
+  const auto linear = t.gated ? linear_gated : here.linear;
+  const int all_panels = t.gated ? w.panels / 2 : w.panels;
+  if (threads == 1) return linear(w, rows, t, 0, m, 0, all_panels);
   // Chunks of panels, eight or so for each thread; of rows too where there are more threads than that.
-  const int panels = std::max(1, w.panels / (8 * threads));
-  const int n = pieces(w.panels, panels);
+  const int panels = std::max(1, all_panels / (8 * threads));
+  const int n = pieces(all_panels, panels);
   const int split = n >= 4 * threads ? 1 : std::min(pieces(m, each), pieces(4 * threads, n));
   const int high = pieces(pieces(m, each), split) * each, n_rows = pieces(m, high);
   parallel(all, n * n_rows, [&](int i) {
     const int p = i / n_rows * panels, r = i % n_rows * high;
-    here.linear(w, rows, t, r, std::min(m, r + high), p, std::min(w.panels, p + panels));
+    linear(w, rows, t, r, std::min(m, r + high), p, std::min(all_panels, p + panels));
   });
 }
 
@@ -139,15 +181,6 @@ void gelu(int threads, const float* x, size_t n, float* out) {
   const size_t some = 16384;
   parallel(pool(n > some ? threads : 1), int((n + some - 1) / some), [&](int i) {
     here.gelu(x + i * some, std::min(some, n - i * some), out + i * some);
-  });
-}
-
-void swiglu(int threads, const float* both, int m, int n, float* out) {
-  const Kernels& here = kernels();
-  const int some = std::max(1, 8192 / n);
-  parallel(pool(m > some ? threads : 1), pieces(m, some), [&](int i) {
-    for (int r = i * some; r < std::min(m, (i + 1) * some); r++)
-      here.swiglu(both + ptrdiff_t(r) * 2 * n, both + ptrdiff_t(r) * 2 * n + n, n, out + ptrdiff_t(r) * n);
   });
 }
 
