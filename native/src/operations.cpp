@@ -54,27 +54,25 @@ void swiglu(int threads, const float* both, int m, int n, float* out) {
   });
 }
 
-// Panels [first, last) of a gated product: those of the gates, and those of what they let through,
-// some rows at a time, put together while they are near.
-void linear_gated(const Weight& w, const Rows& rows, const Target& t, int low, int high, int first, int last) {
+// A gated product, some panels of the gates and of what they let through and some rows at a time, put
+// together while they are near.
+void multiply_gated(Pool& all, const Weight& w, const Rows& rows, const Target& t) {
   const Kernels& here = kernels();
-  const int each = here.most[w.format], some = pieces(96, each) * each, half = w.panels / 2;
-  constexpr int FEW = 8;  // panels
-  float* room = spare(size_t(some) * 2 * FEW * COLUMNS);
-  for (int p = first; p < last; p += FEW) {
-    const int end = std::min(last, p + FEW), n = (end - p) * COLUMNS;
-    for (int r = low; r < high; r += some) {
-      const int until = std::min(high, r + some);
-      Target near{room - ptrdiff_t(r) * 2 * n - p * COLUMNS, 2 * n, t.bias};
-      here.linear(w, rows, near, r, until, p, end);
-      near.out += n - half * COLUMNS;
-      here.linear(w, rows, near, r, until, half + p, half + end);
-      for (int i = r; i < until; i++) {
-        const float* both = room + ptrdiff_t(i - r) * 2 * n;
-        here.swiglu(both, both + n, n, t.out + i * t.stride + p * COLUMNS);
-      }
+  const int half = w.panels / 2, panels = std::clamp(half / (8 * all.threads()), 1, 8);
+  const int each = here.most[w.format], high = pieces(96, each) * each, n_rows = pieces(rows.m, high);
+  parallel(all, pieces(half, panels) * n_rows, [&](int i) {
+    const int p = i / n_rows * panels, last = std::min(half, p + panels), n = (last - p) * COLUMNS;
+    const int low = i % n_rows * high, end = std::min(rows.m, low + high);
+    float* room = spare(size_t(end - low) * 2 * n);
+    Target near{room - ptrdiff_t(low) * 2 * n - p * COLUMNS, 2 * n, t.bias};
+    here.linear(w, rows, near, low, end, p, last);
+    near.out += n - half * COLUMNS;
+    here.linear(w, rows, near, low, end, half + p, half + last);
+    for (int r = low; r < end; r++) {
+      const float* both = room + ptrdiff_t(r - low) * 2 * n;
+      here.swiglu(both, both + n, n, t.out + r * t.stride + p * COLUMNS);
     }
-  }
+  });
 }
 
 }  // namespace
@@ -153,17 +151,16 @@ void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, in
     const int some = each * (pieces(m, each) >= 8 * threads ? 2 : 1);
     parallel(all, pieces(m, some), [&](int i) { prepare(i * some, std::min(m, (i + 1) * some)); });
   }
-  const auto linear = t.gated ? linear_gated : here.linear;
-  const int all_panels = t.gated ? w.panels / 2 : w.panels;
-  if (threads == 1) return linear(w, rows, t, 0, m, 0, all_panels);
+  if (t.gated) return multiply_gated(all, w, rows, t);
+  if (threads == 1) return here.linear(w, rows, t, 0, m, 0, w.panels);
   // Chunks of panels, eight or so for each thread; of rows too where there are more threads than that.
-  const int panels = std::max(1, all_panels / (8 * threads));
-  const int n = pieces(all_panels, panels);
+  const int panels = std::max(1, w.panels / (8 * threads));
+  const int n = pieces(w.panels, panels);
   const int split = n >= 4 * threads ? 1 : std::min(pieces(m, each), pieces(4 * threads, n));
   const int high = pieces(pieces(m, each), split) * each, n_rows = pieces(m, high);
   parallel(all, n * n_rows, [&](int i) {
     const int p = i / n_rows * panels, r = i % n_rows * high;
-    linear(w, rows, t, r, std::min(m, r + high), p, std::min(all_panels, p + panels));
+    here.linear(w, rows, t, r, std::min(m, r + high), p, std::min(w.panels, p + panels));
   });
 }
 
