@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pellucid import checkpoint
 from pellucid.bench import Contender, Results, find, markdown, measure, write
 from pellucid.bench.report import BEGIN, END, claims
 from pellucid.errors import InputError
+from pellucid.families.llama import LlamaHParams
+from pellucid.weights import initialise
 from support.program import invoke
 from support.skips import needs
 
@@ -160,6 +163,18 @@ def test_who_takes_part(tmp_path):
         assert who in lines
     linear, head = 12 * 12 * 320**2, 8192 * 320
     assert next(each for each in found if each.small).weights == 4 * (linear + head)
+
+
+def test_what_a_token_reads_is_the_familys(tmp_path):
+    """Llama's maps are of other shapes than GPT-2's."""
+    h = LlamaHParams(
+        n_vocab=90, n_ctx=64, n_embd=48, n_head=4, n_kv_head=2, d_head=16, n_inner=80, n_layer=2
+    )
+    folder = checkpoint.save(tmp_path / "llama", h, initialise(h, 1))
+    found, _ = find(str(folder), None, tmp_path)
+    maps = h.n_embd * h.n_qkv + h.n_head * h.d_k * h.n_embd + 3 * h.n_embd * h.n_inner
+    expected = 4 * (h.n_layer * maps + h.n_vocab * h.n_embd)
+    assert found[0].weights == expected
 
 
 def test_kernels_can_be_forced(tmp_path):

@@ -114,6 +114,20 @@ def near(got: np.ndarray, expected: np.ndarray, share: float, size: float) -> No
     np.testing.assert_allclose(got, expected, rtol=0, atol=share * size + 1e-7)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_half", [16, 144, 43])  # of 43 the halves meet within a panel
+def test_gated_products(processor: str, dtype: str, n_half: int) -> None:
+    """Put together some panels and rows at a time, as of the whole product."""
+    for m, threads in ((1, 2), (5, 1), (200, 1), (200, 3)):
+        _, x, weight, bias = case(m, m, 64, 2 * n_half)
+        machine = get_backend("native", dtype=dtype, threads=threads)
+        w = machine.prepare(Affine(weight, bias))
+        gate, up = np.split(machine.linear(x, w), 2, axis=-1)
+        expected = EXACT.swiglu(gate.astype(np.float64), up.astype(np.float64))
+        got = machine.linear(x, w, swiglu=True)
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6 * np.abs(up).max())
+
+
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
 @pytest.mark.parametrize(("n_in", "n_out"), [(64, 16), (768, 48), (100, 37)])
 def test_rounding_is_the_plain_one(processor: str, dtype: str, n_in: int, n_out: int) -> None:

@@ -4,25 +4,37 @@ and never a block in which anything but the kernels had a hand."""
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pellucid.backend import get_backend
 from pellucid.blocks import BlockStore, Packed
+from pellucid.families.llama import LlamaHParams, Rope
 from pellucid.hparams import HParams
-from pellucid.model import Model, Pass, block
+from pellucid.model import Model, Pass
 from pellucid.model.one_pass import plainly
+from pellucid.model.pages import page_of
 from pellucid.weights import initialise
 from support.skips import needs
 
 needs("pellucid_native")
 HPARAMS = HParams(n_vocab=90, n_ctx=64, n_embd=48, n_head=3, n_layer=2)
+# Heads that share keys; biases, and norms of queries and keys.
+LLAMA = LlamaHParams(
+    n_vocab=90, n_ctx=64, n_embd=48, n_head=4, n_kv_head=2, d_head=16, n_inner=80, n_layer=2,
+    rope=Rope(theta=100.0), tied=True,
+)  # fmt: skip
+QWEN = replace(LLAMA, qkv_bias=True, qk_norm=True, tied=False)
+FAMILIES = pytest.mark.parametrize(
+    "hparams", [HPARAMS, LLAMA, QWEN], ids=["GPT-2", "Llama", "Qwen3"]
+)
 
 
-def model(dtype: str = "int8") -> Model:
+def model(dtype: str = "int8", hparams: HParams = HPARAMS) -> Model:
     machine = get_backend("native", dtype=dtype, threads=2)
-    return Model.of(HPARAMS, initialise(HPARAMS, 1), machine)
+    return Model.of(hparams, initialise(hparams, 1), machine)
 
 
 class Plain:
@@ -45,16 +57,17 @@ def counted(m: Model):
 
     def counting(x, w, layer, run):
         runs.append(layer)
-        return block(x, w, layer, run)
+        return page_of(m.hparams).block(x, w, layer, run)
 
     return runs, counting
 
 
+@FAMILIES
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_the_same_bits(dtype: str) -> None:
+def test_the_same_bits(dtype: str, hparams: HParams) -> None:
     """Texts alone and together, one token at a time and a few, the last logits and all of them,
     and from an earlier place on."""
-    m = model(dtype)
+    m = model(dtype, hparams)
     page, rng = by_the_page(m), np.random.default_rng(0)
     for rows in (1, 3, 8, 1, 9):
         caches = m.new_cache(rows), page.new_cache(rows)
@@ -70,11 +83,12 @@ def test_the_same_bits(dtype: str) -> None:
             np.testing.assert_array_equal(got, expected)
 
 
-def test_texts_in_blocks_of_a_store() -> None:
+@FAMILIES
+def test_texts_in_blocks_of_a_store(hparams: HParams) -> None:
     """As a server's engine keeps them: side by side in one row, each with a past of its own."""
-    m = model()
+    m = model(hparams=hparams)
     page, rng = by_the_page(m), np.random.default_rng(1)
-    stores = [BlockStore(HPARAMS, each.backend, n_blocks=12, block_size=8) for each in (m, page)]
+    stores = [BlockStore(hparams, each.backend, n_blocks=12, block_size=8) for each in (m, page)]
     for past in range(0, 14, 2):
         texts = [([0, 3, 5], past, 2), ([7, 1, 2], past, 2)]
         ids = rng.integers(0, 90, (1, 4))
@@ -85,14 +99,15 @@ def test_texts_in_blocks_of_a_store() -> None:
         np.testing.assert_array_equal(got, expected)
 
 
-def test_the_page_is_run_once() -> None:
-    m = model()
+@FAMILIES
+def test_the_page_is_run_once(hparams: HParams) -> None:
+    m = model(hparams=hparams)
     x, cache = np.ones((1, 1, 48), np.float32), m.new_cache()
     runs, counting = counted(m)
     for _ in range(4):
-        m.backend.apply_block(counting, x, m.weights.h[0], 0, Pass(HPARAMS, m.backend, cache))
+        m.backend.apply_block(counting, x, m.weights.h[0], 0, Pass(hparams, m.backend, cache))
     assert runs == [0]
-    watched = Pass(HPARAMS, m.backend, cache, lambda name, value: value)
+    watched = Pass(hparams, m.backend, cache, lambda name, value: value)
     m.backend.apply_block(counting, x, m.weights.h[0], 0, watched)
     assert runs == [0, 0]
 
@@ -115,7 +130,8 @@ def test_a_tap_sees_and_changes_every_value_still() -> None:
 
 
 @pytest.mark.parametrize(
-    "hand", ["a product by numpy", "another operation", "a copy", "what it gives"]
+    "hand",
+    ["a product by numpy", "another operation", "a copy", "what it gives", "turns of its own"],
 )
 def test_a_block_with_another_hand_in_it_is_the_page_each_time(hand: str) -> None:
     m, rng = model(), np.random.default_rng(2)
@@ -131,6 +147,11 @@ def test_a_block_with_another_hand_in_it_is_the_page_each_time(hand: str) -> Non
             x = run.backend.gelu(x)
         if hand == "a copy":
             x = x.copy()
+        if hand == "turns of its own":  # they are of this pass's positions, not of another's
+            heads = np.broadcast_to(x, (1, 3, 1, 48))[..., :16]
+            by = tuple(np.full((1, 1, 16), len(runs), np.float32) for _ in "ab")
+            heads = run.backend.attend(heads, heads, heads, run.cache, 0, by)
+            x = heads.swapaxes(1, 2).reshape(1, 1, 48)
         out = run.backend.linear(x, w.attn.c_proj, add=x)
         return out + 1 if hand == "what it gives" else out
 

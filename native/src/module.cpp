@@ -226,16 +226,13 @@ PyObject* linear(PyObject*, PyObject* const* a, Py_ssize_t n) {
     const View bias = optional(a[4], w.n_out, "bias"), gain = optional(a[5], w.n_in, "gain"),
                shift = optional(a[6], w.n_in, "shift"), residual = optional(a[9], m * w.n_out, "residual");
     const Norm norm{gain.at(), shift.at(), number(a[7])};
-    Target target{out.at(), w.n_out, bias.at(), residual.at(), then == 1};
+    const Target target{out.at(), then == 2 ? w.n_out / 2 : w.n_out, bias.at(), residual.at(), then == 1, then == 2};
     if (norm.bias && !norm.gain) throw std::invalid_argument("a norm has a gain");
     if (then == 2 && residual.at()) throw std::invalid_argument("nothing is added to what is gated");
-    std::vector<float> both(then == 2 ? size_t(m) * w.n_out : 0);
-    if (then == 2) target.out = both.data();
     const int threads = whole(a[0]);
     if (m) {
       const Released released(size_t(m) * w.n_in * w.n_out > MUCH);
       multiply(threads, w, x.at(), w.n_in, int(m), norm, target);
-      if (then == 2) pellucid::swiglu(threads, both.data(), int(m), w.n_out / 2, out.at());
     }
     return none();
   });

@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <vector>
 
 #include "pool.hpp"
 #include "spare.hpp"
@@ -42,6 +43,37 @@ Pool& pool(int threads) {
 const Kernels* chosen = nullptr;
 
 int pieces(int n, int each) { return (n + each - 1) / each; }
+
+// both [m, 2 · n] -> out [m, n]: the second half of each row, gated by the first
+void swiglu(int threads, const float* both, int m, int n, float* out) {
+  const Kernels& here = kernels();
+  const int some = std::max(1, 8192 / n);
+  parallel(pool(m > some ? threads : 1), pieces(m, some), [&](int i) {
+    for (int r = i * some; r < std::min(m, (i + 1) * some); r++)
+      here.swiglu(both + ptrdiff_t(r) * 2 * n, both + ptrdiff_t(r) * 2 * n + n, n, out + ptrdiff_t(r) * n);
+  });
+}
+
+// A gated product, some panels of the gates and of what they let through and some rows at a time, put
+// together while they are near.
+void multiply_gated(Pool& all, const Weight& w, const Rows& rows, const Target& t) {
+  const Kernels& here = kernels();
+  const int half = w.panels / 2, panels = std::clamp(half / (8 * all.threads()), 1, 8);
+  const int each = here.most[w.format], high = pieces(96, each) * each, n_rows = pieces(rows.m, high);
+  parallel(all, pieces(half, panels) * n_rows, [&](int i) {
+    const int p = i / n_rows * panels, last = std::min(half, p + panels), n = (last - p) * COLUMNS;
+    const int low = i % n_rows * high, end = std::min(rows.m, low + high);
+    float* room = spare(size_t(end - low) * 2 * n);
+    Target near{room - ptrdiff_t(low) * 2 * n - p * COLUMNS, 2 * n, t.bias};
+    here.linear(w, rows, near, low, end, p, last);
+    near.out += n - half * COLUMNS;
+    here.linear(w, rows, near, low, end, half + p, half + last);
+    for (int r = low; r < end; r++) {
+      const float* both = room + ptrdiff_t(r - low) * 2 * n;
+      here.swiglu(both, both + n, n, t.out + r * t.stride + p * COLUMNS);
+    }
+  });
+}
 
 }  // namespace
 
@@ -81,7 +113,13 @@ const Kernels& kernels() {
 
 void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, int m, const Norm& norm, const Target& t) {
   const Kernels& here = kernels();
-  if (m >= WIDE[w.format] && here.wide && here.wide()) {
+  const bool wide = m >= WIDE[w.format] && here.wide && here.wide();
+  if (t.gated && (wide || w.n_out % (2 * COLUMNS))) {
+    std::vector<float> both(size_t(m) * w.n_out);
+    multiply(threads, w, x, stride, m, norm, {both.data(), w.n_out, t.bias});
+    return swiglu(threads, both.data(), m, w.n_out / 2, t.out);
+  }
+  if (wide) {
     const int rows = pieces(m, 32) * 32;
     uint16_t* packed = reinterpret_cast<uint16_t*>(workspace(size_t(rows) * w.k / 2 + 64));
     Pool& all = pool(threads);
@@ -113,6 +151,7 @@ void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, in
     const int some = each * (pieces(m, each) >= 8 * threads ? 2 : 1);
     parallel(all, pieces(m, some), [&](int i) { prepare(i * some, std::min(m, (i + 1) * some)); });
   }
+  if (t.gated) return multiply_gated(all, w, rows, t);
   if (threads == 1) return here.linear(w, rows, t, 0, m, 0, w.panels);
   // Chunks of panels, eight or so for each thread; of rows too where there are more threads than that.
   const int panels = std::max(1, w.panels / (8 * threads));
@@ -139,15 +178,6 @@ void gelu(int threads, const float* x, size_t n, float* out) {
   const size_t some = 16384;
   parallel(pool(n > some ? threads : 1), int((n + some - 1) / some), [&](int i) {
     here.gelu(x + i * some, std::min(some, n - i * some), out + i * some);
-  });
-}
-
-void swiglu(int threads, const float* both, int m, int n, float* out) {
-  const Kernels& here = kernels();
-  const int some = std::max(1, 8192 / n);
-  parallel(pool(m > some ? threads : 1), pieces(m, some), [&](int i) {
-    for (int r = i * some; r < std::min(m, (i + 1) * some); r++)
-      here.swiglu(both + ptrdiff_t(r) * 2 * n, both + ptrdiff_t(r) * 2 * n + n, n, out + ptrdiff_t(r) * n);
   });
 }
 

@@ -18,8 +18,6 @@ struct Norm {
 void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, int m, const Norm& norm, const Target& t);
 void normalise(int threads, const float* x, int m, int n, const Norm& norm, float* out);
 void gelu(int threads, const float* x, size_t n, float* out);
-// both [m, 2 · n] -> out [m, n]: the second half of each row, gated by the first
-void swiglu(int threads, const float* both, int m, int n, float* out);
 void softmax(int threads, const float* x, int m, int n, float* out);
 void attend(int threads, const Attention& a, int n_text);
 // x [batch, head, m, n] · y [batch, head, n, n_out] -> out [batch, head, m, n_out], row by row

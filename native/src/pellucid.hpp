@@ -42,13 +42,14 @@ struct Rows {
   const int32_t* offset = nullptr; // [m, groups]
 };
 
-// What becomes of a product [m, n_out]: + bias, then GELU, then + residual.
+// What becomes of a product [m, n_out]: + bias, then GELU, then + residual; or its second half, gated
+// by the first, and nothing else.
 struct Target {
-  float* out = nullptr;            // [m, n_out], rows `stride` apart
+  float* out = nullptr;            // [m, n_out], gated [m, n_out / 2], rows `stride` apart
   ptrdiff_t stride = 0;
   const float* bias = nullptr;     // [n_out] or null
   const float* residual = nullptr; // [m, n_out], rows n_out apart, or null
-  bool gelu = false;
+  bool gelu = false, gated = false;
 };
 
 // A stretch of keys and values of one text: [head, n, d_k], heads `head` numbers apart.

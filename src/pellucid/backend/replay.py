@@ -20,16 +20,22 @@ from .protocol import KeyValues, Norm, Turns
 __all__ = ["FEW", "NO_NORM", "Replay"]
 
 FEW = 8  # rows; with more of them the kernels take longer than the page
-_MOST = 128  # blocks that are remembered
+_MOST = 256  # blocks that are remembered
 NO_NORM = (None, None, 0.0)
+# These compute nothing of a block's: what is made with them is no kernel's, and no kernel's input.
+_NO_HAND = ("asarray", "ids", "to_numpy")
+
+
+_Call = tuple[Callable[..., None] | None, tuple[Any, ...], tuple[Any, ...] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
-    """calls: the arguments of a product, or all but the last of an attention. x, out: where the
-    block's input is expected and its output lies; both belong to it. w: its weights."""
+    """calls: a kernel and its arguments; or None, all but the last arguments of an attention, and
+    what a pass is asked for to turn queries and keys by (`Pass.once`), if anything. x, out: where
+    the block's input is expected and its output lies; both belong to it. w: its weights."""
 
-    calls: tuple[tuple[bool, tuple[Any, ...]], ...]
+    calls: tuple[_Call, ...]
     x: np.ndarray
     out: np.ndarray
     w: Any
@@ -52,28 +58,26 @@ class Replay:
         key = (get_ident(), id(w), x.shape, run.narrows(layer))
         known = self._blocks.get(key, self)
         if isinstance(known, _Block):
-            return _again(known, x, run.cache, layer)
+            return _again(known, x, run, layer)
         if known is None:
             return block(x, w, layer, run)
         notes = _Notes(self._machine, x)
-        noted = run.on(notes)
-        notes.begin()
-        out = block(x, w, layer, noted)
+        out = block(x, w, layer, notes.begin(run))
         if len(self._blocks) >= _MOST:
             self._blocks.clear()
         self._blocks[key] = notes.block(out, w)
         return out
 
 
-def _again(noted: _Block, x: np.ndarray, cache: KeyValues, layer: int) -> np.ndarray:
+def _again(noted: _Block, x: np.ndarray, run: Any, layer: int) -> np.ndarray:
     if x is not noted.x:
         np.copyto(noted.x, x)
-    for product, arguments in noted.calls:
-        if product:
-            kernels.linear(*arguments)
+    for kernel, arguments, turns in noted.calls:
+        if kernel is not None:
+            kernel(*arguments)
         else:
-            n_new = arguments[2].shape[2]
-            kernels.attend(*arguments, cache.segments(layer, n_new))
+            segments = run.cache.segments(layer, arguments[2].shape[2])
+            kernels.attend(*arguments, segments, *(run.once(*turns) if turns else ()))
     return noted.out
 
 
@@ -83,15 +87,20 @@ class _Notes:
     def __init__(self, machine: Any, x: np.ndarray) -> None:
         self._machine = machine
         self._x = x
-        self._calls: list[tuple[bool, tuple[Any, ...]]] = []
+        self._calls: list[_Call] = []
         self._roots = [_root(x)]  # where a kernel's input may come from
+        self._run: Any = None
         self._closed = False
 
-    def begin(self) -> None:
+    def begin(self, run: Any) -> Any:
+        """-> the pass, on this backend"""
+        self._run = run.on(self)
         self._closed = True
+        return self._run
 
     def block(self, out: np.ndarray, w: Any) -> _Block | None:
         """What was noted, or None where it is not all there is to the block."""
+        self._run = None
         if not self._closed or not self._from_kernels(out):
             return None
         return _Block(calls=tuple(self._calls), x=self._x, out=out, w=w)
@@ -108,7 +117,15 @@ class _Notes:
     ) -> np.ndarray:
         out: np.ndarray = self._machine.linear(x, w, norm=norm, gelu=gelu, swiglu=swiglu, add=add)
         fixed = (w.bias, *(norm or NO_NORM), 2 if swiglu else gelu, add)
-        self._note(True, (self._machine.threads, w.handle, x, out, *fixed), x, add)
+        self._note(kernels.linear, (self._machine.threads, w.handle, x, out, *fixed), x, add)
+        self._roots.append(_root(out))
+        return out
+
+    def layer_norm(
+        self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray | None, epsilon: float
+    ) -> np.ndarray:
+        out: np.ndarray = self._machine.layer_norm(x, gain, bias, epsilon)
+        self._note(kernels.layer_norm, (self._machine.threads, x, gain, bias, epsilon, out), x)
         self._roots.append(_root(out))
         return out
 
@@ -122,23 +139,31 @@ class _Notes:
         turns: Turns | None = None,
         reach: int | None = None,
     ) -> np.ndarray:
-        # Turns are of this pass's positions; a band is not of the kernels.
-        self._closed = self._closed and turns is None and reach is None
+        asked = None if turns is None else self._run.asked_by(turns)
+        # Turns are of this pass's positions: another has to have its own. A band is not of the
+        # kernels.
+        self._closed = self._closed and (turns is None or asked is not None) and reach is None
         out: np.ndarray = self._machine.attend(q, k, v, cache, layer, turns, reach)
-        self._note(False, (self._machine.threads, q, k, v, out), q, k, v)
+        self._note(None, (self._machine.threads, q, k, v, out), q, k, v, turns=asked)
         self._roots.append(_root(out))
         return out
 
     def __getattr__(self, name: str) -> Any:
-        self._closed = False
+        self._closed = self._closed and name in _NO_HAND
         return getattr(self._machine, name)
 
-    def _note(self, product: bool, call: tuple[Any, ...], *inputs: np.ndarray | None) -> None:
-        self._calls.append((product, call))
+    def _note(
+        self,
+        kernel: Callable[..., None] | None,
+        arguments: tuple[Any, ...],
+        *inputs: np.ndarray | None,
+        turns: tuple[Any, ...] | None = None,
+    ) -> None:
+        self._calls.append((kernel, arguments, turns))
         for each in inputs:
             if each is None:
                 continue
-            readable = each.dtype == np.float32 and (each.flags.c_contiguous or not product)
+            readable = each.dtype == np.float32 and (each.flags.c_contiguous or kernel is None)
             self._closed = self._closed and readable and self._from_kernels(each)
 
     def _from_kernels(self, array: np.ndarray) -> bool:

@@ -6,6 +6,7 @@ in the format of each. What is missing is said, never silently left out.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 from .. import checkpoint
 from ..backend import get_backend
 from ..errors import CheckpointError, InputError, PellucidError
+from ..families import family_of
+from ..hparams import HParams
 
 __all__ = ["SMALL", "Contender", "find"]
 
@@ -81,9 +84,6 @@ def find(
         for each, name, label in ((loaded, model, ""), (small, SMALL, f", {SMALL}")):
             if label == "" and model == SMALL:
                 continue  # the same once
-            hparams = each.hparams
-            linear = 12 * hparams.n_layer * hparams.n_embd**2
-            head = hparams.n_vocab * hparams.n_embd
             found.append(
                 Contender(
                     name=f"Pellucid {kind}{label}",
@@ -91,7 +91,7 @@ def find(
                     kind=f"{kind} {kernels}" if kernels and "native" in kind else kind,
                     python=Path(sys.executable),
                     model=name,
-                    weights=_bytes(kind.split()[1], linear, head),
+                    weights=_bytes(kind.split()[1], each.hparams),
                     small=bool(label),
                 )
             )
@@ -111,8 +111,12 @@ def _check(kernels: str | None) -> None:
         raise InputError(f"there are no kernels {kernels!r} here, but {', '.join(here)}")
 
 
-def _bytes(dtype: str, linear: int, head: int) -> float:
-    """Of the weights that one token reads; of int8 and int4 the scales too."""
+def _bytes(dtype: str, hparams: HParams) -> float:
+    """Of the weights that one token reads: every linear map, and the output layer; of int8 and
+    int4 the scales too."""
+    branches = family_of(hparams).branches(hparams).values()
+    linear = sum(math.prod(each.shape) for each in branches if each.kind == "linear")
+    head = hparams.n_vocab * hparams.n_embd
     eight, four = 1 + 2 / 64, 0.5 + 2 / 32
     each = {"float32": (4.0, 4.0), "bfloat16": (2.0, 2.0)}
     each |= {"int8": (eight, eight), "int4": (four, eight)}

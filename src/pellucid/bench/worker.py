@@ -3,8 +3,9 @@
     python worker.py ENGINE MODEL KIND THREADS PART
 
 It imports nothing of Pellucid, unless Pellucid is the engine: the engines' environments have it
-not. PART: "all" prints one JSON object of figures; "cold" predicts one token and ends, timed from
-outside. KIND: what the numbers are kept in, as the engine calls it.
+not. PART: "all" prints one JSON object of figures, "brief" those of a short context alone; "cold"
+predicts one token and ends, timed from outside. KIND: what the numbers are kept in, as the engine
+calls it.
 """
 
 from __future__ import annotations
@@ -255,8 +256,8 @@ def _decode(generate: Callable[[int], object], n: int) -> float:
     return (_seconds(lambda: generate(n + 1)) - first) / n * 1e3
 
 
-def figures(engine: Engine, text: str | None) -> dict[str, Any]:
-    """Those that its window has room for."""
+def figures(engine: Engine, text: str | None, brief: bool = False) -> dict[str, Any]:
+    """Those that its window has room for. brief: decoding at context 32 and first tokens of 512."""
     memory = _peak()  # the model and what it needs, before any work
 
     def prompt(n: int, seed: int) -> list[int]:
@@ -265,18 +266,20 @@ def figures(engine: Engine, text: str | None) -> dict[str, Any]:
 
     engine.generate(prompt(min(32, engine.n_ctx // 4), 0), 4)  # warm up
     found: dict[str, Any] = {}
-    for context, n in ((32, DECODED), (896, DECODED_LONG)):
+    for context, n in ((32, DECODED), (896, DECODED_LONG))[: 1 if brief else 2]:
         if context + n < engine.n_ctx:
             ids = prompt(context, 1)
             found[f"decode_{context}"] = _decode(lambda n, ids=ids: engine.generate(ids, n), n)  # type: ignore[misc]
             found[f"tokens_{context}"] = engine.generate(ids, 16)
-    for n in (512, 1023):
+    for n in (512, 1023)[: 1 if brief else 2]:
         if n < engine.n_ctx:
             engine.generate(prompt(n, 2), 1)
             found[f"first_{n}"] = 1e3 * min(
                 _seconds(lambda seed=seed, n=n: engine.generate(prompt(n, seed), 1))  # type: ignore[misc]
                 for seed in (3, 4)
             )
+    if brief:
+        return found | {"peak_mib": _peak()}
     if engine.n_ctx > 32 + DECODED:
         texts = [prompt(32, 10 + i) for i in range(STREAMS)]
         engine.together(texts, 2)
@@ -312,7 +315,7 @@ def main() -> None:
         print(json.dumps({"cold_mib": _peak()}), flush=True)
     else:
         text = Path(sys.argv[6]).read_text("utf-8") if len(sys.argv) > 6 else None
-        print(json.dumps(figures(engine, text)), flush=True)
+        print(json.dumps(figures(engine, text, part == "brief")), flush=True)
     os._exit(0)  # some engines take their time to end, or fail at it
 
 

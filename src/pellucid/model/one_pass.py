@@ -63,11 +63,18 @@ class Pass:
         own = [list(range(new))] if self.cache is None else self.cache.positions(new)
         return self.backend.ids(own)
 
-    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What `make` makes, the same in every layer: made the first time that it is asked for."""
+    def once(self, make: Callable[..., Any], *of: Hashable) -> Any:
+        """make(run, *of), the same in every layer: made the first time that it is asked for. It
+        depends on nothing but the pass and `of`, so that `asked_by` says how to have it of another
+        pass."""
+        key = (make, *of)
         if key not in self._made:
-            self._made[key] = make()
+            self._made[key] = make(self, *of)
         return self._made[key]
+
+    def asked_by(self, value: Any) -> tuple[Any, ...] | None:
+        """What `once` was given when it returned this very value; None: it never did."""
+        return next((key for key, made in self._made.items() if made is value), None)
 
     def check_room(self, tokens: Array) -> None:
         """Raises ContextError where the tokens [batch, position] do not fit the window, InputError
