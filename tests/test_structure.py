@@ -84,7 +84,7 @@ ROOMS: dict[str, set[str]] = {
         "chat", "data", "errors", "evaluate", "files", "gpt", "inspect", "sequence", "serve",
         "template", "weights",
     },
-    "bench": {"backend", "checkpoint", "errors", "files"},
+    "bench": {"backend", "checkpoint", "data", "errors", "files"},
     "cli": {
         "batch", "bench", "chat", "checkpoint", "conversations", "data", "draw", "embedded",
         "errors", "evaluate", "families", "files", "generate", "gpt", "history", "hparams",
