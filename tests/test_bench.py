@@ -10,6 +10,7 @@ import pytest
 
 from pellucid import checkpoint
 from pellucid.bench import Contender, Results, find, markdown, measure, write
+from pellucid.bench.passages import passages
 from pellucid.bench.report import BEGIN, END, claims
 from pellucid.errors import InputError
 from pellucid.families.llama import LlamaHParams
@@ -48,6 +49,18 @@ def results(tmp_path_factory):
     names = [ABSENT.name, OURS.name, FAILING.name]
     assert seen == [*((0, name) for name in names), (1, OURS.name)]  # who failed is left out
     return found
+
+
+def test_passages(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"text": f"Text {i}."}) + "\n" for i in range(20)))
+    assert passages(rows, 4) == ["Text 0.", "Text 5.", "Text 10.", "Text 15."]
+    book = tmp_path / "book.txt"
+    book.write_text("".join(f"Line {i:04}\n" for i in range(1000)))
+    assert [each[:9] for each in passages(book, 2)] == ["Line 0000", "Line 0501"]
+    (empty := tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(InputError, match="empty"):
+        passages(empty)
 
 
 def test_a_round(results):

@@ -84,7 +84,7 @@ ROOMS: dict[str, set[str]] = {
         "chat", "data", "errors", "evaluate", "files", "gpt", "inspect", "sequence", "serve",
         "template", "weights",
     },
-    "bench": {"backend", "checkpoint", "errors", "families", "files", "hparams"},
+    "bench": {"backend", "checkpoint", "data", "errors", "families", "files", "hparams"},
     "cli": {
         "batch", "bench", "chat", "checkpoint", "conversations", "data", "draw", "embedded",
         "errors", "evaluate", "families", "files", "generate", "gpt", "history", "hparams",

@@ -246,8 +246,8 @@ class Speculation:
         n = len(draft)
         begin = time.perf_counter()
         fed = (*lacking, *draft)
-        logits = model.forward(fed, cache, only=range(len(fed) - n - 1, len(fed)))
-        rows = model.backend.to_numpy(logits)  # [1 + n, n_vocab]
+        asked = {"only": range(len(fed) - n - 1, len(fed))} if n else {"last_only": True}
+        rows = model.backend.to_numpy(model.forward(fed, cache, **asked))  # [1 + n, n_vocab]
         if self._pace is not None and len(lacking) == 1:
             self._pace.passed(1 + n, time.perf_counter() - begin)
         accepted = 0

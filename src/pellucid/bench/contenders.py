@@ -28,6 +28,7 @@ NATIVE = ("float32", "bfloat16", "int8", "int4")
 class Contender:
     """name: as the table has it. engine, kind: of `worker`. python: of its environment. model: its
     file or folder. weights: bytes that one token reads. small: runs SMALL, not the model asked for.
+    trained: whether its weights are, so that it says something how it goes on from a text.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Contender:
     model: str
     weights: float | None = None
     small: bool = False
+    trained: bool = False
 
 
 # engine -> where its environment lies, and (kind, the model's name there, as the table has it)
@@ -93,6 +95,7 @@ def find(
                     model=name,
                     weights=_bytes(kind.split()[1], each.hparams),
                     small=bool(label),
+                    trained=bool(label) or peers is None,
                 )
             )
     if peers is None:

@@ -20,6 +20,7 @@ import numpy as np
 from ..backend import get_backend
 from ..errors import InputError
 from .contenders import Contender
+from .passages import passages
 
 __all__ = ["Results", "measure"]
 
@@ -69,11 +70,12 @@ def measure(
     on_progress: Callable[[int, str], None] | None = None,
 ) -> Results:
     """rounds: of all contenders. threads: None is as many as there are cores. work: a folder to
-    work in. kernels: those that `find` was told. text: what speculation goes on from.
+    work in. kernels: those that `find` was told. text: a file that evaluation reads, from whose
+    texts speculation goes on.
     on_progress: called with the round and the contender that is about to run.
 
     A contender that fails is left out from then on, and named in `missing`.
-    Raises InputError where there are no rounds.
+    Raises InputError where there are no rounds, and for a file of texts that cannot be read.
     """
     if rounds < 1:
         raise InputError(f"there must be at least 1 round, not {rounds}")
@@ -83,6 +85,9 @@ def measure(
         model=model, threads=threads, processor=processor, rounds=rounds, missing=list(missing)
     )
     results.weights = {each.name: each.weights for each in contenders if each.weights is not None}
+    texts = work / "texts.json" if text is not None else None
+    if text is not None and texts is not None:
+        texts.write_text(json.dumps(passages(text)), "utf-8")
     limits = _limits(work)
     results.memory_by = (
         "read by a C program" if limits is not None else "read by numpy, as there is no C compiler"
@@ -97,15 +102,15 @@ def measure(
             if on_progress is not None:
                 on_progress(number, each.name)
             try:
-                _one(each, threads, results, text)
+                _one(each, threads, results, texts)
             except (OSError, ValueError, subprocess.SubprocessError) as error:
                 failed.add(each.name)
                 results.missing.append(f"{each.name}: {_why(error)}")
     return results
 
 
-def _one(each: Contender, threads: int, results: Results, text: Path | None) -> None:
-    words = [str(text)] if text is not None and each.engine == "pellucid" else []
+def _one(each: Contender, threads: int, results: Results, texts: Path | None) -> None:
+    words = [str(texts)] if texts is not None and each.trained else []
     found, _ = _run(each, threads, ["all", *words])
     cold, seconds = _run(each, threads, ["cold"])
     table = results.figures.setdefault(each.name, {})

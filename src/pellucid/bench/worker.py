@@ -77,24 +77,29 @@ class Pellucid:
 
         return {"recorded_ms": _decode(lambda n: self.generate(ids, n, keep), DECODED_LONG)}
 
-    def speculation(self, text: str, n: int = 128) -> dict[str, float]:
-        """A text gone on from, plainly and by look-up, a little of each in turns."""
-        begin = self.gpt.encode(text)[: self.n_ctx - n]
+    def speculation(self, texts: list[str], begin: int = 64, n: int = 100) -> dict[str, float]:
+        """Beginnings of real texts, gone on from plainly and by look-up, in turns."""
         settings = {"greedy": True, "max_tokens": n, "stop_tokens": (), "alternatives": 0}
-        seconds: dict[str | None, list[float]] = {None: [], "lookup": []}
-        texts = set()
-        for _ in range(3):
+        total: dict[str | None, float] = {None: 0.0, "lookup": 0.0}
+        same = True
+        for text in texts:
+            ids = self.gpt.encode(text)[: min(begin, self.n_ctx - n)]
+            seconds: dict[str | None, list[float]] = {None: [], "lookup": []}
+            found = set()
+            for _ in range(3):
+                for source in seconds:
+                    generation = self.gpt.generate(ids, **settings, speculate=source)
+                    steps = iter(generation)
+                    next(steps)
+                    seconds[source].append(_seconds(lambda steps=steps: [*steps]))  # type: ignore[misc]
+                    found.add(generation.tokens)
             for source in seconds:
-                generation = self.gpt.generate(begin, **settings, speculate=source)
-                steps = iter(generation)
-                next(steps)
-                start = time.perf_counter()
-                for _ in steps:
-                    pass
-                seconds[source].append(time.perf_counter() - start)
-                texts.add(generation.tokens)
-        plain, drafted = (median(seconds[source]) for source in (None, "lookup"))
-        return {"speculation": plain / drafted, "speculation_same": float(len(texts) == 1)}
+                total[source] += median(seconds[source])
+            same = same and len(found) == 1
+        return {
+            "speculation": total[None] / total["lookup"],
+            "speculation_same": float(same),
+        }
 
 
 class LlamaCpp:
@@ -256,7 +261,7 @@ def _decode(generate: Callable[[int], object], n: int) -> float:
     return (_seconds(lambda: generate(n + 1)) - first) / n * 1e3
 
 
-def figures(engine: Engine, text: str | None, brief: bool = False) -> dict[str, Any]:
+def figures(engine: Engine, texts: list[str] | None, brief: bool = False) -> dict[str, Any]:
     """Those that its window has room for. brief: decoding at context 32 and first tokens of 512."""
     memory = _peak()  # the model and what it needs, before any work
 
@@ -281,14 +286,14 @@ def figures(engine: Engine, text: str | None, brief: bool = False) -> dict[str, 
     if brief:
         return found | {"peak_mib": _peak()}
     if engine.n_ctx > 32 + DECODED:
-        texts = [prompt(32, 10 + i) for i in range(STREAMS)]
-        engine.together(texts, 2)
-        whole = _seconds(lambda: engine.together(texts, DECODED))
+        prompts = [prompt(32, 10 + i) for i in range(STREAMS)]
+        engine.together(prompts, 2)
+        whole = _seconds(lambda: engine.together(prompts, DECODED))
         found["streams_8"] = STREAMS * DECODED / whole
     if isinstance(engine, Pellucid) and engine.n_ctx > 32 + DECODED_LONG:
         found |= engine.more(prompt(32, 1))
-        if text is not None:
-            found |= engine.speculation(text)
+        if texts is not None:
+            found |= engine.speculation(texts)
     return found | {"loaded_mib": memory, "peak_mib": _peak()}
 
 
@@ -314,8 +319,8 @@ def main() -> None:
         engine.generate([1, 2, 3, 4], 1)
         print(json.dumps({"cold_mib": _peak()}), flush=True)
     else:
-        text = Path(sys.argv[6]).read_text("utf-8") if len(sys.argv) > 6 else None
-        print(json.dumps(figures(engine, text, part == "brief")), flush=True)
+        texts = json.loads(Path(sys.argv[6]).read_text("utf-8")) if len(sys.argv) > 6 else None
+        print(json.dumps(figures(engine, texts, part == "brief")), flush=True)
     os._exit(0)  # some engines take their time to end, or fail at it
 
 

@@ -25,7 +25,7 @@ __all__ = ["command"]
 @click.option(
     "--text",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What speculation goes on from.",
+    help="Texts, as eval reads them, that speculation goes on from.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False),
