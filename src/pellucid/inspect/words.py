@@ -212,6 +212,12 @@ _OTHERS: dict[str, dict[int, dict[str, Any]]] = {
                 *SAID[4].words[4:],
             ),
         },
+        6: {
+            "words": (
+                "Here it is {n_head} heads in each of {n_layer} layers, each with queries of its "
+                "own, so that each looks elsewhere.",
+            ),
+        },
         7: {"formula": "attn_out = concat(z_1 … z_h) · W_Output;  x = x + attn_out"},
         8: {
             "words": (
