@@ -16,7 +16,17 @@ from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise, shapes
 from support.vocabulary import MERGES, VOCAB
 
-__all__ = ["SPECIAL", "Reader", "lively", "lively_gpt", "llama_gpt", "model", "near", "parameters", "run"]
+__all__ = [
+    "SPECIAL",
+    "Reader",
+    "lively",
+    "lively_gpt",
+    "llama_gpt",
+    "model",
+    "near",
+    "parameters",
+    "run",
+]
 
 _GAINS = tuple(f"{norm}.weight" for norm in ("ln_1", "ln_2", "ln_f", "q_norm", "k_norm"))
 SPECIAL = {"<|endoftext|>": 257}
@@ -101,11 +111,17 @@ def log_likelihood(gpt: GPT, before: list[int], scored: list[int]) -> float:
     return float(total)
 
 
-def llama_gpt(backend: str = "numpy", **changes: Any) -> GPT:
+def llama_gpt(
+    backend: str = "numpy",
+    dtype: str = "float64",
+    *,
+    tokenizer: Tokenizer | None = None,
+    template: str | None = None,
+    **changes: Any,
+) -> GPT:
     """A tiny Llama, heads of keys shared by two heads of queries; changes: of its sizes."""
-    tokenizer = Tokenizer(VOCAB, MERGES, SPECIAL)
-    sizes = {"n_kv_head": 2, "d_head": 6, "n_inner": 20, **changes}
-    hparams = LlamaHParams(
-        n_vocab=tokenizer.n_vocab, n_ctx=16, n_embd=16, n_head=4, n_layer=2, **sizes
-    )
-    return GPT(model(hparams, lively(hparams), backend, "float64"), tokenizer, name="tiny")
+    tokenizer = tokenizer or Tokenizer(VOCAB, MERGES, SPECIAL)
+    sizes = {"n_ctx": 16, "n_kv_head": 2, "d_head": 6, "n_inner": 20, **changes}
+    hparams = LlamaHParams(n_vocab=tokenizer.n_vocab, n_embd=16, n_head=4, n_layer=2, **sizes)
+    made = model(hparams, lively(hparams), backend, dtype)
+    return GPT(made, tokenizer, name="tiny", template=template)

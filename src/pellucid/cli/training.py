@@ -21,8 +21,21 @@ _OTHERS = {"start": ("--from",)}
 _KINDS: dict[str, Any] = {"int": int, "float": float, "str": str}
 
 
-def flags(config: type[TrainConfig], without: Collection[str]) -> Callable[..., Any]:
-    """A flag for each field but those named; its value is None where nobody sets it."""
+def flags(
+    config: type[TrainConfig],
+    without: Collection[str],
+    other: tuple[str, type[TrainConfig]] | None = None,
+) -> Callable[..., Any]:
+    """A flag for each field but those named; its value is None where nobody sets it. other: a flag,
+    and the configuration that its fields are of where it is given."""
+    elsewhere = {} if other is None else {each.name: each.default for each in fields(other[1])}
+
+    def default_of(name: str, default: Any) -> str:
+        said = "" if default in (None, False) else f"default: {default}"
+        its = elsewhere.get(name, default)
+        if other is not None and its != default:
+            said += f"{'; ' if said else 'default '}with {other[0]}: {its}"
+        return f" [{said}]" if said else ""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for field in reversed(fields(config)):
@@ -31,14 +44,13 @@ def flags(config: type[TrainConfig], without: Collection[str]) -> Callable[..., 
             kind = str(field.type).removesuffix(" | None")
             flag = f"--{field.name.replace('_', '-')}"
             others = _OTHERS.get(field.name, ())
-            default = "" if field.default in (None, False) else f" [default: {field.default}]"
             command = click.option(
                 f"{flag}/--no-{flag[2:]}" if kind == "bool" else flag,
                 *others,
                 field.name,
                 type=_KINDS.get(kind),
                 default=None,
-                help=help_of(config, field.name) + default,
+                help=help_of(config, field.name) + default_of(field.name, field.default),
             )(command)
         return command
 

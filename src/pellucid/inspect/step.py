@@ -70,7 +70,13 @@ class Seen:
     @cached_property
     def recorded(self) -> dict[str, Array]:
         """What the pass made, by its tap's name: all of the layer, the stream of every layer."""
-        outside = ["embed", *added(self.gpt.hparams), "blocks.0.resid_pre", "ln_final.out", "logits"]
+        outside = [
+            "embed",
+            *added(self.gpt.hparams),
+            "blocks.0.resid_pre",
+            "ln_final.out",
+            "logits",
+        ]
         streams = ["resid_post", "attn_out", "mlp_out"]
         recorder = Recorder(self.gpt, [*outside, *streams, f"{self.block}.*"])
         # A tap that asks for everything: the pass by the formulas, nothing fused.
