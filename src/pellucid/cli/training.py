@@ -33,7 +33,7 @@ def flags(
     def default_of(name: str, default: Any) -> str:
         said = "" if default in (None, False) else f"default: {default}"
         its = elsewhere.get(name, default)
-        if other is not None and its != default:
+        if other is not None and its != default and its not in (None, False, ""):
             said += f"{'; ' if said else 'default '}with {other[0]}: {its}"
         return f" [{said}]" if said else ""
 
