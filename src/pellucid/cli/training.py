@@ -22,20 +22,11 @@ _KINDS: dict[str, Any] = {"int": int, "float": float, "str": str}
 
 
 def flags(
-    config: type[TrainConfig],
-    without: Collection[str],
-    other: tuple[str, type[TrainConfig]] | None = None,
+    config: type[TrainConfig], without: Collection[str], pairs: type[TrainConfig] | None = None
 ) -> Callable[..., Any]:
-    """A flag for each field but those named; its value is None where nobody sets it. other: a flag,
-    and the configuration that its fields are of where it is given."""
-    elsewhere = {} if other is None else {each.name: each.default for each in fields(other[1])}
-
-    def default_of(name: str, default: Any) -> str:
-        said = "" if default in (None, False) else f"default: {default}"
-        its = elsewhere.get(name, default)
-        if other is not None and its != default and its not in (None, False, ""):
-            said += f"{'; ' if said else 'default '}with {other[0]}: {its}"
-        return f" [{said}]" if said else ""
+    """A flag for each field but those named; its value is None where nobody sets it. pairs: the
+    configuration where --pairs is given, whose defaults are said too."""
+    own = {each.name: each.default for each in fields(pairs or config)}
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for field in reversed(fields(config)):
@@ -44,13 +35,16 @@ def flags(
             kind = str(field.type).removesuffix(" | None")
             flag = f"--{field.name.replace('_', '-')}"
             others = _OTHERS.get(field.name, ())
+            default = "" if field.default in (None, False) else f"default: {field.default}"
+            if (its := own.get(field.name, field.default)) not in (field.default, None, ""):
+                default += f"{'; ' if default else 'default '}with --pairs: {its}"
             command = click.option(
                 f"{flag}/--no-{flag[2:]}" if kind == "bool" else flag,
                 *others,
                 field.name,
                 type=_KINDS.get(kind),
                 default=None,
-                help=help_of(config, field.name) + default_of(field.name, field.default),
+                help=help_of(config, field.name) + (f" [{default}]" if default else ""),
             )(command)
         return command
 
