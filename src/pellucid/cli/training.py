@@ -24,8 +24,7 @@ _KINDS: dict[str, Any] = {"int": int, "float": float, "str": str}
 def flags(
     config: type[TrainConfig], without: Collection[str], pairs: type[TrainConfig] | None = None
 ) -> Callable[..., Any]:
-    """A flag for each field but those named; its value is None where nobody sets it. pairs: the
-    configuration where --pairs is given, whose defaults are said too."""
+    """A flag for each field but those named, None where nobody sets it. pairs: --pairs' fields."""
     own = {each.name: each.default for each in fields(pairs or config)}
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,13 +33,12 @@ def flags(
                 continue
             kind = str(field.type).removesuffix(" | None")
             flag = f"--{field.name.replace('_', '-')}"
-            others = _OTHERS.get(field.name, ())
             default = "" if field.default in (None, False) else f"default: {field.default}"
             if (its := own.get(field.name, field.default)) not in (field.default, None, ""):
                 default += f"{'; ' if default else 'default '}with --pairs: {its}"
             command = click.option(
                 f"{flag}/--no-{flag[2:]}" if kind == "bool" else flag,
-                *others,
+                *_OTHERS.get(field.name, ()),
                 field.name,
                 type=_KINDS.get(kind),
                 default=None,
