@@ -166,10 +166,10 @@ def evaluated(text: str) -> float | None:
     return float(eval(plain, {"math": math, "gelu": gelu, "silu": silu}))
 
 
-def check_worked(driver) -> int:
-    """Each line's arithmetic, done by Python, is the value that the cell holds."""
+def check_worked(driver) -> list[str]:
+    """Each line's arithmetic, done by Python, is the value that the cell holds; -> the lines."""
     lines = driver.execute_script(WORKED)
-    done = 0
+    done = []
     for text, value, name, about in lines:
         assert name in about
         assert about.endswith(("read", "derived"))
@@ -179,14 +179,14 @@ def check_worked(driver) -> int:
             terms = parts[1].count("×") + 1
             # Three decimals of each factor; products of numbers up to about 20.
             assert own == pytest.approx(expected, abs=0.011 * terms + 0.002 * abs(expected)), text
-            done += 1
+            done.append(text)
         assert number(parts[-1].split(",")[0]) == pytest.approx(expected, rel=1e-6, abs=1e-9)
     return done
 
 
 def test_worked_cells_come_to_the_cell(browser, talk) -> None:
     driver = opened(browser, page(talk, "The judge went", layer=1, head=1))
-    assert check_worked(driver) > 45
+    assert len(check_worked(driver)) > 45
     lit = driver.execute_script(
         "document.querySelector('#step-attention .symbol[data-role=query]').dispatchEvent("
         "new MouseEvent('mouseenter')); return [...document.querySelectorAll('.matrix-figure.lit')]"
@@ -353,7 +353,9 @@ def test_a_llama_by_its_own_values(browser, changes) -> None:
     gpt = llama_gpt(**changes)
     driver = opened(browser, page(gpt, "the cat sat", layer=1, head=3, max_tokens=2))
     assert check_matrices(driver, gpt, gpt.encode("the cat sat"), layer=1, head=3) > 2000
-    assert check_worked(driver) > 55
+    worked = check_worked(driver)
+    assert len(worked) > 30
+    assert all(any(x in line for line in worked) for x in ("turn(", "silu(", " / "))
     names = {each["name"] for each in driver.execute_script(MATRICES)}
     assert {f"blocks.1.attn.rot_{x}" for x in "qk"} | {"blocks.1.mlp.pre_linear"} < names
     assert ("blocks.1.attn.q_norm.out" in names) == gpt.hparams.qk_norm
