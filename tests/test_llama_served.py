@@ -14,6 +14,7 @@ from support.skips import needs
 needs("fastapi")
 
 from pellucid.serve.questions import QUESTIONS  # noqa: E402
+from support.app_page import Page  # noqa: E402
 from support.models import llama_gpt  # noqa: E402
 from support.server import Served, serving, talker  # noqa: E402
 
@@ -68,3 +69,19 @@ def test_what_is_asked_is_answered_as_in_python(served, kind, texts, arguments) 
     assert answer.status_code == 200, answer.text
     exact = QUESTIONS[kind].function(GPT, *texts.values(), **arguments)
     assert answer.json() == json.loads(json.dumps(exact.to_dict()))
+
+
+def test_the_page_walks_it_layer_by_layer(browser, served) -> None:
+    """The words are this family's, though the page began with the model `talk`."""
+    query = f"text={TEXT.replace(' ', '+')}&model={GPT.name}&layer=0&head=1&step=attention"
+    page = Page(browser, served, f"#/walk?{query}")
+    page.wait("document.querySelector('#step-attention[data-drawn] [data-symbol^=turn]')")
+    assert "4 heads of queries share 2" in " ".join(page.texts("#step-attention .words"))
+    page.js("pellucid.mounted.walk.choose({layer: 1, head: 2})")
+    page.js("pellucid.mounted.walk.section('attention')")
+    page.wait("pellucid.mounted.walk.pass.get('blocks.1.attn.rot_k')")
+    seen = QUESTIONS["trace"].function(GPT, TEXT, [f"blocks.1.{x}" for x in NAMES])
+    for name, array in seen.items():
+        flat = page.js("return [...pellucid.mounted.walk.pass.get(arguments[0]).flat]", name)
+        assert flat == pytest.approx(array.ravel().tolist(), abs=1e-5)
+    browser.check_served()
