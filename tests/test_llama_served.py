@@ -71,6 +71,11 @@ def test_what_is_asked_is_answered_as_in_python(served, kind, texts, arguments) 
     assert answer.json() == json.loads(json.dumps(exact.to_dict()))
 
 
+def test_it_says_what_it_is(served) -> None:
+    (card,) = served.client.get("/v1/models").json()["data"]
+    assert card["hparams"] == json.loads(json.dumps(GPT.hparams.to_dict()))
+
+
 def test_the_page_walks_it_layer_by_layer(browser, served) -> None:
     """The words are this family's, though the page began with the model `talk`."""
     query = f"text={TEXT.replace(' ', '+')}&model={GPT.name}&layer=0&head=1&step=attention"
