@@ -101,16 +101,6 @@ def lively_gpt(
     return GPT(model(hparams, tensors, backend, dtype), tokenizer, name="tiny"), tensors
 
 
-def log_likelihood(gpt: GPT, before: list[int], scored: list[int]) -> float:
-    """Of `scored` after `before`, token by token, each from all that stands before it, in nats."""
-    ids, total = list(before), 0.0
-    for token in scored:
-        row = gpt.logits(ids)[-1].astype(np.float64)
-        total += row[token] - row.max() - np.log(np.exp(row - row.max()).sum())
-        ids.append(token)
-    return float(total)
-
-
 def llama_gpt(
     backend: str = "numpy",
     dtype: str = "float64",
@@ -125,3 +115,12 @@ def llama_gpt(
     hparams = LlamaHParams(n_vocab=tokenizer.n_vocab, n_embd=16, n_head=4, n_layer=2, **sizes)
     made = model(hparams, lively(hparams), backend, dtype)
     return GPT(made, tokenizer, name="tiny", template=template)
+
+def log_likelihood(gpt: GPT, before: list[int], scored: list[int]) -> float:
+    """Of `scored` after `before`, token by token, each from all that stands before it, in nats."""
+    ids, total = list(before), 0.0
+    for token in scored:
+        row = gpt.logits(ids)[-1].astype(np.float64)
+        total += row[token] - row.max() - np.log(np.exp(row - row.max()).sum())
+        ids.append(token)
+    return float(total)
