@@ -111,3 +111,10 @@ def test_gradients_and_an_adapter(tmp_path) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
     plain = gpt.logits(TEXT)
     np.testing.assert_allclose(module(ids)[0].detach().numpy(), plain, rtol=0, atol=1e-4)
+
+
+def test_the_weights_of_one_layer_alone(gpt: GPT) -> None:
+    every, one = gpt.model.tensors(), gpt.model.tensors("h.1.")
+    assert list(one) == [name for name in every if name.startswith("h.1.")]
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, every[name])

@@ -116,6 +116,7 @@ def llama_gpt(
     made = model(hparams, lively(hparams), backend, dtype)
     return GPT(made, tokenizer, name="tiny", template=template)
 
+
 def log_likelihood(gpt: GPT, before: list[int], scored: list[int]) -> float:
     """Of `scored` after `before`, token by token, each from all that stands before it, in nats."""
     ids, total = list(before), 0.0

@@ -225,8 +225,8 @@ def _as_fits(
     gpt: GPT, way: Walk, values: dict[str, np.ndarray], pack: Budget
 ) -> dict[str, dict[str, Any]]:
     """The values, and then of the weights behind them as many as there is room for."""
-    tensors = gpt.model.tensors()
     layer, h = way.layer, gpt.hparams
+    tensors = gpt.model.tensors(f"h.{layer}.")
     packed = {name: pack(array) for name, array in values.items()}
     projections = {}
     # Queries of all heads, then keys, then values, which several heads may share.
@@ -243,7 +243,7 @@ def _as_fits(
                 "weight": pack(own),
                 "bias": None if shift is None else pack(shift),
             }
-    rest = [name for name in tensors if name.startswith(f"h.{layer}.") and "c_attn" not in name]
+    rest = [name for name in tensors if "c_attn" not in name]
     for name in sorted(rest, key=lambda name: tensors[name].size):
         if 4 * tensors[name].size < pack.room:
             packed[name] = pack(tensors[name].astype(np.float32))
