@@ -163,9 +163,5 @@ class Model:
     def tensors(self, under: str = "") -> dict[str, np.ndarray]:
         """Every parameter by its name in `weights.shapes`, as numpy sees it; under: of those whose
         names begin so ("h.3.") alone."""
-        return {
-            name: self.backend.to_numpy(value)
-            for name, value in flatten(
-                self.weights, self.hparams, self.backend.dense, under
-            ).items()
-        }
+        found = flatten(self.weights, self.hparams, self.backend.dense, under)
+        return {name: self.backend.to_numpy(value) for name, value in found.items()}
