@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pellucid.errors import ContextError, InputError
+from pellucid.families.transformer import TransformerHParams
 from pellucid.inspect import (
     Recorder,
     Trace,
@@ -19,6 +20,7 @@ from pellucid.inspect import (
 from pellucid.taps import tap_names
 from pellucid.weights import flatten
 from support.circuits import random_gpt
+from support.models import llama_gpt
 from support.skips import needs
 
 TEXT = "abcahgfa"
@@ -115,6 +117,30 @@ def test_transformer_lens_names(gpt):
         theirs = transformer_lens_name(name)
         assert canonical_name(theirs or name) == name
         assert theirs is None or select(gpt.hparams, theirs) == [name]
+
+
+def test_transformer_lens_names_of_other_families():
+    """As in its components: abstract_attention, gated_mlp, and t5_block of HookedEncoderDecoder."""
+    llama, digits = llama_gpt(qk_norm=True).hparams, TransformerHParams(20, 8, 16, 2, 2)
+    pairs = {
+        "blocks.1.attn.rot_q": "blocks.1.attn.hook_rot_q",
+        "blocks.1.attn.rot_k": "blocks.1.attn.hook_rot_k",
+        "blocks.1.mlp.pre": "blocks.1.mlp.hook_pre",
+        "blocks.1.mlp.pre_linear": "blocks.1.mlp.hook_pre_linear",
+        "blocks.1.attn.q_norm.scale": "blocks.1.attn.q_norm.hook_scale",
+        "encoder.blocks.1.attn.scores": "encoder.1.attn.hook_attn_scores",
+        "decoder.blocks.1.cross.q": "decoder.1.cross_attn.hook_q",
+        "decoder.blocks.1.cross.scores": "decoder.1.cross_attn.hook_attn_scores",
+        "decoder.blocks.1.cross_out": "decoder.1.hook_cross_attn_out",
+        "decoder.blocks.1.resid_mid_cross": "decoder.1.hook_resid_mid_cross",
+        "encoder.pos_embed": None,
+    }
+    known = {*tap_names(llama), *tap_names(digits)}
+    for ours, theirs in pairs.items():
+        assert ours in known
+        assert transformer_lens_name(ours) == theirs
+    for name in known:
+        assert canonical_name(transformer_lens_name(name) or name) == name
 
 
 def test_choosing_by_pattern_layer_head_and_position(gpt):

@@ -6,28 +6,16 @@ import numpy as np
 import pytest
 
 from pellucid import inspect
-from pellucid.families.llama import LlamaHParams
 from pellucid.gpt import GPT
-from pellucid.tokenizer import Tokenizer
-from support.models import SPECIAL, lively, model
+from support.models import lively, llama_gpt
 from support.skips import needs
-from support.vocabulary import MERGES, VOCAB
 
 TEXT = "the cat sat"
 
 
-def llama(backend: str = "numpy", **changes) -> GPT:
-    tokenizer = Tokenizer(VOCAB, MERGES, SPECIAL)
-    sizes = {"n_kv_head": 2, "d_head": 6, "n_inner": 20, **changes}
-    hparams = LlamaHParams(
-        n_vocab=tokenizer.n_vocab, n_ctx=16, n_embd=16, n_head=4, n_layer=2, **sizes
-    )
-    return GPT(model(hparams, lively(hparams), backend, "float64"), tokenizer, name="tiny")
-
-
 @pytest.fixture(scope="module")
 def gpt() -> GPT:
-    return llama(qk_norm=True)
+    return llama_gpt(qk_norm=True)
 
 
 def test_the_shares_of_a_logit_sum_to_it(gpt: GPT) -> None:
@@ -113,7 +101,7 @@ def test_gradients_and_an_adapter(tmp_path) -> None:
     from pellucid.backend.torch import TorchBackend
     from pellucid.train.module import GPTModule
 
-    gpt = llama("torch", qkv_bias=True, tied=True)
+    gpt = llama_gpt("torch", qkv_bias=True, tied=True)
     found = inspect.integrated_gradients(gpt, TEXT, steps=64)
     assert np.isfinite(found.scores).all()
     module = GPTModule(gpt.hparams, lively(gpt.hparams), TorchBackend(training=True))
@@ -123,3 +111,10 @@ def test_gradients_and_an_adapter(tmp_path) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
     plain = gpt.logits(TEXT)
     np.testing.assert_allclose(module(ids)[0].detach().numpy(), plain, rtol=0, atol=1e-4)
+
+
+def test_the_weights_of_one_layer_alone(gpt: GPT) -> None:
+    every, one = gpt.model.tensors(), gpt.model.tensors("h.1.")
+    assert list(one) == [name for name in every if name.startswith("h.1.")]
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, every[name])

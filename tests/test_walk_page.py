@@ -17,6 +17,7 @@ from pellucid.model import Model
 from pellucid.sampling import softmax
 from pellucid.tokenizer import IdsOnly
 from pellucid.weights import initialise
+from support.models import llama_gpt
 from support.program import run
 
 TEXT = "The power clapper"
@@ -68,8 +69,10 @@ def check_matrices(driver, gpt, ids, *, layer=0, head=0, first=0, n=None) -> int
         array = seen[name]
         if name.endswith(("qk", "scores", "pattern")):
             array = array[head][window, window]
-        elif re.search(r"attn\.[qkvz]$", name):
-            own = int(symbol[1:]) if re.fullmatch(r"z\d+", symbol) else head
+        elif re.search(r"attn\.([qkvz]|rot_[qk]|[qk]_norm\.\w+)$", name):
+            shared = array.shape[1] < gpt.hparams.n_head  # keys and values of several heads
+            own = head // (gpt.hparams.n_head // array.shape[1]) if shared else head
+            own = int(symbol[1:]) if re.fullmatch(r"z\d+", symbol) else own
             whole = symbol == "concat"
             array = (array.reshape(len(array), -1) if whole else array[:, own])[window]
         elif name != "logits":
@@ -150,21 +153,23 @@ def evaluated(text: str) -> float | None:
     """a × b + … of a worked line; None where it says in words what it is."""
     plain = text.replace("−", "-").replace("×", "*").replace("∞", "inf").replace("bias ", "")
     plain = re.sub(r"√(\d+)", r"math.sqrt(\1)", plain)
-    plain = re.sub(r"(gelu|e\^)\(", lambda m: f"{'gelu' if m[1] == 'gelu' else 'math.exp'}(", plain)
-    if not re.fullmatch(r"(?:[-+*/(). \d]|math\.(?:sqrt|exp)|gelu)+", plain):
+    plain = plain.replace("e^(", "math.exp(")
+    if not re.fullmatch(r"(?:[-+*/(). \d]|math\.(?:sqrt|exp)|gelu|silu)+", plain):
         return None
 
     def gelu(x: float) -> float:
         return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
-    return float(eval(plain, {"math": math, "gelu": gelu}))
+    def silu(x: float) -> float:
+        return x / (1 + math.exp(-x))
+
+    return float(eval(plain, {"math": math, "gelu": gelu, "silu": silu}))
 
 
-def test_worked_cells_come_to_the_cell(browser, talk) -> None:
-    """Each line's arithmetic, done by Python, is the value that the cell holds."""
-    driver = opened(browser, page(talk, "The judge went", layer=1, head=1))
+def check_worked(driver) -> list[str]:
+    """Each line's arithmetic, done by Python, is the value that the cell holds; -> the lines."""
     lines = driver.execute_script(WORKED)
-    done = 0
+    done = []
     for text, value, name, about in lines:
         assert name in about
         assert about.endswith(("read", "derived"))
@@ -174,9 +179,14 @@ def test_worked_cells_come_to_the_cell(browser, talk) -> None:
             terms = parts[1].count("×") + 1
             # Three decimals of each factor; products of numbers up to about 20.
             assert own == pytest.approx(expected, abs=0.011 * terms + 0.002 * abs(expected)), text
-            done += 1
+            done.append(text)
         assert number(parts[-1].split(",")[0]) == pytest.approx(expected, rel=1e-6, abs=1e-9)
-    assert done > 45
+    return done
+
+
+def test_worked_cells_come_to_the_cell(browser, talk) -> None:
+    driver = opened(browser, page(talk, "The judge went", layer=1, head=1))
+    assert len(check_worked(driver)) > 45
     lit = driver.execute_script(
         "document.querySelector('#step-attention .symbol[data-role=query]').dispatchEvent("
         "new MouseEvent('mouseenter')); return [...document.querySelectorAll('.matrix-figure.lit')]"
@@ -333,6 +343,28 @@ def test_other_models_on_recorded_numbers(browser, larger) -> None:
     assert check_matrices(driver, larger, ids, layer=1, head=7) > 900
     driver.execute_script("pellucid.walk.choose({layer: 2})")
     assert "is not in this file. Write the page anew" in texts_of(driver, "#step-mlp .note")[0]
+    browser.check()
+
+
+@pytest.mark.parametrize("changes", [{"qk_norm": True}, {"tied": True, "qkv_bias": True}])
+def test_a_llama_by_its_own_values(browser, changes) -> None:
+    """Norms that divide alone, turned queries and keys, heads that share keys, gates, an output
+    layer of its own: what a page must know of them comes with the numbers."""
+    gpt = llama_gpt(**changes)
+    driver = opened(browser, page(gpt, "the cat sat", layer=1, head=3, max_tokens=2))
+    assert check_matrices(driver, gpt, gpt.encode("the cat sat"), layer=1, head=3) > 2000
+    worked = check_worked(driver)
+    assert len(worked) > 30
+    assert all(any(x in line for line in worked) for x in ("turn(", "silu(", " / "))
+    names = {each["name"] for each in driver.execute_script(MATRICES)}
+    assert {f"blocks.1.attn.rot_{x}" for x in "qk"} | {"blocks.1.mlp.pre_linear"} < names
+    assert ("blocks.1.attn.q_norm.out" in names) == gpt.hparams.qk_norm
+    assert ("lm_head.weight" in names) != gpt.hparams.tied
+    assert "pos_embed" not in names
+    said = " ".join(texts_of(driver, ".telling"))
+    assert "turned" in said
+    assert "4 heads of queries share 2" in said
+    assert not re.search("deviation|GPT-2 norms|gelu|wpe|nothing else is different", said)
     browser.check()
 
 

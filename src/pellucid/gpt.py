@@ -15,6 +15,7 @@ from .embedded import DEFAULT
 from .errors import InputError
 from .generate import Generation, Record
 from .model import Model
+from .model.ids import check_tokenizer
 from .sampling import Stage
 from .sequence import Settings
 from .speculate import DraftModel, Lookup, Speculation
@@ -49,11 +50,7 @@ class GPT:
         name: str = "",
         roles: checkpoint.Roles | None = None,
     ) -> None:
-        if tokenizer.n_vocab != model.hparams.n_vocab:
-            raise InputError(
-                f"the tokenizer has {tokenizer.n_vocab} tokens, the model {model.hparams.n_vocab}: "
-                "they do not belong together"
-            )
+        check_tokenizer(tokenizer.n_vocab, model.hparams.n_vocab)
         self.model = model
         self.tokenizer = tokenizer
         self.card = dict(card or {})

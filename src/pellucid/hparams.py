@@ -79,6 +79,11 @@ class HParams:
         return None
 
     @property
+    def rope(self) -> Any:
+        """How positions turn queries and keys (`families.llama.Rope`); None: they are added."""
+        return None
+
+    @property
     def n_inner(self) -> int:
         """Neurons of each layer's MLP."""
         return 4 * self.n_embd

@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _LAYER = re.compile(r"\bblocks\.(\d+)\.")
+_STACKS = ("encoder", "decoder")
+_THEIRS = re.compile(r"^(encoder|decoder)\.(\d+)\.")  # how TransformerLens counts their layers
 
 # It may carry `wants(name) -> bool`: what it does not want and the model does not need
 # (`attn.result`, or the pattern where attention can be fused) is then not made. And
@@ -145,15 +147,24 @@ def sizes(hparams: HParams) -> dict[str, int]:
 
 
 def transformer_lens_name(name: str) -> str | None:
-    """Our name → TransformerLens's full name; None where it has no such value."""
+    """Our name → TransformerLens's full name; None where it has no such value.
+
+    Of an encoder-decoder as its T5 has them: "decoder.blocks.0.cross.q" is
+    "decoder.0.cross_attn.hook_q"; it adds no positions to embeddings, and has one `embed`.
+    """
     *path, last = name.split(".")
     if last in ("qk", "logits"):
         return None
+    if path and path[0] in _STACKS:
+        if "blocks" not in path:
+            return None
+        path = ["cross_attn" if part == "cross" else part for part in path if part != "blocks"]
+        last = "cross_attn_out" if last == "cross_out" else last
     last = "attn_scores" if last == "scores" else last
     return ".".join([*path, f"hook_{last}"])
 
 
 def canonical_name(name: str) -> str:
     """Our name of a value, from ours or TransformerLens's ("blocks.0.attn.hook_q")."""
-    name = name.replace("hook_", "")
-    return f"{name[: -len('attn_scores')]}scores" if name.endswith("attn.attn_scores") else name
+    name = _THEIRS.sub(r"\1.blocks.\2.", name.replace("hook_", "")).replace("cross_attn", "cross")
+    return f"{name[: -len('attn_scores')]}scores" if name.endswith(".attn_scores") else name

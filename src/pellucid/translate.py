@@ -22,6 +22,7 @@ from .beam import ALPHA, BEAMS, Beam, BeamSearch, beam_search
 from .errors import CheckpointError, ContextError, InputError
 from .families import family_of
 from .model import EncoderDecoder
+from .model.ids import check_tokenizer
 from .sampling import log_softmax
 
 if TYPE_CHECKING:
@@ -95,11 +96,7 @@ class Translator:
         card: Mapping[str, Any] | None = None,
         name: str = "",
     ) -> None:
-        if tokenizer.n_vocab != model.hparams.n_vocab:
-            raise InputError(
-                f"the tokenizer has {tokenizer.n_vocab} tokens, the model {model.hparams.n_vocab}: "
-                "they do not belong together"
-            )
+        check_tokenizer(tokenizer.n_vocab, model.hparams.n_vocab)
         self.model = model
         self.tokenizer = tokenizer
         self.begin, self.end = begin, end
@@ -176,7 +173,7 @@ class Translator:
 def load_translator(
     source: str | Path,
     *,
-    backend: str = "numpy",
+    backend: str = "auto",
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,

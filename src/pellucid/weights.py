@@ -99,14 +99,20 @@ def prepared(weights: Weights, hparams: HParams, backend: Backend) -> Weights:
 
 
 def flatten(
-    weights: Weights, hparams: HParams, dense: Callable[[Any], Array] | None = None
+    weights: Weights,
+    hparams: HParams,
+    dense: Callable[[Any], Array] | None = None,
+    under: str = "",
 ) -> dict[str, Array]:
     """Tree → names, in the order of `shapes`; the inverse of `unflatten`.
 
-    dense: the numbers of a weight that a backend prepared (`Backend.dense`).
+    dense: the numbers of a weight that a backend prepared (`Backend.dense`). under: only names
+    that begin so.
     """
     tensors: dict[str, Array] = {}
     for path, branch in family_of(hparams).branches(hparams).items():
+        if not path.startswith(under):
+            continue
         w = _at(weights, path)
         as_it_is = dense is None or branch.kind in ("norm", "positions")
         tensors[f"{path}.weight"] = w.weight if dense is None or as_it_is else dense(w)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.backend import get_backend
+from pellucid.families.llama import LlamaHParams
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
 from pellucid.model import Model
@@ -15,7 +16,17 @@ from pellucid.tokenizer import Tokenizer
 from pellucid.weights import initialise, shapes
 from support.vocabulary import MERGES, VOCAB
 
-__all__ = ["SPECIAL", "Reader", "lively", "lively_gpt", "model", "near", "parameters", "run"]
+__all__ = [
+    "SPECIAL",
+    "Reader",
+    "lively",
+    "lively_gpt",
+    "llama_gpt",
+    "model",
+    "near",
+    "parameters",
+    "run",
+]
 
 _GAINS = tuple(f"{norm}.weight" for norm in ("ln_1", "ln_2", "ln_f", "q_norm", "k_norm"))
 SPECIAL = {"<|endoftext|>": 257}
@@ -88,6 +99,22 @@ def lively_gpt(
     hparams = HParams(n_vocab=tokenizer.n_vocab, n_ctx=n_ctx, n_embd=16, n_head=2, n_layer=2)
     tensors = lively(hparams)
     return GPT(model(hparams, tensors, backend, dtype), tokenizer, name="tiny"), tensors
+
+
+def llama_gpt(
+    backend: str = "numpy",
+    dtype: str = "float64",
+    *,
+    tokenizer: Tokenizer | None = None,
+    template: str | None = None,
+    **changes: Any,
+) -> GPT:
+    """A tiny Llama, heads of keys shared by two heads of queries; changes: of its sizes."""
+    tokenizer = tokenizer or Tokenizer(VOCAB, MERGES, SPECIAL)
+    sizes = {"n_ctx": 16, "n_kv_head": 2, "d_head": 6, "n_inner": 20, **changes}
+    hparams = LlamaHParams(n_vocab=tokenizer.n_vocab, n_embd=16, n_head=4, n_layer=2, **sizes)
+    made = model(hparams, lively(hparams), backend, dtype)
+    return GPT(made, tokenizer, name="tiny", template=template)
 
 
 def log_likelihood(gpt: GPT, before: list[int], scored: list[int]) -> float:

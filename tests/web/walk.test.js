@@ -35,6 +35,12 @@ test("shares sum to one under every filter", () => {
 
 test("there are twelve steps, and each says what it needs", () => {
   assert.equal(STEPS.length, 12);
-  const needs = STEPS.flatMap((step) => step.needs({ layer: 3, head: 0, position: 0 }));
+  const gpt2 = { added: true, gated: false, query: ["attn.q"], key: ["attn.k"] };
+  const of = (anatomy) => STEPS.flatMap((step) => step.needs({ layer: 3, head: 0, position: 0 }, anatomy));
+  const needs = of(gpt2);
   assert.ok(needs.includes("blocks.3.attn.pattern") && !needs.some((name) => name.includes("{")));
+  assert.ok(needs.includes("pos_embed") && !needs.includes("blocks.3.attn.rot_q"));
+  const llama = of({ added: false, gated: true, query: ["attn.q", "attn.rot_q"], key: ["attn.k", "attn.rot_k"] });
+  for (const name of ["attn.rot_q", "attn.rot_k", "mlp.pre_linear"]) assert.ok(llama.includes(`blocks.3.${name}`));
+  assert.ok(!llama.includes("pos_embed"));
 });

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..train.config import TalkConfig, TrainConfig, read_config
+from ..train.config import TalkConfig, TrainConfig, TranslationConfig, read_config
 from .output import say
 from .pairs import or_pairs
 from .progress import watching
@@ -31,7 +31,7 @@ _WATCHED = 30  # moments of the talk's small model that are kept where somebody 
 @with_page("Let a browser on this machine watch it learn (0: any port).")
 @with_size
 @or_pairs
-@flags(TrainConfig, without=("corpus", "out"))
+@flags(TrainConfig, without=("corpus", "out"), pairs=TranslationConfig)
 def command(
     texts: tuple[str, ...],
     out: str | None,

@@ -21,8 +21,11 @@ _OTHERS = {"start": ("--from",)}
 _KINDS: dict[str, Any] = {"int": int, "float": float, "str": str}
 
 
-def flags(config: type[TrainConfig], without: Collection[str]) -> Callable[..., Any]:
-    """A flag for each field but those named; its value is None where nobody sets it."""
+def flags(
+    config: type[TrainConfig], without: Collection[str], pairs: type[TrainConfig] | None = None
+) -> Callable[..., Any]:
+    """A flag for each field but those named, None where nobody sets it. pairs: --pairs' fields."""
+    own = {each.name: each.default for each in fields(pairs or config)}
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for field in reversed(fields(config)):
@@ -30,15 +33,16 @@ def flags(config: type[TrainConfig], without: Collection[str]) -> Callable[..., 
                 continue
             kind = str(field.type).removesuffix(" | None")
             flag = f"--{field.name.replace('_', '-')}"
-            others = _OTHERS.get(field.name, ())
-            default = "" if field.default in (None, False) else f" [default: {field.default}]"
+            default = "" if field.default in (None, False) else f"default: {field.default}"
+            if (its := own.get(field.name, field.default)) not in (field.default, None, ""):
+                default += f"{'; ' if default else 'default '}with --pairs: {its}"
             command = click.option(
                 f"{flag}/--no-{flag[2:]}" if kind == "bool" else flag,
-                *others,
+                *_OTHERS.get(field.name, ()),
                 field.name,
                 type=_KINDS.get(kind),
                 default=None,
-                help=help_of(config, field.name) + default,
+                help=help_of(config, field.name) + (f" [{default}]" if default else ""),
             )(command)
         return command
 

@@ -53,9 +53,8 @@ class Family:
     whether a norm takes the mean away first (layer norm), or divides alone (RMS norm).
     query, key: the values that are multiplied, within a layer. sizes: the shapes that have names.
     formats: in which a checkpoint is written.
-    drawn: whether the page of the walk knows its pass, and a page can run it. encodes: whether it
-    reads one text whole and writes another: an encoder and a decoder, and no `model.Page` of one
-    stack.
+    in_page: whether a web page can run it itself (web/machine/). encodes: whether it reads one
+    text whole and writes another: an encoder and a decoder, and no `model.Page` of one stack.
     """
 
     title: str
@@ -67,5 +66,5 @@ class Family:
     key: str = "attn.k"
     sizes: Mapping[str, HParams] = field(default_factory=dict)
     formats: tuple[str, ...] = ("pellucid", "hf", "gguf")
-    drawn: bool = False
+    in_page: bool = False
     encodes: bool = False

@@ -83,4 +83,6 @@ def taps(hparams: HParams) -> Mapping[str, TapInfo]:
     return _TAPS
 
 
-GPT2 = Family(title="GPT-2", hparams=HParams, branches=branches, taps=taps, sizes=SIZES, drawn=True)
+GPT2 = Family(
+    title="GPT-2", hparams=HParams, branches=branches, taps=taps, sizes=SIZES, in_page=True
+)

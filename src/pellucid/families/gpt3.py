@@ -80,5 +80,5 @@ GPT3 = Family(
     taps=taps,
     sizes=SIZES,
     formats=("pellucid",),  # as GPT-2 it would be read, and see too much
-    drawn=True,
+    in_page=True,
 )

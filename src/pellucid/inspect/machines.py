@@ -9,6 +9,7 @@ from ..draw.packing import Budget
 from ..errors import InputError
 from ..families import family_of
 from ..tokenizer import IdsOnly
+from .anatomy import anatomy
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -22,7 +23,7 @@ MOST_PARAMETERS = 1 << 18
 def fits_a_page(gpt: GPT) -> bool:
     """Whether `machine` would take it."""
     own = not isinstance(gpt.tokenizer, IdsOnly) and gpt.tokenizer.rules.plain
-    own = own and family_of(gpt.hparams).drawn
+    own = own and family_of(gpt.hparams).in_page
     return own and gpt.hparams.n_params <= MOST_PARAMETERS
 
 
@@ -39,7 +40,7 @@ def machine(gpt: GPT) -> dict[str, Any]:
             f"{MOST_PARAMETERS:,}"
         )
     tokenizer = gpt.tokenizer
-    if not family_of(gpt.hparams).drawn:
+    if not family_of(gpt.hparams).in_page:
         raise InputError(f"a page runs GPT-2 itself, not a {family_of(gpt.hparams).title}")
     if not fits_a_page(gpt):
         raise InputError("a page runs GPT-2's own tokenizer only, and this model has another")
@@ -48,6 +49,7 @@ def machine(gpt: GPT) -> dict[str, Any]:
     return {
         "name": gpt.name,
         "hparams": gpt.hparams.to_dict(),
+        "anatomy": anatomy(gpt.hparams),
         "weights": {
             name: pack(array.astype("float32")) for name, array in gpt.model.tensors().items()
         },

@@ -18,8 +18,9 @@ from .recorder import Recorder
 if TYPE_CHECKING:
     from ..backend import Array
     from ..gpt import GPT
+    from ..hparams import HParams
 
-__all__ = ["Seen", "Step", "pictures_of"]
+__all__ = ["Seen", "Step", "added", "pictures_of"]
 
 _POSITIONS = 8  # whose arrays are pictured: the talk's window; `values` holds all
 
@@ -69,17 +70,18 @@ class Seen:
     @cached_property
     def recorded(self) -> dict[str, Array]:
         """What the pass made, by its tap's name: all of the layer, the stream of every layer."""
-        outside = ["embed", *self.added, "blocks.0.resid_pre", "ln_final.out", "logits"]
+        outside = [
+            "embed",
+            *added(self.gpt.hparams),
+            "blocks.0.resid_pre",
+            "ln_final.out",
+            "logits",
+        ]
         streams = ["resid_post", "attn_out", "mlp_out"]
         recorder = Recorder(self.gpt, [*outside, *streams, f"{self.block}.*"])
         # A tap that asks for everything: the pass by the formulas, nothing fused.
         self.gpt.forward([self.ids], tap=lambda name, value: recorder(name, value))
         return recorder.passes[0]
-
-    @property
-    def added(self) -> list[str]:
-        """What is added to the embeddings: positions, where the family adds them."""
-        return ["pos_embed"] if "pos_embed" in table(self.gpt.hparams) else []
 
     @property
     def family(self) -> str:
@@ -156,6 +158,11 @@ class Seen:
             followed=2,
         )
         return matrix, Lines(lines=(says,))
+
+
+def added(hparams: HParams) -> list[str]:
+    """What is added to the embeddings: positions, where the family adds them."""
+    return ["pos_embed"] if "pos_embed" in table(hparams) else []
 
 
 def pictures_of(sections: Iterable[Section]) -> tuple[Picture, ...]:

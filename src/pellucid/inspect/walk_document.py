@@ -12,15 +12,16 @@ from ..draw.document import PAGE_BYTES, document_of
 from ..draw.notation import ended
 from ..draw.packing import Budget
 from ..errors import InputError, TokenizerError
-from ..families import family_of
 from ..sampling import softmax
 from ..visible import as_seen, token_text
+from .anatomy import anatomy
 from .finding import Finding, highest, token_name
 from .lens import logit_lens
 from .machines import fits_a_page, machine
 from .recorder import trace
+from .step import added
 from .walks import Walk, sizes, walk
-from .words import NETWORKS, said_of
+from .words import NETWORKS, looks_of, said_of
 
 if TYPE_CHECKING:
     from ..gpt import GPT
@@ -68,8 +69,17 @@ def _about(gpt: GPT) -> dict[str, Any]:
     return {
         "subtitle": f"model {gpt.name}, {gpt.hparams.n_params:,} parameters",
         "glyphs": as_seen(),
-        "said": [{"talk": s.talk, "words": s.words} for s in said_of(gpt.hparams.family)],
         "networks": NETWORKS,
+        **_told(gpt),
+    }
+
+
+def _told(gpt: GPT) -> dict[str, Any]:
+    """What the steps say of a model of this family and size."""
+    family = gpt.hparams.family
+    return {
+        "said": [{"talk": step.talk, "words": step.words} for step in said_of(family)],
+        "looks": looks_of(family),
         "sizes": sizes(gpt.hparams),
     }
 
@@ -120,7 +130,7 @@ def walk_pass(
     """
     way = walk(gpt, text, layer=layer, head=head, position=position)
     more = {
-        "sizes": sizes(gpt.hparams),
+        **_told(gpt),
         "layer": way.layer,
         "position": way.position,
         "positions": len(way.pieces),
@@ -129,15 +139,7 @@ def walk_pass(
 
 
 def recorded(gpt: GPT, way: Walk, *, n_bytes: int = PAGE_BYTES) -> dict[str, Any]:
-    """The numbers of one text as a page's pass (web/walk/pass.js), at most n_bytes of them.
-
-    Raises InputError for a family whose pass the page does not draw.
-    """
-    if not (family := family_of(gpt.hparams)).drawn:
-        raise InputError(
-            f"the page draws GPT-2's walk; that of a {family.title} is drawn in the terminal: "
-            "pellucid walk without --html"
-        )
+    """The numbers of one text as a page's pass (web/walk/pass.js), at most n_bytes of them."""
     ids = [piece.id for piece in way.pieces]
     pack = Budget(n_bytes)
     window = _window(gpt, way, n_bytes)
@@ -155,6 +157,7 @@ def recorded(gpt: GPT, way: Walk, *, n_bytes: int = PAGE_BYTES) -> dict[str, Any
     return {
         "model": gpt.name,
         "hparams": gpt.hparams.to_dict(),
+        "anatomy": anatomy(gpt.hparams),
         "text": way.text,
         "note": ""
         if len(window) == len(ids)
@@ -164,6 +167,7 @@ def recorded(gpt: GPT, way: Walk, *, n_bytes: int = PAGE_BYTES) -> dict[str, Any
         "pieces": [{"id": ids[i], "text": token_name(gpt, ids[i])} for i in window],
         "words": _words(gpt, way.text, ids),
         "dictionary": {"ids": listed, "rows": pack(rows.astype(np.float32))},
+        "outputs": None if gpt.hparams.tied else _outputs(gpt, sorted(top), pack),
         "texts": {i: token_name(gpt, i) for i in sorted(named)},
         "lens": {
             "layers": lens.layers,
@@ -173,6 +177,12 @@ def recorded(gpt: GPT, way: Walk, *, n_bytes: int = PAGE_BYTES) -> dict[str, Any
         "loop": _loop(gpt, way),
         **_as_fits(gpt, way, values, pack),
     }
+
+
+def _outputs(gpt: GPT, ids: list[int], pack: Budget) -> dict[str, Any]:
+    """Rows of an output layer that is not the dictionary."""
+    rows = gpt.model.backend.to_numpy(gpt.model.unembedding(ids))
+    return {"ids": ids, "rows": pack(rows.astype(np.float32))}
 
 
 def _encoded(gpt: GPT, text: str) -> list[int] | None:
@@ -201,7 +211,7 @@ def _values(
 ) -> dict[str, np.ndarray]:
     """What a page shows of these positions: all of one layer, the stream and the patterns of the
     others, as float32; keys as far as they are shown."""
-    outside = ["embed", "pos_embed", "blocks.0.resid_pre", "ln_final.*", "logits"]
+    outside = ["embed", *added(gpt.hparams), "blocks.0.resid_pre", "ln_final.*", "logits"]
     streams = ["resid_post", "attn_out", "mlp_out", "attn.pattern"]
     own = trace(gpt, ids, [*outside, *streams, f"blocks.{layer}.*"], positions=window)
     pairs = ("qk", "scores", "pattern")
@@ -215,19 +225,25 @@ def _as_fits(
     gpt: GPT, way: Walk, values: dict[str, np.ndarray], pack: Budget
 ) -> dict[str, dict[str, Any]]:
     """The values, and then of the weights behind them as many as there is room for."""
-    tensors = gpt.model.tensors()
     layer, h = way.layer, gpt.hparams
+    tensors = gpt.model.tensors(f"h.{layer}.")
     packed = {name: pack(array) for name, array in values.items()}
     projections = {}
-    weight, bias = (tensors[f"h.{layer}.attn.c_attn.{kind}"] for kind in ("weight", "bias"))
-    parts = weight.reshape(h.n_embd, 3, h.n_head, h.d_k)
+    # Queries of all heads, then keys, then values, which several heads may share.
+    weight = tensors[f"h.{layer}.attn.c_attn.weight"].reshape(h.n_embd, -1, h.d_k)
+    bias = tensors.get(f"h.{layer}.attn.c_attn.bias")
     order = sorted(range(h.n_head), key=lambda head: head != way.head)
     for head in order:
-        own = np.ascontiguousarray(parts[:, :, head].swapaxes(0, 1), np.float32)
+        shared = h.n_head + head // (h.n_head // h.n_kv_head)
+        parts = [head, shared, shared + h.n_kv_head]
+        own = np.ascontiguousarray(weight[:, parts].swapaxes(0, 1), np.float32)
         if own.nbytes < pack.room:
-            shift = bias.reshape(3, h.n_head, h.d_k)[:, head].astype(np.float32)
-            projections[f"{layer},{head}"] = {"weight": pack(own), "bias": pack(shift)}
-    rest = [name for name in tensors if name.startswith(f"h.{layer}.") and "c_attn" not in name]
+            shift = None if bias is None else bias.reshape(-1, h.d_k)[parts].astype(np.float32)
+            projections[f"{layer},{head}"] = {
+                "weight": pack(own),
+                "bias": None if shift is None else pack(shift),
+            }
+    rest = [name for name in tensors if "c_attn" not in name]
     for name in sorted(rest, key=lambda name: tensors[name].size):
         if 4 * tensors[name].size < pack.room:
             packed[name] = pack(tensors[name].astype(np.float32))

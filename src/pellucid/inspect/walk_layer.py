@@ -42,7 +42,7 @@ def self_attention(seen: Seen) -> Step:
             head=str(seen.head),
             d_k=str(d_k),
             n_head=str(h.n_head),
-            n_kv_head=str(h.n_kv_head),
+            **({"n_kv_head": str(h.n_kv_head)} if h.n_kv_head < h.n_head else {}),
             name=seen.name,
             other=other,
             share=percent(float(pattern[here, most])),

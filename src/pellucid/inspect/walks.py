@@ -21,7 +21,7 @@ from ..hparams import SIZES, HParams
 from ..sampling import softmax, without
 from ..visible import visible, visible_bytes
 from .finding import Finding, highest, read, shortened, token_names, whole
-from .step import Seen, Step
+from .step import Seen, Step, added
 from .walk_layer import heads, layers, self_attention, synthesis
 from .words import said
 
@@ -256,7 +256,7 @@ def look_up(seen: Seen) -> Step:
         ),
         values={
             f"wte[{near[0]}:{near[-1] + 1}]": rows,
-            **seen.of(*seen.added, "blocks.0.resid_pre"),
+            **seen.of(*added(seen.gpt.hparams), "blocks.0.resid_pre"),
         },
         pictures=(
             Matrix(
@@ -265,7 +265,7 @@ def look_up(seen: Seen) -> Step:
                 followed=int(np.flatnonzero(near == token)[0]),
                 caption="wte, the dictionary, around that row",
             ),
-            *(seen.rows(seen.values[name], "wpe[position]") for name in seen.added),
+            *(seen.rows(seen.values[name], "wpe[position]") for name in added(seen.gpt.hparams)),
             seen.rows(seen.values["blocks.0.resid_pre"], "x"),
         ),
     )

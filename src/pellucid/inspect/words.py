@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from string import Formatter
 from typing import Any
 
-__all__ = ["NETWORKS", "SAID", "Said", "said", "said_of"]
+__all__ = ["NETWORKS", "SAID", "Said", "looks_of", "said", "said_of"]
 
 # What is compared, in a biological neural network, in an artificial one.
 NETWORKS = (
@@ -38,6 +38,12 @@ def said_of(family: str) -> tuple[Said, ...]:
     """The twelve steps, in the words for a family of models."""
     own = _OTHERS.get(family, {})
     return tuple(replace(step, **own.get(i, {})) for i, step in enumerate(SAID, 1))
+
+
+def looks_of(family: str) -> dict[str, str]:
+    """What a page says to look at, by the key of its step (web/walk/steps.js): where this family's
+    step has more, or other, to see than GPT-2's."""
+    return _LOOKS.get(family, {})
 
 
 def said(number: int, family: str = "gpt2", **known: str) -> dict[str, Any]:
@@ -206,6 +212,12 @@ _OTHERS: dict[str, dict[int, dict[str, Any]]] = {
                 *SAID[4].words[4:],
             ),
         },
+        6: {
+            "words": (
+                "Here it is {n_head} heads in each of {n_layer} layers, each with queries of its "
+                "own, so that each looks elsewhere.",
+            ),
+        },
         7: {"formula": "attn_out = concat(z_1 … z_h) · W_Output;  x = x + attn_out"},
         8: {
             "words": (
@@ -223,5 +235,22 @@ _OTHERS: dict[str, dict[int, dict[str, Any]]] = {
             ),
             "formula": "logits = norm(x) · headᵀ",
         },
+    },
+}
+
+_LOOKS: dict[str, dict[str, str]] = {
+    "gpt3": {"input": "the sizes beside GPT-2's."},
+    "llama": {
+        "input": "the sizes beside GPT-2's: fewer heads of keys and values than of queries, where "
+        "heads share them, and neurons with gates.",
+        "embeddings": "the row that slides out of the dictionary: the same token always brings the "
+        "same numbers. Where it stands is not in them; see it turn queries and keys below.",
+        "norm": "one row before and after: nothing is taken away from it, it is divided and "
+        "stretched.",
+        "attention": "a query before and after it is turned, and the same at position 0, which "
+        "is not turned at all; then the followed row of the shares: which earlier token gives "
+        "most, and how its value comes back in z.",
+        "mlp": "gate and neuron beside what becomes of them: where the gate is far below zero, "
+        "nothing comes through, whatever the neuron says.",
     },
 }

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 
-__all__ = ["checked_ids", "checked_lengths"]
+__all__ = ["check_tokenizer", "checked_ids", "checked_lengths"]
 
 
 def checked_ids(tokens: Any, n_vocab: int, what: str = "tokens") -> np.ndarray:
@@ -33,3 +33,11 @@ def checked_lengths(lengths: Any, ids: np.ndarray) -> np.ndarray:
     if counts.shape != ids.shape[:1] or not ((counts >= 1).all() and (counts <= most).all()):
         raise InputError(f"lengths must be one number from 1 to {most} per row")
     return counts
+
+
+def check_tokenizer(n_tokens: int, n_vocab: int) -> None:
+    """Raises InputError where a tokenizer knows more or fewer tokens than the model."""
+    if n_tokens != n_vocab:
+        raise InputError(
+            f"the tokenizer has {n_tokens} tokens, the model {n_vocab}: they do not belong together"
+        )

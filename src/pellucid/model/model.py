@@ -160,9 +160,8 @@ class Model:
         gain, bias = self.weights.ln_f.weight, self.weights.ln_f.bias
         return gain, self._zeros(self.hparams.n_embd) if bias is None else bias
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Every parameter by its name in `weights.shapes`, as numpy sees it."""
-        return {
-            name: self.backend.to_numpy(value)
-            for name, value in flatten(self.weights, self.hparams, self.backend.dense).items()
-        }
+    def tensors(self, under: str = "") -> dict[str, np.ndarray]:
+        """Every parameter by its name in `weights.shapes`, as numpy sees it; under: of those whose
+        names begin so ("h.3.") alone."""
+        found = flatten(self.weights, self.hparams, self.backend.dense, under)
+        return {name: self.backend.to_numpy(value) for name, value in found.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -11,14 +11,14 @@ __all__ = ["Health", "ModelCard", "ModelList"]
 
 class ModelCard(TypedDict):
     """max_model_len: tokens in the window, the reply's included. hparams: n_vocab, n_ctx, n_embd,
-    n_head, n_layer."""
+    n_head, n_layer; of another family than GPT-2, its name and what else it has."""
 
     id: str
     object: Literal["model"]
     created: int
     owned_by: str
     max_model_len: int
-    hparams: dict[str, int]
+    hparams: dict[str, Any]
 
 
 class ModelList(TypedDict):

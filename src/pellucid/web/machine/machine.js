@@ -11,6 +11,7 @@ export class Machine {
   constructor(data, weights = data.weights) {
     this.name = data.name;
     this.hparams = data.hparams;
+    this.anatomy = data.anatomy;
     this.tokenizer = new Tokenizer(data.tokenizer);
     this.model = new Model({ hparams: data.hparams, weights });
     this.stops = new Set(data.stops);

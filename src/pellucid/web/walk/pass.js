@@ -12,13 +12,29 @@ import { likeliest, probabilities } from "../picture/sampling.js";
  * @typedef {{ rank: number, pair: string[], parts: string[] }} Merge texts as they are shown
  * @typedef {{ id: number, share: number }} Likely
  * @typedef {{ shape: number[], at: (...place: number[]) => number }} Matrix
- * @typedef {{ weight: Matrix, bias: ArrayLike<number> }} Projection weight [n_embd, d_k], bias [d_k]
- * @typedef {{ n_vocab: number, n_ctx: number, n_embd: number, n_head: number, n_layer: number, band?: number }} HParams
+ * @typedef {{ weight: Matrix, bias: ArrayLike<number> | null }} Projection weight [n_embd, d_k], bias [d_k]
+ * @typedef {{ n_vocab: number, n_ctx: number, n_embd: number, n_head: number, n_layer: number }} HParams
  * @typedef {{ position: number, token: number, share: number, others: { token: number, share: number }[], reason: string | null }} Predicted
+ *
+ * @typedef {object} Anatomy how a pass is put together (inspect/anatomy.py)
+ * @property {boolean} added whether positions are added to the embeddings
+ * @property {boolean} centres whether a norm takes the mean away first
+ * @property {string[]} query what a query goes through, by its taps' names within a layer
+ * @property {string[]} key the same of a key
+ * @property {{ frequencies: number[], scale: number } | null} turns by how much their pairs turn from one
+ *   position to the next
+ * @property {number} n_kv_head heads of keys and values: each serves n_head / n_kv_head heads of queries
+ * @property {number} d_k
+ * @property {number} n_inner neurons of a layer
+ * @property {(number | null)[]} reach the keys that a query sees in each layer at most
+ * @property {boolean} gated whether each neuron has a gate: silu(gate) · neuron, else gelu(neuron)
+ * @property {boolean} tied whether the output layer is the dictionary
+ * @property {string[]} biases the places within a layer that have one, "attn.c_proj" say
  *
  * @typedef {object} Pass
  * @property {string} model whose numbers these are
  * @property {HParams} hparams
+ * @property {Anatomy} anatomy
  * @property {boolean} live whether another text can be typed
  * @property {string} text
  * @property {string} note what was done to the text (empty, cut to the window), or ""
@@ -32,6 +48,7 @@ import { likeliest, probabilities } from "../picture/sampling.js";
  * @property {(layer: number, head: number) => { query: Projection, key: Projection, value: Projection } | null} projections
  *   what makes a head's q, k and v
  * @property {(id: number) => ArrayLike<number> | null} entry a row of the dictionary wte
+ * @property {(id: number) => ArrayLike<number> | null} output a token's row of the output layer
  * @property {(id: number) => number[]} near ids around it whose rows are here
  * @property {(id: number) => string} show a token as it is shown
  * @property {(row: number) => { layer: string, top: Likely[] }[]} lens after "embed" and each layer
@@ -65,6 +82,7 @@ export class LivePass {
     this.machine = machine;
     this.model = machine.name;
     this.hparams = machine.hparams;
+    this.anatomy = machine.anatomy;
     this.live = true;
     this.ids = read.ids;
     this.text = ids ? tokenizer.decode(ids) : text;
@@ -106,6 +124,10 @@ export class LivePass {
     return this.get("wte.weight").below(id);
   }
 
+  output(id) {
+    return this.entry(id);
+  }
+
   near(id) {
     return neighbours(id, this.hparams.n_vocab);
   }
@@ -137,6 +159,11 @@ export class LivePass {
   }
 }
 
+function rowOf({ ids, rows }, id) {
+  const at = ids.indexOf(id);
+  return at < 0 ? null : numbers(rows).below(at);
+}
+
 /** @implements {Pass} */
 export class RecordedPass {
   /* data: as `inspect.recorded` packs it. */
@@ -146,6 +173,7 @@ export class RecordedPass {
     this.live = false;
     this.model = data.model;
     this.hparams = data.hparams;
+    this.anatomy = data.anatomy;
     this.text = data.text;
     this.note = data.note;
     this.pieces = seen(data.pieces);
@@ -172,14 +200,17 @@ export class RecordedPass {
   projections(layer, head) {
     const packed = this.data.projections[`${layer},${head}`];
     if (!packed) return null;
-    const [weight, bias] = [numbers(packed.weight), numbers(packed.bias)];
-    const part = (at) => ({ weight: { shape: weight.shape.slice(1), at: (i, j) => weight.at(at, i, j) }, bias: bias.below(at) });
+    const [weight, bias] = [numbers(packed.weight), packed.bias && numbers(packed.bias)];
+    const part = (at) => ({ weight: { shape: weight.shape.slice(1), at: (i, j) => weight.at(at, i, j) }, bias: bias && bias.below(at) });
     return { query: part(0), key: part(1), value: part(2) };
   }
 
   entry(id) {
-    const at = this.data.dictionary.ids.indexOf(id);
-    return at < 0 ? null : numbers(this.data.dictionary.rows).below(at);
+    return rowOf(this.data.dictionary, id);
+  }
+
+  output(id) {
+    return rowOf(this.data.outputs ?? this.data.dictionary, id);
   }
 
   near(id) {

@@ -30,7 +30,7 @@ export function drawStep(step, draw, number, context) {
       ...talk.map((text) => make("blockquote", { textContent: `“${text}”` })),
       make("div", { className: "words" }, ...sentences.map((text) => make("p", { textContent: text }))),
       formula && board.formula(formula),
-      make("p", { className: "look" }, make("b", { textContent: "Look at " }), step.look),
+      make("p", { className: "look" }, make("b", { textContent: "Look at " }), context.content.looks[step.key] ?? step.look),
     ),
     make("div", { className: "stage" }, ...stage.filter(Boolean)),
     board && board.element,

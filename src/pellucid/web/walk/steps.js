@@ -2,14 +2,20 @@
 
    said: the steps of the finding (inspect/words.py) whose words stand here, sentences: only those;
    quote: whose talk is quoted, where not that of all. networks: rows of the table biological ↔
-   artificial. needs(place): what a pass must have at hand before the step is drawn: values by their
+   artificial. needs(place, anatomy): what a pass must have at hand before the step is drawn: values by their
    taps' names, and "dictionary", "projections", "lens", "loop" for what those methods give. What draws
    them stands in drawers.js. */
 
 function inLayer(...names) {
-  return ({ layer }) => names.map((name) => (name === "projections" ? name : `blocks.${layer}.${name}`));
+  return ({ layer }) => within(layer, names);
 }
 
+function within(layer, names) {
+  return names.map((name) => (name === "projections" ? name : `blocks.${layer}.${name}`));
+}
+
+/** @type {{ key: string, name: string, said: number[], sentences?: RegExp, quote?: number[], networks: string[], look: string,
+ *   needs: (place: import("./pass.js").Place, anatomy: import("./pass.js").Anatomy) => string[] }[]} */
 export const STEPS = [
   {
     key: "input",
@@ -32,7 +38,7 @@ export const STEPS = [
     name: "Embeddings",
     said: [3, 4],
     networks: ["encoded in"],
-    needs: () => ["embed", "pos_embed", "blocks.0.resid_pre", "dictionary"],
+    needs: (_, { added }) => ["embed", ...(added ? ["pos_embed"] : []), "blocks.0.resid_pre", "dictionary"],
     look: "the row that slides out of the dictionary: the same token always brings the same numbers, and only its place tells two apart.",
   },
   {
@@ -48,7 +54,8 @@ export const STEPS = [
     name: "Self-attention of one head",
     said: [5],
     networks: ["connected by"],
-    needs: inLayer("ln1.out", "attn.q", "attn.k", "attn.v", "attn.qk", "attn.scores", "attn.pattern", "attn.z", "projections"),
+    needs: ({ layer }, { query, key }) =>
+      within(layer, ["ln1.out", ...query, ...key, "attn.v", "attn.qk", "attn.scores", "attn.pattern", "attn.z", "projections"]),
     look: "the followed row of the shares: which earlier token gives most, and how its value comes back in z.",
   },
   {
@@ -85,7 +92,8 @@ export const STEPS = [
     sentences: /neurons/,
     quote: [],
     networks: [],
-    needs: inLayer("resid_mid", "ln2.out", "mlp.pre", "mlp.post", "mlp_out", "resid_post"),
+    needs: ({ layer }, { gated }) =>
+      within(layer, ["resid_mid", "ln2.out", "mlp.pre", ...(gated ? ["mlp.pre_linear"] : []), "mlp.post", "mlp_out", "resid_post"]),
     look: "the neurons after gelu: what was below zero is nearly silent.",
   },
   {

@@ -12,7 +12,8 @@ export function embeddings(context) {
   const board = new Board(pass);
   const names = pass.pieces.map(({ shown }) => shown);
   const [embed, position, x] = ["embed", "pos_embed", "blocks.0.resid_pre"].map((name) => pass.get(name));
-  if (!embed || !position || !x) return { stage: [missing(context, "The embeddings")] };
+  const plus = pass.anatomy.added;
+  if (!embed || !x || (plus && !position)) return { stage: [missing(context, "The embeddings")] };
   const common = { rows: names, kind: "read", followed: place.position };
   const looked = matrix(
     {
@@ -30,18 +31,20 @@ export function embeddings(context) {
     board,
   );
   const { d, lookUp, play } = dictionary(context, board, looked);
-  const added = matrix(
-    {
-      ...common,
-      symbol: "pos",
-      label: "wpe[position]",
-      name: "pos_embed",
-      role: "residual",
-      values: position,
-      work: (i, j) => ({ text: `wpe[${pass.first + i}, ${j}], the array of position ${pass.first + i}` }),
-    },
-    board,
-  );
+  const added =
+    plus &&
+    matrix(
+      {
+        ...common,
+        symbol: "pos",
+        label: "wpe[position]",
+        name: "pos_embed",
+        role: "residual",
+        values: position,
+        work: (i, j) => ({ text: `wpe[${pass.first + i}, ${j}], the array of position ${pass.first + i}` }),
+      },
+      board,
+    );
   const whole = matrix(
     {
       ...common,
@@ -49,13 +52,16 @@ export function embeddings(context) {
       name: "blocks.0.resid_pre",
       role: "residual",
       values: x,
-      work: (i, j) => ({
-        text: `${digits(embed.at(i, j))} + ${digits(position.at(i, j))}`,
-        from: [
-          ["embed", i, j],
-          ["pos", i, j],
-        ],
-      }),
+      work: (i, j) =>
+        plus
+          ? {
+              text: `${digits(embed.at(i, j))} + ${digits(position.at(i, j))}`,
+              from: [
+                ["embed", i, j],
+                ["pos", i, j],
+              ],
+            }
+          : { text: "the same number: nothing is added", from: [["embed", i, j]] },
     },
     board,
   );
@@ -68,15 +74,14 @@ export function embeddings(context) {
       { symbol: "x", role: "residual" },
       " = ",
       { symbol: "embed", text: "wte[id]", role: "residual" },
-      " + ",
-      { symbol: "pos", text: "wpe[position]", role: "residual" },
+      ...(plus ? [" + ", { symbol: "pos", text: "wpe[position]", role: "residual" }] : []),
     ],
     stage: [
       lookUp,
       shapes(`${counted(n)} ids → ${counted(n)} rows of wte ${shape(pass.hparams.n_vocab, m)} → ${shape(n, m)}`),
       row(d, "→", looked),
-      shapes(`${shape(n, m)} + ${shape(n, m)} → ${shape(n, m)}`),
-      row("+", added, "→", whole),
+      plus && shapes(`${shape(n, m)} + ${shape(n, m)} → ${shape(n, m)}`),
+      plus ? row("+", added, "→", whole) : row("→", whole),
     ],
     play,
     moments: names.length,

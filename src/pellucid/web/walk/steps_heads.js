@@ -7,14 +7,16 @@ import { Board } from "./board.js";
 import { matrix } from "./matrix.js";
 import { columnOf, numbered, ofHead, rowOf } from "./slices.js";
 import { missing, row, shapes } from "./step.js";
-import { digits, products, shape } from "./writing.js";
+import { digits, plusBias, products, shape } from "./writing.js";
 
 export function heads(context) {
   const { pass, place, choose } = context;
   const { layer } = place;
+  const { n_kv_head } = pass.anatomy;
   const pattern = pass.get(`blocks.${layer}.attn.pattern`);
   if (!pattern) return { stage: [missing(context, `Layer ${layer}`)] };
   const [n_head, n] = pattern.shape;
+  const group = n_head / n_kv_head;
   const thumbs = [...Array(n_head).keys()].map((head) => {
     const shares = pattern.below(head, place.position);
     const most = shares.reduce((best, share, j) => (share > shares[best] ? j : best), 0);
@@ -41,6 +43,7 @@ export function heads(context) {
       make("b", { textContent: `head ${head}` }),
       canvas,
       make("span", { textContent: says }),
+      group > 1 ? make("small", { textContent: `key, value head ${Math.floor(head / group)}` }) : null,
     );
   });
   return {
@@ -104,7 +107,7 @@ export function concat(context) {
   const work = (i, j) => ({ text: `number ${j % d_k} of head ${Math.floor(j / d_k)}`, from: [[`z${Math.floor(j / d_k)}`, i, j % d_k]] });
   return {
     board,
-    known: { n_head: String(n_head), d_k: String(d_k), n_embd: String(n_head * d_k) },
+    known: { n_head: String(n_head), d_k: String(d_k), n_embd: String(pass.hparams.n_embd) },
     formula: [
       { symbol: "concat", text: "concat", role: "residual" },
       "(",
@@ -132,28 +135,29 @@ export function output(context) {
   const spec = concatSpec(context, z);
   const side = spec.values;
   const [weight, bias] = ["weight", "bias"].map((kind) => pass.get(`h.${layer}.attn.c_proj.${kind}`));
+  const shifted = pass.anatomy.biases.includes("attn.c_proj");
   const common = { rows: spec.rows, followed: place.position, layer, kind: "read" };
   const [n, m] = side.shape;
   const work = (i, j) =>
-    weight && bias
+    weight && (bias || !shifted)
       ? {
-          text: `${products(rowOf(side, i), columnOf(weight, j))} + bias ${digits(bias.at(j))}`,
+          text: products(rowOf(side, i), columnOf(weight, j)) + plusBias(bias?.at(j), shifted),
           from: [
             ["concat", i, null],
             ["W_Output", null, j],
           ],
         }
-      : { text: `concat[${i}] · W_Output[:, ${j}] + bias`, from: [["concat", i, null]] };
+      : { text: `concat[${i}] · W_Output[:, ${j}]${plusBias(null, shifted)}`, from: [["concat", i, null]] };
   return {
     board,
-    known: { n_head: String(z.shape[1]), d_k: String(z.shape[2]), n_embd: String(m) },
+    known: { n_head: String(z.shape[1]), d_k: String(z.shape[2]), n_embd: String(added.shape[1]) },
     formula: [
       { symbol: "attn_out", role: "residual" },
       " = ",
       { symbol: "concat", text: "concat(z_1 … z_h)", role: "residual" },
       " · ",
       { symbol: "W_Output", role: "residual" },
-      " + bias;  ",
+      shifted ? " + bias;  " : ";  ",
       { symbol: "mid", text: "x", role: "residual" },
       " = ",
       { symbol: "pre", text: "x", role: "residual" },
@@ -180,7 +184,7 @@ export function output(context) {
             )
           : missing(context, "W_Output of this layer"),
       ),
-      shapes(`${shape(n, m)} · ${shape(m, m)} → ${shape(n, m)}`),
+      shapes(`${shape(n, m)} · ${shape(m, added.shape[1])} → ${shape(...added.shape)}`),
       row("→", matrix({ ...common, symbol: "attn_out", name: `${at}.attn_out`, role: "residual", values: added, work }, board)),
       row(
         "+",

@@ -10,7 +10,7 @@ import { Board } from "./board.js";
 import { matrix } from "./matrix.js";
 import { missing, row, shapes } from "./step.js";
 import { columnOf, rowOf } from "./slices.js";
-import { digits, dot, exact, products, shape } from "./writing.js";
+import { digits, dot, exact, plusBias, products, shape } from "./writing.js";
 
 export function mlp(context) {
   const { pass, place } = context;
@@ -24,22 +24,27 @@ export function mlp(context) {
   const rows = pass.pieces.map(({ shown }) => shown);
   const common = { rows, followed: place.position, layer, kind: "read" };
   const weights = (name) => ["weight", "bias"].map((kind) => pass.get(`h.${layer}.mlp.${name}.${kind}`));
-  const through = (source, symbol, name) => {
+  const { gated, biases, n_inner } = pass.anatomy;
+  /* from: the first column, where two matrices lie side by side */
+  const through = (source, symbol, name, from = 0) => {
     const [weight, bias] = weights(name);
+    const shifted = biases.includes(`mlp.${name}`);
     return (i, j) => ({
       text:
-        weight && bias
-          ? `${products(rowOf(source, i), columnOf(weight, j))} + bias ${digits(bias.at(j))}`
-          : `${symbol}[${i}] · ${name}[:, ${j}] + bias`,
+        weight && (bias || !shifted)
+          ? products(rowOf(source, i), columnOf(weight, from + j)) + plusBias(bias?.at(from + j), shifted)
+          : `${symbol}[${i}] · ${name}[:, ${from + j}]${plusBias(null, shifted)}`,
       from: [[symbol, i, null]],
     });
   };
   const neurons = { ...common, role: "mlp", across: "neuron" };
-  const inside = normed && pre && post;
+  const linear = gated ? pass.get(`${at}.mlp.pre_linear`) : null;
+  const inside = normed && pre && post && (linear || !gated);
+  const before = gated ? "the gates: norm(x) · W_gate" : "neurons, before";
   const [n, m] = mid.shape;
   return {
     board,
-    known: { neurons: counted(4 * m) },
+    known: { neurons: counted(n_inner) },
     formula: [
       { symbol: "after", text: "x", role: "residual" },
       " = ",
@@ -57,7 +62,7 @@ export function mlp(context) {
         : missing(context, "The inside of this MLP"),
       inside &&
         shapes(
-          `${shape(n, m)} · ${shape(m, 4 * m)} → ${shape(n, 4 * m)} → gelu → ${shape(n, 4 * m)} · ${shape(4 * m, m)} → ${shape(n, m)}`,
+          `${shape(n, m)} · ${gated ? "2 × " : ""}${shape(m, n_inner)} → ${shape(n, n_inner)} → ${gated ? "silu(gate) × neuron" : "gelu"} → ${shape(n, n_inner)} · ${shape(n_inner, m)} → ${shape(n, m)}`,
         ),
       inside &&
         row(
@@ -66,7 +71,7 @@ export function mlp(context) {
             {
               ...neurons,
               symbol: "pre",
-              label: "neurons, before",
+              label: before,
               name: `${at}.mlp.pre`,
               values: pre,
               work: through(normed, "norm", "c_fc"),
@@ -75,8 +80,24 @@ export function mlp(context) {
           ),
         ),
       inside &&
+        gated &&
         row(
-          "gelu →",
+          "→",
+          matrix(
+            {
+              ...neurons,
+              symbol: "linear",
+              label: "neurons, before: norm(x) · W_up",
+              name: `${at}.mlp.pre_linear`,
+              values: linear,
+              work: through(normed, "norm", "c_fc", n_inner),
+            },
+            board,
+          ),
+        ),
+      inside &&
+        row(
+          gated ? "silu(gate) × neuron →" : "gelu →",
           matrix(
             {
               ...neurons,
@@ -84,7 +105,16 @@ export function mlp(context) {
               label: "neurons, after",
               name: `${at}.mlp.post`,
               values: post,
-              work: (i, j) => ({ text: `gelu(${digits(pre.at(i, j))})`, from: [["pre", i, j]] }),
+              work: (i, j) =>
+                gated
+                  ? {
+                      text: `silu(${digits(pre.at(i, j))}) × ${digits(linear.at(i, j))}`,
+                      from: [
+                        ["pre", i, j],
+                        ["linear", i, j],
+                      ],
+                    }
+                  : { text: `gelu(${digits(pre.at(i, j))})`, from: [["pre", i, j]] },
             },
             board,
           ),
@@ -181,7 +211,9 @@ export function prediction(context) {
   const top = order.slice(0, 8);
   const name = pass.pieces[place.position].shown;
   const rows = pass.pieces.map(({ shown }) => shown);
-  const entries = top.map((id) => pass.entry(id)).every(Boolean) ? top.map((id) => pass.entry(id)) : null;
+  const rowsOut = top.map((id) => pass.output(id));
+  const entries = rowsOut.every(Boolean) ? rowsOut : null;
+  const table = pass.anatomy.tied ? "wte" : "head";
   const one = (values) => ({ shape: [1, values.length], at: (_, j) => values[j] });
   const common = { rows: [name], kind: "read", positions: false };
   const normed = rowOf(x, place.position);
@@ -208,7 +240,7 @@ export function prediction(context) {
       " = ",
       { symbol: "x", text: "norm(x)", role: "residual" },
       " · ",
-      { symbol: "wte", text: "wteᵀ", role: "residual" },
+      { symbol: "wte", text: `${table}ᵀ`, role: "residual" },
       ";  ",
       { symbol: "shares", text: "softmax", role: "prediction" },
       "(",
@@ -237,8 +269,8 @@ export function prediction(context) {
           matrix(
             {
               symbol: "wte",
-              label: "wteᵀ: the dictionary again, the 8 best",
-              name: "wte.weight",
+              label: pass.anatomy.tied ? "wteᵀ: the dictionary again, the 8 best" : "headᵀ: the output layer's own table, the 8 best",
+              name: pass.anatomy.tied ? "wte.weight" : "lm_head.weight",
               role: "residual",
               kind: "read",
               positions: false,
@@ -268,7 +300,7 @@ export function prediction(context) {
                     ],
                     value: dot(normed, entries[j]),
                   }
-                : { text: `norm(x) · wte[${top[j]}]`, from: [["x", place.position, null]] },
+                : { text: `norm(x) · ${table}[${top[j]}]`, from: [["x", place.position, null]] },
           },
           board,
         ),

@@ -10,7 +10,7 @@
                              is on the screen
 
    drawers: what draws each step (drawers.js); bring(key): a promise of one that is not there yet.
-   content: {said, networks, sizes, more} as Python hands them over. type(text), feed(ids), turn(end):
+   content: {said, looks, networks, sizes, more} as Python hands them over. type(text), feed(ids), turn(end):
    make another pass, the last with rows up to this position; missing where none can be made. */
 
 import { drawn } from "../picture/colour.js";
@@ -134,7 +134,7 @@ export class Walk {
     const section = this.sections.get(key);
     const focus = section.contains(document.activeElement) ? focused() : null;
     const { pass, place } = this;
-    const waits = [pass.load(STEPS[at].needs(place), place), this.drawers[key] ? null : this.bring(key)].filter(Boolean);
+    const waits = [pass.load(STEPS[at].needs(place, pass.anatomy), place), this.drawers[key] ? null : this.bring(key)].filter(Boolean);
     const ready = waits.length ? Promise.all(waits) : null;
     if (!ready) {
       this.fill(section, at, focus);

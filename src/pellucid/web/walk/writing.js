@@ -44,6 +44,12 @@ export function products(left, right) {
   return `${largest.map(written).join(" + ")} + … (${counted(terms.length - FEW_TERMS)} smaller products)`;
 }
 
+/* What is added to a product where the place has a bias; unknown where it is not at hand. */
+export function plusBias(bias, shifted) {
+  if (!shifted) return "";
+  return bias == null ? " + bias" : ` + bias ${digits(bias)}`;
+}
+
 export function dot(left, right) {
   let sum = 0;
   for (let i = 0; i < left.length; i++) sum += left[i] * right[i];

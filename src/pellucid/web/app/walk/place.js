@@ -91,7 +91,7 @@ class WalkPlace {
     try {
       const pass = await ServedPass.of(this.api, question, { ...this.selection, end }, signal);
       this.note.textContent = "";
-      this.draw(pass, { ...this.info.content, sizes: pass.data.sizes, more: "" });
+      this.draw(pass, { ...this.info.content, ...pass.told, more: "" });
     } catch (error) {
       if (error.name === "AbortError") return;
       this.note.textContent = error.message;

@@ -16,6 +16,8 @@ export class ServedPass extends RecordedPass {
     this.question = question;
     this.total = data.positions;
     this.layers = new Map([[data.layer, null]]);
+    /* What the steps say of this model. */
+    this.told = { said: data.said, looks: data.looks, sizes: data.sizes };
   }
 
   /* What lies within a layer comes with all of it: once. */
