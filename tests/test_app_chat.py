@@ -103,10 +103,9 @@ def test_what_is_said_is_streamed_kept_and_opened(browser, served) -> None:
     page.settled(1)
     assert page.texts(".chat-title") == ["the cat"]  # a conversation keeps its name
     page.press(".message.assistant .plain[title='Another reply']")
-    page.wait(
-        "document.querySelector('.message.assistant .message-foot').textContent.includes('2 of 2')"
-    )
+    page.wait(f"pellucid.selection.leaf !== {json.dumps(second)}")
     page.settled(1)
+    assert "2 of 2" in page.texts(".message.assistant .message-foot")[0]  # once it is whole
     own = messages(served, chosen["conversation"])
     assert [each["text"] for each in own if each["role"] == "user"] == ["the cat", "the king"]
     assert len(own) == 5

@@ -252,7 +252,7 @@ def hostile(tmp_path):
     ],
     ids=lambda arguments: f"{arguments[0]} {arguments[1]}",
 )  # fmt: skip
-def test_names_and_rows_are_shown_and_never_obeyed(hostile, arguments):
+def test_names_and_rows_are_shown_and_never_obeyed(hostile, arguments, no_pictures):
     """S1 in every verb that prints what stands in a file, or what it is called."""
     names = {path.name for path in hostile.iterdir()} | {"other", "corpus", "run"}
     asked = [str(hostile / each) if each in names else each for each in arguments]
@@ -318,7 +318,7 @@ def test_a_terminal_shows_what_it_would_obey(arguments):
 @only_with("POSIX", "pexpect")
 def test_a_terminal_breaks_no_word():
     arguments = ("generate", "Once upon a time", "--max-tokens", "30", "--greedy")
-    whole = process(*arguments).stdout.split()
+    whole = run(*arguments).split()
     child = terminal(*arguments, NO_COLOR="1", dimensions=(40, 30), timeout=60)
     ended(child)
     lines = bare(child.before).split("[as many")[0].replace("\r\n", "\n").splitlines()
@@ -327,22 +327,18 @@ def test_a_terminal_breaks_no_word():
 
 
 @only_with("POSIX", "pexpect")
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_no_line_of_words_is_broken_by_the_terminal():
+    asked = [
         ("walk", "a", "--model", "tlak"),  # an error
         ("generate", "a", "--temprature", "1"),  # a mistake on the command line
         ("models", "chat"),  # a card
-    ],
-    ids=lambda arguments: arguments[0],
-)
-def test_no_line_of_words_is_broken_by_the_terminal(arguments):
-    done = process(*arguments)
-    child = terminal(*arguments, NO_COLOR="1", dimensions=(40, 50), timeout=60)
-    ended(child)
-    text = bare(child.before).replace("\r", "")
-    assert all(len(line) <= 50 for line in text.splitlines())
-    assert text.split() == (done.stdout + done.stderr).split()
+    ]
+    for arguments, done in zip(asked, in_turn(asked), strict=True):
+        child = terminal(*arguments, NO_COLOR="1", dimensions=(40, 50), timeout=60)
+        ended(child)
+        text = bare(child.before).replace("\r", "")
+        assert all(len(line) <= 50 for line in text.splitlines())
+        assert text.split() == (done.stdout + done.stderr).split()
 
 
 @only_with("POSIX", "pexpect")

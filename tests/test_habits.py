@@ -36,11 +36,19 @@ def trees() -> dict[str, ast.Module]:
     return {str(p.relative_to(TESTS)): ast.parse(p.read_text(encoding="utf-8")) for p in FILES}
 
 
-def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
+@cache
+def every_node() -> dict[type[ast.AST], list[tuple[str, ast.AST]]]:
+    """By its class; walked once for all tests."""
+    found = defaultdict(list)
     for name, tree in trees().items():
         for node in ast.walk(tree):
-            if isinstance(node, kinds):
-                yield name, node
+            found[type(node)].append((name, node))
+    return found
+
+
+def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
+    for kind in kinds:
+        yield from every_node()[kind]
 
 
 def at(name: str, node: ast.AST) -> str:

@@ -118,8 +118,15 @@ def test_the_shipped_moments_are_what_the_recipe_makes(tmp_path) -> None:
     for step, path in made.items():
         shipped = training.weights[step]().tensors
         for name, x in checkpoint.load(path).tensors.items():
+            # What is added to every key moves no score beside another: its gradient is what
+            # rounding leaves of 0, and AdamW makes whole steps of it.
+            told = np.ones(len(x), bool)
+            if name.endswith("c_attn.bias"):
+                told[len(x) // 3 : 2 * len(x) // 3] = False
             # Another processor adds in another order; by step 16 that is this much at most.
-            np.testing.assert_allclose(x, shipped[name], atol=2e-4, err_msg=f"{step} {name}")
+            np.testing.assert_allclose(
+                x[told], shipped[name][told], atol=2e-4, err_msg=f"{step} {name}"
+            )
     losses = [training.curve.losses[line["step"] - 1] for line in read_log(tmp_path)]
     assert list(trainer.progress.losses) == pytest.approx(losses, abs=1e-3)
 

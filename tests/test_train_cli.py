@@ -322,8 +322,7 @@ def pairs(tmp_path_factory, corpus):
     return folder
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("task", ["prefer", "talk"])
+@pytest.mark.parametrize(("task", "number"), [("prefer", signal.SIGTERM), ("talk", signal.SIGINT)])
 def test_every_task_stops_and_goes_on(pairs, tmp_path, task, number):
     run = tmp_path / "run"
     asked = {

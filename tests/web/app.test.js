@@ -90,3 +90,11 @@ test("a branch goes from the beginning to the newest end through a message", () 
     ["b", "c"],
   );
 });
+
+test("a message of which more becomes known is still the one that is shown", () => {
+  const tree = new Branches([{ id: "a", parent: null, role: "user" }]);
+  const shown = [1, 2].map((n) => tree.add({ id: `b${n}`, parent: "a", role: "assistant", unkept: true }));
+  tree.add({ id: "b2", unkept: false });
+  assert.equal(tree.siblings(shown[1]).indexOf(shown[1]), 1);
+  assert.equal(shown[1].unkept, false);
+});

@@ -12,9 +12,11 @@ export class Branches {
     for (const message of messages) this.add(message);
   }
 
+  /* A message, or more of one that is here: it stays the same object, for whoever shows it. */
   add(message) {
-    this.messages.set(message.id, { ...this.messages.get(message.id), ...message });
-    return this.messages.get(message.id);
+    const known = this.messages.get(message.id) ?? {};
+    this.messages.set(message.id, Object.assign(known, message));
+    return known;
   }
 
   get(id) {
