@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
+from . import backward
 from .protocol import KeyValues, Norm, Segment, Turns, taken_in, turned
 
 __all__ = ["TorchBackend"]
@@ -124,7 +125,7 @@ class TorchBackend:
         return torch.sqrt(x)
 
     def gelu(self, x: Tensor) -> Tensor:
-        return F.gelu(x, approximate="tanh")
+        return backward.gelu(x) if self._learns(x) else F.gelu(x, approximate="tanh")
 
     def swiglu(self, gate: Tensor, x: Tensor) -> Tensor:
         return F.silu(gate) * x
@@ -164,6 +165,8 @@ class TorchBackend:
         if reach is not None and k.shape[2] <= reach:
             reach = None  # all are within it
         if q.shape[2] == k.shape[2]:  # nothing cached
+            if not dropout and self._learns(q) and backward.pays(q):
+                return backward.causal_attention(q, k, v, reach)
             if self.training and q.device.type == "cpu" and q.dtype == torch.bfloat16:
                 return self._explicit(q, k, v, dropout, reach)
             if reach is not None:
@@ -207,6 +210,10 @@ class TorchBackend:
 
     def dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout_rate, self.training)
+
+    def _learns(self, x: Tensor) -> bool:
+        """Whether operations with gradients of our own are the faster ones."""
+        return self.training and x.device.type == "cpu"
 
     def computing(self) -> AbstractContextManager[Any]:
         if self.training:
