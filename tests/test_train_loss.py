@@ -72,7 +72,9 @@ def test_a_target_that_is_all_but_impossible_has_a_loss_all_the_same():
     loss, *gradients = graded(summed_loss, x, table, targets)
     expected, *theirs = graded(whole, x, table, targets)
     assert float(loss) == pytest.approx(float(expected), rel=1e-6)
-    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(gradients, theirs))
+    assert all(
+        torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(gradients, theirs, strict=True)
+    )
 
 
 def test_without_gradients_there_are_none_and_a_frozen_table_has_none():

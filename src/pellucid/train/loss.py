@@ -44,7 +44,7 @@ def summed_loss(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
 
 class Unread(TorchBackend):
-    """A backend, its state shared, whose pass ends before the logits: with what they are made of."""
+    """A backend, its state shared, whose pass ends with what the logits are made of."""
 
     def __init__(self, backend: TorchBackend) -> None:
         self.__dict__ = backend.__dict__

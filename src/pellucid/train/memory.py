@@ -13,8 +13,8 @@ def keep_freed() -> None:
     """From here on this process keeps what it frees, for the next step, which needs as much again.
 
     Each step frees all that lies between the layers. glibc would hand most of it back to the
-    system, which has to find it anew and fill it with zeros: a twentieth of a step's time. Elsewhere
-    nothing changes.
+    system, which has to find it anew and fill it with zeros: a twentieth of a step's time.
+    Elsewhere nothing changes.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
