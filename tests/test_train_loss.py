@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from pellucid.backend import backward  # noqa: E402
-from pellucid.train.batches import IGNORE  # noqa: E402
+from pellucid.train.batches import IGNORE, LOGITS  # noqa: E402
 from pellucid.train.loss import summed_loss  # noqa: E402
 
 N_ROWS, N_EMBD, N_VOCAB = 2_300, 8, 70  # three parts of logits, the last of them short
@@ -107,7 +107,7 @@ def test_the_logits_are_never_whole():
     assert reference.numbers == N_ROWS * N_VOCAB
     with Largest() as parts:
         graded(summed_loss, *given)
-    assert parts.numbers <= 1024 * N_VOCAB
+    assert parts.numbers <= LOGITS * N_VOCAB
 
 
 @pytest.mark.parametrize(

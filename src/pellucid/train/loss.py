@@ -14,13 +14,12 @@ from typing import Any
 import torch
 
 from ..backend.torch import TorchBackend
-from .batches import IGNORE
+from .batches import IGNORE, LOGITS
 
 __all__ = ["Unread", "summed_loss"]
 
 Tensor = Any
 
-_ROWS = 1024  # of logits at a time: enough that the matrix products do not notice
 _FEW = 8  # a compiled loss has so many parts at most: each is compiled
 _NEAR = 1 << 18  # numbers that stay in a core's cache from one operation to the next
 _DEVICE = 1 << 28  # numbers at a time elsewhere, where each operation has its price
@@ -96,8 +95,8 @@ class _SummedLoss(torch.autograd.Function):  # type: ignore[misc]
 def _size(x: Tensor, table: Tensor) -> int:
     """Rows of logits at a time."""
     if x.device.type != "cpu":
-        return max(_ROWS, _DEVICE // len(table))
-    return max(_ROWS, -(-len(x) // _FEW)) if torch.compiler.is_compiling() else _ROWS
+        return max(LOGITS, _DEVICE // len(table))
+    return max(LOGITS, -(-len(x) // _FEW)) if torch.compiler.is_compiling() else LOGITS
 
 
 def _replaced_by_gradient(logits: Tensor, targets: Tensor) -> Tensor:
