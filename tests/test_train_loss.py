@@ -110,6 +110,23 @@ def test_the_logits_are_never_whole():
     assert parts.numbers <= LOGITS * N_VOCAB
 
 
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_linear_map_and_its_gradients_are_those_of_pytorch(biased):
+    """On a processor of Intel's that is PyTorch's own product."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((9, 40), (40, 70), (70,))[: 3 if biased else 2]
+    inputs = [torch.randn(each, generator=generator).requires_grad_() for each in shapes]
+
+    def ours(x, weight, bias=None):
+        return backward.linear(x, weight, bias)
+
+    exact = [each.detach().double().requires_grad_() for each in inputs]
+    expected = graded(lambda x, weight, bias=0: x @ weight + bias, *exact)
+    for one, other in zip(graded(ours, *inputs), expected, strict=True):
+        assert one.dtype == torch.float32
+        assert float((one - other).norm()) <= 1e-6 * float(other.norm())
+
+
 @pytest.mark.parametrize(
     ("n", "reach"), [(9, None), (150, None), (150, 40), (600, None), (600, 70)]
 )

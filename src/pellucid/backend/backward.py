@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["causal_attention", "gelu", "pays"]
+__all__ = ["causal_attention", "gelu", "linear", "pays", "product"]
 
 Tensor = Any
 
@@ -22,6 +24,18 @@ _BLOCK = 64  # queries of a short text that are attended from together; an eight
 _KEPT = 512  # positions up to which attention's pattern is kept for the backward pass
 _LINEAR = 2 * math.sqrt(2 / math.pi)  # tanh(u) = 2 σ(2u) - 1, so GELU(x) = x · σ(2u), where
 _CUBIC = _LINEAR * 0.044715  # 2u = _LINEAR · x + _CUBIC · x³
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x [row, in] · weight [in, out] + bias [out] -> [row, out]"""
+    if _by_onednn(x):
+        return _Linear.apply(x, weight, bias)
+    return x @ weight if bias is None else torch.addmm(bias, x, weight)
+
+
+def product(x: Tensor, y: Tensor) -> Tensor:
+    """x [row, n] · yᵀ [n, column] -> [row, column], without a gradient."""
+    return _onednn(x, y) if _by_onednn(x) else x @ y.T
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -43,6 +57,44 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, reach: int | None = None) 
     """q, k, v [batch, head, position, d_k] -> the same shape: softmax(Q·Kᵀ / √d_k) · V, where no
     query sees a later key, or with a reach, one that lies that far behind it or farther."""
     return _Attention.apply(q, k, v, reach)
+
+
+class _Linear(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _onednn(x, weight.T, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        for_x, for_weight, for_bias = ctx.needs_input_grad
+        return (
+            _onednn(grad, weight) if for_x else None,
+            x.T @ grad if for_weight else None,
+            grad.sum(0) if for_bias else None,
+        )
+
+
+def _onednn(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [row, n] · yᵀ [n, column] + bias [column] -> [row, column]"""
+    return torch.ops.mkldnn._linear_pointwise(x, y, bias, "none", [], "")
+
+
+def _by_onednn(x: Tensor) -> bool:
+    """Whether oneDNN, which comes with PyTorch, multiplies faster than MKL, which PyTorch takes in
+    float32: a tenth, where the processor is not of MKL's maker."""
+    here = x.dtype == torch.float32 and x.device.type == "cpu" and _not_of_intel()
+    return here and not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
+
+
+@cache
+def _not_of_intel() -> bool:
+    try:
+        maker = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "AuthenticAMD" in maker and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 class _Gelu(torch.autograd.Function):  # type: ignore[misc]

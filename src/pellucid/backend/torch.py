@@ -97,7 +97,10 @@ class TorchBackend:
             x = self.layer_norm(x, *norm)
         weight = w.weight  # once: under LoRA it is computed
         rows = x.reshape(-1, weight.shape[0])
-        rows = rows @ weight if w.bias is None else torch.addmm(w.bias, rows, weight)
+        if self._learns(rows):
+            rows = backward.linear(rows, weight, w.bias)
+        else:
+            rows = rows @ weight if w.bias is None else torch.addmm(w.bias, rows, weight)
         out = rows.view(*x.shape[:-1], weight.shape[1])
         if gelu:
             out = self.gelu(out)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ..backend.backward import product
 from ..backend.torch import TorchBackend
 from .batches import IGNORE, LOGITS
 
@@ -68,10 +69,10 @@ class _SummedLoss(torch.autograd.Function):  # type: ignore[misc]
         size = _size(inputs, table)
         for begin in range(0, len(x), size):
             rows = slice(begin, begin + size)
-            logits = inputs[rows] @ table.T
+            logits = product(inputs[rows], table)
             total = total + _replaced_by_gradient(logits, targets[rows])
             if of_x is not None:
-                torch.mm(logits, table, out=of_x[rows])
+                of_x[rows] = product(logits, table.T)
             if of_weight is not None and of_weight.dtype == dtype:
                 of_weight.addmm_(logits.T, inputs[rows])
             elif of_weight is not None:
