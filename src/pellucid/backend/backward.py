@@ -1,5 +1,5 @@
-"""GELU and attention for training on a CPU: the values of PyTorch's own operations, but for
-rounding, and their gradients, in a fraction of the time.
+"""Operations of a training on a CPU, with gradients of their own: the values of PyTorch's, but for
+rounding, in less time.
 
 A part of the rows goes through all steps before the next begins, so that what is between two steps
 is still in the cache; and a block of queries meets no key that all of it is blind to.
@@ -47,8 +47,8 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def pays(q: Tensor) -> bool:
-    """Whether `causal_attention` is faster than PyTorch's fused one, which is slow in bfloat16, and
-    else only where the pattern has to be made a second time as fast."""
+    """Whether `causal_attention` is faster than PyTorch's fused one. In float32 that one is ahead
+    where a text is long, and this one would have to make its pattern a second time."""
     short = q.dtype == torch.bfloat16 or q.shape[2] <= _KEPT
     return bool(short and not torch.compiler.is_compiling())
 
