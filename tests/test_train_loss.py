@@ -13,7 +13,7 @@ from support.skips import needs
 torch = needs("torch")
 
 import torch.nn.functional as F  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.overrides import TorchFunctionMode  # noqa: E402
 
 from pellucid.backend import backward  # noqa: E402
 from pellucid.train.batches import IGNORE, LOGITS  # noqa: E402
@@ -87,12 +87,12 @@ def test_without_gradients_there_are_none_and_a_frozen_table_has_none():
     assert torch.allclose(found, expected, rtol=0, atol=1e-12)
 
 
-class Largest(TorchDispatchMode):
+class Largest(TorchFunctionMode):
     """How many numbers the largest tensor has that any operation gives back."""
 
     numbers = 0
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
         for each in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(each, torch.Tensor):
