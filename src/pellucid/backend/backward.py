@@ -84,12 +84,13 @@ def _onednn(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
 def _by_onednn(x: Tensor) -> bool:
     """Whether oneDNN, which comes with PyTorch, multiplies faster than MKL, which PyTorch takes in
     float32: a tenth, where the processor is not of MKL's maker."""
-    here = x.dtype == torch.float32 and x.device.type == "cpu" and _not_of_intel()
-    return here and not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
+    plain = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return bool(plain and not torch.compiler.is_compiling() and _not_of_intel())
 
 
 @cache
 def _not_of_intel() -> bool:
+    """Whether the processor is AMD's, and this PyTorch lets oneDNN be asked for."""
     try:
         maker = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
