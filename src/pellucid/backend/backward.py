@@ -84,8 +84,9 @@ def _onednn(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
 def _by_onednn(x: Tensor) -> bool:
     """Whether oneDNN, which comes with PyTorch, multiplies faster than MKL, which PyTorch takes in
     float32: a tenth, where the processor is not of MKL's maker."""
-    plain = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return bool(plain and not torch.compiler.is_compiling() and _not_of_intel())
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_compiling():
+        return False
+    return _not_of_intel() and not torch.is_autocast_enabled("cpu")
 
 
 @cache
@@ -110,12 +111,12 @@ class _Gelu(torch.autograd.Function):  # type: ignore[misc]
             wide = part.to(linear.dtype)
             square = wide * wide
             sigma = torch.add(linear, square, alpha=_CUBIC).mul_(wide).sigmoid_()
-            product = wide * sigma
-            value.copy_(product)
+            scaled = wide * sigma
+            value.copy_(scaled)
             # σ + x · σ · (1 - σ) · (the derivative of 2u)
             torch.add(linear, square, alpha=3 * _CUBIC, out=square)
-            product.addcmul_(product, sigma, value=-1)
-            derivative.copy_(sigma.addcmul_(product, square))
+            scaled.addcmul_(scaled, sigma, value=-1)
+            derivative.copy_(sigma.addcmul_(scaled, square))
         ctx.save_for_backward(slope)
         return out
 
