@@ -48,8 +48,10 @@ def make_corpus(folder: Path) -> None:
 
 def pellucid(folder: Path, precision: str, compiled: bool, threads: int) -> Iterator[float]:
     from pellucid.train.config import TrainConfig
+    from pellucid.train.memory import keep_freed
     from pellucid.train.run import trainer_for
 
+    keep_freed()  # as `pellucid train` does
     with tempfile.TemporaryDirectory() as out:
         config = TrainConfig(
             corpus=str(folder), out=out, n_ctx=N_CTX, n_embd=N_EMBD, n_head=N_HEAD,

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError
+from . import backward
 from .protocol import KeyValues, Norm, Segment, Turns, taken_in, turned
 
 __all__ = ["TorchBackend"]
@@ -96,7 +97,10 @@ class TorchBackend:
             x = self.layer_norm(x, *norm)
         weight = w.weight  # once: under LoRA it is computed
         rows = x.reshape(-1, weight.shape[0])
-        rows = rows @ weight if w.bias is None else torch.addmm(w.bias, rows, weight)
+        if self._learns(rows):
+            rows = backward.linear(rows, weight, w.bias)
+        else:
+            rows = rows @ weight if w.bias is None else torch.addmm(w.bias, rows, weight)
         out = rows.view(*x.shape[:-1], weight.shape[1])
         if gelu:
             out = self.gelu(out)
@@ -124,7 +128,7 @@ class TorchBackend:
         return torch.sqrt(x)
 
     def gelu(self, x: Tensor) -> Tensor:
-        return F.gelu(x, approximate="tanh")
+        return backward.gelu(x) if self._learns(x) else F.gelu(x, approximate="tanh")
 
     def swiglu(self, gate: Tensor, x: Tensor) -> Tensor:
         return F.silu(gate) * x
@@ -164,6 +168,8 @@ class TorchBackend:
         if reach is not None and k.shape[2] <= reach:
             reach = None  # all are within it
         if q.shape[2] == k.shape[2]:  # nothing cached
+            if not dropout and self._learns(q) and backward.pays(q):
+                return backward.causal_attention(q, k, v, reach)
             if self.training and q.device.type == "cpu" and q.dtype == torch.bfloat16:
                 return self._explicit(q, k, v, dropout, reach)
             if reach is not None:
@@ -207,6 +213,10 @@ class TorchBackend:
 
     def dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout_rate, self.training)
+
+    def _learns(self, x: Tensor) -> bool:
+        """Whether operations with gradients of our own are the faster ones."""
+        return self.training and x.device.type == "cpu"
 
     def computing(self) -> AbstractContextManager[Any]:
         if self.training:

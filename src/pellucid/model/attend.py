@@ -27,10 +27,10 @@ def multi_head_attention(qkv: Array, layer: int, run: Pass) -> Array:
     """
     at, tap = f"blocks.{layer}.attn", run.tap
     batch, new, _ = qkv.shape
-    qkv = qkv.reshape(batch, new, 3, run.hparams.n_head, run.hparams.d_k)
-    q = tap(f"{at}.q", qkv[:, :, 0])  # [batch, position, head, d_k]
-    k = tap(f"{at}.k", qkv[:, :, 1])
-    v = tap(f"{at}.v", qkv[:, :, 2])
+    q, k, v = qkv.reshape(batch, new, 3, run.hparams.n_head, run.hparams.d_k).swapaxes(0, 2)
+    q = tap(f"{at}.q", q.swapaxes(0, 1))  # [batch, position, head, d_k]
+    k = tap(f"{at}.k", k.swapaxes(0, 1))
+    v = tap(f"{at}.v", v.swapaxes(0, 1))
     return attended(q, k, v, layer, run)
 
 

@@ -16,6 +16,8 @@ batches       which rows are taken at which step
 optimizer     which parameters are changed how; muon: its step for many equal matrices at once
 average       the mean of the weights over the last steps
 module        the model's weights as torch modules, and where other code may wrap a block
+loss          the loss over the vocabulary, some rows of logits at a time
+memory        what a step frees is kept for the next
 distributed   several processes
 lora, adapter   a small adapter beside frozen weights; on disk, and merged
 """

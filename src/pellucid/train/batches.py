@@ -13,9 +13,10 @@ import numpy as np
 from ..data.corpus import Tokens
 from ..errors import InputError
 
-__all__ = ["IGNORE", "Batches", "spans"]
+__all__ = ["IGNORE", "LOGITS", "Batches", "spans"]
 
 IGNORE = -100  # a target from which nothing is learned; cross_entropy's default
+LOGITS = 1024  # tokens whose logits live at a time: the matrix products do not notice
 
 
 @dataclass

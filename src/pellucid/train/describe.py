@@ -11,6 +11,7 @@ from ..data.corpus import Corpus
 from ..data.prepare import N_VOCAB
 from ..errors import InputError
 from ..hparams import HParams
+from .batches import LOGITS
 from .config import TrainConfig
 from .plot import draw_losses
 from .view import duration
@@ -52,12 +53,12 @@ def outlook(
 def _memory(hparams: HParams, config: TrainConfig) -> float:
     """Bytes that training takes, roughly: weights, gradients and two moments in float32; what
     each layer keeps for its gradient (17 values of n_embd a token: arXiv 2205.05198, without
-    dropout's masks and with fused attention); and the logits three times."""
+    dropout's masks and with fused attention); and the logits that live at a time, three times."""
     rows = config.micro_batch or config.batch
     tokens = rows * hparams.n_ctx
     size = 2 if config.precision == "bfloat16" else 4
     layers = tokens * hparams.n_layer * hparams.n_embd * 17 * size
-    return 16.0 * hparams.n_params + layers + 3.0 * 4 * tokens * hparams.n_vocab
+    return 16.0 * hparams.n_params + layers + 3.0 * 4 * min(tokens, LOGITS) * hparams.n_vocab
 
 
 def results(trainer: Trainer) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from ..model.pages import page_of
 from ..weights import shapes
 from .batches import IGNORE
 from .distributed import gathered
+from .loss import Unread, summed_loss
 
 __all__ = ["Block", "GPTModule", "TransformerModule", "Tree", "Weights"]
 
@@ -60,6 +61,7 @@ class Tree(Weights):
         self.hparams = hparams
         self.backend = backend
         self.run = Pass(hparams, backend, apply_block=_as_module)
+        self._unread = self.run.on(Unread(backend))
         paths = {name: name.split(".")[:-1] for name in shapes(hparams)}
         for path in paths.values():  # the blocks come first
             if "h" in path:
@@ -98,13 +100,11 @@ class GPTModule(Tree):
     def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
         """tokens [batch, position] -> logits [batch, position, n_vocab]; with targets
         [batch, position] -> the sum of -log p(target) in nats, over all but IGNORE."""
-        logits = page_of(self.hparams).forward(tokens, self, self.run)
+        forward = page_of(self.hparams).forward
         if targets is None:
-            return logits
-        rows = logits.reshape(-1, self.hparams.n_vocab)
-        return F.cross_entropy(
-            rows.float(), targets.reshape(-1), ignore_index=IGNORE, reduction="sum"
-        )
+            return forward(tokens, self, self.run)
+        x, weight = forward(tokens, self, self._unread)
+        return summed_loss(x.reshape(-1, self.hparams.n_embd), weight, targets.reshape(-1))
 
 
 class TransformerModule(Tree):

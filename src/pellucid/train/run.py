@@ -20,6 +20,7 @@ from ..errors import CheckpointError, InputError, TrainingError
 from . import snapshots
 from .config import PreferenceConfig, TalkConfig, TrainConfig, TranslationConfig, read_config
 from .log import reports
+from .memory import keep_freed
 from .view import View
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ def learn(trainer: Trainer, screen: Console) -> int:
     TrainingError that says how to go on.
     """
     config, first = trainer.config, trainer.processes.first
+    keep_freed()
     screen.quiet = not first
     for wrong in trainer.damaged:
         screen.print(f"Damaged, and passed over: {wrong}", markup=False, soft_wrap=True)
