@@ -15,7 +15,6 @@ namespace {
 
 constexpr int WIDE[] = {1 << 30, 8, 40, 48};  // rows from which on matrix registers are faster, by format
 constexpr size_t ALONE = 96 << 10;  // multiplications that are done before a second thread has begun
-constexpr size_t CHUNK = 256 << 10;  // bytes of a weight after which, with few rows, one looks who is left
 
 struct Room {
   float* at = nullptr;
@@ -115,10 +114,8 @@ void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, in
     parallel(all, pieces(m, some), [&](int i) { prepare(i * some, std::min(m, (i + 1) * some)); });
   }
   if (threads == 1) return here.linear(w, rows, t, 0, m, 0, w.panels);
-  // Chunks of panels, eight or so for each thread; of rows too where there are more threads than that. Few
-  // rows wait for memory: the last thread is the sooner done, the less a chunk reads.
-  const size_t few = m < each ? CHUNK / w.panel_bytes() : size_t(w.panels);
-  const int panels = std::max<int>(1, std::min<size_t>(w.panels / (8 * threads), few));
+  // Chunks of panels, eight or so for each thread; of rows too where there are more threads than that.
+  const int panels = std::max(1, w.panels / (8 * threads));
   const int n = pieces(w.panels, panels);
   const int split = n >= 4 * threads ? 1 : std::min(pieces(m, each), pieces(4 * threads, n));
   const int high = pieces(pieces(m, each), split) * each, n_rows = pieces(m, high);
