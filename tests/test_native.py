@@ -164,6 +164,16 @@ def test_a_table_is_read_both_ways(processor: str, dtype: str) -> None:
         machine.embedding(w, np.array([131]))
 
 
+def test_large_weights_lie_side_by_side() -> None:
+    """In one room, and in the next where it ends: each at its place, none in another's."""
+    machine, rng = get_backend("native", threads=1), np.random.default_rng(6)
+    weights = [rng.standard_normal((n, 1000)).astype(np.float32) for n in (2000, 70, 3000, 5000)]
+    packed = [machine.prepare(Affine(each, np.zeros(1000))) for each in weights]
+    for weight, w in zip(weights, packed, strict=True):
+        np.testing.assert_array_equal(machine.dense(w), weight)
+        assert w.stored.data.ctypes.data % 64 == 0
+
+
 def test_extremes(processor: str) -> None:
     """Rows and weights of zeros, numbers of very different sizes, and the largest of either sign:
     two products of -127 · 127 go beyond 16 bits, where a kernel holds no more."""

@@ -7,6 +7,7 @@
 #else
 #pragma GCC target("avx2,fma,f16c")
 #endif
+#include <cpuid.h>
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
@@ -121,7 +122,10 @@ inline void prefetch(const uint8_t* p) { _mm_prefetch((const char*)p, _MM_HINT_T
 }  // namespace
 
 const Kernels* avx2() {
-  static const bool here = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  static const bool here = [] {  // clang's __builtin_cpu_supports knows no f16c
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+  }();
   return here ? &TABLE : nullptr;
 }
 

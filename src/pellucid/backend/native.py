@@ -26,6 +26,7 @@ if getattr(kernels, "PROTOCOL", 1) != 2:  # another version of Pellucid's
 _FLOAT32 = np.dtype(np.float32)
 _FEW_ROWS = 4  # up to so many, a product is made row by row, as its second part lies
 _NOT_IN_ROWS = (ValueError, BufferError)  # the kernels take no such array: it is copied
+_SMALL, _ROOM = 1 << 18, 1 << 25  # bytes of a weight; of the room that large ones share
 FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
 
 
@@ -72,6 +73,7 @@ class NativeBackend(NumpyBackend):
         self.weights = dtype
         self._format = FORMATS[dtype]
         self.apply_block: Callable[..., np.ndarray] = Replay(self)
+        self._rooms: list[np.ndarray] = []  # for weights to come
         self._cached = np.dtype("float32" if dtype == "float32" else "float16")
 
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -100,13 +102,28 @@ class NativeBackend(NumpyBackend):
         if table:
             numbers, format = numbers.T, min(format, FORMATS["int8"])
         n_bytes, n_scales = kernels.sizes(format, *numbers.shape)
-        data, scales = aligned(n_bytes), np.zeros(n_scales, np.uint16)
+        data, scales = self._place(n_bytes), np.zeros(n_scales, np.uint16)
         largest = float(np.abs(numbers).max(initial=0.0)) / (127 if format == 2 else 8)
         # The largest scale comes to stand near 2^10, where float16 is at its best for all others.
         unit = 2.0 ** (np.ceil(np.log2(largest)) - 10) if largest > 0 else 1.0
         unit = unit if format >= 2 else 1.0
         kernels.fill(self.threads, format, unit, numbers, data, scales)
         return Stored(shape=shape, format=format, unit=unit, data=data, scales=scales)
+
+    def _place(self, n_bytes: int) -> np.ndarray:
+        """Room for a weight. Large ones lie side by side: numpy asks for pages of 2 MiB only for
+        what is larger than two of them, and in small pages memory is read more slowly."""
+        if n_bytes < _SMALL:
+            return aligned(n_bytes)
+        # Taken out and put back, so that two threads never place a weight in the same room.
+        try:
+            room = self._rooms.pop()
+        except IndexError:
+            room = aligned(0)
+        if n_bytes > room.size:
+            room = aligned(max(n_bytes, _ROOM), 2 << 20)
+        self._rooms.append(room[-(-n_bytes // 64) * 64 :])
+        return room[:n_bytes]
 
     def dense(self, w: Any) -> np.ndarray:
         if not isinstance(w, Packed):
@@ -229,8 +246,8 @@ def in_float32(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x, np.float32)
 
 
-def aligned(n_bytes: int) -> np.ndarray:
-    """Room that begins at a multiple of 64 bytes."""
-    room = np.empty(n_bytes + 64, np.uint8)
-    begin = -room.ctypes.data % 64
+def aligned(n_bytes: int, to: int = 64) -> np.ndarray:
+    """Room that begins at a multiple of so many bytes."""
+    room = np.empty(n_bytes + to, np.uint8)
+    begin = -room.ctypes.data % to
     return room[begin : begin + n_bytes]
