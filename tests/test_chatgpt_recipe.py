@@ -71,5 +71,8 @@ def test_the_distance_is_of_the_replies_probabilities(make: dict[str, Any]) -> N
         float(log_softmax(gpt.logits([*begin, *reply[:at]])[-1])[token])
         for at, token in enumerate(reply)
     )
-    np.testing.assert_allclose(make["likelihood"](gpt, question, "I am"), expected, atol=1e-4)
-    assert make["far"](gpt, gpt, [question], ["I am"]) == 0
+    np.testing.assert_allclose(make["likelihood"](gpt, begin, reply), expected, atol=1e-4)
+    (said,) = make["answered"](gpt, [question], temperature=1)
+    assert list(said.sequence.prompt) == begin
+    other = pellucid.load("chat", dtype="float64", backend="numpy")
+    assert abs(make["far"](gpt, other, [question])) < 1e-3

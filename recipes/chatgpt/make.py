@@ -15,16 +15,17 @@ import argparse
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from world import Question, dialogues, questions, texts
 
 import pellucid
-from pellucid.chat import Conversation, choose_template
+from pellucid.chat import Conversation
+from pellucid.generate import Generation
 from pellucid.gpt import GPT
-from pellucid.template import Message
+from pellucid.sampling import log_softmax
 
 BEGIN, END = "<!-- asked: recipes/chatgpt/make.py -->\n", "<!-- end of asked -->\n"
 UNKNOWN = "I do not know."
@@ -53,13 +54,17 @@ def right(question: Question, reply: str) -> bool:
     return question.word in reply.lower().rstrip(".").replace(",", "").split()
 
 
-def answers(gpt: GPT, asked: Iterable[Question], temperature: float) -> list[str]:
+def answered(gpt: GPT, asked: Iterable[Question], temperature: float) -> list[Generation]:
     """The reply to each, a conversation of its own, with its number as seed."""
     settings = {"temperature": temperature, "max_tokens": ROOM}
     return [
-        Conversation(gpt, seed=seed, **settings).say(question.text).text.strip()
+        Conversation(gpt, seed=seed, **settings).say(question.text)
         for seed, question in enumerate(asked)
     ]
+
+
+def answers(gpt: GPT, asked: Iterable[Question], temperature: float) -> list[str]:
+    return [reply.text.strip() for reply in answered(gpt, asked, temperature)]
 
 
 def pairs(gpt: GPT, samples: int) -> tuple[list[dict[str, str]], int]:
@@ -77,24 +82,20 @@ def pairs(gpt: GPT, samples: int) -> tuple[list[dict[str, str]], int]:
     return rows, len(replies)
 
 
-def far(gpt: GPT, before: GPT, asked: list[Question], replies: list[str]) -> float:
-    """Nats per reply: the mean of log π(reply) - log π_before(reply) over what gpt said, which
+def far(gpt: GPT, before: GPT, asked: list[Question]) -> float:
+    """Nats per reply: the mean of log π(reply) - log π_before(reply) over what gpt says, which
     estimates KL(π ‖ π_before)."""
-    return float(np.mean([
-        likelihood(gpt, question, reply) - likelihood(before, question, reply)
-        for question, reply in zip(asked, replies, strict=True)
-    ]))  # fmt: skip
+    replies = [
+        (reply.sequence.prompt, [step.token for step in reply.steps])
+        for reply in answered(gpt, asked, temperature=1)
+    ]
+    return float(np.mean([likelihood(gpt, *r) - likelihood(before, *r) for r in replies]))
 
 
-def likelihood(gpt: GPT, question: Question, reply: str) -> float:
-    """log π(reply), the end of the turn included."""
-    template = choose_template(gpt)
-    begin = template.render(gpt.tokenizer, [Message("user", question.text)])
-    turn = template.turn(gpt.tokenizer, "assistant", reply)
-    ids = [*begin, *turn[len(template.cue(gpt.tokenizer)) :]]
-    logits = gpt.logits(ids)[len(begin) - 1 : -1].astype(np.float64)
-    logs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
-    return float(logs[np.arange(len(logs)), ids[len(begin) :]].sum())
+def likelihood(gpt: GPT, prompt: Sequence[int], reply: Sequence[int]) -> float:
+    """log π(reply), of ids after ids, with whatever ended it."""
+    logits = gpt.logits([*prompt, *reply])[len(prompt) - 1 : -1].astype(np.float64)
+    return float(log_softmax(logits)[np.arange(len(reply)), list(reply)].sum())
 
 
 GROUPS = {
@@ -135,8 +136,7 @@ def report(folders: list[str], most: int) -> str:
     if len(heads) > 1:
         before, after = heads[-2:]
         asked = questions(kept_wordings=True, kept_animals=False)[:most]
-        replies = answers(models[after], asked, temperature=1)
-        distance = far(models[after], models[before], asked, replies)
+        distance = far(models[after], models[before], asked)
         lines += ["", f"KL, {after} from {before}, other wordings: {distance:.2f} nats a reply."]
     return "\n".join(lines) + "\n"
 
@@ -152,7 +152,7 @@ def main() -> None:
     drawing = steps.add_parser("pairs")
     drawing.add_argument("model")
     drawing.add_argument("out", type=Path)
-    drawing.add_argument("--samples", type=int, default=8, help="replies to a question")
+    drawing.add_argument("--samples", type=int, default=4, help="replies to a question")
     asking = steps.add_parser("ask")
     asking.add_argument("models", nargs="+")
     asking.add_argument("--page", type=Path, help="write it between this page's marks")
