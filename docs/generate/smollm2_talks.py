@@ -1,26 +1,33 @@
 """Write docs/smollm2_conversations.md: twenty conversations with SmolLM2-135M-Instruct.
 
-    python docs/generate/smollm2.py [--first 1] [--last 20]
+    python docs/generate/smollm2_talks.py [--first 1] [--last 20]
 
 Each has five turns. What is said to it was written down before it was asked, and all it answered is
 shown. The seed of a conversation is its number. With --first and --last only those are held anew,
-the others stay.
+the others stay. They are held side by side, turn by turn, in float32.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 import pellucid
-from pellucid.chat import Conversation
-from pellucid.gpt import GPT
 
-PAGE = Path(__file__).parents[1] / "smollm2_conversations.md"
-BEGIN, END = "<!-- conversations: docs/generate/smollm2.py -->\n", "<!-- end of conversations -->\n"
-# The sampling of the model's card: `temperature=0.2, top_p=0.9`.
-SETTINGS = {"temperature": 0.2, "top_p": 0.9, "max_tokens": 120}
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "recipes" / "chatbot"))
+
+from answers import replies  # noqa: E402
+
+PAGE = ROOT / "docs" / "smollm2_conversations.md"
+BEGIN, END = (
+    "<!-- conversations: docs/generate/smollm2_talks.py -->\n",
+    "<!-- end of conversations -->\n",
+)
+SAMPLING = {"temperature": 0.2, "top_p": 0.9}  # as the model's card on the hub has it
+ROOM = 100  # tokens of a reply
 
 TALKS: dict[str, tuple[str, str, str, str, str]] = {
     "A greeting": (
@@ -171,10 +178,26 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--last", type=int, default=len(TALKS))
     given = parser.parse_args()
-    gpt = pellucid.load("smollm2", dtype="int8")
-    for number, title in enumerate(TALKS, 1):
-        if given.first <= number <= given.last:
-            write({heading(number, title): held(gpt, number, TALKS[title])})
+    gpt = pellucid.load("smollm2", dtype="float32")
+    numbers = [n for n in range(1, len(TALKS) + 1) if given.first <= n <= given.last]
+    titles = [list(TALKS)[n - 1] for n in numbers]
+    turns: list[list[dict[str, str]]] = [[] for _ in numbers]
+    blocks = ["" for _ in numbers]
+    for at in range(5):
+        for said, title in zip(turns, titles, strict=True):
+            said.append({"role": "user", "content": TALKS[title][at]})
+        answered = replies(gpt, turns, SAMPLING, numbers, room=ROOM)
+        for i, (text, reason) in enumerate(answered):
+            blocks[i] += block(turns[i][-1]["content"], text + " …" * (reason == "length"))
+            turns[i].append({"role": "assistant", "content": text})
+            print(numbers[i], turns[i][-2:], flush=True)
+    write({heading(n, title): b for n, title, b in zip(numbers, titles, blocks, strict=True)})
+
+
+def block(said: str, reply: str) -> str:
+    """A turn as Markdown: what was said in bold, the reply as it came."""
+    quoted = "\n".join(f"> {line}".rstrip() for line in reply.split("\n"))
+    return f"**{said}**\n\n{quoted}\n\n"
 
 
 def write(new: dict[str, str]) -> None:
@@ -190,19 +213,6 @@ def write(new: dict[str, str]) -> None:
 
 def heading(number: int, title: str) -> str:
     return f"## {number}. {title}"
-
-
-def held(gpt: GPT, seed: int, turns: tuple[str, ...]) -> str:
-    """The conversation as Markdown: what was said in bold, each reply as it came."""
-    chat = Conversation(gpt, seed=seed, **SETTINGS)
-    blocks = []
-    for said in turns:
-        turn = chat.say(said)
-        text = turn.text.strip() + (" …" if turn.reason == "length" else "")
-        reply = "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
-        blocks.append(f"**{said}**\n\n{reply}\n\n")
-        print(f"{seed} {said!r} -> {text!r}", flush=True)
-    return "".join(blocks)
 
 
 if __name__ == "__main__":
