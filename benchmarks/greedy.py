@@ -63,7 +63,7 @@ def main() -> int:
             generation = gpt.generate(
                 ids, greedy=True, max_tokens=len(tokens), stop_tokens=frozenset()
             )
-            said = list(generation.tokens[len(ids) :])
+            said = [step.token for step in generation.steps]
             same = equal(said, tokens)
             recorded = "as recorded" if (ids, tokens) == (each["ids"], each["tokens"]) else "new"
             different += own != ids or said != tokens
