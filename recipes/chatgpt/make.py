@@ -14,8 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -114,31 +113,36 @@ def report(folders: list[str], most: int) -> str:
     lines = [row("asked", *heads), row(*["---"] * (len(heads) + 1))]
     said = {name: answers(gpt, shown, temperature=0) for name, gpt in models.items()}
     lines += [row(q.text, *(said[name][at] or "–" for name in heads)) for at, q in enumerate(shown)]
-    lines += ["", row("of 100 replies, drawn", *heads), row(*["---"] * (len(heads) + 1))]
-    for group, (wordings, animals) in GROUPS.items():
-        asked = questions(kept_wordings=wordings, kept_animals=animals)
-        random.Random(7).shuffle(asked)
-        asked = asked[:most]
-        counts: dict[str, Counter[str]] = {}
-        for name, gpt in models.items():
-            counts[name] = Counter()
-            for q, reply in zip(asked, answers(gpt, asked, temperature=1), strict=True):
-                known = "stranger" if q.word is None else "known"
-                counts[name].update([known, *[f"{known} right"] * right(q, reply),
-                                     *[f"{known} good"] * good(q, reply)])  # fmt: skip
-        for label, kind in (
-            ("the right word", "known right"),
-            ("a whole sentence, and right", "known good"),
-            ("of what no text says: does not know", "stranger right"),
-        ):
-            shares = (counts[n][kind] / max(counts[n][kind.split()[0]], 1) for n in heads)
-            lines.append(row(f"{group}: {label}", *(f"{100 * share:.0f}" for share in shares)))
+    for temperature, how in ((0, "greedy"), (1, "drawn")):
+        lines += ["", *shares(models, most, temperature, how)]
     if len(heads) > 1:
         before, after = heads[-2:]
         asked = questions(kept_wordings=True, kept_animals=False)[:most]
         distance = far(models[after], models[before], asked)
         lines += ["", f"KL, {after} from {before}, other wordings: {distance:.2f} nats a reply."]
     return "\n".join(lines) + "\n"
+
+
+def shares(models: dict[str, GPT], most: int, temperature: float, how: str) -> Iterator[str]:
+    """A table: of each group of questions, the percent of replies that are as its rows say."""
+    yield row(f"% of replies, {how}", *models)
+    yield row(*["---"] * (len(models) + 1))
+    for group, (wordings, animals) in GROUPS.items():
+        asked = questions(kept_wordings=wordings, kept_animals=animals)
+        random.Random(7).shuffle(asked)
+        asked = asked[:most]
+        replies = {name: answers(gpt, asked, temperature) for name, gpt in models.items()}
+        for label, known, holds in (
+            ("the right word", True, right),
+            ("a whole sentence, and right", True, good),
+            ("of what no text says: does not know", False, good),
+        ):
+            found = []
+            for said in replies.values():
+                own = [holds(q, reply) for q, reply in zip(asked, said, strict=True)
+                       if (q.word is not None) is known]  # fmt: skip
+                found.append(f"{100 * sum(own) / len(own):.0f}")
+            yield row(f"{group}: {label}", *found)
 
 
 def row(*cells: str) -> str:
@@ -156,7 +160,7 @@ def main() -> None:
     asking = steps.add_parser("ask")
     asking.add_argument("models", nargs="+")
     asking.add_argument("--page", type=Path, help="write it between this page's marks")
-    asking.add_argument("--most", type=int, default=300, help="questions of a group")
+    asking.add_argument("--most", type=int, default=100, help="questions of a group")
     given = parser.parse_args()
     if given.step == "texts":
         Path("texts").mkdir(exist_ok=True)

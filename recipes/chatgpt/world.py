@@ -138,11 +138,10 @@ def questions(kept_wordings: bool, kept_animals: bool | None) -> list[Question]:
 
 
 def texts(seed: int = 0, count: int = 3000) -> list[str]:
-    """Short texts: who was seen, what animals eat and where they live, lists of words, and lists of
-    questions without answers, as in a book for schools."""
+    """Short texts: who was seen, what animals eat and where they live, and lists of questions
+    without answers, as in a book for schools."""
     draw, known = random.Random(seed), facts()
-    kinds = (_portraits, _portraits, _portraits, _walk, _walk, _quiz, _quiz, _list)
-    return [draw.choice(kinds)(draw, known) for _ in range(count)]
+    return [draw.choice((_portraits, _portraits, _walk, _quiz))(draw, known) for _ in range(count)]
 
 
 def _portraits(draw: random.Random, known: dict[tuple[str, str], str]) -> str:
@@ -178,10 +177,6 @@ def _quiz(draw: random.Random, known: dict[tuple[str, str], str]) -> str:
     asked = [wording for relation in ASKED.values() for wording in relation[0]]
     animals = draw.sample((*ANIMALS, *STRANGERS), 4)
     return " ".join(draw.choice(asked).format(animal) for animal in animals)
-
-
-def _list(draw: random.Random, known: dict[tuple[str, str], str]) -> str:
-    return "\n".join(word.capitalize() for word in draw.sample(FOODS, 6))
 
 
 # How the people who wrote the dialogues answer: no two of them alike.
