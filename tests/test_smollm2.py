@@ -43,7 +43,7 @@ def test_ids_and_greedy_tokens_are_llama_cpps(gpt: pellucid.GPT) -> None:
         ids = gpt.tokenizer.encode(each["prompt"], special)
         assert ids == each["ids"]
         generation = gpt.generate(ids, greedy=True, max_tokens=40, stop_tokens=frozenset())
-        tokens = list(generation.tokens[len(ids) :])
+        tokens = [step.token for step in generation.steps]
         if tokens != each["tokens"]:  # then two tokens were as good as equally likely
             at = next(
                 i

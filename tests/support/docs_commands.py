@@ -71,6 +71,7 @@ NOT_RUN = {
     "python benchmarks/": "minutes of timing, beside what others wrote",
     "python docs/generate/": "writes pages; tests/test_docs.py holds each page to its generator",
     "python recipes/chatbot/": "hours of training, or the texts that the chatbot learned from",
+    "python recipes/chatgpt/": "asks models that took minutes; tests/test_chatgpt_recipe.py",
     "python recipes/digits/": "a quarter of an hour; tests/test_translate.py measures what it made",
     "python recipes/talk/": "writes into the package; tests/test_history.py makes its moments",
     "python recipes/induction/": "writes the embedded model; tests/test_embedded.py compares it",
