@@ -62,8 +62,10 @@ def main() -> None:
     if given.on is None and not (vocabulary / "card.json").exists():
         source = texts / "pretrain.train.jsonl"
         write_corpus([source], vocabulary, n_vocab=8192, learn_all=True, validation=0.002)
-    if not (work / "chat" / "card.json").exists():  # it teaches how the vocabulary cuts words
+    first = work / ("chat" if given.on is None else "drill")
+    if not (first / "card.json").exists():  # it teaches how the vocabulary cuts words
         subprocess.run([*corpus, "--tokenizer", vocabulary], check=True)
+    if given.on is None and not (work / "chat" / "card.json").exists():
         sources = [texts / "chat.train.jsonl", texts / "chat.plain.jsonl"]
         write_corpus(sources, work / "chat", tokenizer=vocabulary, validation=0.01)
     if not (work / "drill" / "card.json").exists():
