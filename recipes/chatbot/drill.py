@@ -3,7 +3,7 @@
     python recipes/chatbot/drill.py TEXTS TOKENIZER OUT.jsonl [--characters 8000000]
 
 TEXTS is the folder that corpus.py wrote: chat.train.jsonl, and chat.plain.jsonl where it is there.
-Half of the characters are drill: the kinds of which `prefer.py MODEL --quiz` counted most mistakes,
+Four tenths of the characters are drill: the kinds of which `prefer.py MODEL --quiz` counted most mistakes,
 and tables/drill.txt. The others are drawn from TEXTS, by chance, so that nothing else is lost.
 
 No message of first_hundred.txt, openings.txt or CLAPPER_WAYS is in it, and none that the quiz asks.
@@ -34,18 +34,17 @@ from pellucid.tokenizer import Tokenizer
 Exchange = tuple[str, str]
 
 SEED = 2026
-SHARE = 0.5  # of the characters: what is drilled
+SHARE = 0.4  # of the characters: what is drilled
 HARD = {  # how often, relative to each other: kinds of lessons
-    "opposite": 34, "similar word": 1, "rhyme": 1,
-    "which by size": 8, "which by speed": 4, "which by height": 4, "which by weight": 5,
-    "which by heat": 2, "size?": 4, "speed?": 2.5, "height?": 2, "weight?": 2, "heat?": 1.5,
-    "sum": 4, "sum in words": 2, "double": 1.5, "half": 1, "next number": 1.5, "number before": 1.5,
-    "count": 1, "tokens of a word": 8, "tokens of a text": 0.7, "unknown word": 2.5,
-    "unknown person": 0.7, "color": 1, "color?": 1.5, "property?": 1, "why": 4, "how to": 5,
-    "use": 2, "food": 1, "can fly": 0.5, "about animals": 0.7, "job": 0.7, "city": 0.5,
-    "next day": 1, "day before": 1.2, "next month": 1.5, "month before": 1.5, "season": 1.5,
-    "length of month": 1, "next season": 0.4, "season before": 0.4, "which month": 0.7,
-    "which day": 0.5, "kind?": 1,
+    "opposite": 22, "similar word": 0.7, "rhyme": 0.5,
+    "which by size": 4, "which by speed": 2, "which by height": 2, "which by weight": 2.5,
+    "which by heat": 1, "size?": 2, "speed?": 1.5, "height?": 1, "weight?": 1, "heat?": 0.7,
+    "sum": 2.5, "sum in words": 1.5, "double": 1.2, "half": 0.8, "next number": 0.7,
+    "number before": 0.7, "count": 0.7, "tokens of a word": 6, "unknown word": 4,
+    "unknown person": 1.2, "color": 1, "color?": 1.5, "property?": 1, "why": 5, "how to": 5,
+    "use": 3, "food": 1.2, "can fly": 0.8, "about animals": 0.7, "job": 0.7, "city": 0.7,
+    "capital": 0.7, "next day": 0.6, "day before": 0.7, "next month": 1, "month before": 1,
+    "season": 1, "length of month": 0.7, "next season": 0.3, "season before": 0.3, "kind?": 1,
 }  # fmt: skip
 MOST = 20  # of a sum that is drilled: larger ones need a larger model
 MORE_ASKS = {  # by kind, of what a lesson is about
@@ -62,7 +61,7 @@ MORE_ASKS = {  # by kind, of what a lesson is about
 SECTIONS = {"no human": 5.0, "alone": 2.0, "seasons": 4.0, "not told": 3.0}  # of drill.txt
 CLAPPER = 1.6  # the talk's own word, beside the other tokens
 PIECES = {"shorter": 4.0, "remembered": 1.6, "joke": 1.2}  # of more than one exchange
-KIND_TOTAL = 0.72  # of the drilled pieces are lessons
+KIND_TOTAL = 0.6  # of the drilled pieces are lessons
 CLAPPER_WAYS = (  # how it is asked for clapper's tokens when that is measured
     "show me the tokens of clapper", "How is clapper cut?", "Into which tokens do you cut clapper?",
     "What are your tokens for the word clapper?", "Which pieces do you see in the word clapper?",

@@ -15,6 +15,7 @@ drills them (drill.py): a quarter of an hour of two cores.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import subprocess
 import sys
@@ -37,6 +38,7 @@ EMBEDDED = HERE.parents[1] / "src" / "pellucid" / "embedded" / "chat"
 TRY = ["Tell me a story about a dog.", "My name is Anna.", "What is a token?", "What can you do?"]
 MACHINE = "machine.txt"  # in a run's folder
 SAMPLING = {"temperature": 0.3, "top_k": 40, "top_p": 0.9, "frequency_penalty": 0.3}
+DRILLED = 0.5  # of the drilled weights, in what is shipped
 LIMITS = (
     "A very small model: it holds simple conversations and writes simple stories, loses the "
     "thread after some sentences, knows few facts and makes things up. It saw only English. "
@@ -123,7 +125,7 @@ def train(path: Path, work: Path, device: str, start: str | None = None) -> None
 
 def ship(work: Path, out: Path, evaluation: dict[str, Any] | None = None) -> None:
     """The finished model in float16, with a card that says how it was made and how good it is."""
-    model = checkpoint.load(work / "run-drill" / "model")
+    model = drilled(work, work / "run-chat" / "model")
     runs = {name: summary(work / f"run-{name}") for name in ("pretrain", "chat", "drill")}
     card = {
         "name": "chat",
@@ -142,15 +144,26 @@ def ship(work: Path, out: Path, evaluation: dict[str, Any] | None = None) -> Non
     save(out, model, card)
 
 
+def drilled(work: Path, start: str | Path) -> checkpoint.Checkpoint:
+    """The mean of the weights before the drill and after it: most of what is gained, at a part of
+    what is lost elsewhere (arXiv 2109.01903)."""
+    before, after = checkpoint.load(start), checkpoint.load(work / "run-drill" / "model")
+    tensors = {
+        name: (1 - DRILLED) * old.astype("float32") + DRILLED * after.tensors[name]
+        for name, old in before.tensors.items()
+    }
+    return dataclasses.replace(after, tensors=tensors)
+
+
 def ship_drilled(work: Path, out: Path, start: str) -> None:
     """The drilled weights of a model that was shipped, with its card: the drill's run added, what
     it was measured by measured again. The 4-gram stays the one beside it, without the drill."""
-    model, card = checkpoint.load(work / "run-drill" / "model"), checkpoint.load(start).card
-    drilled = summary(work / "run-drill")
+    model, card = drilled(work, start), dict(checkpoint.load(start).card)
+    run = summary(work / "run-drill") | {"share": DRILLED}
     found = card["evaluation"].get("finetuned", {})
-    card["training"]["drill"] = drilled
+    card["training"]["drill"] = run
     if found:
-        found["tokens_seen"] += drilled["tokens"]
+        found["tokens_seen"] += run["tokens"]
     save(out, model, card)
     gpt = pellucid.load(out)
     for kind, texts in held_out(work / "texts").items() if found else ():
