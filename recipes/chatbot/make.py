@@ -1,7 +1,7 @@
 """Make the embedded chatbot again: corpus, vocabulary, training, finetuning, the shipped folder.
 
     python recipes/chatbot/make.py DATA WORK [--device cuda] [--out FOLDER] [--peer]
-    python recipes/chatbot/make.py DATA WORK --on chat [--out FOLDER]
+    python recipes/chatbot/make.py DATA WORK --on chat [--out FOLDER] [--share 0.5 ...]
 
 DATA holds the texts that README.md names. Everything lies under WORK; a step that is done is not
 done again, and training goes on where it was stopped. --device: where it trains; an H200 takes six
@@ -9,7 +9,8 @@ minutes, two cores with AMX, at 2,600 tokens a second, two days. --peer also tra
 model of the same size (peer.py), to be held against on the card. Needs the extras [torch,train],
 and for --peer transformers.
 --on MODEL takes that model's weights, as they were shipped, instead of making its own, and only
-drills them (drill.py): a quarter of an hour of two cores.
+drills them (drill.py): a quarter of an hour of two cores. --share: of the drilled weights in what is
+shipped; of several a folder each, FOLDER/SHARE, not measured, to choose one by check.py.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--on", metavar="MODEL")
+    parser.add_argument("--share", type=float, nargs="+", default=[DRILLED])
     given = parser.parse_args()
     work = given.work.resolve()
     texts = work / "texts"
@@ -78,7 +80,10 @@ def main() -> None:
         train(HERE / f"{name}.toml", work, given.device)
     train(HERE / "drill.toml", work, given.device, start=given.on)
     if given.on is not None:
-        ship_drilled(work, given.out, given.on)
+        for share in given.share:
+            several = len(given.share) > 1
+            out = given.out / str(share) if several else given.out
+            ship_drilled(work, out, given.on, share, measured=not several)
         return
     ship(work, given.out)
     if given.peer:
@@ -125,7 +130,7 @@ def train(path: Path, work: Path, device: str, start: str | None = None) -> None
 
 def ship(work: Path, out: Path, evaluation: dict[str, Any] | None = None) -> None:
     """The finished model in float16, with a card that says how it was made and how good it is."""
-    model = drilled(work, work / "run-chat" / "model")
+    model = drilled(work, work / "run-chat" / "model", DRILLED)
     runs = {name: summary(work / f"run-{name}") for name in ("pretrain", "chat", "drill")}
     card = {
         "name": "chat",
@@ -144,32 +149,32 @@ def ship(work: Path, out: Path, evaluation: dict[str, Any] | None = None) -> Non
     save(out, model, card)
 
 
-def drilled(work: Path, start: str | Path) -> checkpoint.Checkpoint:
+def drilled(work: Path, start: str | Path, share: float) -> checkpoint.Checkpoint:
     """The mean of the weights before the drill and after it: most of what is gained, at a part of
     what is lost elsewhere (arXiv 2109.01903)."""
     before, after = checkpoint.load(start), checkpoint.load(work / "run-drill" / "model")
     tensors = {
-        name: (1 - DRILLED) * old.astype("float32") + DRILLED * after.tensors[name]
+        name: (1 - share) * old.astype("float32") + share * after.tensors[name]
         for name, old in before.tensors.items()
     }
     return dataclasses.replace(after, tensors=tensors)
 
 
-def ship_drilled(work: Path, out: Path, start: str) -> None:
+def ship_drilled(work: Path, out: Path, start: str, share: float, measured: bool) -> None:
     """The drilled weights of a model that was shipped, with its card: the drill's run added, what
-    it was measured by measured again. The 4-gram stays the one beside it, without the drill."""
-    model, card = drilled(work, start), dict(checkpoint.load(start).card)
-    run = summary(work / "run-drill") | {"share": DRILLED}
-    found = card["evaluation"].get("finetuned", {})
+    was held out measured again. The 4-gram stays the one beside it, without the drill."""
+    model, card = drilled(work, start, share), dict(checkpoint.load(start).card)
+    run = summary(work / "run-drill") | {"share": share}
     card["training"]["drill"] = run
-    if found:
-        found["tokens_seen"] += run["tokens"]
+    found = card["evaluation"]["finetuned"]
+    found["tokens_seen"] += run["tokens"]
     save(out, model, card)
     gpt = pellucid.load(out)
-    for kind, texts in held_out(work / "texts").items() if found else ():
+    for kind, texts in held_out(work / "texts").items() if measured else ():
         found[kind]["pellucid"] = gpt_scores(gpt, texts)
         print(f"{kind}: {found[kind]}", flush=True)
-    save(out, model, card)
+    if measured:
+        save(out, model, card)
 
 
 def save(out: Path, model: checkpoint.Checkpoint, card: dict[str, Any]) -> None:
