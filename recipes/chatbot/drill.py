@@ -3,8 +3,9 @@
     python recipes/chatbot/drill.py TEXTS TOKENIZER OUT.jsonl [--characters 8000000]
 
 TEXTS is the folder that corpus.py wrote: chat.train.jsonl, and chat.plain.jsonl where it is there.
-Four tenths of the characters are drill: the kinds of which `prefer.py MODEL --quiz` counted most mistakes,
-and tables/drill.txt. The others are drawn from TEXTS, by chance, so that nothing else is lost.
+Four tenths of the characters are drill: the kinds of which `prefer.py MODEL --quiz` counted most
+mistakes, and tables/drill.txt. The others are drawn from TEXTS, by chance, so that nothing else is
+lost.
 
 No message of first_hundred.txt, openings.txt or CLAPPER_WAYS is in it, and none that the quiz asks.
 """

@@ -9,8 +9,8 @@ minutes, two cores with AMX, at 2,600 tokens a second, two days. --peer also tra
 model of the same size (peer.py), to be held against on the card. Needs the extras [torch,train],
 and for --peer transformers.
 --on MODEL takes that model's weights, as they were shipped, instead of making its own, and only
-drills them (drill.py): a quarter of an hour of two cores. --share: of the drilled weights in what is
-shipped; of several a folder each, FOLDER/SHARE, not measured, to choose one by check.py.
+drills them (drill.py): a quarter of an hour of two cores. --share: of the drilled weights in what
+is shipped; of several a folder each, FOLDER/SHARE, not measured, to choose one by check.py.
 """
 
 from __future__ import annotations
