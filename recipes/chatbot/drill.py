@@ -1,6 +1,6 @@
 """What the chatbot got wrong most often after finetuning, among as much of everything else.
 
-    python recipes/chatbot/drill.py TEXTS TOKENIZER OUT.jsonl [--characters 8000000]
+    python recipes/chatbot/drill.py TEXTS TOKENIZER OUT.jsonl [--characters 6000000]
 
 TEXTS is the folder that corpus.py wrote: chat.train.jsonl, and chat.plain.jsonl where it is there.
 Four tenths of the characters are drill: the kinds of which `prefer.py MODEL --quiz` counted most
@@ -35,6 +35,7 @@ from pellucid.tokenizer import Tokenizer
 Exchange = tuple[str, str]
 
 SEED = 2026
+CHARACTERS = 6_000_000  # two million tokens
 SHARE = 0.4  # of the characters: what is drilled
 HARD = {  # how often, relative to each other: kinds of lessons
     "opposite": 22, "similar word": 0.7, "rhyme": 0.5,
@@ -42,7 +43,7 @@ HARD = {  # how often, relative to each other: kinds of lessons
     "which by heat": 1, "size?": 2, "speed?": 1.5, "height?": 1, "weight?": 1, "heat?": 0.7,
     "sum": 2.5, "sum in words": 1.5, "double": 1.2, "half": 0.8, "next number": 0.7,
     "number before": 0.7, "count": 0.7, "tokens of a word": 6, "unknown word": 4,
-    "unknown person": 1.2, "color": 1, "color?": 1.5, "property?": 1, "why": 5, "how to": 5,
+    "unknown person": 1.2, "color": 1, "color?": 1.5, "property?": 1, "why": 5, "how to": 3,
     "use": 3, "food": 1.2, "can fly": 0.8, "about animals": 0.7, "job": 0.7, "city": 0.7,
     "capital": 0.7, "next day": 0.6, "day before": 0.7, "next month": 1, "month before": 1,
     "season": 1, "length of month": 0.7, "next season": 0.3, "season before": 0.3, "kind?": 1,
@@ -61,7 +62,9 @@ MORE_ASKS = {  # by kind, of what a lesson is about
 }  # fmt: skip
 SECTIONS = {"no human": 5.0, "alone": 2.0, "seasons": 4.0, "not told": 3.0}  # of drill.txt
 CLAPPER = 1.6  # the talk's own word, beside the other tokens
-PIECES = {"shorter": 4.0, "remembered": 1.6, "joke": 1.2}  # of more than one exchange
+PIECES = {  # of another kind: about itself, and of more than one exchange
+    "questions": 4.0, "shorter": 4.0, "remembered": 1.6, "joke": 1.2,
+}  # fmt: skip
 KIND_TOTAL = 0.6  # of the drilled pieces are lessons
 CLAPPER_WAYS = (  # how it is asked for clapper's tokens when that is measured
     "show me the tokens of clapper", "How is clapper cut?", "Into which tokens do you cut clapper?",
@@ -185,6 +188,7 @@ class Drill:
         makers: dict[Callable[[], list[Exchange]], float] = {
             self.shorter: PIECES["shorter"], self.remembered: PIECES["remembered"],
             lambda: talks.joke_piece(self.rng): PIECES["joke"], self.cut: CLAPPER,
+            lambda: talks.question_piece(self.rng, self.entries): PIECES["questions"],
             self.told: sum(SECTIONS.values()) / 2,
         }  # fmt: skip
         lessons_weight = sum(makers.values()) * KIND_TOTAL / (1 - KIND_TOTAL)
@@ -224,7 +228,7 @@ def documents(
         yield row
 
 
-def write(texts: Path, tokenizer: Tokenizer, out: Path, characters: int) -> None:
+def write(texts: Path, tokenizer: Tokenizer, out: Path, characters: int = CHARACTERS) -> None:
     replayed = [
         json.loads(line)
         for path in (texts / "chat.train.jsonl", texts / "chat.plain.jsonl")
@@ -232,8 +236,10 @@ def write(texts: Path, tokenizer: Tokenizer, out: Path, characters: int) -> None
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
     made = documents(random.Random(SEED), replayed, tokenizer, characters)
-    with out.open("w", encoding="utf-8", newline="\n") as file:
+    begun = out.with_suffix(".part")
+    with begun.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in made)
+    begun.replace(out)
 
 
 def main() -> None:
@@ -241,7 +247,7 @@ def main() -> None:
     parser.add_argument("texts", type=Path)
     parser.add_argument("tokenizer", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--characters", type=int, default=8_000_000)
+    parser.add_argument("--characters", type=int, default=CHARACTERS)
     given = parser.parse_args()
     write(given.texts, load_tokenizer(given.tokenizer), given.out, given.characters)
 

@@ -66,16 +66,17 @@ def main() -> None:
     if given.on is None and not (vocabulary / "card.json").exists():
         source = texts / "pretrain.train.jsonl"
         write_corpus([source], vocabulary, n_vocab=8192, learn_all=True, validation=0.002)
-    first = work / ("chat" if given.on is None else "drill")
-    if not (first / "card.json").exists():  # it teaches how the vocabulary cuts words
+    drilled_texts = texts / "drill.train.jsonl"
+    first = work / "chat" / "card.json" if given.on is None else drilled_texts
+    if not first.exists():  # it teaches how the vocabulary cuts words
         subprocess.run([*corpus, "--tokenizer", vocabulary], check=True)
     if given.on is None and not (work / "chat" / "card.json").exists():
         sources = [texts / "chat.train.jsonl", texts / "chat.plain.jsonl"]
         write_corpus(sources, work / "chat", tokenizer=vocabulary, validation=0.01)
     if not (work / "drill" / "card.json").exists():
-        drill.write(texts, tokenizer_of(vocabulary), texts / "drill.train.jsonl")
-        source = texts / "drill.train.jsonl"
-        write_corpus([source], work / "drill", tokenizer=vocabulary, validation=0.01)
+        if not drilled_texts.exists():
+            drill.write(texts, tokenizer_of(vocabulary), drilled_texts)
+        write_corpus([drilled_texts], work / "drill", tokenizer=vocabulary, validation=0.01)
     for name in ("pretrain", "chat") if given.on is None else ():
         train(HERE / f"{name}.toml", work, given.device)
     train(HERE / "drill.toml", work, given.device, start=given.on)
