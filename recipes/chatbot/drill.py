@@ -60,7 +60,7 @@ MORE_ASKS = {  # by kind, of what a lesson is about
                "I would like to {}. Where do I begin?", "Three steps to {}, please."),
     "why": ("I want to know why {}.", "Please explain why {}."),
 }  # fmt: skip
-SECTIONS = {"no human": 5.0, "alone": 2.0, "seasons": 4.0, "not told": 3.0}  # of drill.txt
+SECTIONS = {"no human": 6.0, "alone": 4.0, "seasons": 4.0, "not told": 4.0}  # of drill.txt
 CLAPPER = 1.6  # the talk's own word, beside the other tokens
 PIECES = {  # of another kind: about itself, and of more than one exchange
     "questions": 4.0, "shorter": 4.0, "remembered": 1.6, "joke": 1.2,
