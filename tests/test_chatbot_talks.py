@@ -11,12 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pellucid import checkpoint
 from pellucid.checkpoint import load_tokenizer
 
 SCRIPTS = Path(__file__).parents[1] / "recipes" / "chatbot"
-NAMES = ("lessons", "talks", "tales", "judge", "prefer", "finetune", "tables", "drill")
+NAMES = ("lessons", "talks", "tales", "judge", "prefer", "finetune", "tables", "drill", "make")
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +148,18 @@ def test_what_is_measured_is_not_drilled(recipe: Any) -> None:
     answers = [turn["text"] for row in drilled for turn in row["turns"][1::2]]
     assert any("clapper" in answer and "cl, app and er" in answer for answer in answers)
     assert not any(re.search(r"[{}|]|\( |  ", answer) for answer in answers)
+
+
+def test_what_is_shipped_lies_between_the_weights_before_and_after(
+    recipe: Any, tmp_path: Path
+) -> None:
+    before = checkpoint.load("talk")
+    drilled = {name: np.asarray(x) + 1 for name, x in before.tensors.items()}
+    folder = tmp_path / "run-drill" / "model"
+    checkpoint.save(folder, before.hparams, drilled, before.tokenizer)
+    mixed = recipe.make.drilled(tmp_path, "talk", 0.25)
+    for name, x in before.tensors.items():
+        np.testing.assert_allclose(mixed.tensors[name], np.asarray(x) + 0.25, atol=1e-6)
 
 
 def test_tales_keep_their_hero(recipe: Any) -> None:
