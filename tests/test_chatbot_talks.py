@@ -11,12 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pellucid import checkpoint
 from pellucid.checkpoint import load_tokenizer
 
 SCRIPTS = Path(__file__).parents[1] / "recipes" / "chatbot"
-NAMES = ("lessons", "talks", "tales", "judge", "prefer", "finetune", "tables")
+NAMES = ("lessons", "talks", "tales", "judge", "prefer", "finetune", "tables", "drill", "make")
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,44 @@ def test_what_was_told_is_known_ten_turns_later(weaver: Any) -> None:
             checked, furthest = checked + 1, max(furthest, at - first)
     assert checked > 20
     assert furthest >= 8
+
+
+def test_what_is_measured_is_not_drilled(recipe: Any) -> None:
+    drill, tokenizer = recipe.drill, load_tokenizer("chat")
+    taught = list(recipe.talks.lesson_pools(tokenizer))
+    apart = drill.kept_apart(taught)
+    asked = [prompt.said for prompt in recipe.judge.quiz(random.Random(1), taught, 20)]
+    asked += [*recipe.finetune.first_hundred(), *drill.CLAPPER_WAYS]
+    assert len(asked) > 1_000
+    assert all(drill.plain(said) in apart for said in asked)
+    assert drill.plain("Whats the Opposite of hot") == drill.plain("What is the opposite of hot?")
+    mixed = (*asked[:50], *(f"Something else, {n}." for n in range(50)))
+    told = [{"source": "told", "turns": [{"role": "user", "text": said}]} for said in mixed]
+    rows = list(drill.documents(random.Random(1), told, tokenizer, 80_000))
+    drilled = [row for row in rows if row["source"] == "drill"]
+    said = {
+        drill.plain(row["turns"][at]["text"])
+        for row in rows
+        for at in range(0, len(row["turns"]), 2)
+    }
+    assert not said & apart
+    sizes = [sum(len(x["text"]) for row in some for x in row["turns"]) for some in (drilled, rows)]
+    assert 0.35 < sizes[0] / sizes[1] < 0.45
+    answers = [turn["text"] for row in drilled for turn in row["turns"][1::2]]
+    assert any("clapper" in answer and "cl, app and er" in answer for answer in answers)
+    assert not any(re.search(r"[{}|]|\( |  ", answer) for answer in answers)
+
+
+def test_what_is_shipped_lies_between_the_weights_before_and_after(
+    recipe: Any, tmp_path: Path
+) -> None:
+    before = checkpoint.load("talk")
+    drilled = {name: np.asarray(x) + 1 for name, x in before.tensors.items()}
+    folder = tmp_path / "run-drill" / "model"
+    checkpoint.save(folder, before.hparams, drilled, before.tokenizer)
+    mixed = recipe.make.drilled(tmp_path, "talk", 0.25)
+    for name, x in before.tensors.items():
+        np.testing.assert_allclose(mixed.tensors[name], np.asarray(x) + 0.25, atol=1e-6)
 
 
 def test_tales_keep_their_hero(recipe: Any) -> None:

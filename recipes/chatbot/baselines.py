@@ -89,19 +89,24 @@ def measure(work: Path, model: str | Path) -> dict[str, Any]:
     if (work / "peer" / "model" / "config.json").exists():
         base["transformers"] = pellucid.load(work / "peer" / "model")
     finetuned = {"pellucid": pellucid.load(model)}
-    texts = work / "texts"
-    held_out = {
+    documents = held_out(work / "texts")
+    seen = tokens_seen(work / "run-pretrain")
+    rows = learned(work / "pretrain")
+    found = {"pretrained": _stage(base, rows, seen, documents)}
+    for name in ("chat", "drill"):
+        seen += tokens_seen(work / f"run-{name}")
+        rows = np.concatenate([rows, learned(work / name)])
+    return found | {"finetuned": _stage(finetuned, rows, seen, documents)}
+
+
+def held_out(texts: Path) -> dict[str, list[dict[str, Any]]]:
+    """The documents of each kind, of the folder that corpus.py wrote."""
+    return {
         "stories": read(texts / "valid.stories.jsonl", "text"),
         "storybooks": read(texts / "pretrain.valid.jsonl", "text", "storybooks"),
         "dialogues": read(texts / "valid.dialogues.jsonl", "turns"),
         "chat": read(texts / "chat.valid.jsonl", "turns"),
     }
-    seen = tokens_seen(work / "run-pretrain")
-    rows = learned(work / "pretrain")
-    found = {"pretrained": _stage(base, rows, seen, held_out)}
-    seen += tokens_seen(work / "run-chat")
-    rows = np.concatenate([rows, learned(work / "chat")])
-    return found | {"finetuned": _stage(finetuned, rows, seen, held_out)}
 
 
 def _stage(

@@ -37,11 +37,11 @@ class Block:
 
 
 @cache
-def blocks() -> dict[str, tuple[Block, ...]]:
-    """section -> blocks"""
+def blocks(name: str = "talk") -> dict[str, tuple[Block, ...]]:
+    """section -> blocks, of a file of tables/"""
     found: dict[str, list[Block]] = {}
     section = ""
-    for line in (tables.FOLDER / "talk.txt").read_text(encoding="utf-8").splitlines():
+    for line in (tables.FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             section = line[3:]
         elif "=>" in line and not line.startswith("#"):
