@@ -103,7 +103,7 @@ def test_every_field_is_a_flag_with_help():
     assert names <= set(flags)
     printed = invoke("train", "--help").stdout
     assert "--learning-rate FLOAT" in printed
-    assert "[default: 0.001]" in printed
+    assert "[default: 0.001; with --pairs: 1.0]" in " ".join(printed.split())
     assert "--compile / --no-compile" in printed
 
 
