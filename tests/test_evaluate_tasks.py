@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import lzma
 import math
+import random
 from functools import partial
 
+import numpy as np
 import pytest
 
 from pellucid.errors import InputError, PellucidError
-from pellucid.evaluate import blimp, hellaswag, lambada, perplexity
+from pellucid.evaluate import Row, blimp, hellaswag, lambada, loglikelihoods, perplexity
 from pellucid.evaluate.files import score_file
 from pellucid.sampling import log_softmax
 from support.models import lively_gpt
 from support.program import invoke
+from support.skips import BACKENDS
 
 
 def by_hand(gpt, before, scored):
@@ -56,6 +59,44 @@ def test_lambada_is_right_only_if_every_token_is(monkeypatch):
     monkeypatch.setattr(tasks, "loglikelihoods", two_rows)
     score = tasks.lambada(gpt, ["a b", "c d"])
     assert score.metrics == {"accuracy": 0.5, "perplexity": pytest.approx(math.exp(3))}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_rows_begin_with_is_computed_once(backend, monkeypatch):
+    """Neighbours of all kinds: nothing in common, nearly all, one within the other, twice the same;
+    scored from behind what they share, from within it, or whole."""
+    gpt, _ = lively_gpt(n_ctx=20, backend=backend)
+    rng = random.Random(1)
+
+    def drawn(n):
+        return [rng.randrange(gpt.hparams.n_vocab) for _ in range(n)]
+
+    rows = []
+    for _ in range(12):
+        begin = drawn(rng.randint(1, 12))
+        group = [begin + drawn(rng.randint(1, 6)) for _ in range(rng.randint(1, 4))]
+        rows += [*group, group[-1], [*group[-1], 1]]
+    rows = [Row(ids, rng.randint(1, len(ids) - 1)) for ids in rows]
+    fed = []
+    forward = type(gpt).forward
+    monkeypatch.setattr(
+        type(gpt),
+        "forward",
+        lambda self, tokens, *rest, **more: (
+            fed.append(np.asarray(tokens).size) or forward(self, tokens, *rest, **more)
+        ),
+    )
+    apart = {one.row: one for one in loglikelihoods(gpt, rows, batch=1)}
+    n_apart = sum(fed)
+    fed.clear()
+    for found in loglikelihoods(gpt, rows), loglikelihoods(gpt, rows, batch=5):
+        together = {one.row: one for one in found}
+        assert together.keys() == apart.keys()
+        for number, one in apart.items():
+            np.testing.assert_allclose(together[number].logprobs, one.logprobs, atol=1e-4)
+            np.testing.assert_array_equal(together[number].greedy, one.greedy)
+        assert sum(fed) < 0.9 * n_apart
+        fed.clear()
 
 
 def test_hellaswag_normalises_by_bytes():

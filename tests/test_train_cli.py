@@ -499,6 +499,7 @@ def test_tensorboard_gets_every_number(corpus, tmp_path):
     assert events.Tags()["tensors"] == ["sample/text_summary"]
 
 
+@pytest.mark.slow
 def test_without_a_compiler_it_is_said_before_the_first_step(corpus, tmp_path):
     """Whether one is installed or not: none is on this PATH, and nothing was compiled before."""
     nothing = {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}

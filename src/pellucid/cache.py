@@ -16,17 +16,20 @@ __all__ = ["Cache"]
 class Cache:
     """Keys and values of every layer for a batch of sequences, each with a length of its own.
 
-    keys, values: per layer [batch, head, n_ctx, d_k]; of each row only the first `lengths[row]`
-    positions mean anything. Room for the whole window is reserved, not touched.
+    keys, values: per layer [batch, head, room, d_k]; of each row only the first `lengths[row]`
+    positions mean anything. room: tokens of a row (None: the whole window), reserved, not touched.
     """
 
-    def __init__(self, hparams: HParams, backend: Backend, batch: int = 1) -> None:
+    def __init__(
+        self, hparams: HParams, backend: Backend, batch: int = 1, room: int | None = None
+    ) -> None:
         if batch < 1:
             raise InputError(f"batch must be at least 1, not {batch}")
+        self.room = hparams.n_ctx if room is None else min(room, hparams.n_ctx)
         self.hparams = hparams
         self.backend = backend
         self.batch = batch
-        shape = (batch, hparams.n_kv_head, hparams.n_ctx, hparams.d_k)
+        shape = (batch, hparams.n_kv_head, self.room, hparams.d_k)
         self.keys = [backend.zeros(shape) for _ in range(hparams.n_layer)]
         self.values = [backend.zeros(shape) for _ in range(hparams.n_layer)]
         self.lengths = np.zeros(batch, np.int64)
@@ -48,10 +51,11 @@ class Cache:
 
     def check_room(self, tokens: int) -> None:
         """Raises ContextError when so many more tokens do not fit."""
-        if self.length + tokens > self.hparams.n_ctx:
+        if self.length + tokens > self.room:
+            what = "context window of n_ctx" if self.room == self.hparams.n_ctx else "cache's room"
             raise ContextError(
-                f"{self.length} tokens in the cache and {tokens} more exceed the context window "
-                f"of n_ctx = {self.hparams.n_ctx}"
+                f"{self.length} tokens in the cache and {tokens} more exceed the {what} "
+                f"= {self.room}"
             )
 
     def append(self, layer: int, k: Array, v: Array) -> tuple[Array, Array]:
@@ -102,7 +106,7 @@ class Cache:
 
     def fork(self) -> Cache:
         """A copy that goes its own way."""
-        twin = Cache(self.hparams, self.backend, self.batch)
+        twin = Cache(self.hparams, self.backend, self.batch, self.room)
         twin.lengths = self.lengths.copy()
         for mine, its in ((self.keys, twin.keys), (self.values, twin.values)):
             for source, target in zip(mine, its, strict=True):

@@ -46,50 +46,118 @@ def check_batch(batch: int | None) -> None:
 def loglikelihoods(gpt: GPT, rows: Iterable[Row], *, batch: int | None = None) -> Iterator[Scored]:
     """Score rows, some at a time; they come back sorted by length within a pool.
 
-    rows: each of at most n_ctx + 1 ids, of which the first is never scored. batch: rows at a
-    time (None: as many as keep the logits small). Raises InputError for a row out of range.
+    rows: each of at most n_ctx + 1 ids, of which the first is never scored; what neighbours begin
+    with alike is computed once. batch: rows at a time (None: as many as keep the logits small).
+    Raises InputError for a row out of range.
     """
     check_batch(batch)
     numbered = enumerate(rows)
     n_vocab, n_ctx = gpt.hparams.n_vocab, gpt.hparams.n_ctx
     pool_size = _POOL * (batch or max(1, _LOGITS // (n_vocab * n_ctx)))
     while pool := list(islice(numbered, pool_size)):
-        pool.sort(key=lambda entry: len(entry[1].ids))
-        at = 0
-        while at < len(pool):
-            size = batch or _fitting(pool[at:], n_vocab)
-            yield from _score(gpt, pool[at : at + size])
-            at += size
+        for _, row in pool:
+            if not 1 <= row.n_scored < len(row.ids) <= n_ctx + 1:
+                raise InputError(
+                    f"cannot score {row.n_scored} of {len(row.ids)} tokens in a window of {n_ctx}"
+                )
+        alone, alike = _groups(pool, batch, n_vocab)
+        for kind, score in ((alone, _alone), (alike, _alike)):
+            kind.sort(key=lambda group: _longest(group.rows))
+            while kind:
+                n = _fitting(kind, batch, n_vocab, n_ctx)
+                yield from score(gpt, kind[:n])
+                del kind[:n]
 
 
-def _fitting(pool: list[tuple[int, Row]], n_vocab: int) -> int:
-    """How many rows of the pool, shortest first, go into one batch."""
-    for size, (_, row) in enumerate(pool, 1):
-        if size * len(row.ids) * n_vocab > _LOGITS:
-            return max(1, size - 1)
-    return len(pool)
+class _Group(NamedTuple):
+    """rows: numbered. n_shared: how many ids they begin with alike, 0 of one alone."""
+
+    rows: list[tuple[int, Row]]
+    n_shared: int
 
 
-def _score(gpt: GPT, rows: list[tuple[int, Row]]) -> list[Scored]:
+def _groups(
+    pool: list[tuple[int, Row]], batch: int | None, n_vocab: int
+) -> tuple[list[_Group], list[_Group]]:
+    """-> (rows for themselves, neighbours of which a quarter or more begins alike)"""
+    found = [_Group(pool[:1], 0)]
+    for entry in pool[1:]:
+        rows = [*found[-1].rows, entry]
+        n = _n_alike(rows[0][1].ids, entry[1].ids)
+        if n and found[-1].n_shared:
+            n = min(n, found[-1].n_shared)
+        if 4 * n >= _longest(rows) and len(rows) <= _most(_longest(rows), batch, n_vocab):
+            found[-1] = _Group(rows, n)
+        else:
+            found.append(_Group([entry], 0))
+    return [each for each in found if not each.n_shared], [each for each in found if each.n_shared]
+
+
+def _n_alike(some: list[int], others: list[int]) -> int:
+    """How many ids both begin with, of those that are fed; each is fed at least one more."""
+    most = max(0, min(len(some), len(others)) - 2)
+    return next((at for at in range(most) if some[at] != others[at]), most)
+
+
+def _longest(rows: list[tuple[int, Row]]) -> int:
+    return max(len(row.ids) for _, row in rows)
+
+
+def _most(longest: int, batch: int | None, n_vocab: int) -> int:
+    """Rows that are computed at a time."""
+    return batch or max(1, _LOGITS // (longest * n_vocab))
+
+
+def _fitting(groups: list[_Group], batch: int | None, n_vocab: int, n_ctx: int) -> int:
+    """How many of them, shortest first, are computed at a time: padded, they fit the window too."""
+    n_rows = begun = gone_on = 0
+    for n, group in enumerate(groups):
+        n_rows += len(group.rows)
+        begun = max(begun, group.n_shared)
+        gone_on = max(gone_on, _longest(group.rows) - 1 - group.n_shared)
+        too_many = n_rows > _most(_longest(group.rows), batch, n_vocab)
+        if n and (too_many or begun + gone_on > n_ctx):
+            return n
+    return len(groups)
+
+
+def _alone(gpt: GPT, groups: list[_Group]) -> Iterator[Scored]:
     """One forward pass. Padding stands behind a row's end, where no token of it looks."""
-    longest = max(len(row.ids) for _, row in rows) - 1
-    for _, row in rows:
-        if not 1 <= row.n_scored < len(row.ids) <= gpt.hparams.n_ctx + 1:
-            raise InputError(
-                f"cannot score {row.n_scored} of {len(row.ids)} tokens in a window of "
-                f"{gpt.hparams.n_ctx}"
-            )
-    inputs = np.zeros((len(rows), longest), np.int64)
-    for at, (_, row) in enumerate(rows):
-        inputs[at, : len(row.ids) - 1] = row.ids[:-1]
-    logits = gpt.forward(inputs)  # [batch, position, n_vocab]
-    scored = []
+    rows = [entry for group in groups for entry in group.rows]
+    logits = gpt.forward(_padded([row.ids[:-1] for _, row in rows]))  # [batch, position, n_vocab]
     for at, (index, row) in enumerate(rows):
         end = len(row.ids) - 1
         targets = np.asarray(row.ids[-row.n_scored :], np.int64)
-        logprobs, greedy = _of_targets(gpt, logits[at, end - row.n_scored : end], targets)
-        scored.append(Scored(index, logprobs, greedy))
-    return scored
+        yield Scored(index, *_of_targets(gpt, logits[at, end - row.n_scored : end], targets))
+
+
+def _alike(gpt: GPT, groups: list[_Group]) -> Iterator[Scored]:
+    """One forward pass over what they begin with, and one over how each goes on."""
+    shared = [group.n_shared for group in groups]
+    rows = [(n, *entry) for n, group in enumerate(groups) for entry in group.rows]
+    begun = [group.rows[0][1].ids[: group.n_shared] for group in groups]
+    rest = [row.ids[shared[n] : -1] for n, _, row in rows]
+    cache = gpt.model.new_cache(len(groups), room=max(shared) + max(map(len, rest)))
+    first = gpt.forward(_padded(begun), cache, lengths=shared)  # [group, position, n_vocab]
+    cache.follow([n for n, _, _ in rows])
+    second = gpt.forward(_padded(rest), cache, lengths=[len(ids) for ids in rest])
+    for at, (n, index, row) in enumerate(rows):
+        begin, end = len(row.ids) - 1 - row.n_scored, len(row.ids) - 1  # positions asked for
+        targets = np.asarray(row.ids[begin + 1 :], np.int64)
+        cut = max(begin, shared[n])
+        parts = (
+            _of_targets(gpt, first[n, begin:cut], targets[: cut - begin]),
+            _of_targets(gpt, second[at, cut - shared[n] : end - shared[n]], targets[cut - begin :]),
+        )
+        yield Scored(index, *(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def _padded(ids: list[list[int]]) -> np.ndarray:
+    """[row, position], zeros behind a row's end."""
+    padded = np.zeros((len(ids), max(map(len, ids))), np.int64)
+    for row, own in zip(padded, ids, strict=True):
+        row[: len(own)] = own
+    return padded
 
 
 def _of_targets(gpt: GPT, logits: object, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -83,8 +83,9 @@ class Model:
             logits = self.page.forward(backend.ids(batch), self.weights, run)
         return logits if ids.ndim == 2 else logits[0]
 
-    def new_cache(self, batch: int = 1) -> Cache:
-        return Cache(self.hparams, self.backend, batch)
+    def new_cache(self, batch: int = 1, room: int | None = None) -> Cache:
+        """room: tokens of each text (None: the whole window)."""
+        return Cache(self.hparams, self.backend, batch, room)
 
     # Parts of the pass, and the weights to look at: so that nobody else walks their tree
 
