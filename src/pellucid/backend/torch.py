@@ -15,6 +15,7 @@ from .protocol import KeyValues, Norm, Segment, Turns, taken_in, turned
 
 __all__ = ["TorchBackend"]
 
+_POSITIONS = 1 << 15  # that a device of its own does best at a time
 _DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
@@ -47,6 +48,8 @@ class TorchBackend:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"torch has no device {device!r} here: {error}") from error
+        if self.device.type != "cpu":
+            self.positions = _POSITIONS
         self.dtype = _DTYPES[dtype]
         self.dropout_rate = dropout
         self.training = training

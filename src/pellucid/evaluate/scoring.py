@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Row", "Scored", "check_batch", "loglikelihoods", "opening", "opening_words", "pair"]
 
 _LOGITS = 1 << 26  # logits of a batch held at a time, unless the caller chooses the batch
+_NEAR = 512  # positions of a batch: with more of them a CPU fetches each row from afar
 _POOL = 16  # batches within which rows are sorted by length, so that little is padding
 _POSITIONS = 64  # positions whose exponentials are held at a time
 
@@ -47,12 +48,20 @@ def loglikelihoods(gpt: GPT, rows: Iterable[Row], *, batch: int | None = None) -
     """Score rows, some at a time; they come back sorted by length within a pool.
 
     rows: each of at most n_ctx + 1 ids, of which the first is never scored; what neighbours begin
-    with alike is computed once. batch: rows at a time (None: as many as keep the logits small).
+    with alike is computed once. batch: rows at a time (None: as many as are fastest and keep the
+    logits small).
     Raises InputError for a row out of range.
     """
     check_batch(batch)
     numbered = enumerate(rows)
     n_vocab, n_ctx = gpt.hparams.n_vocab, gpt.hparams.n_ctx
+    # A device of its own says how many positions it does best at a time.
+    positions = min(_LOGITS // n_vocab, getattr(gpt.model.backend, "positions", _NEAR))
+
+    def most(longest: int) -> int:
+        """Rows that are computed at a time."""
+        return batch or max(1, positions // longest)
+
     pool_size = _POOL * (batch or max(1, _LOGITS // (n_vocab * n_ctx)))
     while pool := list(islice(numbered, pool_size)):
         for _, row in pool:
@@ -60,11 +69,11 @@ def loglikelihoods(gpt: GPT, rows: Iterable[Row], *, batch: int | None = None) -
                 raise InputError(
                     f"cannot score {row.n_scored} of {len(row.ids)} tokens in a window of {n_ctx}"
                 )
-        alone, alike = _groups(pool, batch, n_vocab)
+        alone, alike = _groups(pool, most)
         for kind, score in ((alone, _alone), (alike, _alike)):
             kind.sort(key=lambda group: _longest(group.rows))
             while kind:
-                n = _fitting(kind, batch, n_vocab, n_ctx)
+                n = _fitting(kind, most, n_ctx)
                 yield from score(gpt, kind[:n])
                 del kind[:n]
 
@@ -77,7 +86,7 @@ class _Group(NamedTuple):
 
 
 def _groups(
-    pool: list[tuple[int, Row]], batch: int | None, n_vocab: int
+    pool: list[tuple[int, Row]], most: Callable[[int], int]
 ) -> tuple[list[_Group], list[_Group]]:
     """-> (rows for themselves, neighbours of which a quarter or more begins alike)"""
     found = [_Group(pool[:1], 0)]
@@ -86,7 +95,7 @@ def _groups(
         n = _n_alike(rows[0][1].ids, entry[1].ids)
         if n and found[-1].n_shared:
             n = min(n, found[-1].n_shared)
-        if 4 * n >= _longest(rows) and len(rows) <= _most(_longest(rows), batch, n_vocab):
+        if 4 * n >= _longest(rows) and len(rows) <= most(_longest(rows)):
             found[-1] = _Group(rows, n)
         else:
             found.append(_Group([entry], 0))
@@ -103,19 +112,14 @@ def _longest(rows: list[tuple[int, Row]]) -> int:
     return max(len(row.ids) for _, row in rows)
 
 
-def _most(longest: int, batch: int | None, n_vocab: int) -> int:
-    """Rows that are computed at a time."""
-    return batch or max(1, _LOGITS // (longest * n_vocab))
-
-
-def _fitting(groups: list[_Group], batch: int | None, n_vocab: int, n_ctx: int) -> int:
+def _fitting(groups: list[_Group], most: Callable[[int], int], n_ctx: int) -> int:
     """How many of them, shortest first, are computed at a time: padded, they fit the window too."""
     n_rows = begun = gone_on = 0
     for n, group in enumerate(groups):
         n_rows += len(group.rows)
         begun = max(begun, group.n_shared)
         gone_on = max(gone_on, _longest(group.rows) - 1 - group.n_shared)
-        too_many = n_rows > _most(_longest(group.rows), batch, n_vocab)
+        too_many = n_rows > most(_longest(group.rows))
         if n and (too_many or begun + gone_on > n_ctx):
             return n
     return len(groups)
