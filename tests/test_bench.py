@@ -58,6 +58,8 @@ def test_passages(tmp_path):
     book = tmp_path / "book.txt"
     book.write_text("".join(f"Line {i:04}\n" for i in range(1000)))
     assert [each[:9] for each in passages(book, 2)] == ["Line 0000", "Line 0501"]
+    book.write_text("abcdefgh")  # one line has no other to begin with
+    assert passages(book, 2) == ["abcdefgh", "efgh"]
     (empty := tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(InputError, match="empty"):
         passages(empty)

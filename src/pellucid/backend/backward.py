@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["causal_attention", "gelu", "linear", "pays", "product"]
+__all__ = ["causal_attention", "gelu", "linear", "pays", "product", "wide"]
 
 Tensor = Any
 
@@ -41,8 +41,8 @@ def product(x: Tensor, y: Tensor) -> Tensor:
 def gelu(x: Tensor) -> Tensor:
     """[...] -> [...]: the tanh form, through σ, which a CPU has in a third of tanh's time."""
     if torch.compiler.is_compiling():  # the compiler keeps the steps together itself
-        wide = x.to(_wide(x.dtype))
-        return (wide * torch.sigmoid(wide * (_LINEAR + _CUBIC * wide * wide))).to(x.dtype)
+        own = x.to(wide(x.dtype))
+        return (own * torch.sigmoid(own * (_LINEAR + _CUBIC * own * own))).to(x.dtype)
     return _Gelu.apply(x)
 
 
@@ -104,14 +104,14 @@ class _Gelu(torch.autograd.Function):  # type: ignore[misc]
     def forward(ctx: Any, x: Tensor) -> Tensor:
         x = x.contiguous()
         out, slope = torch.empty_like(x), torch.empty_like(x)
-        linear = torch.tensor(_LINEAR, dtype=_wide(x.dtype))
+        linear = torch.tensor(_LINEAR, dtype=wide(x.dtype))
         for part, value, derivative in zip(
             *(y.view(-1).split(_PART) for y in (x, out, slope)), strict=True
         ):
-            wide = part.to(linear.dtype)
-            square = wide * wide
-            sigma = torch.add(linear, square, alpha=_CUBIC).mul_(wide).sigmoid_()
-            scaled = wide * sigma
+            own = part.to(linear.dtype)
+            square = own * own
+            sigma = torch.add(linear, square, alpha=_CUBIC).mul_(own).sigmoid_()
+            scaled = own * sigma
             value.copy_(scaled)
             # σ + x · σ · (1 - σ) · (the derivative of 2u)
             torch.add(linear, square, alpha=3 * _CUBIC, out=square)
@@ -176,6 +176,6 @@ def _pattern(q: Tensor, k: Tensor, queries: slice, keys: slice, reach: int | Non
     return torch.softmax(scores, -1)
 
 
-def _wide(dtype: Any) -> Any:
-    """What is computed in between."""
+def wide(dtype: Any) -> Any:
+    """What is computed in, and summed, between values of a dtype."""
     return dtype if dtype == torch.float64 else torch.float32

@@ -17,7 +17,8 @@ _CHARACTERS = 1500  # of a passage
 
 def passages(path: Path, n: int = 8) -> list[str]:
     """path: as evaluation reads it -> at most n texts from it, as evenly apart as there are: of
-    documents their beginnings; where there is one alone, of its parts, each from a line's start.
+    documents their beginnings; where there is one alone, of its parts, each from a line's start if
+    there is one.
 
     Raises InputError for a file without texts.
     """
@@ -26,7 +27,7 @@ def passages(path: Path, n: int = 8) -> list[str]:
     if len(documents) == 1:
         whole = documents[0]
         cuts = [len(whole) * i // n for i in range(n)]
-        documents = [whole[whole.find("\n", cut) + 1 if cut else 0 :] for cut in cuts]
+        documents = [whole[(whole.find("\n", cut) + 1 or cut) if cut else 0 :] for cut in cuts]
     documents = [each[:_CHARACTERS] for each in documents if each.strip()]
     if not documents:
         raise InputError(f"{path} has no text to go on from")

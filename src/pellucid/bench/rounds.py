@@ -85,8 +85,9 @@ def measure(
         model=model, threads=threads, processor=processor, rounds=rounds, missing=list(missing)
     )
     results.weights = {each.name: each.weights for each in contenders if each.weights is not None}
-    texts = work / "texts.json" if text is not None else None
-    if text is not None and texts is not None:
+    texts = None
+    if text is not None:
+        texts = work / "texts.json"
         texts.write_text(json.dumps(passages(text)), "utf-8")
     limits = _limits(work)
     results.memory_by = (

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..backend.backward import product
+from ..backend.backward import product, wide
 from ..backend.torch import TorchBackend
 from .batches import IGNORE, LOGITS
 
@@ -65,7 +65,7 @@ class _SummedLoss(torch.autograd.Function):  # type: ignore[misc]
         inputs, table = x.to(dtype), weight.to(dtype)
         of_x = torch.empty_like(inputs) if learning and ctx.needs_input_grad[0] else None
         of_weight = torch.zeros_like(weight) if learning and ctx.needs_input_grad[1] else None
-        total = torch.zeros((), dtype=_wide(dtype), device=x.device)
+        total = torch.zeros((), dtype=wide(dtype), device=x.device)
         size = _size(inputs, table)
         for begin in range(0, len(x), size):
             rows = slice(begin, begin + size)
@@ -108,7 +108,7 @@ def _replaced_by_gradient(logits: Tensor, targets: Tensor) -> Tensor:
     for some, target in zip(logits.split(size), targets.split(size), strict=True):
         learned = target != IGNORE
         at = torch.where(learned, target, 0)[:, None]
-        scores = some.to(_wide(some.dtype))
+        scores = some.to(wide(some.dtype))
         largest, of_target = scores.amax(1), scores.gather(1, at)[:, 0]
         p = torch.softmax(scores, 1)
         # -log p(target), also where that is too small to be a number: the largest p is not.
@@ -117,8 +117,3 @@ def _replaced_by_gradient(logits: Tensor, targets: Tensor) -> Tensor:
         p.scatter_add_(1, at, p.new_full(at.shape, -1.0))
         some.copy_(p.mul_(learned[:, None]))
     return torch.stack(losses).sum()
-
-
-def _wide(dtype: Any) -> Any:
-    """What probabilities and losses are computed in."""
-    return dtype if dtype == torch.float64 else torch.float32
