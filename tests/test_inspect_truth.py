@@ -55,6 +55,16 @@ def numbers(finding, n):
     return flat
 
 
+def nearly(value):
+    """For what torch computes: its products round by where in memory an array happens to lie."""
+    if isinstance(value, dict):
+        return {name: nearly(each) for name, each in value.items()}
+    numeric = isinstance(value, float) or (
+        isinstance(value, list) and np.asarray(value).dtype == float
+    )
+    return pytest.approx(np.asarray(value), rel=1e-9, abs=1e-12) if numeric else value
+
+
 # Every finding that is asked about a position, with all its defaults that could look further.
 ASKED = {
     **{
@@ -98,7 +108,10 @@ def test_what_follows_the_position_changes_no_number(question, text, suffix, see
     ask = (ASKED | WITH_TORCH)[question]
     alone = numbers(ask(gpt, text, last), len(text))
     longer = numbers(ask(gpt, text + suffix, last), len(text))
-    assert json.dumps(longer) == json.dumps(alone)
+    if question in WITH_TORCH:
+        assert longer == nearly(alone)
+    else:
+        assert json.dumps(longer) == json.dumps(alone)
 
 
 def test_a_mean_over_later_tokens_would_be_seen():
