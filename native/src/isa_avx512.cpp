@@ -1,13 +1,17 @@
-// AVX-512 with VNNI: four bytes times four bytes, summed, in one step. Where there is AMX too, many
-// rows are multiplied by its tiles (amx.inc).
+// AVX-512 with VNNI: four bytes times four bytes, summed, in one step. With WITH_BF16 (isa_avx512_bf16.cpp),
+// for processors that multiply bfloat16 too (dots.inc), and many rows, where there is AMX, by its tiles (amx.inc).
 #include "pellucid.hpp"
 #if defined(__x86_64__) && defined(__GNUC__)
 #include "spare.hpp"
-#if defined(__clang__)
+#if defined(__clang__) && defined(WITH_BF16)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,avx512bf16"))), apply_to = function)
+#elif defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c"))), apply_to = function)
-#elif __GNUC__ >= 11 && defined(__linux__)
+#elif __GNUC__ >= 11 && defined(__linux__) && defined(WITH_BF16)
 #define HAS_AMX
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,amx-tile,amx-bf16")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,avx512bf16,amx-tile,amx-bf16")
+#elif defined(WITH_BF16)
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,avx512bf16")
 #else
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")
 #endif
@@ -23,7 +27,11 @@
 namespace pellucid {
 namespace {
 
+#ifdef WITH_BF16
+constexpr const char* NAME = "AVX-512 BF16";
+#else
 constexpr const char* NAME = "AVX-512 VNNI";
+#endif
 constexpr int MOST_F = 12, MOST_I = 12, OFFSET = 128;
 constexpr bool PAIRS = true, SHORT = false;
 using V = __m512;
@@ -123,12 +131,19 @@ void linear_wide(const Weight&, const uint16_t*, int, const Target&, int, int, u
 
 }  // namespace
 
+#ifdef WITH_BF16
+const Kernels* avx512_bf16() {
+  static const bool here = avx512() && __builtin_cpu_supports("avx512bf16");
+  return here ? &TABLE : nullptr;
+}
+#else
 const Kernels* avx512() {
   static const bool here = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
   return here ? &TABLE : nullptr;
 }
+#endif
 
 }  // namespace pellucid
 #if defined(__clang__)
@@ -136,6 +151,10 @@ const Kernels* avx512() {
 #endif
 #else
 namespace pellucid {
+#ifdef WITH_BF16
+const Kernels* avx512_bf16() { return nullptr; }
+#else
 const Kernels* avx512() { return nullptr; }
+#endif
 }  // namespace pellucid
 #endif

@@ -88,17 +88,17 @@ float* workspace(size_t numbers) {
 }
 
 const char* const* names() {
-  static const char* found[5] = {};
+  static const char* found[6] = {};
   if (!found[0]) {
     int n = 0;
-    for (const Kernels* each : {avx512(), avx2(), neon(), portable()})
+    for (const Kernels* each : {avx512_bf16(), avx512(), avx2(), neon(), portable()})
       if (each) found[n++] = each->name;
   }
   return found;
 }
 
 bool choose(const char* name) {
-  for (const Kernels* each : {avx512(), avx2(), neon(), portable()})
+  for (const Kernels* each : {avx512_bf16(), avx512(), avx2(), neon(), portable()})
     if (each && !std::strcmp(each->name, name)) {
       chosen = each;
       return true;
@@ -134,14 +134,15 @@ void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, in
   }
   const int each = here.most[w.format], groups = w.groups();
   const size_t numbers = size_t(m) * w.k;
+  const bool paired = w.format == BF16 && here.pairs && m >= here.pairs;
   float* room = workspace(groups ? numbers / 4 + size_t(m) * groups * 2 + 64 : numbers + 64);
   float* scale = room;
   int32_t* offset = reinterpret_cast<int32_t*>(scale + size_t(m) * groups);
-  int8_t* q = reinterpret_cast<int8_t*>(offset + size_t(m) * groups);
+  int8_t* q = groups || paired ? reinterpret_cast<int8_t*>(offset + size_t(m) * groups) : nullptr;
   const auto prepare = [&](int low, int high) {
     here.prepare(w, x, stride, norm.gain, norm.bias, norm.epsilon, low, high, room, q, scale, offset);
   };
-  const Rows rows{m, w.k, groups, room, q, scale, offset};
+  const Rows rows{m, w.k, groups, room, paired ? reinterpret_cast<uint32_t*>(q) : nullptr, q, scale, offset};
   const size_t work = numbers * w.n_out;
   if (work < ALONE) threads = 1;
   Pool& all = pool(threads);

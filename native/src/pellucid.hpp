@@ -32,11 +32,12 @@ struct Weight {
   }
 };
 
-// Rows that are multiplied: x [m, k] as floats, or quantised: q [m, k] and per row and group a
+// Rows that are multiplied: x [m, k] as floats, or in pairs of bfloat16, or quantised: q [m, k] and per row and group a
 // scale and, times -128 or -8, the sum of its numbers (what the weights' offset adds).
 struct Rows {
   int m = 0, k = 0, groups = 0;
   const float* x = nullptr;
+  const uint32_t* pairs = nullptr;  // [m, k/2]: x in bfloat16
   const int8_t* q = nullptr;
   const float* scale = nullptr;    // [m, groups]
   const int32_t* offset = nullptr; // [m, groups]
@@ -86,6 +87,7 @@ struct Kernels {
   const char* name;
   int block;         // queries that are attended together
   int most[4];       // rows that are multiplied together, by format
+  int pairs;         // rows from which on bfloat16 weights multiply pairs; 0: never
   bool (*wide)();    // whether the processor has matrix registers; null: never
   // The same for many rows of smaller weights than f32, in bfloat16: x is packed in tiles
   // [m/16][k/32][16][32], and panels [first, last), four at most, are widened into `room`.
@@ -95,7 +97,8 @@ struct Kernels {
   size_t (*attend_scratch)(const Attention&);
   // Panels [first, last) of rows [low, high).
   void (*linear)(const Weight&, const Rows&, const Target&, int low, int high, int first, int last);
-  // Rows [low, high) of x, normalised where gain is given (without a bias by an RMS norm), into x or q.
+  // Rows [low, high) of x, normalised where gain is given (without a bias by an RMS norm), into x or q;
+  // where the weights are bfloat16 and q is given, into that in pairs.
   void (*prepare)(const Weight&, const float* x, ptrdiff_t stride, const float* gain, const float* bias,
                   float epsilon, int low, int high, float* to, int8_t* q, float* scale, int32_t* offset);
   void (*layer_norm)(const float* x, const float* gain, const float* bias, float epsilon, int n, float* out);
@@ -117,6 +120,7 @@ struct Kernels {
 const Kernels* portable();
 const Kernels* avx2();
 const Kernels* avx512();
+const Kernels* avx512_bf16();
 const Kernels* neon();
 
 }  // namespace pellucid

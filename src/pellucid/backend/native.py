@@ -17,6 +17,7 @@ from ..errors import InputError
 from .numpy import NumpyBackend
 from .protocol import KeyValues, Norm, Segment, Turns
 from .replay import NO_NORM, Replay
+from .rooms import Rooms, aligned
 
 __all__ = ["NativeBackend", "Packed", "Stored"]
 
@@ -73,6 +74,7 @@ class NativeBackend(NumpyBackend):
         self.weights = dtype
         self._format = FORMATS[dtype]
         self.apply_block: Callable[..., np.ndarray] = Replay(self)
+        self._new = Rooms().empty
         self._rooms: list[np.ndarray] = []  # for weights to come
         self._cached = np.dtype("float32" if dtype == "float32" else "float16")
 
@@ -137,7 +139,7 @@ class NativeBackend(NumpyBackend):
     def embedding(self, w: Any, ids: np.ndarray) -> np.ndarray:
         if not isinstance(w, Packed):
             return np.asarray(w.weight[ids])
-        out = np.empty((*ids.shape, w.n_in), np.float32)
+        out = self._new((*ids.shape, w.n_in))
         kernels.columns(self.threads, w.handle, np.ascontiguousarray(ids), out)
         return out
 
@@ -153,7 +155,7 @@ class NativeBackend(NumpyBackend):
     ) -> np.ndarray:
         gain, shift, epsilon = norm or NO_NORM
         n_out = w.n_out // 2 if swiglu else w.n_out
-        out = np.empty(x.shape[:-1] + (n_out,), _FLOAT32)  # noqa: RUF005, half the time
+        out = self._new(x.shape[:-1] + (n_out,))  # noqa: RUF005, half the time
         fixed = (w.bias, gain, shift, epsilon, 2 if swiglu else gelu)
         try:
             kernels.linear(self.threads, w.handle, x, out, *fixed, add)
@@ -195,17 +197,17 @@ class NativeBackend(NumpyBackend):
     def layer_norm(
         self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray | None, epsilon: float
     ) -> np.ndarray:
-        out = np.empty(x.shape, np.float32)
+        out = self._new(x.shape)
         kernels.layer_norm(self.threads, in_float32(x), gain, bias, epsilon, out)
         return out
 
     def gelu(self, x: np.ndarray) -> np.ndarray:
-        out = np.empty(x.shape, np.float32)
+        out = self._new(x.shape)
         kernels.gelu(self.threads, in_float32(x), out)
         return out
 
     def softmax(self, x: np.ndarray) -> np.ndarray:
-        out = np.empty(x.shape, np.float32)
+        out = self._new(x.shape)
         kernels.softmax(self.threads, in_float32(x), out)
         return out
 
@@ -220,7 +222,7 @@ class NativeBackend(NumpyBackend):
         reach: int | None = None,
     ) -> np.ndarray:
         n_batch, n_head, n_query, d_k = q.shape
-        out = np.empty((n_batch, n_query, n_head, d_k), _FLOAT32).swapaxes(1, 2)
+        out = self._new((n_batch, n_query, n_head, d_k)).swapaxes(1, 2)
         if cache is None:
             keys, values = np.empty((2, n_batch, *k.shape[1:]), self._cached)
             segments = [
@@ -244,10 +246,3 @@ class NativeBackend(NumpyBackend):
 def in_float32(x: np.ndarray) -> np.ndarray:
     """As the kernels take numbers: float32, side by side. A tap may have put others in place."""
     return np.ascontiguousarray(x, np.float32)
-
-
-def aligned(n_bytes: int, to: int = 64) -> np.ndarray:
-    """Room that begins at a multiple of so many bytes."""
-    room = np.empty(n_bytes + to, np.uint8)
-    begin = -room.ctypes.data % to
-    return room[begin : begin + n_bytes]
