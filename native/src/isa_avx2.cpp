@@ -84,7 +84,7 @@ inline V tofloat(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)
 inline B bytes(const uint8_t* p) { return {_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)(p + 32))}; }
 inline B low(B x) { const __m256i m = _mm256_set1_epi8(15); return {_mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m)}; }
 inline B high(B x) { return low({_mm256_srli_epi16(x.a, 4), _mm256_srli_epi16(x.b, 4)}); }
-inline B weights(B x) { return x; }
+inline B weights(B x) { const __m256i m = _mm256_set1_epi8(char(128)); return {_mm256_xor_si256(x.a, m), _mm256_xor_si256(x.b, m)}; }
 inline __m256i four(const int8_t* x) { int32_t bits; memcpy(&bits, x, 4); return _mm256_set1_epi32(bits); }
 inline __m256i summed(__m256i acc, __m256i pairs) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));

@@ -83,7 +83,7 @@ inline V tofloat(I a) { return _mm512_cvtepi32_ps(a); }
 inline B bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 inline B low(B b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
 inline B high(B b) { return _mm512_and_si512(_mm512_srli_epi16(b, 4), _mm512_set1_epi8(15)); }
-inline B weights(B b) { return _mm512_xor_si512(b, _mm512_set1_epi8(char(128))); }
+inline B weights(B b) { return b; }
 inline B four(const int8_t* x) {
   int32_t bits;
   memcpy(&bits, x, 4);

@@ -65,7 +65,7 @@ inline V tofloat(I a) { return each([&](int i) { return vcvtq_f32_s32(a.at[i]); 
 inline B bytes(const uint8_t* p) { B b; for (int i = 0; i < 4; i++) b.at[i] = vreinterpretq_s8_u8(vld1q_u8(p + 16 * i)); return b; }
 inline B low(B b) { for (auto& x : b.at) x = vandq_s8(x, vdupq_n_s8(15)); return b; }
 inline B high(B b) { for (auto& x : b.at) x = vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(x), 4)); return b; }
-inline B weights(B b) { return b; }
+inline B weights(B b) { for (auto& x : b.at) x = veorq_s8(x, vdupq_n_s8(-128)); return b; }
 inline I dot(I acc, B w, const int8_t* x) {
   int32_t bits;
   memcpy(&bits, x, 4);

@@ -78,7 +78,7 @@ inline V tofloat(const I& a) { return each([&](int i) { return float(a.at[i]); }
 inline B bytes(const uint8_t* p) { B b; memcpy(b.at, p, 64); return b; }
 inline B low(const B& b) { B v; for (int i = 0; i < 64; i++) v.at[i] = int8_t(b.at[i] & 15); return v; }
 inline B high(const B& b) { B v; for (int i = 0; i < 64; i++) v.at[i] = int8_t(b.at[i] >> 4 & 15); return v; }
-inline const B& weights(const B& b) { return b; }
+inline B weights(const B& b) { B v; for (int i = 0; i < 64; i++) v.at[i] = int8_t(b.at[i] ^ -128); return v; }
 inline I dot(const I& acc, const B& w, const int8_t* x) {
   I v;
   for (int i = 0; i < 16; i++)

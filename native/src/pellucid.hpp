@@ -12,8 +12,8 @@ enum Format : int { F32 = 0, BF16 = 1, INT8 = 2, INT4 = 3 };
 // A matrix [n_in, n_out], in panels of 16 outputs that are read from their first byte to their last:
 //   f32   [panel][k][16]           numbers
 //   bf16  [panel][k/2][16][2]      the upper halves of floats; k a multiple of 32
-//   int8  [panel][k/4][16][4]      and per group of 64 k, one scale for each output
-//   int4  [panel][k/8][16][4]      low halves k…k+3, high halves k+4…k+7, both with 8 added; groups of 32
+//   int8  [panel][k/4][16][4]      with 128 added; per group of 64 k, one scale for each output
+//   int4  [panel][k/8][16][4]      low halves k…k+3, high halves k+4…k+7, with 8 added; groups of 32
 // n_in is filled up with zeros to whole groups, n_out to whole panels. scales: float16
 // [panel][group][16], each to be multiplied by `unit`, a power of two.
 struct Weight {
