@@ -8,6 +8,7 @@ from ._kernels import (
     columns,
     fill,
     gelu,
+    heads,
     kernels,
     layer_norm,
     linear,
@@ -17,7 +18,7 @@ from ._kernels import (
     weight,
 )
 
-PROTOCOL = 2  # of what they take; pellucid asks for one that it knows
+PROTOCOL = 3  # of what they take; pellucid asks for one that it knows
 
 __all__ = [
     "PROTOCOL",
@@ -27,6 +28,7 @@ __all__ = [
     "columns",
     "fill",
     "gelu",
+    "heads",
     "kernels",
     "layer_norm",
     "linear",

@@ -129,7 +129,7 @@ Weight laid_out(int format, int n_in, int n_out) {
   w.n_out = n_out;
   w.group = format == INT8 ? 64 : format == INT4 ? 32 : 0;
   const int unit = w.group ? w.group : format == BF16 ? 32 : 1;
-  w.k = (n_in + unit - 1) / unit * unit;
+  w.k = w.panel_k = (n_in + unit - 1) / unit * unit;
   w.panels = (n_out + COLUMNS - 1) / COLUMNS;
   return w;
 }
@@ -233,6 +233,24 @@ PyObject* linear(PyObject*, PyObject* const* a, Py_ssize_t n) {
     if (m) {
       const Released released(size_t(m) * w.n_in * w.n_out > MUCH);
       multiply(threads, w, x.at(), w.n_in, int(m), norm, target);
+    }
+    return none();
+  });
+}
+
+// heads(threads, weight, x [m, head, n], out [m, head, n_out]): each head times its n rows of the weight
+PyObject* heads(PyObject*, PyObject* const* a, Py_ssize_t n) {
+  return guarded([&] {
+    expect(n, 4);
+    const Weight& w = held(a[1]).w;
+    const View x(a[2], 3, 4), out(a[3], 3, 4, true, true);
+    const ptrdiff_t m = x.shape(0), n_head = x.shape(1), each = x.shape(2);
+    if (n_head * each != w.n_in || each % (w.group ? w.group : 4)) throw std::invalid_argument("heads of whole groups");
+    out.expect(m * n_head * w.n_out, "out");
+    const int threads = whole(a[0]);
+    if (m) {
+      const Released released(size_t(m) * w.n_in * w.n_out > MUCH);
+      multiply_heads(threads, w, x.at(), int(m), int(n_head), out.at());
     }
     return none();
   });
@@ -425,8 +443,8 @@ PyObject* choose_kernels(PyObject*, PyObject* const* a, Py_ssize_t n) {
 #define FAST(name, f) {name, (PyCFunction)(void (*)(void))f, METH_FASTCALL, nullptr}
 PyMethodDef METHODS[] = {
     FAST("sizes", sizes),           FAST("weight", weight),   FAST("fill", fill),       FAST("columns", columns),
-    FAST("linear", linear),         FAST("layer_norm", layer_norm), FAST("gelu", gelu), FAST("softmax", softmax),
-    FAST("attend", attend),         FAST("matmul", matmul),   FAST("choose", choose_kernels),
+    FAST("linear", linear),         FAST("heads", heads),     FAST("attend", attend),   FAST("matmul", matmul),
+    FAST("layer_norm", layer_norm), FAST("gelu", gelu),       FAST("softmax", softmax), FAST("choose", choose_kernels),
     {"kernels", all_kernels, METH_NOARGS, nullptr},
     {"chosen", chosen, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},

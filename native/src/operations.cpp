@@ -44,6 +44,23 @@ const Kernels* chosen = nullptr;
 
 int pieces(int n, int each) { return (n + each - 1) / each; }
 
+// Numbers of the room that m rows take as `w` multiplies them, and the rows in it.
+size_t room_for(const Weight& w, size_t m) { return w.group ? m * (w.k / 4 + 2 * w.groups()) + 64 : m * w.k + 64; }
+Rows placed(const Weight& w, int m, float* room) {
+  const int pairs = kernels().pairs;
+  Rows rows{m, w.k, w.groups()};
+  if (w.group) {
+    rows.scale = room;
+    rows.offset = reinterpret_cast<int32_t*>(room + size_t(m) * rows.groups);
+    rows.q = reinterpret_cast<int8_t*>(rows.offset + size_t(m) * rows.groups);
+  } else if (w.format == BF16 && pairs && m >= pairs) {
+    rows.pairs = reinterpret_cast<uint32_t*>(room);
+  } else {
+    rows.x = room;
+  }
+  return rows;
+}
+
 // both [m, 2 · n] -> out [m, n]: the second half of each row, gated by the first
 void swiglu(int threads, const float* both, int m, int n, float* out) {
   const Kernels& here = kernels();
@@ -132,18 +149,12 @@ void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, in
       here.linear_wide(w, packed, m, t, i * panels, std::min(w.panels, (i + 1) * panels), room);
     });
   }
-  const int each = here.most[w.format], groups = w.groups();
-  const size_t numbers = size_t(m) * w.k;
-  const bool paired = w.format == BF16 && here.pairs && m >= here.pairs;
-  float* room = workspace(groups ? numbers / 4 + size_t(m) * groups * 2 + 64 : numbers + 64);
-  float* scale = room;
-  int32_t* offset = reinterpret_cast<int32_t*>(scale + size_t(m) * groups);
-  int8_t* q = groups || paired ? reinterpret_cast<int8_t*>(offset + size_t(m) * groups) : nullptr;
+  const int each = here.most[w.format];
+  const Rows rows = placed(w, m, workspace(room_for(w, m)));
   const auto prepare = [&](int low, int high) {
-    here.prepare(w, x, stride, norm.gain, norm.bias, norm.epsilon, low, high, room, q, scale, offset);
+    here.prepare(w, x, stride, norm.gain, norm.bias, norm.epsilon, low, high, rows);
   };
-  const Rows rows{m, w.k, groups, room, paired ? reinterpret_cast<uint32_t*>(q) : nullptr, q, scale, offset};
-  const size_t work = numbers * w.n_out;
+  const size_t work = size_t(m) * w.k * w.n_out;
   if (work < ALONE) threads = 1;
   Pool& all = pool(threads);
   if (m < 2 * each || threads == 1) {
@@ -162,6 +173,29 @@ void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, in
   parallel(all, n * n_rows, [&](int i) {
     const int p = i / n_rows * panels, r = i % n_rows * high;
     here.linear(w, rows, t, r, std::min(m, r + high), p, std::min(w.panels, p + panels));
+  });
+}
+
+void multiply_heads(int threads, const Weight& w, const float* x, int m, int n_head, float* out) {
+  const Kernels& here = kernels();
+  const int n = w.n_in / n_head;
+  const size_t each = room_for(w.rows(0, n), m);
+  float* room = workspace(each * n_head);
+  const auto rows = [&](int head) { return placed(w.rows(head * n, n), m, room + head * each); };
+  Pool& all = pool(size_t(m) * w.k * w.n_out < ALONE ? 1 : threads);
+  const auto prepare = [&](int h) {
+    here.prepare(w.rows(h * n, n), x + h * n, ptrdiff_t(n_head) * n, nullptr, nullptr, 0, 0, m, rows(h));
+  };
+  if (m < 8)
+    for (int h = 0; h < n_head; h++) prepare(h);
+  else
+    parallel(all, n_head, [&](int h) { prepare(h); });
+  const int panels = std::max(1, w.panels / (8 * all.threads()));
+  parallel(all, pieces(w.panels, panels), [&](int i) {
+    for (int h = 0; h < n_head; h++) {
+      const Target t{out + ptrdiff_t(h) * w.n_out, ptrdiff_t(n_head) * w.n_out};
+      here.linear(w.rows(h * n, n), rows(h), t, 0, m, i * panels, std::min(w.panels, (i + 1) * panels));
+    }
   });
 }
 

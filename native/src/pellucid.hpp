@@ -19,6 +19,7 @@ enum Format : int { F32 = 0, BF16 = 1, INT8 = 2, INT4 = 3 };
 struct Weight {
   int format = F32, n_in = 0, n_out = 0;
   int k = 0;       // n_in, filled up
+  int panel_k = 0; // of a whole panel, where these are some of its rows
   int panels = 0;  // n_out / 16, rounded up
   int group = 0;   // k that share a scale; 0 where there are none
   float unit = 1;
@@ -26,9 +27,16 @@ struct Weight {
   const uint16_t* scales = nullptr;
 
   int groups() const { return group ? k / group : 0; }
-  size_t panel_bytes() const {
-    const size_t numbers = size_t(k) * COLUMNS;
-    return format == F32 ? 4 * numbers : format == BF16 ? 2 * numbers : format == INT8 ? numbers : numbers / 2;
+  size_t row_bytes() const { return format == F32 ? 64 : format == BF16 ? 32 : format == INT8 ? 16 : 8; }
+  size_t panel_bytes() const { return panel_k * row_bytes(); }
+  size_t panel_scales() const { return group ? size_t(panel_k / group) * COLUMNS : 0; }
+  // Rows first…first + n of it, whole groups.
+  Weight rows(int first, int n) const {
+    Weight some = *this;
+    some.n_in = some.k = n;
+    some.data += first * row_bytes();
+    if (group) some.scales += first / group * COLUMNS;
+    return some;
   }
 };
 
@@ -36,11 +44,11 @@ struct Weight {
 // scale and, times -128 or -8, the sum of its numbers (what the weights' offset adds).
 struct Rows {
   int m = 0, k = 0, groups = 0;
-  const float* x = nullptr;
-  const uint32_t* pairs = nullptr;  // [m, k/2]: x in bfloat16
-  const int8_t* q = nullptr;
-  const float* scale = nullptr;    // [m, groups]
-  const int32_t* offset = nullptr; // [m, groups]
+  float* x = nullptr;
+  uint32_t* pairs = nullptr;  // [m, k/2]: x in bfloat16
+  int8_t* q = nullptr;
+  float* scale = nullptr;     // [m, groups]
+  int32_t* offset = nullptr;  // [m, groups]
 };
 
 // What becomes of a product [m, n_out]: + bias, then GELU, then + residual; or its second half, gated
@@ -97,10 +105,9 @@ struct Kernels {
   size_t (*attend_scratch)(const Attention&);
   // Panels [first, last) of rows [low, high).
   void (*linear)(const Weight&, const Rows&, const Target&, int low, int high, int first, int last);
-  // Rows [low, high) of x, normalised where gain is given (without a bias by an RMS norm), into x or q;
-  // where the weights are bfloat16 and q is given, into that in pairs.
+  // Rows [low, high) of x, normalised where gain is given (without a bias by an RMS norm).
   void (*prepare)(const Weight&, const float* x, ptrdiff_t stride, const float* gain, const float* bias,
-                  float epsilon, int low, int high, float* to, int8_t* q, float* scale, int32_t* offset);
+                  float epsilon, int low, int high, const Rows& to);
   void (*layer_norm)(const float* x, const float* gain, const float* bias, float epsilon, int n, float* out);
   void (*gelu)(const float* x, size_t n, float* out);
   void (*swiglu)(const float* gate, const float* x, size_t n, float* out);

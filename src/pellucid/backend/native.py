@@ -21,11 +21,11 @@ from .rooms import Rooms, aligned
 
 __all__ = ["NativeBackend", "Packed", "Stored"]
 
-if getattr(kernels, "PROTOCOL", 1) != 2:  # another version of Pellucid's
+if getattr(kernels, "PROTOCOL", 1) != 3:  # another version of Pellucid's
     raise ImportError("its version does not fit this Pellucid")
 
 _FLOAT32 = np.dtype(np.float32)
-_FEW_ROWS = 4  # up to so many, a product is made row by row, as its second part lies
+_FEW_ROWS = 4  # up to so many, heads are multiplied row by row, as the second part lies
 _NOT_IN_ROWS = (ValueError, BufferError)  # the kernels take no such array: it is copied
 _SMALL, _ROOM = 1 << 18, 1 << 25  # bytes of a weight; of the room that large ones share
 FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
@@ -169,30 +169,22 @@ class NativeBackend(NumpyBackend):
 
     def matmul(self, x: np.ndarray, y: Any) -> np.ndarray:
         n_batch, n_head, n_row, _ = x.shape
-        few = n_batch * n_row <= _FEW_ROWS
         if isinstance(y, Packed):
-            if few:
-                return self._of_heads(x, y)
-        elif few:
+            out = self._new((n_batch, n_row, n_head, y.n_out))
+            rows = in_float32(x.swapaxes(1, 2)).reshape(-1, n_head, x.shape[3])
+            try:
+                kernels.heads(self.threads, y.handle, rows, out.reshape(-1, n_head, y.n_out))
+            except ValueError:  # heads of other sizes than whole groups
+                return super().matmul(in_float32(x), y)
+            return out.swapaxes(1, 2)
+        if n_batch * n_row <= _FEW_ROWS:
             out = np.empty((n_batch, n_head, n_row, y.shape[3]), np.float32)
             try:
                 kernels.matmul(self.threads, x, y, out)
             except _NOT_IN_ROWS:
                 return super().matmul(in_float32(x), in_float32(y))
             return out
-        elif y.dtype != np.float32:
-            y = y.astype(np.float32)
-        return super().matmul(x, y)
-
-    def _of_heads(self, x: np.ndarray, w: Packed) -> np.ndarray:
-        """One head at a time: each in a row of its own, with zeros in place of the others."""
-        n_batch, n_head, n_row, n = x.shape
-        rows = np.zeros((n_batch, n_row, n_head, n_head, n), np.float32)
-        heads = np.arange(n_head)
-        rows[:, :, heads, heads] = x.swapaxes(1, 2)
-        out = np.empty((n_batch, n_row, n_head, w.n_out), np.float32)
-        kernels.linear(self.threads, w.handle, rows, out, None, *NO_NORM, False, None)
-        return out.swapaxes(1, 2)
+        return super().matmul(x, y if y.dtype == np.float32 else y.astype(np.float32))
 
     def layer_norm(
         self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray | None, epsilon: float
