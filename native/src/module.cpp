@@ -128,8 +128,7 @@ Weight laid_out(int format, int n_in, int n_out) {
   w.n_in = n_in;
   w.n_out = n_out;
   w.group = format == INT8 ? 64 : format == INT4 ? 32 : 0;
-  const int unit = w.group ? w.group : format == BF16 ? 32 : 1;
-  w.k = w.panel_k = (n_in + unit - 1) / unit * unit;
+  w.k = w.panel_k = (n_in + w.unit_k() - 1) / w.unit_k() * w.unit_k();
   w.panels = (n_out + COLUMNS - 1) / COLUMNS;
   return w;
 }
@@ -245,7 +244,7 @@ PyObject* heads(PyObject*, PyObject* const* a, Py_ssize_t n) {
     const Weight& w = held(a[1]).w;
     const View x(a[2], 3, 4), out(a[3], 3, 4, true, true);
     const ptrdiff_t m = x.shape(0), n_head = x.shape(1), each = x.shape(2);
-    if (n_head * each != w.n_in || each % (w.group ? w.group : 4)) throw std::invalid_argument("heads of whole groups");
+    if (n_head * each != w.n_in || each % w.unit_k()) throw std::invalid_argument("heads of whole groups");
     out.expect(m * n_head * w.n_out, "out");
     const int threads = whole(a[0]);
     if (m) {

@@ -16,7 +16,7 @@ struct Norm {
 
 // x [m, n_in], rows `stride` apart -> target
 void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, int m, const Norm& norm, const Target& t);
-// x [m, head, n] · rows head · n… of w -> out [m, head, n_out], n whole groups
+// x [m, head, n] · rows head · n… of w -> out [m, head, n_out], n a multiple of unit_k
 void multiply_heads(int threads, const Weight& w, const float* x, int m, int n_head, float* out);
 void normalise(int threads, const float* x, int m, int n, const Norm& norm, float* out);
 void gelu(int threads, const float* x, size_t n, float* out);

@@ -27,10 +27,11 @@ struct Weight {
   const uint16_t* scales = nullptr;
 
   int groups() const { return group ? k / group : 0; }
+  int unit_k() const { return group ? group : format == BF16 ? 32 : 1; }  // k is a multiple of it
   size_t row_bytes() const { return format == F32 ? 64 : format == BF16 ? 32 : format == INT8 ? 16 : 8; }
   size_t panel_bytes() const { return panel_k * row_bytes(); }
   size_t panel_scales() const { return group ? size_t(panel_k / group) * COLUMNS : 0; }
-  // Rows first…first + n of it, whole groups.
+  // Rows first…first + n of it, n a multiple of unit_k.
   Weight rows(int first, int n) const {
     Weight some = *this;
     some.n_in = some.k = n;
