@@ -18,6 +18,7 @@
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
+#include <type_traits>
 #ifdef HAS_AMX
 #include <cpuid.h>
 #include <sys/syscall.h>
