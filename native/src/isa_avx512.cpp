@@ -73,7 +73,8 @@ inline V half_n(const uint16_t* p, int n) { return _mm512_cvtph_ps(_mm256_maskz_
 inline void store_half(uint16_t* p, V v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph(v, 0)); }
 inline void store_half_n(uint16_t* p, V v, int n) { _mm256_mask_storeu_epi16(p, mask(n), _mm512_cvtps_ph(v, 0)); }
 inline void pair(const uint8_t* p, V& even, V& odd) {
-  const __m512i x = _mm512_loadu_si512(p);
+  __m512i x = _mm512_loadu_si512(p);
+  asm("" : "+v"(x));  // read once: such loads are one a cycle
   even = _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
   odd = _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32(int(0xffff0000))));
 }
