@@ -77,8 +77,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "serve": {
         "backend", "blocks", "chat", "checkpoint", "conversations", "draw", "errors", "files",
-        "generate", "gpt", "history", "inspect", "model", "sampling", "sequence", "taps",
-        "template", "tokenizer", "visible", "web",
+        "generate", "gpt", "history", "inspect", "model", "sampling", "sequence", "speculate",
+        "taps", "template", "tokenizer", "visible", "web",
     },
     "batch": {
         "chat", "data", "errors", "evaluate", "files", "gpt", "inspect", "sequence", "serve",
