@@ -70,7 +70,9 @@ ROOMS: dict[str, set[str]] = {
         "backend", "checkpoint", "draw", "embedded", "errors", "files", "gpt", "inspect", "model",
         "sampling", "tokenizer", "train", "visible", "web", "weights",
     },
-    "evaluate": {"backend", "chat", "data", "errors", "gpt", "model", "sampling", "template"},
+    "evaluate": {
+        "backend", "blocks", "chat", "data", "errors", "gpt", "model", "sampling", "template",
+    },
     "session": {
         "chat", "conversations", "draw", "errors", "files", "generate", "gpt", "inspect",
         "sampling", "sequence", "tokenizer", "visible",
