@@ -78,9 +78,9 @@ def test_what_rows_begin_with_is_computed_once(backend, monkeypatch):
         rows += [*group, group[-1], [*group[-1], 1]]
     rows = [Row(ids, rng.randint(1, len(ids) - 1)) for ids in rows]
     fed = []
-    forward = type(gpt).forward
+    forward = type(gpt.model).forward
     monkeypatch.setattr(
-        type(gpt),
+        type(gpt.model),
         "forward",
         lambda self, tokens, *rest, **more: (
             fed.append(np.asarray(tokens).size) or forward(self, tokens, *rest, **more)

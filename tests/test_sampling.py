@@ -104,19 +104,40 @@ def test_a_large_vocabulary_gives_what_the_plain_way_gives(spread):
     st.sampled_from([None, 1, 2, 40, 1500, 5000]),
     st.sampled_from([None, 0.0, 0.2, 0.9, 0.999, 1.0]),
     st.sampled_from([None, 0.1, 0.9]),
+    st.sampled_from([(1.0, 0.0, 0.0), (1.2, 0.0, 0.0), (1.0, 0.5, 0.3), (0.8, -0.5, 0.3)]),
 )
-def test_choosing_takes_what_the_stages_say(seed, spread, temperature, k, p, min_p):
+def test_choosing_takes_what_the_stages_say(seed, spread, temperature, k, p, min_p, penalties):
     """The short way over the likeliest only, and the whole way with every distribution."""
     rng = np.random.default_rng(seed)
     x = (spread * rng.standard_normal(2_000)).astype(np.float32)
     x[rng.integers(0, x.size, 50)] = -np.inf
     x[rng.integers(0, x.size, 50)] = x[0]  # ties
-    sampling = Sampling(temperature=temperature, top_k=k, top_p=p, min_p=min_p)
-    stages = sampling.stages(x, unused=(3, 4))
+    repetition, presence, frequency = penalties
+    sampling = Sampling(
+        temperature=temperature,
+        top_k=k,
+        top_p=p,
+        min_p=min_p,
+        repetition_penalty=repetition,
+        presence_penalty=presence,
+        frequency_penalty=frequency,
+    )
+    text = rng.integers(5, x.size, 60).tolist(), [int(x.argmax()), *rng.integers(5, 50, 60)]
+    stages = sampling.stages(x, *text, unused=(3, 4))
     for position in range(4):
-        chosen = sampling.choose(x, (), (), seed, position, unused=(3, 4))
-        assert chosen == sampling.choose(x.astype(np.float64), (), (), seed, position, (3, 4))
+        chosen = sampling.choose(x, *text, seed, position, unused=(3, 4))
+        assert chosen == sampling.choose(x.astype(np.float64), *text, seed, position, (3, 4))
         assert chosen == draw(stages[-1].logits, seed, position)
+
+
+@pytest.mark.parametrize("way", [{"top_k": 40, "top_p": 0.9}, {"top_p": 0.9}, {"greedy": True}])
+def test_choosing_walks_no_whole_distribution_also_with_penalties(way, monkeypatch):
+    """What `stages` writes down for every filter: four times a step of a small model."""
+    x = np.random.default_rng(0).standard_normal(50_257)
+    sampling = Sampling(**way, frequency_penalty=0.3, repetition_penalty=1.1)
+    expected = draw(sampling.stages(x, [7], [8, 8])[-1].logits, 1, 2)
+    monkeypatch.delattr("pellucid.sampling._only")
+    assert sampling.choose(x, [7], [8, 8], 1, 2) == expected
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -200,6 +221,11 @@ def test_out_of_range_is_refused(wrong):
 def test_nothing_left_to_draw_is_an_error():
     with pytest.raises(InputError, match="no token is left"):
         draw(np.full(3, -np.inf), 0, 0)
+    for broken in (np.nan, np.inf):
+        x = np.asarray([0.0, broken, 1.0])
+        for temperature in (0, 0.7):
+            with pytest.raises(InputError, match="no token is"), np.errstate(invalid="ignore"):
+                Sampling(temperature=temperature, top_p=0.9).choose(x, [], [], 0, 0)
 
 
 @given(

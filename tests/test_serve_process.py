@@ -118,6 +118,7 @@ REFUSED = {
     ("--model", "nothing-here/at-all"): "nothing-here",
     ("--template", "sonnet"): "no chat template",
     ("--cache", "1k"): "cache_bytes is 1024",
+    ("--speculate", "talk"): "talk has other tokens",
     ("--model", "talk", "--template", "roles"): "plain",
 }
 

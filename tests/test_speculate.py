@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import pellucid
 from pellucid import inspect
 from pellucid.chat import Conversation
-from pellucid.errors import InputError
+from pellucid.errors import CheckpointError, InputError
 from pellucid.generate import Generation
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
@@ -23,7 +23,7 @@ from pellucid.sequence import Sequence, Settings
 from pellucid.speculate import DraftModel, Lookup, Pace, Speculated, Speculation
 from support.models import lively, lively_gpt, model
 from support.program import invoke, run
-from support.skips import BACKENDS
+from support.skips import BACKENDS, needs
 
 PROMPT = [5, 9, 2, 5, 9]
 
@@ -121,6 +121,29 @@ def test_on_every_backend(backend):
     for source in ("lookup", tiny):
         drafted = tiny.generate("the", greedy=True, stop_tokens=(), speculate=source)
         same(drafted, plain, within=1e-5 if backend == "native" else 1e-9)  # it has float32 alone
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8", "int4"])
+def test_rounded_models_say_the_same_too(dtype):
+    """Drafts are as short as one pass over them gives the very numbers of passes over each: what
+    is summed in another order, rounding to integers makes a tenth of a logit of."""
+    needs("pellucid_native")
+    chat = pellucid.load("chat", backend="native", dtype=dtype)
+    most = chat.speculation("lookup").most
+    assert most == 2
+    ids = chat.encode("The king said to the queen, and the queen said to the king, that the king")
+    alone, together = chat.model.new_cache(), chat.model.new_cache()
+    for cache in (alone, together):
+        chat.forward([ids[:5]], cache)
+    for at in range(5, len(ids) - most, most + 1):
+        each = [chat.forward([[token]], alone)[0, 0] for token in ids[at : at + most + 1]]
+        np.testing.assert_array_equal(chat.forward([ids[at : at + most + 1]], together)[0], each)
+    for text in ("I don't know what the matter is. I don't know", "The king said, "):
+        plain = chat.generate(text, greedy=True, max_tokens=80, stop_tokens=())
+        eager = Speculation(Lookup(), most, adaptive=False)
+        ours = chat.generate(text, greedy=True, max_tokens=80, stop_tokens=(), speculate=eager)
+        same(ours, plain, within=0)
+        assert ours.speculated.accepted
 
 
 def test_a_good_draft_saves_passes(gpt):
@@ -329,6 +352,8 @@ def test_refused_by_name(gpt):
     with pytest.raises(InputError, match="has other tokens"):
         gpt.generate(PROMPT, speculate=lively_gpt()[0])
     with pytest.raises(InputError, match='"lookup" or a GPT'):
+        gpt.generate(PROMPT, speculate=3)
+    with pytest.raises(CheckpointError, match="no folder or file 'magic'"):
         gpt.generate(PROMPT, speculate="magic")
     with pytest.raises(InputError, match="1 to 64 tokens"):
         Speculation(Lookup(), 0)

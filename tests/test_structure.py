@@ -70,15 +70,17 @@ ROOMS: dict[str, set[str]] = {
         "backend", "checkpoint", "draw", "embedded", "errors", "files", "gpt", "inspect", "model",
         "sampling", "tokenizer", "train", "visible", "web", "weights",
     },
-    "evaluate": {"backend", "chat", "data", "errors", "gpt", "model", "sampling", "template"},
+    "evaluate": {
+        "backend", "blocks", "chat", "data", "errors", "gpt", "model", "sampling", "template",
+    },
     "session": {
         "chat", "conversations", "draw", "errors", "files", "generate", "gpt", "inspect",
         "sampling", "sequence", "tokenizer", "visible",
     },
     "serve": {
         "backend", "blocks", "chat", "checkpoint", "conversations", "draw", "errors", "files",
-        "generate", "gpt", "history", "inspect", "model", "sampling", "sequence", "taps",
-        "template", "tokenizer", "visible", "web",
+        "generate", "gpt", "history", "inspect", "model", "sampling", "sequence", "speculate",
+        "taps", "template", "tokenizer", "visible", "web",
     },
     "batch": {
         "chat", "data", "errors", "evaluate", "files", "gpt", "inspect", "sequence", "serve",

@@ -124,8 +124,8 @@ class GPT:
         record: keeps values of every step, such as `inspect.Recorder(gpt, "attn.pattern")`; its
         `trace(generation)` puts them together.
         follows: an earlier generation whose cached work is taken over.
-        speculate: "lookup", or a smaller GPT of the same tokens that drafts: the same text from
-        fewer passes (`speculation`). Not with a tap or a record.
+        speculate: "lookup", or a smaller GPT of the same tokens (or its name) that drafts: the same
+        text from fewer passes (`speculation`). Not with a tap or a record.
         Raises InputError and ContextError at once, before anything is computed.
         """
         settings = (settings or Settings()).changed(**changes)
@@ -147,19 +147,27 @@ class GPT:
 
     def speculation(self, source: str | GPT | Speculation) -> Speculation:
         """Who drafts for this model: "lookup" (what followed when the text last ended so), or a
-        smaller GPT of the same tokens. To be kept where several generations learn how far it pays.
+        smaller GPT of the same tokens, itself or what `load` finds by that name. To be kept where
+        several generations learn how far it pays.
 
-        Raises InputError for another name, and for a GPT of other tokens.
+        Raises InputError for a GPT of other tokens, and what `load` raises.
         """
         if isinstance(source, Speculation):
             return source
+        if isinstance(source, str) and source != "lookup":
+            source = load(source, backend=self.model.backend.name)
         if isinstance(source, GPT):
             if source.tokenizer.fingerprint() != self.tokenizer.fingerprint():
                 raise InputError(f"{source.name} has other tokens: it cannot draft for {self.name}")
-            return Speculation(DraftModel(source.model))
+            return Speculation(DraftModel(source.model), self._most_drafted)
         if source == "lookup":
-            return Speculation(Lookup())
+            return Speculation(Lookup(), self._most_drafted)
         raise InputError(f'speculate is "lookup" or a GPT, not {source!r}')
+
+    @property
+    def _most_drafted(self) -> int:
+        """Tokens of a draft: few enough for one pass to give what passes over each would give."""
+        return int(getattr(self.model.backend, "alike", 9)) - 1
 
 
 def load(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -93,40 +93,11 @@ class Sampling:
         left out. prompt, generated: the token ids so far, for the penalties. unused: ids that
         stand for no token."""
         # float64: cumulative sums of 50,257 float32 probabilities would decide by rounding
-        x = np.asarray(logits, np.float64)
-        stages = [Stage("model", x)]
+        stages = [Stage("model", np.asarray(logits, np.float64))]
         if unused:
-            x = without(x, unused)
-            stages.append(Stage("padding left out", x))
-        if self.repetition_penalty != 1 and (len(prompt) or len(generated)):
-            seen = np.unique(np.asarray([*prompt, *generated], np.int64))
-            x = x.copy()
-            x[seen] = np.where(
-                x[seen] > 0, x[seen] / self.repetition_penalty, x[seen] * self.repetition_penalty
-            )
-            stages.append(Stage("repetition penalty", x))
-        if (self.presence_penalty or self.frequency_penalty) and len(generated):
-            tokens, counts = np.unique(np.asarray(generated, np.int64), return_counts=True)
-            x = x.copy()
-            x[tokens] -= self.presence_penalty + self.frequency_penalty * counts
-            stages.append(Stage("presence and frequency penalty", x))
-        if self.greedy or self.temperature == 0:
-            stages.append(Stage("greedy", _only(x, np.argmax(x, keepdims=True))))
-            return stages
-        if self.temperature != 1:
-            with np.errstate(over="ignore"):  # from the maximum, so that only -∞ can overflow
-                x = x - x.max()
-                x /= self.temperature
-            stages.append(Stage("temperature", x))
-        if self.top_k is not None and self.top_k < x.size:
-            x = _only(x, _likeliest_set(x, self.top_k))
-            stages.append(Stage("top-k", x))
-        if self.top_p is not None and self.top_p < 1:
-            x = _only(x, nucleus(x, self.top_p))
-            stages.append(Stage("top-p", x))
-        if self.min_p:
-            x = np.where(x >= x.max() + math.log(self.min_p), x, -np.inf)
-            stages.append(Stage("min-p", x))
+            stages.append(Stage("padding left out", without(stages[-1].logits, unused)))
+        stages += self._penalties(stages[-1].logits, prompt, generated)
+        stages += self._cuts(stages[-1].logits)
         return stages
 
     def choose(
@@ -140,61 +111,84 @@ class Sampling:
     ) -> int:
         """The token for `position`. The same logits, seed and position give the same token,
         whatever else is generated beside it."""
-        if (
-            self.greedy
-            and self.repetition_penalty == 1
-            and not (self.presence_penalty or self.frequency_penalty)
-        ):
-            return int(np.argmax(without(logits, unused)))
-        if (few := self._few(without(logits, unused))) is not None:
+        x = without(logits, unused)
+        for stage in self._penalties(x, prompt, generated):
+            x = stage.logits
+        if self.greedy or self.temperature == 0:
+            likeliest = int(np.argmax(x))
+            if not self.greedy and not math.isfinite(x[likeliest]):  # as where it is drawn
+                raise InputError("no token is likeliest: every logit is -∞, or one is not a number")
+            return likeliest
+        if (few := self._few(x)) is not None:
             ids, left = few
             return int(ids[draw(left, seed, position)])
-        return draw(self.stages(logits, prompt, generated, unused)[-1].logits, seed, position)
+        x = np.asarray(x, np.float64)
+        for stage in self._cuts(x):
+            x = stage.logits
+        return draw(x, seed, position)
 
-    def _few(
-        self, logits: np.ndarray, at_first: int = 1024
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """logits [n_vocab] -> (ids in ascending order, their logits): what the last of `stages`
-        leaves, found without walking the whole vocabulary at every one of them. None where there
-        is nothing to gain. at_first: so many are tried before the whole vocabulary is sorted."""
-        same_order = self.repetition_penalty == 1 and not (
-            self.presence_penalty or self.frequency_penalty
-        )
-        nucleus = self.top_p is not None and self.top_p < 1
-        n = at_first if self.top_k is None else self.top_k
-        if not same_order or self.greedy or self.temperature == 0 or n >= logits.size:
-            return None
-        if self.top_k is None and not nucleus:
-            return None
-        ids = _likeliest_set(logits, n)
-        if not ids.size:
-            return None
-        highest = float(logits[ids].max())
+    def _penalties(
+        self, x: np.ndarray, prompt: Sequence[int], generated: Sequence[int]
+    ) -> Iterator[Stage]:
+        """logits [n_vocab] -> those with less for what was there before, one after the other."""
+        if self.repetition_penalty != 1 and (len(prompt) or len(generated)):
+            seen = np.unique(np.asarray([*prompt, *generated], np.int64))
+            x = np.array(x, np.float64)
+            x[seen] = np.where(
+                x[seen] > 0, x[seen] / self.repetition_penalty, x[seen] * self.repetition_penalty
+            )
+            yield Stage("repetition penalty", x)
+        if (self.presence_penalty or self.frequency_penalty) and len(generated):
+            tokens, counts = np.unique(np.asarray(generated, np.int64), return_counts=True)
+            x = np.array(x, np.float64)
+            x[tokens] -= self.presence_penalty + self.frequency_penalty * counts
+            yield Stage("presence and frequency penalty", x)
 
-        def scaled(some: np.ndarray) -> np.ndarray:
-            if self.temperature == 1:
-                return np.asarray(some, np.float64)
-            with np.errstate(over="ignore"):
-                return np.asarray(np.subtract(some, highest, dtype=np.float64) / self.temperature)
-
-        if nucleus:
-            assert self.top_p is not None
-            # With top-k of the k's probability, else of everybody's.
-            weights = softmax(scaled(logits if self.top_k is None else logits[ids]))
-            few = weights if self.top_k is not None else weights[ids]
-            falling = np.sort(few)[::-1]
-            count = 1 + _reaching(falling, self.top_p, "left")
-            if count > few.size and self.top_k is None:
-                ids = np.flatnonzero(np.isfinite(logits))
-                few = weights if ids.size == weights.size else weights[ids]
-                falling = np.sort(few)[::-1]
-                count = 1 + _reaching(falling, self.top_p, "left")
-            count = min(count, few.size)
-            ids = ids[_highest(few, float(falling[count - 1]), count, few)]
-        x = scaled(logits[ids])
+    def _cuts(self, x: np.ndarray) -> Iterator[Stage]:
+        """logits [n_vocab] in float64 -> what temperature and filters make of them."""
+        if self.greedy or self.temperature == 0:
+            yield Stage("greedy", _only(x, np.argmax(x, keepdims=True)))
+            return
+        if self.temperature != 1:
+            with np.errstate(over="ignore"):  # from the maximum, so that only -∞ can overflow
+                x = x - x.max()
+                x /= self.temperature
+            yield Stage("temperature", x)
+        if self.top_k is not None and self.top_k < x.size:
+            x = _only(x, _likeliest_set(x, self.top_k))
+            yield Stage("top-k", x)
+        if self.top_p is not None and self.top_p < 1:
+            x = _only(x, nucleus(x, self.top_p))
+            yield Stage("top-p", x)
         if self.min_p:
-            kept = x >= x.max() + math.log(self.min_p)
-            ids, x = ids[kept], x[kept]
+            x = np.where(x >= x.max() + math.log(self.min_p), x, -np.inf)
+            yield Stage("min-p", x)
+
+    def _few(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """logits [n_vocab] -> (ids in ascending order, their logits): what the last of `_cuts`
+        leaves, found without walking the whole vocabulary at every one of them. None where there
+        is nothing to gain."""
+        ids = None
+        if self.top_k is not None and self.top_k < logits.size:
+            ids = _likeliest_set(logits, self.top_k)
+        top_p = 1.0 if self.top_p is None else self.top_p
+        if ids is None and top_p == 1:
+            return None
+        x = logits if ids is None else logits[ids]
+        highest = float(x.max(initial=-np.inf))
+        if not math.isfinite(highest):
+            return None
+        x = np.asarray(x, np.float64)
+        if self.temperature != 1:
+            with np.errstate(over="ignore"):
+                x = x - highest
+                x /= self.temperature
+        if ids is None or top_p < 1:
+            kept = nucleus(x, top_p)
+            ids, x = kept if ids is None else ids[kept], x[kept]
+        if self.min_p:
+            likely = x >= x.max() + math.log(self.min_p)
+            ids, x = ids[likely], x[likely]
         return ids, x
 
 
@@ -219,12 +213,21 @@ def recommended(card: Mapping[str, Any], chosen: Container[str] = ()) -> dict[st
 def draw(logits: np.ndarray, seed: int, position: int) -> int:
     """One token from softmax(logits): the inverse of the cumulative distribution at a uniform
     number that seed and position alone determine, so any step can be drawn again."""
-    possible = np.flatnonzero(np.isfinite(logits))
-    if not possible.size:
-        raise InputError("no token is left to draw: every logit is -∞ or not a number")
-    weights = softmax(logits if possible.size == logits.size else logits[possible])
+    highest = logits.max(initial=-np.inf)
+    if not (np.isfinite(highest) and np.isfinite(logits.min())):
+        possible = np.flatnonzero(np.isfinite(logits))
+        if not possible.size:
+            raise InputError("no token is left to draw: every logit is -∞ or not a number")
+        return int(possible[draw(logits[possible], seed, position)])
+    weights = _weights(logits, highest)
     uniform = np.random.default_rng([seed, position]).random() * weights.sum()
-    return int(possible[min(_reaching(weights, uniform, "right"), possible.size - 1)])
+    return min(_reaching(weights, uniform, "right"), weights.size - 1)
+
+
+def _weights(logits: np.ndarray, highest: float) -> np.ndarray:
+    """Probabilities up to a factor, the highest of them 1."""
+    weights = logits - highest
+    return np.asarray(np.exp(weights, out=weights))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -270,31 +273,35 @@ def _likeliest_set(x: np.ndarray, n: int) -> np.ndarray:
     """Ids of the n likeliest tokens still possible, in ascending order; ties by id."""
     ids = _reached(x, n)
     few = x[ids]
-    return np.asarray(ids[_highest(few, float(np.partition(few, -n)[-n]), n, few)])
+    ids = ids[_highest(few, float(np.partition(few, -n)[-n]), n)]
+    return np.asarray(ids[np.isfinite(x[ids])])
 
 
-def _highest(x: np.ndarray, least: float, n: int, logits: np.ndarray) -> np.ndarray:
-    """Ids of the n highest of x, of which `least` is the lowest, without impossible ones."""
+def _highest(x: np.ndarray, least: float, n: int) -> np.ndarray:
+    """Ids of the n highest of x, of which `least` is the lowest; ties by id."""
     chosen = x > least
     if missing := n - np.count_nonzero(chosen):
         chosen[np.flatnonzero(x == least)[:missing]] = True
-    return np.flatnonzero(chosen & np.isfinite(logits))
+    return np.flatnonzero(chosen)
 
 
-def nucleus(x: np.ndarray, p: float, at_first: int = 1024) -> np.ndarray:
+def nucleus(x: np.ndarray, p: float, at_first: int = 256) -> np.ndarray:
     """logits [n_vocab] -> ids of the fewest likeliest tokens that together reach p, in ascending
-    order. at_first: so many are tried before the whole vocabulary is sorted. Only numbers are
-    sorted, never ids: numpy sorts those fifty times as fast."""
-    probabilities = softmax(x)
-    n = min(x.size, at_first)
-    while True:
-        some = probabilities if n == x.size else np.partition(probabilities, -n)[-n:]
-        falling = np.sort(some)[::-1]
-        count = 1 + _reaching(falling, p, "left")
-        if n == x.size or count <= n:
-            count = min(n, count)
-            return _highest(probabilities, float(falling[count - 1]), count, x)
-        n = x.size
+    order. at_first: of so many it is tried. Only numbers are sorted, never ids: numpy sorts those
+    fifty times as fast."""
+    weights = _weights(x, x.max())
+    total = weights.sum()
+    # All those below this have less than half of 1 - p together, so they are not in it.
+    ids = np.flatnonzero(weights > (1 - p) / 2 * total / x.size)
+    if not ids.size:  # some are not numbers
+        return ids
+    few = weights[ids]
+    falling = np.sort(few[_reached(few, min(at_first, few.size))])[::-1]
+    count = 1 + _reaching(falling, p * total, "left")
+    if count > falling.size:
+        falling = np.sort(few)[::-1]
+        count = min(falling.size, 1 + _reaching(falling, p * total, "left"))
+    return np.asarray(ids[_highest(few, float(falling[count - 1]), count)])
 
 
 def _reaching(weights: np.ndarray, target: float, side: Literal["left", "right"]) -> int:

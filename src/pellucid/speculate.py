@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .errors import InputError
 
@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from .model import Model
     from .sequence import Sequence
 
-__all__ = ["DraftModel", "Drafter", "Lookup", "Pace", "Speculated", "Speculation"]
+__all__ = [
+    "NOTHING",
+    "Draft",
+    "DraftModel",
+    "Drafter",
+    "Lookup",
+    "Pace",
+    "Speculated",
+    "Speculation",
+]
 
 
 class Drafter(Protocol):
@@ -110,6 +119,16 @@ class DraftModel:
             )
             whole = (*whole, token)
         return whole[len(tokens) :]
+
+
+class Draft(NamedTuple):
+    """kind: as the drafter calls it. tokens: that may follow."""
+
+    kind: str
+    tokens: tuple[int, ...]
+
+
+NOTHING = Draft("", ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +242,8 @@ class Pace:
 
 class Speculation:
     """drafter: who drafts. most: tokens of a draft. adaptive: as many as pay, by what was measured
-    (`Pace`), else always `most`. One object may serve one generation after the other.
+    (`Pace`), else always `most`. One object may serve one generation after the other. `advance`
+    is a whole pass; who runs the passes calls `draft`, `passed` and `judged`.
 
     Raises InputError for a length out of range.
     """
@@ -235,44 +255,55 @@ class Speculation:
         self.most = most
         self._pace = Pace(most) if adaptive else None
 
+    def draft(self, sequence: Sequence) -> Draft:
+        """What may follow, as long as it pays and as there is room for; the pass itself gives one
+        token more."""
+        kind = self.drafter.kind(sequence)
+        if kind is None:
+            return NOTHING
+        n = self.most if self._pace is None else self._pace.length(kind)
+        n = min(n, sequence.most_tokens - len(sequence.tokens) - 1)
+        if n < 1:
+            return NOTHING
+        begin = time.perf_counter()
+        tokens = self.drafter.draft(sequence, n)
+        if self._pace is not None:
+            self._pace.drafted(len(tokens), time.perf_counter() - begin)
+        return Draft(kind, tokens)
+
+    def passed(self, draft: Draft, seconds: float) -> None:
+        """The pass over a token and this draft, or none, took so long."""
+        if self._pace is not None:
+            self._pace.passed(1 + len(draft.tokens), seconds)
+
+    def judged(self, draft: Draft, accepted: int) -> None:
+        """So many of its tokens were what the model chose."""
+        if self._pace is not None and draft.tokens:
+            self._pace.judged(draft.kind, len(draft.tokens), accepted)
+
     def advance(self, sequence: Sequence, model: Model, cache: Cache) -> tuple[int, int]:
         """One pass over what the cache lacks of the sequence and a draft of what follows; the steps
         that come of it are taken. -> tokens drafted, and accepted. The cache then holds all but
         the last token."""
-        tokens = sequence.tokens
-        lacking = tokens[cache.length :]
-        kind = self.drafter.kind(sequence) if len(lacking) == 1 else None  # not beside a prompt
-        draft = self._draft(sequence, kind) if kind is not None else ()
-        n = len(draft)
+        lacking = sequence.tokens[cache.length :]
+        draft = self.draft(sequence) if len(lacking) == 1 else NOTHING  # not beside a prompt
+        n = len(draft.tokens)
         begin = time.perf_counter()
-        fed = (*lacking, *draft)
+        fed = (*lacking, *draft.tokens)
         asked = {"only": range(len(fed) - n - 1, len(fed))} if n else {"last_only": True}
         rows = model.backend.to_numpy(model.forward(fed, cache, **asked))  # [1 + n, n_vocab]
-        if self._pace is not None and len(lacking) == 1:
-            self._pace.passed(1 + n, time.perf_counter() - begin)
+        if len(lacking) == 1:
+            self.passed(draft, time.perf_counter() - begin)
         accepted = 0
         try:
             for i, row in enumerate(rows):
                 step = sequence.take(row)
-                if i == n or step.token != draft[i]:
+                if i == n or step.token != draft.tokens[i]:
                     break
                 accepted += 1
                 if step.reason is not None:
                     break
         finally:
             cache.rewind(min(cache.length, len(sequence.tokens) - 1))
-        if self._pace is not None and kind is not None and n:
-            self._pace.judged(kind, n, accepted)
+        self.judged(draft, accepted)
         return n, accepted
-
-    def _draft(self, sequence: Sequence, kind: str) -> tuple[int, ...]:
-        """As long as it pays and as there is room for; the pass itself gives one token more."""
-        n = self.most if self._pace is None else self._pace.length(kind)
-        n = min(n, sequence.most_tokens - len(sequence.tokens) - 1)
-        if n < 1:
-            return ()
-        begin = time.perf_counter()
-        draft = self.drafter.draft(sequence, n)
-        if self._pace is not None:
-            self._pace.drafted(len(draft), time.perf_counter() - begin)
-        return draft

@@ -31,6 +31,7 @@ from pellucid.serve.events import EngineLimits
 from pellucid.serve.metrics import Metrics
 from pellucid.serve.server import HttpServer, ServerLimits, bind
 from pellucid.serve.service import Service
+from pellucid.speculate import Speculation
 from pellucid.tokenizer import Tokenizer
 from support.models import lively, model
 from support.program import PROGRAM
@@ -156,9 +157,11 @@ def serving(
     server_limits: ServerLimits | None = None,
     key: str | None = None,
     store: Path | None = None,
+    speculation: Speculation | None = None,
 ) -> Iterator[Served]:
     """key: what its `client` shows. store: of conversations; None is none."""
-    engine = Engine(gpt, engine_limits or EngineLimits(max_running=8, max_waiting=32))
+    limits = engine_limits or EngineLimits(max_running=8, max_waiting=32)
+    engine = Engine(gpt, limits, speculation=speculation)
     service = Service(
         gpt,
         engine,

@@ -9,6 +9,7 @@ import click
 
 from .options import with_loader
 from .output import say
+from .speculating import speculate_option
 from .store import store_option
 from .types import BYTES
 
@@ -63,6 +64,7 @@ __all__ = ["command"]
 @click.option(
     "--strict", is_flag=True, help="No number depends on the texts beside it, to the bit; slower."
 )
+@speculate_option(" For a text that is alone; with several a pass has its rows already.")
 @click.option(
     "--grace",
     type=click.FloatRange(0, 3600),

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["with_speculation"]
+__all__ = ["speculate_option", "with_speculation"]
 
 Command = Callable[..., Any]
 
@@ -21,20 +21,17 @@ def with_speculation(command: Command) -> Command:
 
     @wraps(command)
     def run(*, gpt: GPT, speculate: str | None, **rest: Any) -> Any:
-        speculation = None if speculate is None else gpt.speculation(_drafter(gpt, speculate))
+        speculation = None if speculate is None else gpt.speculation(speculate)
         return command(gpt=gpt, speculation=speculation, **rest)
 
+    return speculate_option("")(run)
+
+
+def speculate_option(more: str) -> Callable[[Command], Command]:
+    """--speculate. more: of its help."""
     return click.option(
         "--speculate",
         metavar="lookup|M",
         help="Several tokens from one pass, where that pays, and the same text: drafted by what "
-        "followed when the text last ended so, or by M, a smaller model of the same tokens.",
-    )(run)
-
-
-def _drafter(gpt: GPT, name: str) -> str | GPT:
-    if name == "lookup":
-        return name
-    from .. import gpt as models
-
-    return models.load(name, backend=gpt.model.backend.name)
+        f"followed when the text last ended so, or by M, a smaller model of the same tokens.{more}",
+    )

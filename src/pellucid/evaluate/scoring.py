@@ -9,34 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from .rows import LOGITS, NEAR, Row, Scored, of_targets
+from .tree import by_branches
 
 if TYPE_CHECKING:
     from ..gpt import GPT
 
 __all__ = ["Row", "Scored", "check_batch", "loglikelihoods", "opening", "opening_words", "pair"]
 
-_LOGITS = 1 << 26  # logits of a batch held at a time, unless the caller chooses the batch
-_NEAR = 512  # positions of a batch: with more of them a CPU fetches each row from afar
 _POOL = 16  # batches within which rows are sorted by length, so that little is padding
-_POSITIONS = 64  # positions whose exponentials are held at a time
-
-
-class Row(NamedTuple):
-    """ids: context and what is scored. n_scored: how many of the last ids are scored. n_cut: how
-    many stood before them and did not fit into the window."""
-
-    ids: list[int]
-    n_scored: int
-    n_cut: int = 0
-
-
-class Scored(NamedTuple):
-    """row: which one. logprobs, greedy [n_scored]: the natural logarithm of each id's
-    probability, and whether it is the likeliest of all."""
-
-    row: int
-    logprobs: np.ndarray
-    greedy: np.ndarray
 
 
 def check_batch(batch: int | None) -> None:
@@ -45,30 +26,44 @@ def check_batch(batch: int | None) -> None:
 
 
 def loglikelihoods(gpt: GPT, rows: Iterable[Row], *, batch: int | None = None) -> Iterator[Scored]:
-    """Score rows, some at a time; they come back sorted by length within a pool.
+    """Score rows, some at a time; they come back in another order.
 
-    rows: each of at most n_ctx + 1 ids, of which the first is never scored; what neighbours begin
-    with alike is computed once. batch: rows at a time (None: as many as are fastest and keep the
-    logits small).
+    rows: each of at most n_ctx + 1 ids, of which the first is never scored; what they begin with
+    alike is computed once. batch: rows at a time (None: as many as are fastest and keep what is
+    held small).
     Raises InputError for a row out of range.
     """
     check_batch(batch)
-    numbered = enumerate(rows)
+    numbered = _checked(rows, gpt.hparams.n_ctx)
+    if getattr(gpt.model.backend, "side_by_side", False):
+        yield from by_branches(gpt, numbered, batch)
+    else:
+        yield from _in_batches(gpt, numbered, batch)
+
+
+def _checked(rows: Iterable[Row], n_ctx: int) -> Iterator[tuple[int, Row]]:
+    for number, row in enumerate(rows):
+        if not 1 <= row.n_scored < len(row.ids) <= n_ctx + 1:
+            raise InputError(
+                f"cannot score {row.n_scored} of {len(row.ids)} tokens in a window of {n_ctx}"
+            )
+        yield number, row
+
+
+def _in_batches(
+    gpt: GPT, numbered: Iterator[tuple[int, Row]], batch: int | None
+) -> Iterator[Scored]:
+    """Where a batch of rows of one length is what a device does best."""
     n_vocab, n_ctx = gpt.hparams.n_vocab, gpt.hparams.n_ctx
     # A device of its own says how many positions it does best at a time.
-    positions = min(_LOGITS // n_vocab, getattr(gpt.model.backend, "positions", _NEAR))
+    positions = min(LOGITS // n_vocab, getattr(gpt.model.backend, "positions", NEAR))
 
     def most(longest: int) -> int:
         """Rows that are computed at a time."""
         return batch or max(1, positions // longest)
 
-    pool_size = _POOL * (batch or max(1, _LOGITS // (n_vocab * n_ctx)))
+    pool_size = _POOL * (batch or max(1, LOGITS // (n_vocab * n_ctx)))
     while pool := list(islice(numbered, pool_size)):
-        for _, row in pool:
-            if not 1 <= row.n_scored < len(row.ids) <= n_ctx + 1:
-                raise InputError(
-                    f"cannot score {row.n_scored} of {len(row.ids)} tokens in a window of {n_ctx}"
-                )
         alone, alike = _groups(pool, most)
         for kind, score in ((alone, _alone), (alike, _alike)):
             kind.sort(key=lambda group: _longest(group.rows))
@@ -132,7 +127,7 @@ def _alone(gpt: GPT, groups: list[_Group]) -> Iterator[Scored]:
     for at, (index, row) in enumerate(rows):
         end = len(row.ids) - 1
         targets = np.asarray(row.ids[-row.n_scored :], np.int64)
-        yield Scored(index, *_of_targets(gpt, logits[at, end - row.n_scored : end], targets))
+        yield Scored(index, *of_targets(gpt, logits[at, end - row.n_scored : end], targets))
 
 
 def _alike(gpt: GPT, groups: list[_Group]) -> Iterator[Scored]:
@@ -150,8 +145,8 @@ def _alike(gpt: GPT, groups: list[_Group]) -> Iterator[Scored]:
         targets = np.asarray(row.ids[begin + 1 :], np.int64)
         cut = max(begin, shared[n])
         parts = (
-            _of_targets(gpt, first[n, begin:cut], targets[: cut - begin]),
-            _of_targets(gpt, second[at, cut - shared[n] : end - shared[n]], targets[cut - begin :]),
+            of_targets(gpt, first[n, begin:cut], targets[: cut - begin]),
+            of_targets(gpt, second[at, cut - shared[n] : end - shared[n]], targets[cut - begin :]),
         )
         yield Scored(index, *(np.concatenate(each) for each in zip(*parts, strict=True)))
 
@@ -162,21 +157,6 @@ def _padded(ids: list[list[int]]) -> np.ndarray:
     for row, own in zip(padded, ids, strict=True):
         row[: len(own)] = own
     return padded
-
-
-def _of_targets(gpt: GPT, logits: object, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """logits [position, n_vocab], targets [position] -> logprobs, greedy [position]"""
-    logprobs = np.empty(len(targets))
-    greedy = np.empty(len(targets), bool)
-    for low in range(0, len(targets), _POSITIONS):
-        part = slice(low, low + _POSITIONS)
-        x = gpt.model.backend.to_numpy(logits[part])  # type: ignore[index]
-        highest = x.max(-1, keepdims=True)
-        total = np.log(np.exp(x - highest).sum(-1, dtype=np.float64))
-        chosen = x[np.arange(len(x)), targets[part]]
-        logprobs[part] = (chosen - highest[:, 0]).astype(np.float64) - total
-        greedy[part] = x.argmax(-1) == targets[part]
-    return logprobs, greedy
 
 
 def opening(gpt: GPT) -> list[int]:

@@ -13,19 +13,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..backend import get_backend
-from ..backend.strict import StrictBackend
 from ..blocks import BlockPool, BlockStore, Packed
-from ..checkpoint.contents import available_memory
-from ..errors import InputError, PellucidError
-from ..model import Model
+from ..errors import PellucidError
 from ..sampling import log_softmax
 from ..sequence import Alternative, Sequence, likeliest
+from ..speculate import NOTHING, Draft, Speculation
 from .events import (
     Ask,
     Began,
@@ -39,6 +36,7 @@ from .events import (
     Stopped,
     Waits,
 )
+from .machine import blocks, one_thread_of_blas, strictly
 from .scheduler import Full, Request, Scheduler, Turn
 from .turns import Turns
 
@@ -46,6 +44,8 @@ if TYPE_CHECKING:
     from ..gpt import GPT
 
 __all__ = ["Engine", "Ticket"]
+
+_COUNTS = ("prompt", "cached", "generated", "steps", "drafted", "accepted")
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +66,8 @@ class Ticket:
 class Engine:
     """gpt: its model is this thread's alone, from `start` to `stop`. turns: when its passes may
     run, where other work shares the processor. strict: a text's numbers do not depend, to the last
-    bit, on those beside it (`backend.strict`)."""
+    bit, on those beside it (`backend.strict`). speculation: drafts for a text that is alone; with
+    several a pass has its rows already."""
 
     def __init__(
         self,
@@ -75,15 +76,17 @@ class Engine:
         turns: Turns | None = None,
         *,
         strict: bool = False,
+        speculation: Speculation | None = None,
     ) -> None:
         """Raises InputError where the keys and values of one whole window have no room, and for
         strict where the backend has no such mode."""
         self.gpt = gpt
-        self._model = _strict(gpt.model) if strict else gpt.model
+        self._model = strictly(gpt.model) if strict else gpt.model
+        self._speculation = speculation
         self.limits = limits or EngineLimits()
         self.turns = turns or Turns()
         hparams, backend, size = gpt.hparams, self._model.backend, self.limits.block_size
-        n_blocks = self._n_blocks()
+        n_blocks = blocks(self._model, self.limits)
         self.pool = BlockPool(n_blocks, size)
         self._store = BlockStore(hparams, backend, n_blocks=n_blocks, block_size=size)
         self._scheduler = Scheduler(
@@ -100,26 +103,9 @@ class Engine:
         self._draining = self._stopping = False
         self._thread: threading.Thread | None = None
         self.failure: BaseException | None = None
-        self._counts = dict.fromkeys(("prompt", "cached", "generated", "steps"), 0)
+        self._counts = dict.fromkeys(_COUNTS, 0)
         self._seconds = dict.fromkeys(("plan", "model", "choose", "deliver"), 0.0)
         self._step_seconds = 0.05  # of late, for `Busy.retry_after`
-
-    def _n_blocks(self) -> int:
-        hparams, size = self.gpt.hparams, self.limits.block_size
-        each = BlockStore.bytes_per_block(hparams, self._model.backend, size)
-        window = -(-hparams.n_ctx // size)
-        if self.limits.cache_bytes is not None:
-            n_blocks = self.limits.cache_bytes // each
-        else:
-            free = available_memory()
-            most = window * self.limits.max_running
-            n_blocks = most if free is None else max(window, min(most, free // 4 // each))
-        if n_blocks < window:
-            raise InputError(
-                f"the keys and values of one window of {hparams.n_ctx} tokens take "
-                f"{window * each / 2**20:.0f} MiB; cache_bytes is {self.limits.cache_bytes}"
-            )
-        return n_blocks
 
     # For any thread
 
@@ -192,6 +178,8 @@ class Engine:
             cached_tokens=counts["cached"],
             generated_tokens=counts["generated"],
             steps=counts["steps"],
+            drafted_tokens=counts["drafted"],
+            accepted_tokens=counts["accepted"],
             seconds=dict(self._seconds),
         )
 
@@ -199,7 +187,7 @@ class Engine:
 
     def _run(self) -> None:
         try:
-            with _one_thread_of_blas(self.gpt):
+            with one_thread_of_blas(self.gpt.model):
                 while self._take_in():
                     self._step()
         except BaseException as error:
@@ -250,10 +238,14 @@ class Engine:
         if not turns:
             return
         with self._timed("model"), self.turns.stream():
-            rows = self._forward(turns)
+            draft = self._draft(turns)
+            began = time.perf_counter()
+            rows = self._forward(turns, draft)
+            if draft is not None and self._speculation is not None:
+                self._speculation.passed(draft, time.perf_counter() - began)
         with self._timed("choose"):
             for turn, logits in zip(turns, rows, strict=True):
-                self._take(turn, logits)
+                self._take(turn, logits, draft or NOTHING)
         self._counts["steps"] += 1
         self._step_seconds = 0.9 * self._step_seconds + 0.1 * (time.perf_counter() - begin)
 
@@ -265,26 +257,41 @@ class Engine:
                 ticket.ahead = ahead
                 self._deliver(ticket, Waits(ahead=ahead))
 
-    def _forward(self, turns: list[Turn]) -> list[np.ndarray]:
+    def _draft(self, turns: list[Turn]) -> Draft | None:
+        """What may follow the only text there is, where one token of it is all there is to compute;
+        None elsewhere, or with no speculation."""
+        request = turns[0].request
+        ticket = self._tickets[id(request)]
+        reading = request.missing > 1 or ticket.logprobs is not None
+        if self._speculation is None or len(turns) > 1 or reading or self._scheduler.n_waiting:
+            return None
+        draft = self._speculation.draft(ticket.sequence)
+        return draft if self._scheduler.grow(request, 1 + len(draft.tokens)) else None
+
+    def _forward(self, turns: list[Turn], draft: Draft | None = None) -> list[np.ndarray]:
         """One pass over the tokens of all turns -> per turn its logits: the last token's
-        [1, n_vocab], or all of its tokens' [n, n_vocab] where the prompt is scored."""
+        [1, n_vocab], or all of its tokens' [n, n_vocab] where the prompt is scored. draft: goes
+        through behind the only turn's token -> [1 + draft, n_vocab]."""
         tokens: list[int] = []
         only: list[int] = []
         counts: list[int] = []
+        texts = []
         for request, n in turns:
             ids = request.tokens[request.computed : request.computed + n]
             every = request.whole and self._tickets[id(request)].logprobs is not None
             first = 0 if every else n - 1
-            only.extend(range(len(tokens) + first, len(tokens) + n))
-            counts.append(n - first)
+            if draft is not None:
+                ids += draft.tokens
+            only.extend(range(len(tokens) + first, len(tokens) + len(ids)))
+            counts.append(len(ids) - first)
             tokens += ids
-        texts = [(request.blocks, request.computed, n) for request, n in turns]
+            texts.append((request.blocks, request.computed, len(ids)))
         model = self._model
         logits = model.forward(tokens, Packed(self._store, texts), only=only)
         return np.split(model.backend.to_numpy(logits), np.cumsum(counts)[:-1])
 
-    def _take(self, turn: Turn, logits: np.ndarray) -> None:
-        """A turn's tokens went through the model: what follows from that."""
+    def _take(self, turn: Turn, logits: np.ndarray, draft: Draft) -> None:
+        """A turn's tokens, and the draft, went through the model: what follows from that."""
         request, n = turn
         ticket = self._tickets[id(request)]
         begin = request.computed
@@ -301,15 +308,33 @@ class Engine:
             if sequence.reason is not None:  # only the prompt was asked about
                 self._end(ticket, Ended(reason=sequence.reason))
                 return
-            step = sequence.take(logits[-1])
+            accepted = self._choose(ticket, logits[-1 - len(draft.tokens) :], draft.tokens)
         except PellucidError as error:
             self._end(ticket, Ended(error=error))
             return
-        self._counts["generated"] += 1
-        self._scheduler.append(request, step.token)
-        self._deliver(ticket, step)
-        if step.reason is not None:
-            self._end(ticket, Ended(reason=step.reason))
+        if draft.tokens and self._speculation is not None:
+            self._speculation.judged(draft, accepted)
+            self._counts["drafted"] += len(draft.tokens)
+            self._counts["accepted"] += accepted
+
+    def _choose(self, ticket: Ticket, rows: np.ndarray, draft: tuple[int, ...]) -> int:
+        """rows [1 + draft, n_vocab]: the next token is chosen from the first, and another from each
+        that follows a drafted one as chosen. -> how many of the draft were chosen."""
+        request = ticket.request
+        for accepted, row in enumerate(rows):
+            if accepted:
+                self._scheduler.computed(request, 1)  # it went through the model as a draft
+            step = ticket.sequence.take(row)
+            self._counts["generated"] += 1
+            self._scheduler.append(request, step.token)
+            self._deliver(ticket, step)
+            if step.reason is not None:
+                self._end(ticket, Ended(reason=step.reason))
+            if draft[accepted : accepted + 1] != (step.token,):
+                return accepted
+            if ticket.ended:
+                return accepted + 1
+        return len(draft)
 
     def _score(self, ticket: Ticket, begin: int, n: int, logits: np.ndarray) -> None:
         """logits [n, n_vocab] after each of the tokens begin…begin + n of the prompt."""
@@ -362,27 +387,3 @@ class Engine:
             yield
         finally:
             self._seconds[part] += time.perf_counter() - begin
-
-
-def _strict(model: Model) -> Model:
-    backend: Any = model.backend
-    if backend.name == "native" and backend.weights == "float32":  # the same numbers, on numpy
-        plain: Any = get_backend("numpy", threads=backend.threads)
-        machine = StrictBackend(plain)
-        return Model.of(model.hparams, model.tensors(), machine)
-    if backend.name != "numpy":
-        raise InputError(f"strict is of the numpy backend; this model runs on {backend.name}")
-    return replace(model, backend=StrictBackend(backend))
-
-
-@contextmanager
-def _one_thread_of_blas(gpt: GPT) -> Iterator[None]:
-    """The numpy backend divides the work itself, and sets BLAS to one thread around each pass;
-    two of them at once would give it back its threads in the middle of the other's."""
-    if gpt.model.backend.name not in ("numpy", "native"):
-        yield
-        return
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
-        yield

@@ -133,7 +133,8 @@ Deliver = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """seconds: of the engine's thread, by part: plan, model, choose, deliver."""
+    """seconds: of the engine's thread, by part: plan, model, choose, deliver. drafted_tokens: that
+    went through the model as drafts. accepted_tokens: those of them that it chose itself."""
 
     running: int
     waiting: int
@@ -144,4 +145,6 @@ class Stats:
     cached_tokens: int
     generated_tokens: int
     steps: int
+    drafted_tokens: int
+    accepted_tokens: int
     seconds: dict[str, float]

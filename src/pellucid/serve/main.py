@@ -43,6 +43,7 @@ class Options:
     max_waiting: int = 128
     cache: int | None = None
     strict: bool = False
+    speculate: str | None = None
     grace: float = 30
     store: str | None = None
     no_store: bool = False
@@ -80,6 +81,7 @@ def run(
             name=options.name,
             template=options.template,
             strict=options.strict,
+            speculate=options.speculate,
             archive=Archive(store, off=options.no_store),
         )
         hosts = {options.host.lower(), *map(str.lower, options.allow_host)}

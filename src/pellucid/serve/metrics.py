@@ -28,6 +28,8 @@ _COUNTERS = {
     "cached_tokens": "Tokens of prompts that were found computed.",
     "generated_tokens": "Tokens generated.",
     "steps": "Passes through the model.",
+    "drafted_tokens": "Tokens that went through the model as drafts.",
+    "accepted_tokens": "Drafted tokens that the model chose itself.",
 }
 
 

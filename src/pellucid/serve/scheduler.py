@@ -152,7 +152,7 @@ class Scheduler:
             # Room for its whole prompt, and for one more block of everyone.
             needed = -(-request.missing // self.pool.block_size) + len(self.running)
             n = min(request.missing, left)
-            if (self.running and needed > self.pool.n_available) or not self._grow(request, n):
+            if (self.running and needed > self.pool.n_available) or not self.grow(request, n):
                 self._give_back(request)
                 return None
             request.cached = max(request.cached, request.computed)
@@ -184,7 +184,7 @@ class Scheduler:
     def _make_room(self, request: Request, n: int) -> bool:
         """Blocks for n more tokens; the requests that joined last give theirs back for it.
         False where the request itself was the one to go."""
-        while not self._grow(request, n):
+        while not self.grow(request, n):
             last = self.running.pop()
             self._give_back(last)
             self._waiting.setdefault(last.client, deque()).appendleft(last)
@@ -193,7 +193,8 @@ class Scheduler:
                 return False
         return True
 
-    def _grow(self, request: Request, n: int) -> bool:
+    def grow(self, request: Request, n: int) -> bool:
+        """Blocks for n more tokens; False where there are not so many."""
         while len(request.blocks) * self.pool.block_size < request.computed + n:
             block = self.pool.take(request.blocks[-1] if request.blocks else None)
             if block is None:

@@ -82,14 +82,17 @@ class Service:
         name: str | None = None,
         template: str | None = None,
         strict: bool = False,
+        speculate: str | None = None,
         archive: Archive | None = None,
     ) -> Service:
         """With an engine of its own. name, template: other ones than the model's own. strict: as
-        for `Engine`.
+        for `Engine`. speculate: as for `GPT.speculation`.
 
-        Raises InputError for a template that the model cannot write, or limits too small for it.
+        Raises InputError for a template that the model cannot write, or limits too small for it,
+        or a model that cannot draft for it.
         """
-        engine = Engine(gpt, limits, strict=strict)
+        speculation = None if speculate is None else gpt.speculation(speculate)
+        engine = Engine(gpt, limits, strict=strict, speculation=speculation)
         model = name or _called(gpt.name)
         written = choose_template(gpt, template)
         return cls(gpt, engine, written, Metrics(engine), model=model, archive=archive)
