@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 import pellucid
 from pellucid import checkpoint
 from pellucid.backend import get_backend
+from pellucid.checkpoint.contents import READER
 from pellucid.checkpoint.huggingface_config import read_config
 from pellucid.errors import CheckpointError, PellucidError
 from pellucid.hparams import HParams
@@ -155,7 +156,8 @@ def test_sizes_by_the_names_that_other_models_use(folder: Path) -> None:
         config[theirs] = config.pop(ours)
     del config["n_ctx"]
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
-    hparams, _ = read_config(folder / "config.json")
+    path = folder / "config.json"
+    hparams, _, _ = read_config(READER.read_object(path), path)
     assert hparams == HPARAMS
     transformers = needs("transformers")
     theirs = transformers.GPT2Config.from_pretrained(folder)
