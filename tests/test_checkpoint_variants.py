@@ -164,6 +164,12 @@ def test_sizes_by_the_names_that_other_models_use(folder: Path) -> None:
     assert (theirs.n_embd, theirs.n_head, theirs.n_layer, theirs.n_positions) == (32, 4, 2, 8)
 
 
+def test_a_model_type_that_is_no_name(folder: Path) -> None:
+    reconfigure(folder, model_type=["gpt2"])
+    with pytest.raises(CheckpointError, match="it must be gpt2, llama"):
+        checkpoint.load(folder)
+
+
 @pytest.mark.parametrize("kind", ["gpt_neo", "opt", "GPT2"])
 def test_another_model_is_named(folder: Path, kind: str) -> None:
     reconfigure(folder, model_type=kind, attention_layers=["global"])
