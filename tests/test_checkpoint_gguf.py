@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import pellucid
 from pellucid.checkpoint import gguf as reader
 from pellucid.checkpoint.gguf_file import GgufFile, tensor_type
+from pellucid.checkpoint.gguf_gpt2 import gguf_names
 from pellucid.errors import CheckpointError, TokenizerError
 from pellucid.hparams import HParams
 from pellucid.weights import shapes
@@ -82,7 +83,7 @@ def test_narrow_kinds_within_their_bounds(tmp_path, tensors, kind):
     writer.write(path, TINY, tensors, VOCAB, MERGES, kind)
     header = read_header(path)
     found = reader.read(path).tensors
-    for name, (other, transposed) in reader.gguf_names(TINY).items():
+    for name, (other, transposed) in gguf_names(TINY).items():
         assert found[name].dtype == np.float32
         if tensors[name].ndim == 1 or name == "wpe.weight":
             assert header.tensors[other].type == "F32"
@@ -187,7 +188,7 @@ def test_the_types_are_the_package_s():
 
 
 def test_names():
-    names = reader.gguf_names(TINY)
+    names = gguf_names(TINY)
     assert names["wte.weight"] == ("token_embd.weight", False)
     assert names["wpe.weight"] == ("position_embd.weight", False)
     assert names["h.1.attn.c_attn.weight"] == ("blk.1.attn_qkv.weight", True)

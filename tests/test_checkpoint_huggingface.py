@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from pellucid import checkpoint
 from pellucid.checkpoint import huggingface_config
-from pellucid.checkpoint.contents import inside
+from pellucid.checkpoint.contents import READER, inside
 from pellucid.errors import CheckpointError, InputError, PellucidError
 from pellucid.hparams import SIZES, HParams
 from pellucid.tokenizer import Tokenizer
@@ -163,7 +163,8 @@ PUBLISHED["DialoGPT-small"] = PUBLISHED["gpt2"] | {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_configurations(name: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED[name]), "utf-8")
-    hparams, template = huggingface_config.read_config(tmp_path / "config.json")
+    path = tmp_path / "config.json"
+    hparams, template, _ = huggingface_config.read_config(READER.read_object(path), path)
     wanted = PUBLISHED[name]
     assert hparams == HParams(50257, 1024, wanted["n_embd"], wanted["n_head"], wanted["n_layer"])
     assert (template == "dialogpt") == (name == "DialoGPT-small")
@@ -568,7 +569,7 @@ def test_any_configuration_is_read_or_refused(tmp_path: Path, values: dict[str, 
     path = tmp_path / "config.json"
     path.write_text(json.dumps(PUBLISHED["gpt2"] | values), "utf-8")
     try:
-        hparams, _ = huggingface_config.read_config(path)
+        hparams, _, _ = huggingface_config.read_config(READER.read_object(path), path)
     except CheckpointError:
         return
     assert hparams == SIZES["gpt2"]

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 import pellucid
 from pellucid import checkpoint
 from pellucid.backend import get_backend
+from pellucid.checkpoint.contents import READER
 from pellucid.checkpoint.huggingface_config import read_config
 from pellucid.errors import CheckpointError, PellucidError
 from pellucid.hparams import HParams
@@ -155,11 +156,18 @@ def test_sizes_by_the_names_that_other_models_use(folder: Path) -> None:
         config[theirs] = config.pop(ours)
     del config["n_ctx"]
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
-    hparams, _ = read_config(folder / "config.json")
+    path = folder / "config.json"
+    hparams, _, _ = read_config(READER.read_object(path), path)
     assert hparams == HPARAMS
     transformers = needs("transformers")
     theirs = transformers.GPT2Config.from_pretrained(folder)
     assert (theirs.n_embd, theirs.n_head, theirs.n_layer, theirs.n_positions) == (32, 4, 2, 8)
+
+
+def test_a_model_type_that_is_no_name(folder: Path) -> None:
+    reconfigure(folder, model_type=["gpt2"])
+    with pytest.raises(CheckpointError, match="it must be gpt2, llama"):
+        checkpoint.load(folder)
 
 
 @pytest.mark.parametrize("kind", ["gpt_neo", "opt", "GPT2"])

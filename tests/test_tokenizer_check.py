@@ -16,13 +16,16 @@ from pellucid.tokenizer import Tokenizer, byte_symbols
 from pellucid.tokenizer.bpe import spell, unspell, unspell_all
 from pellucid.tokenizer.check import check_each, is_plain
 from pellucid.tokenizer.files import read_vocabulary
+from pellucid.tokenizer.pairs import ById
 
 BYTES = {symbol: i for i, symbol in enumerate(byte_symbols())}
 
 
 def test_gpt2s_own_vocabulary_is_seen_at_once(gpt2_files) -> None:
     tables = read_vocabulary(*gpt2_files)
-    assert is_plain(tables.vocab, tables.merges, tables.special)
+    by_id = ById.of(tables.vocab, tables.merges)
+    assert by_id is not None
+    assert is_plain(tables.vocab, by_id, tables.special)
     check_each(tables.vocab, tables.merges, tables.special)
     trained = Tokenizer.train(["the cat sat on the mat " * 20], 300)
     assert trained.decode(trained.encode("the cat")) == "the cat"
@@ -70,7 +73,8 @@ def test_the_whole_at_once_passes_nothing_that_an_entry_fails() -> None:
     plain = refused = 0
     for _ in range(4000):
         vocab, merges, special = damaged(rng)
-        at_once = is_plain(vocab, merges, special)
+        by_id = ById.of(vocab, merges)
+        at_once = by_id is not None and is_plain(vocab, by_id, special)
         try:
             unmade = check_each(vocab, merges, special)
         except TokenizerError:

@@ -6,6 +6,7 @@ import json
 import random
 from itertools import product
 from pathlib import Path
+from string import ascii_lowercase
 
 import pytest
 
@@ -14,13 +15,14 @@ from pellucid.errors import CheckpointError, TokenizerError
 from pellucid.hparams import HParams
 from pellucid.tokenizer import Rules, Tokenizer, byte_symbols
 from pellucid.tokenizer.bpe import compiled, spell
-from pellucid.tokenizer.rules import cut
+from pellucid.tokenizer.rules import LLAMA3, cut
 from pellucid.tokenizer.splits import FAST, GGML
 from pellucid.weights import initialise
 from support.skips import needs
 
 needs("tokenizers")
 from support import families  # noqa: E402
+from support.work import calls  # noqa: E402
 
 LETTERS = " \n\r\t\u00a0aSſ'1²é\u0301日!\u2028\x1c\x85\u200d"  # one of each kind, and odd ones
 PIECES = [
@@ -122,6 +124,32 @@ def test_merges_in_no_order_of_learning_are_read_where_merges_are_ignored() -> N
     ):
         with pytest.raises(TokenizerError, match=message):
             Tokenizer(vocab, change, rules=rules)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_no_merge_is_looked_at_by_itself(tmp_path: Path, listed: bool) -> None:
+    """Llama 3 has 280,147: from its file to the first text each costs steps of C alone. listed:
+    as [left, right], else "left right"."""
+
+    def work(n: int) -> int:
+        tokens = map("".join, product(ascii_lowercase, repeat=3))
+        longer = [token for token, _ in zip(tokens, range(n), strict=False)]
+        made = {*longer, *(token[:2] for token in longer), *(token[1:] for token in longer)}
+        vocab = {t: i for i, t in enumerate([*byte_symbols(), *sorted(made)])}
+        pairs = [(t[:at], t[at:]) for t in sorted(made) for at in range(1, len(t))]
+        folder = tmp_path / f"{n}"
+        folder.mkdir()
+        Tokenizer(vocab, pairs, rules=Rules(steps=(LLAMA3,), ignore_merges=True)).save(folder)
+        for name in ("vocab.json", "merges.txt"):
+            (folder / name).unlink()
+        table = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+        if not listed:
+            table["model"]["merges"] = [" ".join(pair) for pair in pairs]
+        (folder / "tokenizer.json").write_text(json.dumps(table), "utf-8")
+        return calls(lambda: Tokenizer.from_folder(folder).encode("zebras aaab"))
+
+    work(10)  # what is imported and compiled once
+    assert work(1500) <= work(150) + 100
 
 
 def test_bytes_that_a_vocabulary_lacks_are_left_out_and_others_are_not(tmp_path) -> None:

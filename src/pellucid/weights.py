@@ -25,6 +25,7 @@ __all__ = [
     "Affine",
     "Embedding",
     "Weights",
+    "as_numpy",
     "fingerprint",
     "flatten",
     "initialise",
@@ -119,6 +120,14 @@ def flatten(
         if branch.bias:
             tensors[f"{path}.bias"] = w.bias
     return tensors
+
+
+def as_numpy(
+    weights: Weights, hparams: HParams, backend: Backend, under: str = ""
+) -> dict[str, np.ndarray]:
+    """`flatten` of what a backend prepared, as numpy sees its numbers."""
+    found = flatten(weights, hparams, backend.dense, under)
+    return {name: backend.to_numpy(value) for name, value in found.items()}
 
 
 def _at(weights: Weights, path: str) -> Any:

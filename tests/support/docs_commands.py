@@ -357,6 +357,7 @@ INPUTS: dict[str, Callable[[Path], None]] = {
     "dialogues.jsonl": _rows({"turns": _TURNS}),
     "gpt2": _gpt2,
     "lambada_dev.jsonl": _rows({"text": "the dog sat on a log"}),
+    "lambada_test.jsonl": _rows({"text": "the cat number NUMBER sat on a mat"}),
     "lambada_test.jsonl.xz": _rows({"text": "the cat sat on a mat"}),
     "pairs.jsonl": _rows(_PAIR),
     "pairs.tsv": _pairs,

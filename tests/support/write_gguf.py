@@ -14,7 +14,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from pellucid.checkpoint.gguf import ARCHITECTURE, gguf_names
+from pellucid.checkpoint.gguf_gpt2 import ARCHITECTURES, gguf_names
 from pellucid.hparams import HParams
 
 KINDS = {
@@ -56,7 +56,7 @@ def write(
     if isinstance(merges, Path):
         lines = merges.read_text("utf-8").splitlines()[1:]  # the first is the version
         merges = [(left, right) for left, right in (line.split(" ") for line in lines if line)]
-    writer = gguf.GGUFWriter(path, ARCHITECTURE)
+    writer = gguf.GGUFWriter(path, ARCHITECTURES[0])
     writer.add_name(name)
     writer.add_context_length(hparams.n_ctx)
     writer.add_embedding_length(hparams.n_embd)

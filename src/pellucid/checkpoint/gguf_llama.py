@@ -1,4 +1,4 @@
-"""Llama, Qwen2 and Qwen3 in llama.cpp's file format: hyperparameters and tensors.
+"""Llama, Qwen2 and Qwen3 in llama.cpp's file format (`gguf.Layout`): hyperparameters and tensors.
 
 What llama.cpp calls "llama" is SmolLM2, Mistral, TinyLlama too.
 """
@@ -14,25 +14,26 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError, CheckpointWarning, InputError
-from ..families.llama import LlamaHParams, Rope
+from ..families.llama import Rope
 from ..hparams import HParams
 from .contents import check_finite, check_memory, hparams_from
 from .gguf_file import GgufFile, Metadata, TensorInfo
-from .llama_names import GGUF, check_parts, joined, parts_of
+from .llama_names import GGUF, parts_of
+from .parts import Part, check_parts, joined
 
 __all__ = [
     "ARCHITECTURES",
     "FACTORS",
-    "PAIRED",
     "architecture",
-    "factors",
+    "extra_tensors",
+    "parts",
     "read_hparams",
     "read_tensors",
     "write_hparams",
 ]
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
-PAIRED = ("llama",)  # where the numbers that are turned together stand side by side
+_PAIRED = ("llama",)  # where the numbers that are turned together stand side by side
 FACTORS = "rope_freqs.weight"  # Llama 3's longer window: how much slower each pair turns
 
 _READ = {
@@ -52,7 +53,7 @@ _NEUTRAL = {
 }  # fmt: skip
 
 
-def read_hparams(metadata: Metadata, file: GgufFile) -> tuple[LlamaHParams, dict[str, Any]]:
+def read_hparams(metadata: Metadata, file: GgufFile) -> tuple[HParams, dict[str, Any]]:
     """The hyperparameters, and what a card says of them.
 
     metadata: the file's, by type. Raises CheckpointError naming what is missing, or would change
@@ -101,9 +102,7 @@ def read_hparams(metadata: Metadata, file: GgufFile) -> tuple[LlamaHParams, dict
         "qkv_bias": "blk.0.attn_q.bias" in tensors,
         "qk_norm": "blk.0.attn_q_norm.weight" in tensors,
     }
-    hparams = hparams_from(values, source)
-    assert isinstance(hparams, LlamaHParams)
-    return hparams, card
+    return hparams_from(values, source), card
 
 
 def _check_keys(values: Mapping[str, Any], kind: str, source: Path) -> None:
@@ -172,21 +171,21 @@ def _short(value: float) -> float:
     return float(f"{value:.7g}")
 
 
-def read_tensors(file: GgufFile, hparams: LlamaHParams, kind: str) -> dict[str, np.ndarray]:
+def read_tensors(file: GgufFile, hparams: Any, kind: str) -> dict[str, np.ndarray]:
     """Float32 by our names, joined as ours are."""
     stored: dict[str, TensorInfo] = dict(file.header.tensors)
     stored.pop(FACTORS, None)
-    parts = parts_of(hparams, GGUF, pairs=kind in PAIRED)
-    check_parts(parts, {name: info.shape for name, info in stored.items()}, file.path)
+    table = parts_of(hparams, GGUF, pairs=kind in _PAIRED)
+    check_parts(table, {name: info.shape for name, info in stored.items()}, file.path)
     check_memory(4 * hparams.n_params, file.path)
     tensors = {}
-    for ours, each in parts.items():
+    for ours, each in table.items():
         tensors[ours] = joined(each, file.tensor)
         check_finite({each[0].name: tensors[ours]}, file.path)
     return tensors
 
 
-def architecture(hparams: LlamaHParams) -> str:
+def architecture(hparams: Any) -> str:
     """llama.cpp's name of what computes such a model. Raises CheckpointError where nothing does."""
     h = hparams
     if h.qk_norm and h.qkv_bias:
@@ -201,17 +200,21 @@ def architecture(hparams: LlamaHParams) -> str:
     return kind
 
 
-def factors(hparams: HParams) -> np.ndarray | None:
-    """[d_k / 2]: how many times slower each pair turns than without a longer window; None where
-    the file says it otherwise."""
-    if not isinstance(hparams, LlamaHParams) or hparams.rope.kind not in ("llama3", "factors"):
-        return None
+def parts(hparams: Any) -> dict[str, list[Part]]:
+    return parts_of(hparams, GGUF, pairs=architecture(hparams) in _PAIRED)
+
+
+def extra_tensors(hparams: Any) -> dict[str, np.ndarray]:
+    """FACTORS, [d_k / 2]: how many times slower each pair turns than without a longer window;
+    none where the file says it otherwise."""
     rope, d_k = hparams.rope, hparams.d_head
+    if rope.kind not in ("llama3", "factors"):
+        return {}
     plain = np.array(Rope(theta=rope.theta).frequencies(d_k))
-    return np.asarray(plain / np.array(rope.frequencies(d_k)), np.float32)
+    return {FACTORS: np.asarray(plain / np.array(rope.frequencies(d_k)), np.float32)}
 
 
-def write_hparams(writer: Any, hparams: LlamaHParams) -> None:
+def write_hparams(writer: Any, hparams: Any) -> None:
     """What a Llama's file says beside the five. writer: the package's, of this architecture."""
     import gguf
 

@@ -46,6 +46,7 @@ def read_tokenizer(metadata: Metadata) -> Tokenizer | str | None:
     Raises CheckpointError where it is damaged.
     """
     from ..tokenizer import Added, Rules, Tokenizer, byte_symbols
+    from ..tokenizer.pairs import pairs_of
     from ..tokenizer.rules import padding
     from ..tokenizer.splits import GGML
 
@@ -62,13 +63,13 @@ def read_tokenizer(metadata: Metadata) -> Tokenizer | str | None:
     vocab = {token: i for i, token in enumerate(tokens)}
     if len(vocab) != len(tokens):
         raise CheckpointError(f"{source}: a token occurs twice in tokenizer.ggml.tokens")
-    merges = []
-    for line in metadata.strings("tokenizer.ggml.merges"):
-        left, _, right = line.partition(" ")
-        if not left or not right or " " in right:
-            raise CheckpointError(f"{source}: {line[:60]!r} is not a merge of two tokens")
-        merges.append((left, right))
-    products = {left + right for left, right in merges}.union(byte_symbols())
+    lines = metadata.strings("tokenizer.ggml.merges")
+    try:
+        merges = pairs_of(lines)
+    except ValueError as error:
+        line = lines[error.args[0]]
+        raise CheckpointError(f"{source}: {line[:60]!r} is not a merge of two tokens") from error
+    products = {*map("".join, merges), *byte_symbols()}
     special: dict[str, int] = {}
     found_anyway: dict[str, Added] = {}
     key = "tokenizer.ggml.token_type"

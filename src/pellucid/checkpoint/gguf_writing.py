@@ -17,19 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import CheckpointError
-from ..families.llama import LlamaHParams
 from ..sampling import recommended
 from ..template import TEMPLATES
-from ..weights import shapes
-from . import gguf_llama
-from .gguf import ARCHITECTURE, NOTES, gguf_names
+from .gguf import LAYOUTS, NOTES
 from .gguf_file import GgufFile
-from .llama_names import GGUF, Part, divided, parts_of
+from .parts import Part, divided
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..hparams import HParams
     from ..tokenizer import Tokenizer
     from .contents import Checkpoint
 
@@ -77,7 +73,9 @@ def write(path: Path, checkpoint: Checkpoint, dtype: str) -> None:
             'writing GGUF needs the package gguf: pip install "pellucid[gguf]"'
         ) from error
     kind, hparams = STORED[dtype], checkpoint.hparams
-    architecture, parts = _laid_out(hparams)
+    layout = LAYOUTS[hparams.family]
+    architecture, parts = layout.architecture(hparams), layout.parts(hparams)
+    extra = layout.extra_tensors(hparams)
     _check_blocks(parts, dtype)
     writer = gguf.GGUFWriter(path, architecture)
     types = {}
@@ -88,12 +86,9 @@ def write(path: Path, checkpoint: Checkpoint, dtype: str) -> None:
             n_bytes = prod(part.shape) // per_block * block_bytes
             float32 = np.dtype(np.float32)
             writer.add_tensor_info(part.name, part.shape, float32, n_bytes, types[part.name])
-    factors = gguf_llama.factors(hparams)
-    if factors is not None:
-        writer.add_tensor_info(
-            gguf_llama.FACTORS, factors.shape, factors.dtype, factors.nbytes,
-            gguf.GGMLQuantizationType.F32,
-        )  # fmt: skip
+    for name, numbers in extra.items():
+        f32 = gguf.GGMLQuantizationType.F32
+        writer.add_tensor_info(name, numbers.shape, numbers.dtype, numbers.nbytes, f32)
     _metadata(writer, checkpoint, gguf.LlamaFileType[kind.file])
     try:
         writer.write_header_to_file()
@@ -104,25 +99,12 @@ def write(path: Path, checkpoint: Checkpoint, dtype: str) -> None:
             for part, full in divided(listed, tensor):
                 _check_range(name, full, types[part.name].name)
                 writer.write_tensor_data(gguf.quants.quantize(full, types[part.name]))
-        if factors is not None:
-            writer.write_tensor_data(factors)
+        for numbers in extra.values():
+            writer.write_tensor_data(numbers)
     finally:
         writer.close()
-    if len(GgufFile(path).header.tensors) != len(types) + (factors is not None):
+    if len(GgufFile(path).header.tensors) != len(types) + len(extra):
         raise CheckpointError(f"{path} was not written whole")
-
-
-def _laid_out(hparams: HParams) -> tuple[str, dict[str, list[Part]]]:
-    """llama.cpp's name of the architecture, and ours → the tensors that it is stored as."""
-    if isinstance(hparams, LlamaHParams):
-        kind = gguf_llama.architecture(hparams)
-        return kind, parts_of(hparams, GGUF, pairs=kind in gguf_llama.PAIRED)
-    names, parts = gguf_names(hparams), {}
-    for name, shape in shapes(hparams).items():
-        other, turned = names[name]
-        stored = shape[::-1] if turned else shape
-        parts[name] = [Part(name=other, shape=stored, turned=turned)]
-    return ARCHITECTURE, parts
 
 
 def _type(name: str, n_dims: int, kind: _Kind) -> str:
@@ -165,10 +147,7 @@ def _metadata(writer: Any, checkpoint: Checkpoint, file_type: Any) -> None:
     writer.add_embedding_length(hparams.n_embd)
     writer.add_feed_forward_length(hparams.n_inner)
     writer.add_head_count(hparams.n_head)
-    if isinstance(hparams, LlamaHParams):
-        gguf_llama.write_hparams(writer, hparams)
-    else:
-        writer.add_layer_norm_eps(1e-5)
+    LAYOUTS[hparams.family].write_hparams(writer, hparams)
     writer.add_file_type(file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     for name, value in recommended(card).items():

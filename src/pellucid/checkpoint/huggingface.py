@@ -5,45 +5,64 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..errors import CheckpointError
-from ..families.llama import LlamaHParams
 from ..sampling import recommended
 from ..template import TEMPLATES
-from ..weights import shapes
-from . import llama_config
+from . import huggingface_gpt2, huggingface_llama
 from .chat_template import in_folder
 from .contents import (
     READER,
     Checkpoint,
     Roles,
-    check_finite,
     check_memory,
-    check_shapes,
     check_tokenizer,
     checking_finite,
     inside,
     padding_note,
-    widen,
 )
 from .formats import TOKENIZERS
-from .huggingface_config import read_config
-from .llama_names import HUGGING_FACE, check_parts, divided, joined, parts_of
-from .names import LM_HEAD, PREFIX, our_names, unwrapped, wrapping
-from .safetensors_file import DTYPES, SafetensorsFile, write
+from .names import wrapping
+from .parts import Part, divided
+from .safetensors_file import SafetensorsFile, write
 
 if TYPE_CHECKING:
     from ..hparams import HParams
     from ..template import Template
     from ..tokenizer import Tokenizer
 
-__all__ = ["CONFIG", "INDEX", "WEIGHTS", "fill", "read"]
+__all__ = ["CONFIG", "INDEX", "LAYOUTS", "WEIGHTS", "Layout", "fill", "read"]
+
+
+class Layout(Protocol):
+    """How a family lies in these files: what a module of each has.
+
+    KINDS: every `model_type` of it. parts: our names → the tensors that each is stored as.
+    is_padding: whether n_rows embeddings for n_vocab tokens end in rows that stand for none.
+    """
+
+    @property
+    def KINDS(self) -> Collection[str]: ...
+    def read_config(
+        self, config: Mapping[str, Any], path: Path, /
+    ) -> tuple[HParams, str | None, dict[str, Any]]:
+        """The hyperparameters, the chat template's name where it says one, what a card says."""
+
+    def read_tensors(
+        self, files: Mapping[str, SafetensorsFile], hparams: HParams, source: Path, /
+    ) -> dict[str, np.ndarray]: ...
+    def is_padding(self, n_rows: int, n_vocab: int, /) -> bool: ...
+    def parts(self, hparams: HParams, /) -> dict[str, list[Part]]: ...
+    def write_config(self, hparams: HParams, dtype: str, /) -> dict[str, Any]: ...
+
+
+LAYOUTS: dict[str, Layout] = {"gpt2": huggingface_gpt2, "llama": huggingface_llama}
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -64,18 +83,14 @@ def read(source: Path) -> Checkpoint:
     folder = source if source.is_dir() else source.parent
     config = READER.read_object(inside(folder, CONFIG))
     kind = config.get("model_type")
-    card: dict[str, Any] = {}
-    template: str | None = None
-    if kind in llama_config.KINDS:
-        hparams, card = llama_config.hparams_of_config(config, folder / CONFIG)
-    elif kind == "gpt2":
-        hparams, template = read_config(inside(folder, CONFIG))
-    else:
+    layout = next((each for each in LAYOUTS.values() if kind in tuple(each.KINDS)), None)
+    if layout is None:
         holds = f"it holds a {_short(kind)}" if isinstance(kind, str) else "model_type is missing"
+        known = ", ".join(name for each in LAYOUTS.values() for name in each.KINDS)
         raise CheckpointError(
-            f"{folder / CONFIG}: {holds}; it must be gpt2, {', '.join(llama_config.KINDS)}: "
-            "Pellucid computes no other model"
+            f"{folder / CONFIG}: {holds}; it must be {known}: Pellucid computes no other model"
         )
+    hparams, template, card = layout.read_config(config, folder / CONFIG)
     check_memory(4 * hparams.n_params, folder)
     if source.is_dir():
         sharded = not (folder / WEIGHTS).exists() and (folder / INDEX).exists()
@@ -85,10 +100,7 @@ def read(source: Path) -> Checkpoint:
     else:
         opened = SafetensorsFile(inside(folder, source.name))
         files = dict.fromkeys(opened.places, opened)
-    if isinstance(hparams, LlamaHParams):
-        tensors = _llama_tensors(files, hparams, source)
-    else:
-        tensors = _gpt2_tensors(files, hparams, source)
+    tensors = layout.read_tensors(files, hparams, source)
 
     notes = next(iter(files.values())).metadata.get("pellucid")
     if notes is not None:
@@ -102,9 +114,7 @@ def read(source: Path) -> Checkpoint:
     if tokenizer is not None:
         if template is None:
             template = in_folder(folder, tokenizer, card)
-        if _is_padding(hparams.n_vocab, tokenizer.n_vocab) or (
-            isinstance(hparams, LlamaHParams) and 0 < hparams.n_vocab - tokenizer.n_vocab <= 1024
-        ):
+        if layout.is_padding(hparams.n_vocab, tokenizer.n_vocab):
             card["padding"] = padding_note(hparams.n_vocab, tokenizer.n_vocab)
             hparams = replace(hparams, n_vocab=tokenizer.n_vocab)
             for name in {"wte.weight", "lm_head.weight"} & set(tensors):
@@ -119,49 +129,6 @@ def read(source: Path) -> Checkpoint:
         path=folder,
         roles=_roles(folder, hparams.n_vocab, tokenizer),
     )
-
-
-def _gpt2_tensors(
-    files: Mapping[str, SafetensorsFile], hparams: HParams, source: Path
-) -> dict[str, np.ndarray]:
-    table = our_names(files, source)
-    head = table.pop(LM_HEAD, None)
-    _check_dtypes(files, [table[name] for name in shapes(hparams) if name in table], source)
-    arrived = {ours: files[theirs].places[theirs].shape for ours, theirs in table.items()}
-    check_shapes(arrived, hparams, source)
-    if head is not None and _finer_head(files, head, table["wte.weight"], source):
-        table["wte.weight"] = head
-    return {ours: files[table[ours]].tensor(table[ours]) for ours in shapes(hparams)}
-
-
-def _llama_tensors(
-    files: Mapping[str, SafetensorsFile], hparams: LlamaHParams, source: Path
-) -> dict[str, np.ndarray]:
-    """Joined as ours are. Left out are a tied head saved a second time, and old files' tables of
-    rotary frequencies."""
-    wrapped = {plain: name for name, plain in unwrapped(files).items()}
-    bare = any(name.startswith("layers.") for name in wrapped)  # saved without its head
-    stored = {f"model.{name}" if bare else name: theirs for name, theirs in wrapped.items()}
-    stored = {name: theirs for name, theirs in stored.items() if not name.endswith(".inv_freq")}
-    if hparams.tied and LM_HEAD in stored:
-        _finer_head(files, stored.pop(LM_HEAD), stored["model.embed_tokens.weight"], source)
-    parts = parts_of(hparams, HUGGING_FACE)
-    check_parts(parts, {name: files[own].places[own].shape for name, own in stored.items()}, source)
-    _check_dtypes(files, list(stored.values()), source)
-    return {
-        ours: joined(each, lambda name: files[stored[name]].tensor(stored[name]))
-        for ours, each in parts.items()
-    }
-
-
-def _check_dtypes(files: Mapping[str, SafetensorsFile], names: Iterable[str], source: Path) -> None:
-    for name in names:
-        dtype = files[name].places[name].dtype
-        if dtype not in DTYPES:
-            raise CheckpointError(
-                f"{source}: tensor {name} has dtype {dtype}; "
-                f"parameters may be {', '.join(sorted(DTYPES))}"
-            )
 
 
 def _roles(folder: Path, n_vocab: int, tokenizer: Tokenizer | None) -> Roles:
@@ -186,12 +153,6 @@ def _roles(folder: Path, n_vocab: int, tokenizer: Tokenizer | None) -> Roles:
         if texts.get(role)
     }
     return Roles.of(ids | roles.to_dict(), n_vocab, str(folder))
-
-
-def _is_padding(n_rows: int, n_vocab: int) -> bool:
-    """Whether n_rows is n_vocab rounded up to a multiple of 8, 16, ... 1024, as transformers'
-    `pad_to_multiple_of` and training programs do for speed."""
-    return n_rows > n_vocab and any(-n_vocab % 2**i == n_rows - n_vocab for i in range(3, 11))
 
 
 def _read_shards(folder: Path, index_name: str) -> dict[str, SafetensorsFile]:
@@ -221,43 +182,6 @@ def _read_shards(folder: Path, index_name: str) -> dict[str, SafetensorsFile]:
                 "is a file of another model among them?"
             )
     return {tensor: shards[name] for tensor, name in homes.items()}
-
-
-# dtype → the largest error of storing a number in it, as a share of the number. Finest first.
-_ROUNDING = {"F64": 0.0, "F32": 2.0**-24, "F16": 2.0**-11, "BF16": 2.0**-7}
-
-
-def _finer_head(
-    files: Mapping[str, SafetensorsFile], head: str, embeddings: str, source: Path
-) -> bool:
-    """Whether the output layer is the embeddings in a finer dtype, and so to be taken for both.
-
-    Raises CheckpointError where they differ by more than the coarser of their dtypes rounds.
-    """
-    ours, theirs = files[embeddings].stored(embeddings), files[head].stored(head)
-    kinds = [files[name].places[name].dtype for name in (embeddings, head)]
-    rounding = max(_ROUNDING[kind] for kind in kinds)
-    rows = max(1, (1 << 20) // max(1, ours.shape[-1]))  # compared in pieces that fit the cache
-    tied = ours.shape == theirs.shape
-    for i in range(0, len(ours) if tied else 0, rows):
-        if kinds[0] == kinds[1]:
-            tied = np.array_equal(ours[i : i + rows], theirs[i : i + rows])
-        else:
-            one, other = widen(ours[i : i + rows], kinds[0]), widen(theirs[i : i + rows], kinds[1])
-            with np.errstate(invalid="ignore"):  # NaN is never close, and is named below
-                close = np.abs(one - other) <= rounding * np.abs(other) + 2.0**-24
-            tied = bool(close.all())
-        if not tied:
-            # NaN differs from itself: name it rather than the tie.
-            check_finite({LM_HEAD: files[head].tensor(head)}, source)
-            break
-    if not tied:
-        raise CheckpointError(
-            f"{source}: lm_head.weight differs from wte.weight; its output layer is the "
-            "token embeddings themselves (tied), so this is another kind of model"
-        )
-    finest = list(_ROUNDING)
-    return finest.index(kinds[1]) < finest.index(kinds[0])
 
 
 def _tokenizer(folder: Path) -> Tokenizer | str | None:
@@ -294,17 +218,13 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> int:
     hparams, tokenizer, roles = checkpoint.hparams, checkpoint.tokenizer, checkpoint.roles
     stops = list(roles.stops(tokenizer))
     bos = roles.bos if roles.bos is not None or tokenizer is None else tokenizer.end_of_text
-    if isinstance(hparams, LlamaHParams):
-        config = llama_config.config_of(hparams, dtype)
-        tensors = {
-            part.name: numbers
-            for ours, parts in parts_of(hparams, HUGGING_FACE).items()
-            for part, numbers in divided(parts, checkpoint.tensors[ours])
-        }
-    else:
-        config = _gpt2_config(hparams, dtype)
-        tensors = {PREFIX + name: checkpoint.tensors[name] for name in shapes(hparams)}
-    config |= {
+    layout = LAYOUTS[hparams.family]
+    tensors = {
+        part.name: numbers
+        for ours, parts in layout.parts(hparams).items()
+        for part, numbers in divided(parts, checkpoint.tensors[ours])
+    }
+    config = layout.write_config(hparams, dtype) | {
         "bos_token_id": bos,
         "eos_token_id": stops[0] if len(stops) == 1 else stops or None,
         "pad_token_id": roles.pad,
@@ -346,29 +266,6 @@ def fill(folder: Path, checkpoint: Checkpoint, dtype: str) -> int:
         settings["chat_template"] = template.jinja(tokenizer)
     (folder / "tokenizer_config.json").write_bytes((json.dumps(settings, indent=2) + "\n").encode())
     return len(tensors)
-
-
-def _gpt2_config(hparams: HParams, dtype: str) -> dict[str, Any]:
-    return {
-        "activation_function": "gelu_new",
-        "architectures": ["GPT2LMHeadModel"],
-        "attn_pdrop": 0.1,
-        "embd_pdrop": 0.1,
-        "initializer_range": 0.02,
-        "layer_norm_epsilon": 1e-5,
-        "model_type": "gpt2",
-        "n_ctx": hparams.n_ctx,
-        "n_embd": hparams.n_embd,
-        "n_head": hparams.n_head,
-        "n_inner": None,
-        "n_layer": hparams.n_layer,
-        "n_positions": hparams.n_ctx,
-        "resid_pdrop": 0.1,
-        "scale_attn_weights": True,
-        "tie_word_embeddings": True,
-        "torch_dtype": dtype,
-        "vocab_size": hparams.n_vocab,
-    }
 
 
 def _generation(

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import CheckpointError, CheckpointWarning
 from ..hparams import HParams
-from .contents import READER, hparams_from
+from .contents import hparams_from
 
 __all__ = [
     "ELSEWHERE",
@@ -259,12 +259,14 @@ _CODE = re.compile(
 )
 
 
-def read_config(path: Path) -> tuple[HParams, str | None]:
-    """The hyperparameters, and the chat template's name where the model was trained on chats.
+def read_config(
+    config: Mapping[str, Any], path: Path
+) -> tuple[HParams, str | None, dict[str, Any]]:
+    """The hyperparameters, the chat template's name where the model was trained on chats, and
+    nothing for a card.
 
     Raises CheckpointError naming the key whose value a GPT-2 of Pellucid's cannot have.
     """
-    config = READER.read_object(path)
     unknown = _passed_over(config, path, KNOWN | _RELATIVES, SIZE_KEYS)
     sizes: dict[str, Any] = {}
     for ours, names in _SIZES.items():
@@ -291,7 +293,7 @@ def read_config(path: Path) -> tuple[HParams, str | None]:
             )
     _warn(unknown, path, "GPT-2")
     chats = "conversational" in (config.get("task_specific_params") or {})
-    return hparams, _CHAT if chats else None
+    return hparams, _CHAT if chats else None, {}
 
 
 def check_keys(

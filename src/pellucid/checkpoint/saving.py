@@ -69,8 +69,8 @@ def save(
         raise InputError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
     if format not in (family := family_of(hparams)).formats:
         raise InputError(
-            f"{family.title} is written in the format pellucid alone, not {format}: neither "
-            "transformers nor llama.cpp has this very model"
+            f"{family.title} is written in the format{'s' * (len(family.formats) > 1)} "
+            f"{' and '.join(family.formats)} alone, not {format}: what reads that has no such model"
         )
     dtypes = gguf_writing.STORED if format == "gguf" else STORED
     if dtype not in dtypes:

@@ -15,10 +15,7 @@ from ..draw.notation import percent
 from ..draw.pictures import Section
 from ..draw.slides import Table
 from ..errors import InputError
-from ..families import family_of
-from ..families.gpt3 import GPT3HParams
-from ..families.llama import LlamaHParams
-from ..families.transformer import TransformerHParams
+from ..families import FAMILIES, family_of
 from ..gpt import GPT, load
 from ..hparams import HParams
 from ..model import EncoderDecoder, Model
@@ -34,6 +31,12 @@ __all__ = ["Compared", "Lineage", "lineage"]
 
 _LINE = ("transformer", "gpt2", "gpt3", "llama")  # in the order in which they came
 _TITLES = ("2017", "GPT-2", "GPT-3", "Llama")
+_TINY: dict[str, Any] = {"n_ctx": 64, "n_embd": 32, "n_head": 4, "n_layer": 2}
+_OWN: dict[str, dict[str, Any]] = {
+    "gpt3": {"band": 4},
+    # Two thirds of the neurons: the same number of parameters in three matrices.
+    "llama": {"n_kv_head": 2, "d_head": 8, "n_inner": 86, "tied": True},
+}
 
 # What is not a number, in that order.
 _WORDS = {
@@ -169,25 +172,10 @@ class _Member:
         return None if name not in self.values else float(np.linalg.norm(self.values[name][-1]))
 
 
-def _shape(family: str, n_vocab: int) -> HParams:
-    five: dict[str, Any] = {
-        "n_vocab": n_vocab,
-        "n_ctx": 64,
-        "n_embd": 32,
-        "n_head": 4,
-        "n_layer": 2,
-    }
-    if family == "gpt3":
-        return GPT3HParams(**five, band=4)
-    if family == "llama":
-        # Two thirds of the neurons: the same number of parameters in three matrices.
-        return LlamaHParams(**five, n_kv_head=2, d_head=8, n_inner=86, tied=True)
-    return TransformerHParams(**five) if family == "transformer" else HParams(**five)
-
-
 def _random(family: str, text: str, tokenizer: Tokenizer | None, seed: int) -> _Member:
     assert tokenizer is not None
-    hparams, backend = _shape(family, tokenizer.n_vocab), get_backend("numpy")
+    sizes = _TINY | _OWN.get(family, {}) | {"n_vocab": tokenizer.n_vocab}
+    hparams, backend = FAMILIES[family].hparams(**sizes), get_backend("numpy")
     ids, weights = tokenizer.encode(text), initialise(hparams, seed)
     name = f"random weights, {hparams.n_params:,} parameters"
     if family_of(hparams).encodes:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..draw.notation import Form, head_name, written
 from ..draw.pictures import Bars, Heat, Picture, Section, Tabs
 from ..errors import InputError
+from ..taps import axes
 from ..visible import quoted, visible
 from .cost import select
 from .edits import Counter, Edits, Progress, edited_copies
@@ -161,26 +162,26 @@ def patch(
 ) -> np.ndarray:
     """The base's logits [position, n_vocab] with the named values of the source put in.
 
-    names, layers: see `select`. heads, positions: only these.
-    Raises InputError when the two differ in length.
+    names, layers: see `select`. heads, positions: only these; of values that several heads of
+    queries share, heads counts the heads of keys. Raises InputError when the two differ in length.
     """
     source_ids, base_ids = _pair(gpt, source, base)
     backend, hparams = gpt.model.backend, gpt.hparams
     patched = select(hparams, names, layers)
     at = backend.ids(chosen(positions, len(base_ids), "position"))
-    of_heads = backend.ids(chosen(heads, hparams.n_head, "head"))
     recorder = Recorder(gpt, patched, budget_bytes=1 << 62)
     gpt.forward([source_ids], tap=recorder)
     stored = recorder.passes[0]
 
     def put(name: str, value: Array) -> Array:
-        value, source_value = value * 1, stored[name]  # a copy
-        if name.endswith(("attn.qk", "attn.scores", "attn.pattern")):
-            value[:, of_heads[:, None], at] = source_value[:, of_heads[:, None], at]
-        elif name.split(".")[-1] in ("q", "k", "v", "z", "result"):
-            value[:, at[:, None], of_heads] = source_value[:, at[:, None], of_heads]
-        else:
-            value[:, at] = source_value[:, at]
+        value, source_value, own = value * 1, stored[name], axes(name, hparams)  # a copy
+        place: tuple[Any, ...] = (slice(None), at)
+        for axis in {"head", "kv_head"} & set(own):
+            n_head = hparams.n_head if axis == "head" else hparams.n_kv_head
+            some = backend.ids(chosen(heads, n_head, "head"))
+            first = own.index(axis) == 1  # else positions come first
+            place = (slice(None), some[:, None], at) if first else (slice(None), at[:, None], some)
+        value[place] = source_value[place]
         return value
 
     edits = Edits(gpt, {name: lambda value, name=name: put(name, value) for name in patched})  # type: ignore[misc]

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..families import family_of
 from ..hparams import HParams
 from ..taps import Tap, untouched
-from ..weights import flatten, prepared, unflatten
+from ..weights import as_numpy, prepared, unflatten
 from . import transformer
 from .ids import checked_ids, checked_lengths
 from .one_pass import Pass
@@ -81,7 +81,4 @@ class EncoderDecoder:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Every parameter by its name in `weights.shapes`, as numpy sees it."""
-        return {
-            name: self.backend.to_numpy(value)
-            for name, value in flatten(self.weights, self.hparams, self.backend.dense).items()
-        }
+        return as_numpy(self.weights, self.hparams, self.backend)

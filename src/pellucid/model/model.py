@@ -12,7 +12,7 @@ from ..backend import Array, Backend, KeyValues, Prepared
 from ..cache import Cache
 from ..hparams import HParams
 from ..taps import Tap, begins, untouched
-from ..weights import flatten, prepared, unflatten
+from ..weights import as_numpy, prepared, unflatten
 from .attend import attention_pattern
 from .ids import checked_ids, checked_lengths
 from .one_pass import Pass, plainly
@@ -164,5 +164,4 @@ class Model:
     def tensors(self, under: str = "") -> dict[str, np.ndarray]:
         """Every parameter by its name in `weights.shapes`, as numpy sees it; under: of those whose
         names begin so ("h.3.") alone."""
-        found = flatten(self.weights, self.hparams, self.backend.dense, under)
-        return {name: self.backend.to_numpy(value) for name, value in found.items()}
+        return as_numpy(self.weights, self.hparams, self.backend, under)

@@ -11,7 +11,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from .bpe import Ranks, compiled
+from .bpe import compiled
+from .pairs import ById
 from .splits import FAST, GPT2, Fast
 
 __all__ = ["Bulk"]
@@ -21,8 +22,8 @@ _SHORT = 4096  # characters below which the heap answers before tiktoken has sta
 
 
 class Bulk:
-    """Text -> ids. ids: of each token that is no special one. ranks: of the merges. split: how a
-    text becomes words. ignore_merges: a word that is a token is one, whatever the merges say.
+    """Text -> ids. ids: of each token that is no special one. merges: of tokens, to tokens. split:
+    how a text becomes words. ignore_merges: a word that is a token is one, whatever the merges say.
     A byte that is no token (in a vocabulary learned without it) is left out, as `tokenizers` does.
 
     `encode` chooses between `by_heap` and `by_tiktoken`; both give the plain loop's ids, and
@@ -32,14 +33,16 @@ class Bulk:
     def __init__(
         self,
         ids: Mapping[bytes, int],
-        ranks: Ranks,
+        merges: ById,
         split: Fast = FAST[(GPT2,)],
         *,
         ignore_merges: bool = False,
     ) -> None:
-        self._ids, self._ranks, self._split = ids, ranks, split
+        self._ids, self._merges, self._split = ids, merges, split
         self._ignore_merges = ignore_merges
-        self._lacking = bytes(b for b in range(256) if bytes([b]) not in ids)
+        self.ranks = merges.ranks
+        self._of_byte = [ids.get(bytes([b]), -1) for b in range(256)]
+        self._lacking = bytes(b for b in range(256) if self._of_byte[b] < 0)
         self._reachable: dict[bytes, bool] = {}
 
     def encode(self, text: str) -> list[int]:
@@ -54,9 +57,8 @@ class Bulk:
 
     def by_heap(self, text: str) -> list[int]:
         """Word by word, with `merge`: at most three looks at the ranks a byte."""
-        ids, parts = self._ids, self.parts
         words = compiled(self._split.pattern).findall(text)
-        return [ids[part] for word in words for part in parts(word.encode())]
+        return [token for word in words for token in self.tokens(word.encode())]
 
     def by_tiktoken(self, text: str) -> list[int]:
         """By tiktoken, which must not be None; no half surrogate pairs in the text.
@@ -74,10 +76,10 @@ class Bulk:
         ids += self.tiktoken.encode_ordinary(text[start:])
         return ids
 
-    def parts(self, word: bytes) -> list[bytes]:
-        """The tokens of a word, as `merge_loop` leaves them."""
+    def tokens(self, word: bytes) -> list[int]:
+        """The ids of a word, of what `merge_loop` leaves of it."""
         word = self.known(word)
-        return [word] if self._is_whole(word) else self.merge(word)
+        return [self._ids[word]] if self._is_whole(word) else self.merge(word)
 
     def known(self, word: bytes) -> bytes:
         """The word without the bytes that are no token."""
@@ -92,47 +94,45 @@ class Bulk:
             return True
         known = self._reachable.get(word)
         if known is None:
-            known = self._reachable[word] = self.merge(word) == [word]
+            known = self._reachable[word] = self.merge(word) == [self._ids[word]]
         return known
 
-    def merge(self, word: bytes) -> list[bytes]:
+    def merge(self, word: bytes) -> list[int]:
         """The merge loop with a heap of candidates over a linked list: n·log n."""
-        parts: list[bytes | None] = [word[i : i + 1] for i in range(len(word))]
+        ranks, products, n = self.ranks, self._merges.products, self._merges.n_vocab
+        parts = [self._of_byte[byte] for byte in word]  # -1 in place of what was merged away
         after = list(range(1, len(parts) + 1))
         before = list(range(-1, len(parts) - 1))
-        ranks = self._ranks
-        heap: list[tuple[int, int, bytes, bytes]] = []
+        heap: list[tuple[int, int, int]] = []
 
         def consider(at: int) -> None:
             second = after[at]
             if second < len(parts):
-                left, right = parts[at], parts[second]
-                assert left is not None
-                assert right is not None
-                rank = ranks.get((left, right))
+                pair = parts[at] * n + parts[second]
+                rank = ranks.get(pair)
                 if rank is not None:
-                    heapq.heappush(heap, (rank, at, left, right))
+                    heapq.heappush(heap, (rank, at, pair))
 
         for at in range(len(parts) - 1):
             consider(at)
         while heap:
-            _, at, left, right = heapq.heappop(heap)
+            rank, at, pair = heapq.heappop(heap)
             second = after[at]
-            if parts[at] != left or second >= len(parts) or parts[second] != right:
+            if second >= len(parts) or parts[at] < 0 or parts[at] * n + parts[second] != pair:
                 continue  # one of the two has been merged since
-            parts[at], parts[second] = left + right, None
+            parts[at], parts[second] = products[rank], -1
             after[at] = after[second]
             if after[at] < len(parts):
                 before[after[at]] = at
             if before[at] >= 0:
                 consider(before[at])
             consider(at)
-        return [part for part in parts if part is not None]
+        return [part for part in parts if part >= 0]
 
     @cached_property
     def tiktoken(self) -> Any:
         """tiktoken with the same ranks, or None where its rule would give other ids."""
-        if not merges_as_tiktoken(self._ids, self._ranks):
+        if not merges_as_tiktoken(self._merges):
             return None
         import tiktoken
 
@@ -144,7 +144,7 @@ class Bulk:
         )
 
 
-def merges_as_tiktoken(ids: Mapping[bytes, int], ranks: Ranks) -> bool:
+def merges_as_tiktoken(merges: ById) -> bool:
     """Whether merging any two neighbours that spell a token, lowest id first, is the same.
 
     tiktoken does that, and takes a word that is a token as it is. It comes to the same where
@@ -152,12 +152,12 @@ def merges_as_tiktoken(ids: Mapping[bytes, int], ranks: Ranks) -> bool:
     earlier merge across the border between its two halves takes them apart. All trained
     vocabularies are so; one from elsewhere need not be.
     """
-    products = [ids[left + right] for left, right in ranks]
+    products, ranks, n = merges.products, merges.ranks, merges.n_vocab
     if any(a >= b for a, b in pairwise(products)):
         return False
-    halves = {left + right: (left, right) for left, right in ranks}
-    rank_of = {left + right: rank for (left, right), rank in ranks.items()}
-    for left, right in ranks:
+    halves = dict(zip(products, zip(merges.lefts, merges.rights, strict=True), strict=True))
+    rank_of = {product: rank for rank, product in enumerate(products)}
+    for left, right in halves.values():
         # Undo both sides' merges, the latest first, and look at who meets at the border.
         while True:
             if rank_of.get(left, -1) > rank_of.get(right, -1):
@@ -168,6 +168,6 @@ def merges_as_tiktoken(ids: Mapping[bytes, int], ranks: Ranks) -> bool:
                 right = halves[right][0]
             else:
                 break
-            if ranks.get((left, right), until) < until:
+            if ranks.get(left * n + right, until) < until:
                 return False
     return True

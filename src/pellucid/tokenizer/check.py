@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from operator import add, lt
+from operator import lt
 
 from ..errors import TokenizerError
 from .bpe import byte_symbols
+from .pairs import ById
 
 __all__ = ["check_each", "check_vocabulary", "is_plain"]
 
@@ -29,25 +30,27 @@ def check_vocabulary(
     special: Mapping[str, int],
     *,
     any_order: bool = False,
-) -> frozenset[str]:
+) -> tuple[frozenset[str], ById]:
     """ids: token -> id, spelled by `byte_symbols`, the special ones among them. any_order: a merge
     may take what only a later one makes, as in lists made of a vocabulary alone (tiktoken's, such
-    as Llama 3's). -> the tokens that are neither special nor made by a merge
+    as Llama 3's). -> the tokens that are neither special nor made by a merge, and the merges
 
     Raises TokenizerError unless the ids are 0…n-1, each once, every byte that texts are made of is
     a token, and the merges are of tokens and make tokens.
     """
-    if any_order:
-        if (unmade := _in_any_order(ids, merges, special)) is not None:
-            return unmade
-    elif is_plain(ids, merges, special):
-        return frozenset()
-    return check_each(ids, merges, special, any_order=any_order)
+    by_id = ById.of(ids, merges)
+    if by_id is not None and any_order:
+        if (unmade := _in_any_order(ids, by_id, special)) is not None:
+            return unmade, by_id
+    elif by_id is not None and is_plain(ids, by_id, special):
+        return frozenset(), by_id
+    unmade = check_each(ids, merges, special, any_order=any_order)
+    if by_id is None:
+        raise TokenizerError("the merges are not a list of pairs")
+    return unmade, by_id
 
 
-def is_plain(
-    ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
-) -> bool:
+def is_plain(ids: Mapping[str, int], merges: ById, special: Mapping[str, int]) -> bool:
     """Whether all holds, and the ids are as learning gives them: in the order of the vocabulary,
     first the bytes, then what each merge makes; special ones may stand anywhere between."""
     if set(map(type, ids.values())) != {int} or list(ids.values()) != list(range(len(ids))):
@@ -58,48 +61,35 @@ def is_plain(
     n_bytes = len(_bytes(ids, special))
     if set(tokens[:n_bytes]) != _bytes(ids, special) or _missing(ids, special):
         return False
-    try:  # 50,000 merges: each line is one loop in C
-        if not merges:
-            return len(tokens) == n_bytes
-        lefts, rights = zip(*merges, strict=True)
-        if list(map(add, lefts, rights)) != tokens[n_bytes:]:
-            return False
-        made = order[n_bytes:]
-        earlier = all(map(lt, map(ids.__getitem__, lefts), made)) and all(
-            map(lt, map(ids.__getitem__, rights), made)
-        )
-        return earlier and special.keys().isdisjoint(lefts) and special.keys().isdisjoint(rights)
-    except (KeyError, TypeError, ValueError):  # a part that is no token; not a pair of texts
-        return False
+    made, named = order[n_bytes:], {ids[text] for text in special}
+    return merges.products == made and all(  # 50,000 merges: each line is one loop in C
+        all(map(lt, side, made)) and named.isdisjoint(side)
+        for side in (merges.lefts, merges.rights)
+    )
 
 
 def _in_any_order(
-    ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Mapping[str, int]
+    ids: Mapping[str, int], merges: ById, special: Mapping[str, int]
 ) -> frozenset[str] | None:
     """As `check_each` with any_order, in loops in C; None where anything is wrong."""
     if set(map(type, ids.values())) != {int} or _missing(ids, special):
         return None
     if sorted(ids.values()) != list(range(len(ids))):
         return None
-    try:
-        lefts, rights = zip(*merges, strict=True) if merges else ((), ())
-        made = set(map(add, lefts, rights))
-    except (TypeError, ValueError):
+    made, named = set(merges.products), {ids[text] for text in special}
+    made_or_byte = made.union(ids[symbol] for symbol in _bytes(ids, special))
+    known = made_or_byte.issuperset(merges.lefts) and made_or_byte.issuperset(merges.rights)
+    if not (known and made.isdisjoint(named) and len(merges.ranks) == len(merges.lefts)):
         return None
-    parts = {*lefts, *rights}
-    made_or_byte = made | _bytes(ids, special)
-    if not (parts <= made_or_byte and made <= ids.keys() and made.isdisjoint(special)):
-        return None
-    if len(set(merges)) != len(merges):
-        return None
-    unmade = frozenset(ids.keys() - made_or_byte - special.keys())
+    others = set(range(len(ids))) - made_or_byte - named
+    unmade = frozenset(text for text, token in ids.items() if token in others)
     _check_merges_are_all(unmade, ids)
     return unmade
 
 
 def _bytes(ids: Mapping[str, int], special: Mapping[str, int]) -> set[str]:
     """The bytes that are tokens."""
-    return set(byte_symbols()) & ids.keys() - special.keys()
+    return (set(byte_symbols()) & ids.keys()) - special.keys()
 
 
 def _missing(ids: Mapping[str, int], special: Mapping[str, int]) -> int | None:

@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import TokenizerError
 from ..files import Reader, write_file
 from .bpe import byte_symbols
+from .pairs import pairs_of
 from .rules import GPT2, SPACE, Added, Rules, in_one_pass, padding
 from .tokenizer_json import WAY_ON, Parsed, added_token, build, flags, parse
 
@@ -30,7 +31,6 @@ _ROLES = {
 }
 _GPT2 = ("GPT2Tokenizer", "GPT2TokenizerFast")
 _CLASSES = (*_GPT2, "PreTrainedTokenizerFast", "TokenizersBackend")
-_NO_SEPARATOR = bytes(byte for byte in range(256) if byte not in b" \r\n")
 _MOST_BYTES = 64 << 20  # of a tokenizer file; GPT-2's have 1 MB
 
 
@@ -161,11 +161,9 @@ def _tables(
     vocab = vocab | _holes(vocab, added)
     if by_looks:
         named = {*named, *filter(_MARKED.fullmatch, vocab)}
-    ends = {text[-1:] for text in (*named, *added)}  # only those merges need be put together
-    products = {left + right for left, right in merges if right[-1:] in ends}.union(byte_symbols())
-    special = {
-        text: token for text, token in vocab.items() if text in named and text not in products
-    }
+    named = set(named)
+    products = named.union(added).intersection(map("".join, merges)).union(byte_symbols())
+    special = {text: vocab[text] for text in filter((named - products).__contains__, vocab)}
     flagged = {}
     for text, token in in_one_pass(added, nfc).items():
         if token.special and text in products and vocab.get(text) == token.id:
@@ -302,20 +300,12 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
         raise TokenizerError(f"{path} is not UTF-8 text: {error}") from error
     if text.startswith("#version"):
         text = text.partition("\n")[2]
-    between = text.encode().translate(None, _NO_SEPARATOR)
-    whole = not text or text.endswith("\n")  # else its last line may be half of one
-    if whole and between == b" \n" * (len(between) // 2):  # every line as it should be: all at once
-        words = text.replace("\n", " ").split(" ")
-        return list(zip(words[:-1:2], words[1::2], strict=True))
-    pairs = []
-    for number, line in enumerate(text.split("\n")):
-        if not line.strip("\r"):
-            continue
-        left, space, right = line.strip("\r").partition(" ")
-        if not space or " " in right:
-            raise TokenizerError(f"{path}: merge {number} is not two tokens: {line[:80]!r}")
-        pairs.append((left, right))
-    return pairs
+    lines = [line for each in text.split("\n") if (line := each.strip("\r"))]
+    try:
+        return pairs_of(lines)
+    except ValueError as error:
+        line = lines[error.args[0]]
+        raise TokenizerError(f"{path}: merge {error} is not two tokens: {line[:80]!r}") from error
 
 
 def _read(path: Path) -> bytes:

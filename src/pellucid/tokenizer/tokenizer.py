@@ -94,7 +94,7 @@ class Tokenizer:
         for token in (*self.rules.begin, *self.rules.end):
             if type(token) is not int or not 0 <= token < self.n_vocab:
                 raise TokenizerError(f"texts would begin or end with {token!r}, which is no token")
-        self._unmade = check_vocabulary(
+        self._unmade, self._by_id = check_vocabulary(
             ids, merges, self.special_tokens, any_order=self.rules.ignore_merges
         )
         self._vocab, self._merges = ids, list(merges)
@@ -117,15 +117,16 @@ class Tokenizer:
     @cached_property
     def ranks(self) -> Ranks:
         """The merges in the order in which they were learned."""
-        sides = (unspell_all([pair[side] for pair in self._merges]) for side in (0, 1))
-        return dict(zip(zip(*sides, strict=True), range(len(self._merges)), strict=True))
+        value = {token: value for value, token in self.ids.items()}.__getitem__
+        pairs = zip(map(value, self._by_id.lefts), map(value, self._by_id.rights), strict=True)
+        return {pair: rank for rank, pair in enumerate(pairs)}
 
     @cached_property
     def bulk(self) -> Bulk:
         from .bulk import Bulk
 
         split = FAST.get(self.rules.steps, FAST[(GPT2,)])
-        return Bulk(self.ids, self.ranks, split, ignore_merges=self.rules.ignore_merges)
+        return Bulk(self.ids, self._by_id, split, ignore_merges=self.rules.ignore_merges)
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -181,8 +182,8 @@ class Tokenizer:
             return self.bulk.encode(text)
         if steps[-1:] == (GPT2,):
             return [token for part in cut(text, steps[:-1]) for token in self.bulk.encode(part)]
-        ids, parts = self.ids, self.bulk.parts
-        return [ids[part] for word in cut(text, steps) for part in parts(word.encode())]
+        tokens = self.bulk.tokens
+        return [token for word in cut(text, steps) for token in tokens(word.encode())]
 
     def _normal(self, text: str) -> str:
         return normalize("NFC", text) if self.rules.nfc else text

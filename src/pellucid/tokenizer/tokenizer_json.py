@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TokenizerError
+from .pairs import pairs_of
 from .rules import DIGIT, DIGITS, GPT2, SPACE, Added, Rules
 from .splits import PATTERNS, WRITTEN
 
@@ -189,13 +190,10 @@ def _id(path: Path, pair: Any) -> int:
 
 
 def _pairs(path: Path, merges: list[Any]) -> list[tuple[str, str]]:
-    pairs = []
-    for rank, merge in enumerate(merges):
-        pair = merge.split(" ") if isinstance(merge, str) else merge
-        if not isinstance(pair, list) or [type(part) for part in pair] != [str, str]:
-            raise TokenizerError(f"{path}: merge {rank} is not two tokens")
-        pairs.append((pair[0], pair[1]))
-    return pairs
+    try:
+        return pairs_of(merges)
+    except ValueError as error:
+        raise TokenizerError(f"{path}: merge {error} is not two tokens") from error
 
 
 def added_token(path: Path, entry: Any, token: Any) -> tuple[str, Added]:

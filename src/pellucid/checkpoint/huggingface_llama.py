@@ -1,5 +1,5 @@
-"""Hugging Face's `config.json` of a Llama, Mistral, Qwen2 or Qwen3: what changes the maths is
-computed, or refused by name."""
+"""A Llama, Mistral, Qwen2 or Qwen3 as Hugging Face's files hold it (`huggingface.Layout`): what
+changes the maths is computed, or refused by name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import CheckpointError, InputError
-from ..families.llama import LlamaHParams, Rope
+from ..families.llama import Rope
 from ..hparams import HParams
 from .contents import hparams_from
 from .huggingface_config import (
@@ -23,8 +25,13 @@ from .huggingface_config import (
     one_of,
     table,
 )
+from .llama_names import HUGGING_FACE, parts_of
+from .names import LM_HEAD, unwrapped
+from .parts import Part, check_parts, joined
+from .safetensors_file import SafetensorsFile
+from .tied import check_dtypes, finer_head
 
-__all__ = ["KINDS", "config_of", "hparams_of_config"]
+__all__ = ["KINDS", "is_padding", "parts", "read_config", "read_tensors", "write_config"]
 
 # model_type → its class in transformers, and how many tokens a query sees where its file says none.
 KINDS = {
@@ -80,8 +87,10 @@ _KNOWN: dict[str, tuple[Check, str]] = {
 }
 
 
-def hparams_of_config(config: Mapping[str, Any], path: Path) -> tuple[HParams, dict[str, Any]]:
-    """The hyperparameters, and what a card says of them.
+def read_config(
+    config: Mapping[str, Any], path: Path
+) -> tuple[HParams, str | None, dict[str, Any]]:
+    """The hyperparameters, no chat template, and what a card says.
 
     Raises CheckpointError naming the key whose value cannot be computed with.
     """
@@ -116,7 +125,7 @@ def hparams_of_config(config: Mapping[str, Any], path: Path) -> tuple[HParams, d
             f"tokens here, in which it sees all, and not {values['n_ctx']:,}"
         )
         values["n_ctx"] = seen
-    return hparams_from(values, path), card
+    return hparams_from(values, path), None, card
 
 
 def _window(config: Mapping[str, Any], usual: int | None, path: Path) -> int | None:
@@ -192,7 +201,36 @@ def _rope(config: Mapping[str, Any], path: Path) -> Rope:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def config_of(hparams: LlamaHParams, dtype: str) -> dict[str, Any]:
+def read_tensors(
+    files: Mapping[str, SafetensorsFile], hparams: Any, source: Path
+) -> dict[str, np.ndarray]:
+    """Joined as ours are. Left out are a tied head saved a second time, and old files' tables of
+    rotary frequencies."""
+    wrapped = {plain: name for name, plain in unwrapped(files).items()}
+    bare = any(name.startswith("layers.") for name in wrapped)  # saved without its head
+    stored = {f"model.{name}" if bare else name: theirs for name, theirs in wrapped.items()}
+    stored = {name: theirs for name, theirs in stored.items() if not name.endswith(".inv_freq")}
+    if hparams.tied and LM_HEAD in stored:
+        finer_head(files, stored.pop(LM_HEAD), stored["model.embed_tokens.weight"], source)
+    table = parts(hparams)
+    check_parts(table, {name: files[own].places[own].shape for name, own in stored.items()}, source)
+    check_dtypes(files, list(stored.values()), source)
+    return {
+        ours: joined(each, lambda name: files[stored[name]].tensor(stored[name]))
+        for ours, each in table.items()
+    }
+
+
+def is_padding(n_rows: int, n_vocab: int) -> bool:
+    """Whether the last rows stand for no token: some hundred more, of a number of no rule."""
+    return 0 < n_rows - n_vocab <= 1024
+
+
+def parts(hparams: Any) -> dict[str, list[Part]]:
+    return parts_of(hparams, HUGGING_FACE)
+
+
+def write_config(hparams: Any, dtype: str) -> dict[str, Any]:
     """The keys of a config.json that transformers 4 and 5 read, but for the ids of tokens."""
     h, rope = hparams, hparams.rope
     kind = "qwen3" if h.qk_norm else "qwen2" if h.qkv_bias else "llama"
