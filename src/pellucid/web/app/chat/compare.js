@@ -71,10 +71,12 @@ async function deciding({ api, first, above, below, heads, signal }) {
     " or ",
     make("b", { textContent: quoted(other.text || decoded(other)) }),
   );
-  const note = make("p", { className: "quiet", role: "status", textContent: "Computing what each head wrote…" });
+  const note = make("p", { className: "quiet", role: "status" });
+  const tell = (text) => (note.textContent = text || "Computing what each head wrote…");
+  tell("");
   heads.replaceChildren(title, note);
   try {
-    const found = await api.ask("attribute", { ...placeOf(first, above, at), target: one.id, versus: other.id }, { signal });
+    const found = await api.ask("attribute", { ...placeOf(first, above, at), target: one.id, versus: other.id }, { signal, tell });
     const each = found.heads.flatMap((row, layer) => row.map((value, head) => [headName(layer, head), value]));
     each.sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
     const shown = each.slice(0, HEADS);
