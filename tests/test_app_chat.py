@@ -336,6 +336,8 @@ def test_every_place_is_in_reach_on_a_phone(browser, served, width: int) -> None
             ".map(e => e.getBoundingClientRect()).map(({left, right}) => [left, right])"
         )
         assert len(page.js(boxes)) == 5 + 2
+        about = page.find(".top-model").get_attribute("textContent")
+        assert about == f"served: talker, {GPT.hparams.n_params:,} parameters"
         assert all(left >= 0 and right <= width for left, right in page.js(boxes))
         # Scrolled down, the places are still there.
         page.js("scrollTo(0, 900)")

@@ -26,6 +26,7 @@ def router(service: Service) -> APIRouter:
             "created": service.began,
             "owned_by": "pellucid",
             "max_model_len": service.gpt.hparams.n_ctx,
+            "n_params": service.gpt.hparams.n_params,
             "hparams": service.gpt.hparams.to_dict(),
             "settings": settings,
         }

@@ -19,6 +19,7 @@ class ModelCard(TypedDict):
     created: int
     owned_by: str
     max_model_len: int
+    n_params: int
     hparams: dict[str, Any]
     settings: dict[str, Any]
 

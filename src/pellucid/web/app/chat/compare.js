@@ -4,7 +4,7 @@
 import { bars } from "../../picture/bars.js";
 import { aligned } from "../../picture/compare.js";
 import { make } from "../../picture/elements.js";
-import { headName, quoted, written } from "../../picture/notation.js";
+import { headName, quoted, visible, written } from "../../picture/notation.js";
 import { placeOf } from "./sources.js";
 import { decoded } from "./thread.js";
 
@@ -22,7 +22,7 @@ export function compare({ api, first, second, names, signal, close }) {
     const text = token.text || decoded(token);
     const span = make("span", {
       className: "tok",
-      textContent: token.text === "" ? "▪" : token.text,
+      textContent: token.text === "" ? "▪" : token.text.trim() ? token.text : visible(token.text),
       title: share === null ? quoted(text) : `${quoted(text)}, ${written(share, "percent")}`,
     });
     if (share !== null) span.style.setProperty("--surprise", (1 - share).toFixed(3));

@@ -3,7 +3,7 @@
    the model `talk`, which runs in the page. */
 
 import { make } from "../../picture/elements.js";
-import { onOneLine } from "../../picture/notation.js";
+import { counted, onOneLine } from "../../picture/notation.js";
 import { LivePass } from "../../walk/pass.js";
 import { STEPS } from "../../walk/steps.js";
 import { Walk } from "../../walk/walk.js";
@@ -104,7 +104,9 @@ class WalkPlace {
     this.note.textContent = "";
     const live = pass instanceof LivePass;
     const typed = live || Boolean(pass.question.text);
-    this.about.textContent = live ? `${content.subtitle}; it runs in this page` : `the server's model ${onOneLine(pass.model)}`;
+    const { parameters } = this.info;
+    const size = parameters ? `, ${counted(parameters)} parameters` : "";
+    this.about.textContent = live ? `${content.subtitle}; it runs in this page` : `the server's model ${onOneLine(pass.model)}${size}`;
     this.drawOthers(live);
     const options = { content, pass, place: this.placeOf(this.selection) };
     if (this.walk && this.live === live && this.typed === typed) {
