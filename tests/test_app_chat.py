@@ -324,6 +324,29 @@ def test_keys_walk_the_tokens(browser, served) -> None:
 EVIL = '<img src=x onerror="globalThis.hacked=1"><script>globalThis.hacked=1</script>'
 
 
+@pytest.mark.parametrize("width", [320, 390, 560, 561, 768])
+def test_every_place_is_in_reach_on_a_phone(browser, served, width: int) -> None:
+    page = Page(browser, served)
+    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        page.wait(f"innerWidth === {width}")
+        boxes = (
+            "return [...document.querySelectorAll('.places a, .top button')]"
+            ".map(e => e.getBoundingClientRect()).map(({left, right}) => [left, right])"
+        )
+        assert len(page.js(boxes)) == 5 + 2
+        about = page.find(".top-model").get_attribute("textContent")
+        assert about == f"served: talker, {GPT.hparams.n_params:,} parameters"
+        assert all(left >= 0 and right <= width for left, right in page.js(boxes))
+        # Scrolled down, the places are still there.
+        page.js("scrollTo(0, 900)")
+        page.wait("scrollY > 400")
+        assert page.js("return document.querySelector('.places').getBoundingClientRect().top") >= 0
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_no_text_is_read_as_html(browser, served, tmp_path: Path) -> None:
     title = f"{EVIL}\u202e\u0007"
     head, (said,) = begun(served, EVIL[:60])

@@ -31,6 +31,10 @@ GPT = talker()
 LONG = 3000
 TITLES = ".conversations .title"
 SHOWN = "return pellucid.mounted.thread.view(pellucid.mounted.leaf).tokens.map(t => t.id)"
+UNKEPT = (
+    "return pellucid.info.unkept.head(pellucid.selection.conversation)"
+    ".messages.get(pellucid.mounted.leaf)"
+)
 BRANCHED = (
     "document.querySelector('.message:nth-child(4) .message-foot').textContent.includes('2 of 2')"
 )
@@ -187,6 +191,48 @@ def test_who_waits_is_told_how_long_the_queue_is(browser, tmp_path) -> None:
         browser.check_served()
 
 
+def test_a_question_that_waits_says_how_long_the_queue_is(browser, served) -> None:
+    """As a reply does; where nothing comes before it, it is asked as ever."""
+    beside = served.service.inspection.beside
+    head, (said,) = begun(served, "the cat")
+    reply = said["conversation"]["reply"]
+    here = f"conversation={head}&message={reply}&token=2"
+    waits = "document.querySelector('{}')?.textContent.includes('busy; {}')"
+
+    @contextmanager
+    def occupied_beside() -> Iterator[None]:
+        """By two jobs, of which the first ends, and the second when this does."""
+        ends = [threading.Event(), threading.Event()]
+        for end in ends:
+            beside.submit(lambda job, end=end: end.wait(90), lambda error: None)
+        ends[0].set()
+        try:
+            yield
+        finally:
+            ends[1].set()
+
+    for address, told, drawn in (
+        (f"#/chat?{here}", ".glass-view .quiet", ".glass .distribution:not(.kept)"),
+        (f"#/chat?{here}&view=why", ".glass-view .quiet", ".head-chip"),
+        (f"#/chat?{here}&view=knew", ".glass-view .quiet", ".rungs li"),
+        (f"#/walk?{here}", ".walk-note", "#step-input[data-drawn]"),
+    ):
+        with occupied_beside():
+            page = Page(browser, served, address)
+            page.wait(waits.format(told, "one other comes before you."))
+        page.find(drawn)
+        assert not page.js("return document.body.textContent.includes('is busy')")
+    browser.check_served()
+    # What is changed is streamed; so is its place.
+    off = '[{"name":"attn.z","layer":0,"head":0,"op":"suppress"}]'
+    with occupied_beside():
+        page = Page(browser, served, f"#/change?text=the cat&changes={off}")
+        page.wait(waits.format(".change-place > .note", "one other comes before you."))
+    page.wait("document.querySelector('[data-state=done]')")
+    assert page.find(".change-place > .note").get_attribute("hidden")
+    browser.check_served()
+
+
 def test_a_reply_is_opened_while_it_comes_and_left(browser, tmp_path) -> None:
     gpt = babbler()
     with serving(gpt, store=tmp_path / "a.db") as server:
@@ -244,6 +290,32 @@ def test_what_cannot_be_kept_is_said(browser, tmp_path, monkeypatch) -> None:
         assert ids_of(messages(server, head)[3]) == tokens
 
 
+def check_ends_there(page: Page) -> None:
+    """The token that ends a reply is taken in another's place, and another in its."""
+    (stop, *_), reply = sorted(GPT.stop_tokens), replied(page)
+    prompt, tokens = reply["generated"]["prompt"], page.js(SHOWN)
+    page.js("pellucid.mounted.branch(arguments[0], 1, arguments[1])", reply, stop)
+    page.wait("pellucid.mounted.thread.view(pellucid.mounted.leaf).tokens.length === 2")
+    page.wait("!pellucid.mounted.writer.busy")
+    ended = page.js(UNKEPT)
+    logprobs = np.log(softmax(GPT.logits([*prompt, tokens[0]])[-1].astype(np.float64)))
+    own = ended["generated"]["tokens"]
+    assert [token["id"] for token in own] == [tokens[0], stop]
+    assert own[1]["logprob"] == pytest.approx(logprobs[stop], abs=1e-4)
+    assert (own[1]["text"], ended["text"]) == ("", own[0]["text"])
+    assert ended["generated"]["reason"] == "stop"
+    page.press(".message:nth-child(4) .tok.ending")
+    check_bars(page, GPT, [*prompt, tokens[0]])
+    name = page.find(".glass-token").text
+    assert name == f"“{GPT.tokenizer.bytes_of(stop).decode()}”"
+    page.press(".glass .distribution:not(.kept) li:not(.taken) .way")
+    page.wait(f"pellucid.mounted.leaf !== '{ended['id']}'")
+    page.wait("!pellucid.mounted.writer.busy")
+    other = page.js(UNKEPT)
+    assert (ids_of(other)[0], other["source"]) == (tokens[0], ended["id"])
+    assert len(ids_of(other)) > 2
+
+
 def test_without_a_store_it_chats_in_the_page_alone(browser) -> None:
     with serving(GPT) as server:
         page = Page(browser, server)
@@ -293,6 +365,10 @@ def test_without_a_store_it_chats_in_the_page_alone(browser) -> None:
         taken = other[2]
         assert taken["id"] != tokens[2]
         assert taken["logprob"] == pytest.approx(logprobs[taken["id"]], abs=1e-4)
+        # As many as a reply may have, those that stayed among them.
+        begun_with = [token["id"] for token in other[:3]]
+        own = GPT.generate([*prompt, *begun_with], max_tokens=8 - 3, seed=1 + 1)
+        assert [token["id"] for token in other[3:]] == [step.token for step in own.steps]
         page.press(".message:nth-child(4) .plain[title='Compare with the other one']")
         page.wait("document.querySelectorAll('.compare-heads li').length")
         # The walk and the tray, on the very ids.
@@ -312,6 +388,7 @@ def test_without_a_store_it_chats_in_the_page_alone(browser) -> None:
         page.settled(2)
         look_for(page, "nothing")
         page.wait("!document.querySelector('.conversation')")
+        check_ends_there(page)
         browser.check_served()
         # Opened anew, it is gone, and the page says so.
         page.driver.refresh()

@@ -64,6 +64,15 @@ def begun(served: Served, **body: Any) -> str:
     return f"/v1/conversations/{answer.json()['id']}"
 
 
+def test_what_a_conversation_begins_with_is_said_with_the_model(served) -> None:
+    (model,) = served.client.get("/v1/models").json()["data"]
+    head = served.client.get(begun(served, settings={})).json()
+    assert model["settings"] == head["settings"]
+    gpt = served.service.gpt
+    assert set(model["settings"]["stop_tokens"]) >= gpt.stop_tokens
+    assert model["n_params"] == gpt.hparams.n_params
+
+
 def told(served: Served, path: str, **body: Any) -> dict[str, Any]:
     answer = served.post(path, **body)
     assert answer.status_code == 200, answer.text

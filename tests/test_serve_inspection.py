@@ -408,6 +408,40 @@ def test_a_job_tells_how_far_it_is(served, gate) -> None:
     assert again == seen[-1:]
 
 
+def test_a_job_that_waits_tells_how_many_come_before_it(served, gate) -> None:
+    first, second, third = [served.post("/v1/inspect/sweep", text=TEXT).json() for _ in range(3)]
+    assert [each["ahead"] for each in (first, second, third)] == [0, 1, 2]
+    events = lines_of(served, third["id"])
+    seen = [next(events)]
+    served.client.delete(f"/v1/inspect/jobs/{second['id']}")
+    seen.append(next(events))
+    assert [(each["type"], each["ahead"]) for each in seen] == [
+        ("job.queued", 2),
+        ("job.queued", 1),
+    ]
+    for _ in range(2 * GPT.hparams.n_layer):
+        gate.release()
+    seen += events
+    assert {each["ahead"] for each in seen if each["type"] != "job.queued"} == {0}
+    assert seen[-1]["type"] == "job.done"
+
+
+def test_a_watched_completion_that_waits_tells_it_too(served, gate) -> None:
+    job = served.post("/v1/inspect/sweep", text=TEXT).json()["id"]
+    asked = {
+        "prompt": TEXT,
+        "max_tokens": 2,
+        "stream": True,
+        "pellucid": {"trace": {"names": "embed"}},
+    }
+    with served.client.stream("POST", "/v1/completions", json=asked) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == ": 1 ahead"
+        served.client.delete(f"/v1/inspect/jobs/{job}")
+        gate.release()
+        assert [line for line in lines if line][-1] == "data: [DONE]"
+
+
 def test_a_cancelled_sweep_leaves_nothing(served, gate) -> None:
     inspection = served.service.inspection
     before = len(inspection.inquiries.kept), len(inspection.traces), inspection.traces.n_bytes

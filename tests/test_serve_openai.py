@@ -88,12 +88,12 @@ def test_ids_come_where_they_are_asked_for(client, served) -> None:
     gpt = served.service.gpt
     own = gpt.generate("the cat", max_tokens=6, seed=4, alternatives=3)
     assert ids == [step.token for step in own.steps]
-    texts = [gpt.tokenizer.bytes_of(i) for i in ids[: len(whole.logprobs.tokens)]]
+    texts = [gpt.tokenizer.bytes_of(i) for i in ids]
     assert [each.decode("utf-8", "ignore") for each in texts] == [
         "" if text.startswith("bytes:") else text for text in whole.logprobs.tokens
     ]
     likely = [[other.token for other in step.alternatives] for step in own.steps]
-    assert whole.logprobs.top_token_ids == likely[: len(whole.logprobs.tokens)]
+    assert whole.logprobs.top_token_ids == likely
     parts = client.completions.create(model="talker", **asked, stream=True, extra_body=more)
     choices = [part.choices[0] for part in parts]
     streamed = [i for each in choices for i in getattr(each, "token_ids", None) or []]
@@ -109,6 +109,13 @@ def test_ids_come_where_they_are_asked_for(client, served) -> None:
         model="talker", prompt=ids, max_tokens=1, echo=True, logprobs=2, extra_body=more
     ).choices[0]
     assert len(echoed.token_ids) == 1
+    # Of the token that ends it too.
+    ended = client.completions.create(
+        model="talker", **asked, extra_body={**more, "stop_token_ids": ids[2:3]}
+    ).choices[0]
+    assert (ended.finish_reason, ended.token_ids) == ("stop", ids[:3])
+    assert ended.logprobs.token_logprobs == whole.logprobs.token_logprobs[:3]
+    assert ended.logprobs.top_token_ids == likely[:3]
     assert echoed.logprobs.top_token_ids[0] is None
 
 

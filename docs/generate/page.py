@@ -1,4 +1,5 @@
-"""Take docs/page.md's pictures from the live page: python docs/generate/page.py [FOLDER]
+"""Take docs/page.md's pictures from the live page, and docs/learned.md's from its file:
+python docs/generate/page.py [FOLDER]
 
 Into docs/, or into FOLDER all of them: 390, 1280 and 1920 px wide, light and dark. Needs Chromium
 with its chromedriver, selenium and the extra [serve].
@@ -8,11 +9,14 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from live import opened, resize, served, wait
+
+from pellucid import history
 
 DOCS = Path(__file__).parents[1]
 OFF = '[{"name":"attn.z","layer":0,"head":0,"op":"suppress"}]'
@@ -22,7 +26,8 @@ SIZES = {390: 844, 1280: 800, 1920: 1080}
 THEN = {
     "attention": "const f = document.querySelector('#step-attention [data-symbol=pattern]');"
     "f.scrollIntoView({block: 'center'}); f.querySelector('tr:last-child .cell').dispatchEvent("
-    "new PointerEvent('pointerover', {bubbles: true}))"
+    "new PointerEvent('pointerover', {bubbles: true}))",
+    "why": "scrollTo(0, 0)",
 }
 SHOWN = {
     ("home", 1280, "light"): "page_home.png",
@@ -111,16 +116,34 @@ def take(driver: Any, url: str, folder: Path | None) -> list[str]:
                 driver.get("about:blank")
                 driver.get(f"{url}/{address}")
                 wait(driver, ready)
-                driver.execute_script(THEN.get(name, ""))
+                if name in THEN:
+                    time.sleep(0.6)  # a step that the address names is reached once more
+                    driver.execute_script(THEN[name])
                 time.sleep(0.6)
                 path.write_bytes(driver.get_screenshot_as_png())
                 taken.append(path.name)
     return taken
 
 
+def take_learned(driver: Any, path: Path) -> str:
+    """One file, which needs no server."""
+    with tempfile.TemporaryDirectory() as home:
+        file = Path(home) / "learned.html"
+        file.write_text(history.learned_page("talk", "The power clapper went straight to"))
+        driver.get("about:blank")
+        resize(driver, 1280, 1090)
+        driver.get(f"{file.as_uri()}#63")
+        wait(driver, "globalThis.pellucid && document.querySelector('.learned-next')")
+        time.sleep(0.6)
+        path.write_bytes(driver.get_screenshot_as_png())
+    return path.name
+
+
 def main(folder: Path | None) -> None:
     with served("chat") as url, opened() as driver:
-        print("wrote", ", ".join(take(driver, url, folder)))
+        taken = take(driver, url, folder)
+        taken.append(take_learned(driver, (folder or DOCS) / "learned.png"))
+    print("wrote", ", ".join(taken))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-/* The page's address, where messages stand among ids, and how two replies are aligned. */
+/* The page's address, where messages stand among ids, how two replies are aligned, and conversations
+   that the page alone keeps. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { align, textsOf } from "../../src/pellucid/web/app/chat/align.js";
 import { Branches } from "../../src/pellucid/web/app/chat/branches.js";
+import { Unkept } from "../../src/pellucid/web/app/chat/unkept.js";
 import { aligned } from "../../src/pellucid/web/picture/compare.js";
 import { readSelection, writeSelection } from "../../src/pellucid/web/app/selection.js";
 
@@ -97,4 +99,58 @@ test("a message of which more becomes known is still the one that is shown", () 
   tree.add({ id: "b2", unkept: false });
   assert.equal(tree.siblings(shown[1]).indexOf(shown[1]), 1);
   assert.equal(shown[1].unkept, false);
+});
+
+const SETTINGS = { greedy: true, temperature: 0.3, top_k: 40, max_tokens: 5, stop: [], stop_tokens: [9], alternatives: 5 };
+
+/* A server that says one token, and one that ends; asked: what it was asked. */
+function echoing(asked) {
+  const said = (id, text) => ({
+    token_ids: [id],
+    logprobs: { tokens: [text], token_logprobs: [-1], top_logprobs: [{ [text]: -1, b: -0.5, 1: -2 }], top_token_ids: [[5, id, 7]] },
+    finish_reason: null,
+  });
+  return {
+    base: "http://127.0.0.1/",
+    get: async () => ({ data: [{ max_model_len: 64, settings: SETTINGS }] }),
+    post: async () => ({ tokens: [{ id: 1 }, { id: 2 }] }),
+    async *stream(method, path, body) {
+      asked.push(body);
+      for (const choice of [said(4, "a"), said(9, "<end>")]) yield { model: "m", choices: [choice] };
+      yield { model: "m", choices: [{ token_ids: [], logprobs: null, finish_reason: "stop" }] };
+    },
+  };
+}
+
+test("what the page alone keeps is as the server would keep it", async () => {
+  const asked = [];
+  const api = new Unkept(/** @type {any} */ (echoing(asked)));
+  const head = await api.json("POST", "v1/conversations", { settings: { seed: 3, top_k: null } });
+  assert.deepEqual(head.settings, { ...SETTINGS, seed: 3, top_k: null });
+  for await (const _ of api.stream("POST", `v1/conversations/${head.id}/messages`, { text: "hi", parent: null }));
+  const { prompt, temperature, top_k, max_tokens, stop_token_ids } = asked[0];
+  assert.deepEqual([prompt, temperature, top_k, max_tokens, stop_token_ids], [[1, 2], 0, 2 ** 31 - 1, 5, [9]]);
+  const { messages } = await api.json("GET", `v1/conversations/${head.id}`);
+  const { text, generated } = messages[1];
+  assert.equal(text, "a");
+  assert.deepEqual(
+    generated.tokens.map((token) => [token.id, token.text, token.logprob]),
+    [
+      [4, "a", -1],
+      [9, "", -1],
+    ],
+  );
+  /* In the server's order, though an object has the name “1” first. */
+  assert.deepEqual(
+    generated.tokens[0].alternatives.map((other) => [other.id, other.text]),
+    [
+      [5, "b"],
+      [4, "a"],
+      [7, "1"],
+    ],
+  );
+  for await (const _ of api.stream("POST", `v1/conversations/${head.id}/messages/${messages[1].id}/branch`, { step: 1, token: 9 }));
+  assert.deepEqual([asked[1].prompt, asked[1].max_tokens], [[1, 2, 4, 9], 0]);
+  for await (const _ of api.stream("POST", `v1/conversations/${head.id}/messages/${messages[1].id}/branch`, { step: 1, token: 8 }));
+  assert.deepEqual([asked[2].prompt, asked[2].max_tokens], [[1, 2, 4, 8], 3]);
 });

@@ -34,11 +34,14 @@ class Cancelled(Exception):
 @dataclass(slots=True, eq=False)
 class Job:
     """gpt: the model, which computes in slices and ends with the job. ended: called once, on the
-    thread that ran it: None, or what went wrong; `Cancelled` where it was given up."""
+    thread that ran it: None, or what went wrong; `Cancelled` where it was given up. waits: called,
+    on whatever thread, with how many jobs come before it, whenever that changes."""
 
     gpt: GPT
     work: Work
     ended: Callable[[Exception | None], None]
+    waits: Callable[[int], object]
+    ahead: int = 0  # jobs that come before it, as it was told
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
@@ -77,7 +80,12 @@ class Beside:
         self._thread = threading.Thread(target=self._run, name="beside", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work, ended: Callable[[Exception | None], None]) -> Job:
+    def submit(
+        self,
+        work: Work,
+        ended: Callable[[Exception | None], None],
+        waits: Callable[[int], object] = lambda ahead: None,
+    ) -> Job:
         """Raises Busy where too many wait, Stopped where no more is taken."""
         gpt = GPT(
             self._model,
@@ -87,13 +95,14 @@ class Beside:
             name=self.gpt.name,
             roles=self.gpt.roles,
         )
-        job = Job(gpt, work, ended)
+        job = Job(gpt, work, ended, waits)
         with self._lock:
             if self._draining or self._stopping or self._thread is None:
                 raise Stopped("no more is taken")
             if len(self._waiting) >= self.max_waiting:
                 raise Busy(len(self._waiting), 5.0)
             self._waiting.append(job)
+            self._tell()
             self._lock.notify()
         return job
 
@@ -104,6 +113,7 @@ class Beside:
             if job not in self._waiting:
                 return
             self._waiting.remove(job)
+            self._tell()
         job.ended(Cancelled())
 
     def drain(self) -> None:
@@ -130,6 +140,7 @@ class Beside:
                 if self._stopping:
                     return
                 self._job = job = self._waiting.popleft()
+                self._tell()
             error: Exception | None = None
             try:
                 with self.turns.job():
@@ -139,6 +150,13 @@ class Beside:
                 error = caught
             self._job = None
             job.ended(error)
+
+    def _tell(self) -> None:
+        """Those that wait, how many come before them; the one that runs is one of these."""
+        for ahead, job in enumerate(self._waiting, start=self.busy):
+            if job.ahead != ahead:
+                job.ahead = ahead
+                job.waits(ahead)
 
     def _sliced(self, model: Model) -> Model:
         backend: Any = model.backend

@@ -97,7 +97,7 @@ class Began:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """It has not joined yet. ahead: requests that join before it."""
+    """It has not joined yet. ahead: requests that come before it."""
 
     ahead: int
 

@@ -31,15 +31,17 @@ Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Inquiry:
-    """done, total: how far it is, in its own steps; 0 of 0 where they are not counted. finding:
-    once it is done. trace: by which its values are kept, where it found a trace. changed: called,
-    on whatever thread, whenever something of this changes."""
+    """ahead: jobs that come before it, as long as it is queued. done, total: how far it is, in its
+    own steps; 0 of 0 where they are not counted. finding: once it is done. trace: by which its
+    values are kept, where it found a trace. changed: called, on whatever thread, whenever something
+    of this changes."""
 
     id: str
     owner: str
     kind: str
     created: int
     status: Status = "queued"
+    ahead: int = 0
     done: int = 0
     total: int = 0
     finding: Finding | None = None
@@ -74,7 +76,7 @@ class Inquiries:
         inquiry = Inquiry(id=self._new_id("job"), owner=owner, kind=kind, created=int(time.time()))
 
         def work(job: Job) -> None:
-            self._change(inquiry, status="running")
+            self._change(inquiry, status="running", ahead=0)
 
             def progress(done: int, total: int) -> None:
                 job.check()
@@ -91,18 +93,21 @@ class Inquiries:
                 )
             self._finish(inquiry, finding, n_bytes)
 
+        def waits(ahead: int) -> None:
+            self._change(inquiry, ahead=ahead)
+
         def ended(error: Exception | None) -> None:
             with self._lock:
                 self._jobs.pop(inquiry.id, None)
             if isinstance(error, Cancelled):
-                self._change(inquiry, status="cancelled")
+                self._change(inquiry, status="cancelled", ahead=0)
             elif error is not None:
                 self._change(inquiry, status="failed", error=error)
 
         self.kept.put(owner, inquiry.id, inquiry)
         try:
             with self._lock:
-                self._jobs[inquiry.id] = self._beside.submit(work, ended)
+                self._jobs[inquiry.id] = self._beside.submit(work, ended, waits)
         except BaseException:
             self.kept.take(owner, inquiry.id)
             raise

@@ -48,7 +48,7 @@ def _likely(tokenizer: Tokenizer, token: int, logprob: float) -> LikelyToken:
 
 class TextLogprobs:
     """Of one text, part by part: it knows how far the text has come. ids: also those of the
-    likeliest tokens."""
+    likeliest tokens, and of the token that ended the text what there is of each."""
 
     def __init__(self, tokenizer: Tokenizer, *, ids: bool = False) -> None:
         self._tokenizer = tokenizer
@@ -60,7 +60,7 @@ class TextLogprobs:
         return self._of(prompt, scored.logprobs, scored.alternatives)
 
     def of_steps(self, steps: Iterable[Step]) -> Logprobs:
-        own = shown(steps)
+        own = list(steps) if self._ids else shown(steps)
         return self._of(
             [step.token for step in own],
             [step.logprob for step in own],

@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Iterable
 from collections.abc import Sequence as Several
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..chat import choose_template
+from ..chat import choose_template, drawn
 from ..errors import InputError
 from ..sampling import recommended
 from ..sequence import Settings
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Service", "finish_reason", "new_id", "usage"]
 
+_LENGTH = 256  # tokens of a conversation's reply where nothing is said, as in the terminal
 _SAMPLING = (
     "temperature",
     "top_p",
@@ -159,6 +160,13 @@ class Service:
             alternatives=alternatives,
             seed=None if body.seed is None else body.seed % 2**64,
         )
+
+    def conversing(self, said: dict[str, Any]) -> dict[str, Any]:
+        """A conversation's settings: what is not said is what the model's card recommends."""
+        return {
+            "max_tokens": _LENGTH,
+            **drawn(self.gpt, recommended(self.gpt.card, said) | said),
+        }
 
     def _check_token(self, token: int) -> None:
         if token >= self.gpt.hparams.n_vocab:

@@ -23,7 +23,7 @@ from ..inspect.interventions import check
 from ..sampling import log_softmax
 from ..sequence import Alternative, Sequence, likeliest
 from .beside import Beside, Cancelled, Job
-from .events import Ask, Began, Deliver, Ended, Scored, WatchedStep
+from .events import Ask, Began, Deliver, Ended, Scored, Waits, WatchedStep
 from .kept import Kept
 from .records import Records
 
@@ -92,8 +92,9 @@ class Watched:
         self._new_trace = new_trace
 
     def submit(self, ask: Ask, deliver: Deliver) -> Job:
-        """deliver: called on the thread that computes. Raises InputError and ContextError for what
-        the model cannot meet, OverBudget where a trace would be too large, Busy and Stopped."""
+        """deliver: called on the thread that computes, with `Waits` on any. Raises InputError and
+        ContextError for what the model cannot meet, OverBudget where a trace would be too large,
+        Busy and Stopped."""
         gpt, watch = self._beside.gpt, self._watch
         sequence = ask.sequence(gpt)
         check(gpt, watch.interventions, budget_bytes=BUDGET)
@@ -105,7 +106,7 @@ class Watched:
             cost.check(BUDGET)
             trace = self._new_trace()
         one = _One(ask, sequence, watch, deliver, trace, self._traces)
-        return self._beside.submit(one.work, one.ended)
+        return self._beside.submit(one.work, one.ended, one.waits)
 
     def cancel(self, job: Job) -> None:
         """Give it up; nothing of it is kept. It may have ended already."""
@@ -160,6 +161,10 @@ class _One:
             if recorder is not None and self._trace is not None:
                 trace = recorder.trace(generation)
                 self._traces.put(self._watch.owner, self._trace, trace, trace.n_bytes)
+
+    def waits(self, ahead: int) -> None:
+        with suppress(Exception):  # as in `ended`
+            self._deliver(Waits(ahead=ahead))
 
     def ended(self, error: Exception | None) -> None:
         if isinstance(error, Cancelled):

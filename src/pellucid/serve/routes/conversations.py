@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from ...chat import Conversation, drawn
+from ...chat import Conversation
 from ...conversations import Head, Store
 from ...errors import InputError
-from ...sampling import recommended
 from ...sequence import Settings
 from ..answers import to_json
 from ..dialogue import head_of, message_of, settings_of
@@ -33,7 +32,6 @@ from ..stored import conversation, exported, found, listed, message, tree
 __all__ = ["router"]
 
 _STORE = (401, 403, 404, 429, 503, 507)
-_LENGTH = 256  # tokens of a reply where nothing is said, as in the terminal
 _EXPORTS: dict[str, Any] = {
     "application/jsonl": {"schema": {"type": "string"}},
     "text/markdown": {"schema": {"type": "string"}},
@@ -70,8 +68,7 @@ def router(service: Service) -> APIRouter:
     )
     async def create_conversation(body: NewConversation) -> Shown:
         """A conversation in which nothing was said yet."""
-        said = _said(body.settings)
-        settings = {"max_tokens": _LENGTH, **drawn(gpt, recommended(gpt.card, said) | said)}
+        settings = service.conversing(_said(body.settings))
         try:
             chat = await asyncio.to_thread(
                 Conversation, gpt, service.prompts.template.name, body.system, **settings

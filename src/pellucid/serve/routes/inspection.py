@@ -209,6 +209,7 @@ def _job(inquiry: Inquiry) -> Job:
         "kind": inquiry.kind,
         "created": inquiry.created,
         "status": inquiry.status,
+        "ahead": inquiry.ahead,
         "done": inquiry.done,
         "total": inquiry.total,
         "trace": inquiry.trace,

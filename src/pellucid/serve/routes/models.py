@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from ...sequence import Settings
 from ..answers import Json
 from ..routing import failures, new_router
 from ..schema.models import Health, ModelCard, ModelList
@@ -15,6 +16,8 @@ __all__ = ["router"]
 
 def router(service: Service) -> APIRouter:
     routes = new_router()
+    stops = service.prompts.stops
+    settings = Settings.of(**service.conversing({}), stop_tokens=stops).flat()
 
     def card() -> ModelCard:
         return {
@@ -23,7 +26,9 @@ def router(service: Service) -> APIRouter:
             "created": service.began,
             "owned_by": "pellucid",
             "max_model_len": service.gpt.hparams.n_ctx,
+            "n_params": service.gpt.hparams.n_params,
             "hparams": service.gpt.hparams.to_dict(),
+            "settings": settings,
         }
 
     @routes.get("/v1/models", responses=failures(401, 403))

@@ -44,7 +44,7 @@ Prompt = (
 class CompletionRequest(Sampled):
     """echo: the prompt stands before what is generated; with logprobs, with its own. logprobs: so
     many of the likeliest tokens in each place, beside the one that is there. return_token_ids: with
-    the ids of all of them, and of a choice's own. best_of: n, or nothing."""
+    the ids of all of them and of a choice's own, the one that ended it too. best_of: n, or none."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -229,7 +229,8 @@ class Tokens(TypedDict):
 
 
 class Job(TypedDict):
-    """done, total: how far it is; 0 of 0 where that is not counted. trace: by which found values
+    """ahead: as long as it is queued, jobs that come before it, the one that runs among them. done,
+    total: how far it is; 0 of 0 where that is not counted. trace: by which found values
     are to be had. error: of a job that failed."""
 
     id: str
@@ -237,6 +238,7 @@ class Job(TypedDict):
     kind: str
     created: int
     status: Literal["queued", "running", "done", "failed", "cancelled"]
+    ahead: int
     done: int
     total: int
     trace: str | None

@@ -112,17 +112,21 @@ export class Api {
     }
   }
 
-  /* A question of /v1/inspect: waits for its answer. as: result or pictures. onprogress(done,
-     total). A question that is aborted is given up on the server too. */
-  async ask(kind, body, { signal = null, onprogress = null, as = "result" } = {}) {
-    const job = await this.patiently(() => this.post(`v1/inspect/${kind}`, body, signal), signal);
+  /* A question of /v1/inspect: waits for its answer. as: result or pictures. tell(text): how many come
+     before it; "" once it is its turn. onprogress(done, total). A question that is aborted is given
+     up on the server too. */
+  async ask(kind, body, { signal = null, tell = (_) => {}, onprogress = null, as = "result" } = {}) {
+    const come = () => this.post(`v1/inspect/${kind}`, body, signal);
+    const job = await this.patiently(come, signal, (seconds, error) => tell(full(seconds, error)));
     const forget = () => this.delete(`v1/inspect/jobs/${job.id}`).catch(() => {});
     if (signal?.aborted) forget();
     signal?.addEventListener("abort", forget, { once: true });
     try {
-      if (onprogress) {
-        for await (const { done, total } of this.stream("GET", `v1/inspect/jobs/${job.id}/events`, undefined, signal)) {
-          if (total) onprogress(done, total);
+      if (onprogress || job.ahead) {
+        for await (const { status, ahead, done, total } of this.stream("GET", `v1/inspect/jobs/${job.id}/events`, undefined, signal)) {
+          tell(ahead ? queued(ahead) : "");
+          if (!onprogress && status !== "queued") break;
+          if (total) onprogress?.(done, total);
         }
       }
       return await this.get(`v1/inspect/jobs/${job.id}/${as}`, signal);
@@ -179,6 +183,17 @@ export function pause(ms, signal = null) {
       { once: true },
     );
   });
+}
+
+/* Others come first: so many of them. */
+export function queued(ahead) {
+  if (!ahead) return "The server is busy; you are the next.";
+  return `The server is busy; ${ahead === 1 ? "one other comes" : `${ahead} others come`} before you.`;
+}
+
+/* Too many come first, and one is sent away for some seconds. */
+export function full(seconds, { message }) {
+  return `The server is busy: ${message.split(";")[0].replace(/\.$/, "")}. This page comes back in ${seconds} s.`;
 }
 
 async function unanswered(answer) {

@@ -4,11 +4,11 @@
 
    go(change, { replace, fresh }): another selection, and so another address; what is not named
    stays, unless it is fresh. key: a key that was pressed outside any field, true if it meant
-   something. named: the server's model is known. info: { model, window, content, machine(), places }. */
+   something. named: the server's model is known. info: { model, window, parameters, content, machine(), places }. */
 
 import { Machine } from "../machine/machine.js";
 import { make } from "../picture/elements.js";
-import { onOneLine, useGlyphs } from "../picture/notation.js";
+import { counted, onOneLine, useGlyphs } from "../picture/notation.js";
 import { followSystem, setTheme } from "../picture/theme.js";
 import { Api } from "./api.js";
 import { ask, dialog } from "./dialogs.js";
@@ -39,7 +39,14 @@ const main = document.getElementById("main");
 const state = document.getElementById("state");
 
 const api = new Api({ askKey, onstate });
-const info = { model: null, window: null, content: null, places: [], machine: once(() => new Machine(info.content.machine)) };
+const info = {
+  model: null,
+  window: null,
+  parameters: null,
+  content: null,
+  places: [],
+  machine: once(() => new Machine(info.content.machine)),
+};
 let selection = readSelection(location.hash);
 let mounted = null;
 let mounting = 0;
@@ -78,6 +85,7 @@ async function named() {
     const { data } = await api.get("v1/models");
     info.model = data[0].id;
     info.window = data[0].max_model_len;
+    info.parameters = data[0].n_params;
     mounted?.named?.();
     drawTop();
     const other = selection.model && selection.model !== info.model && selection.model !== info.content.machine.name;
@@ -153,11 +161,12 @@ function drawTop() {
   top.replaceChildren(
     make("a", { href: "#/chat", className: "wordmark", textContent: "Pellucid", "data-key": "home" }),
     make("div", { className: "places", role: "navigation", "aria-label": "Places" }, ...links),
-    make("span", {
-      className: "top-model",
-      textContent: info.model ? `served: ${onOneLine(info.model)}` : "",
-      title: "the model that is served; each view names its own",
-    }),
+    make(
+      "span",
+      { className: "top-model", title: "the model that is served; each view names its own" },
+      info.model ? make("span", { className: "served", textContent: "served: " }) : null,
+      info.model ? `${onOneLine(info.model)}, ${counted(info.parameters)} parameters` : null,
+    ),
     make("button", {
       type: "button",
       className: "plain",

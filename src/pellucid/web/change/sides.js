@@ -1,14 +1,14 @@
 /* A text goes on twice, streamed side by side: as the model is, and with changes. */
 
+import { queued } from "../app/api.js";
 import { compare } from "../picture/compare.js";
 import { make } from "../picture/elements.js";
 import { picture } from "../picture/picture.js";
+import { PLAIN } from "../picture/sampling.js";
 
 const MEET = 8; /* as inspect.compare: so many tokens the same again, and they have met */
 const MET = "they have met";
 const ENDS = { stop: "ends here", length: "goes on" };
-/* The model's own distribution and nothing else, whatever its card recommends. */
-const PLAIN = { top_p: 1, top_k: 2 ** 31 - 1, min_p: 0, repetition_penalty: 1, presence_penalty: 0, frequency_penalty: 0 };
 
 export class Sides {
   /* api: of the app. tell(text): what stands in the way, or "". */
@@ -69,9 +69,14 @@ export class Sides {
   }
 
   async generate({ ids, temperature, seed, length }, changes, into, signal, onstep) {
-    const body = { prompt: ids, max_tokens: length, temperature, seed, logprobs: 0, stream: true, ...PLAIN };
+    const body = { ...PLAIN, prompt: ids, max_tokens: length, temperature, seed, logprobs: 0, stream: true };
     const asked = changes.length ? { ...body, pellucid: { interventions: changes } } : body;
-    for await (const { choices } of this.api.stream("POST", "v1/completions", asked, signal)) {
+    let waited = false;
+    for await (const { waits, choices } of this.api.stream("POST", "v1/completions", asked, signal)) {
+      const waiting = waits !== undefined;
+      if (waiting || waited) this.tell(waiting ? queued(waits) : "");
+      waited = waiting;
+      if (waiting) continue;
       for (const { logprobs, finish_reason } of choices) {
         for (const [i, text] of (logprobs?.tokens ?? []).entries()) {
           into.tokens.push(bytes(text));
@@ -105,7 +110,7 @@ export class Sides {
       return;
     }
     const body = { text: ids, interventions: changes, temperature, seed, max_tokens: length };
-    const { sections } = await this.api.ask("compare", body, { signal, as: "pictures" });
+    const { sections } = await this.api.ask("compare", body, { signal, tell: this.tell, as: "pictures" });
     if (signal.aborted) return;
     const [columns, ...rest] = sections[0].pictures;
     this.columns.replaceChildren(...compare(columns).filter(Boolean));

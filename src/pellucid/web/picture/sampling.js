@@ -1,5 +1,16 @@
 /* Pellucid's sampling.py, in the same order and in the same float64: logits → distribution. */
 
+/* The model's own distribution and nothing else, whatever its card recommends; as a request names it. */
+export const PLAIN = {
+  temperature: 1,
+  top_p: 1,
+  top_k: 2 ** 31 - 1,
+  min_p: 0,
+  repetition_penalty: 1,
+  presence_penalty: 0,
+  frequency_penalty: 0,
+};
+
 function softmax(x) {
   let highest = -Infinity;
   for (const value of x) if (value > highest) highest = value;

@@ -4,7 +4,7 @@
 import { bars } from "../../picture/bars.js";
 import { aligned } from "../../picture/compare.js";
 import { make } from "../../picture/elements.js";
-import { headName, quoted, written } from "../../picture/notation.js";
+import { headName, quoted, visible, written } from "../../picture/notation.js";
 import { placeOf } from "./sources.js";
 import { decoded } from "./thread.js";
 
@@ -22,7 +22,7 @@ export function compare({ api, first, second, names, signal, close }) {
     const text = token.text || decoded(token);
     const span = make("span", {
       className: "tok",
-      textContent: token.text === "" ? "▪" : token.text,
+      textContent: token.text === "" ? "▪" : token.text.trim() ? token.text : visible(token.text),
       title: share === null ? quoted(text) : `${quoted(text)}, ${written(share, "percent")}`,
     });
     if (share !== null) span.style.setProperty("--surprise", (1 - share).toFixed(3));
@@ -71,10 +71,12 @@ async function deciding({ api, first, above, below, heads, signal }) {
     " or ",
     make("b", { textContent: quoted(other.text || decoded(other)) }),
   );
-  const note = make("p", { className: "quiet", role: "status", textContent: "Computing what each head wrote…" });
+  const note = make("p", { className: "quiet", role: "status" });
+  const tell = (text) => (note.textContent = text || "Computing what each head wrote…");
+  tell("");
   heads.replaceChildren(title, note);
   try {
-    const found = await api.ask("attribute", { ...placeOf(first, above, at), target: one.id, versus: other.id }, { signal });
+    const found = await api.ask("attribute", { ...placeOf(first, above, at), target: one.id, versus: other.id }, { signal, tell });
     const each = found.heads.flatMap((row, layer) => row.map((value, head) => [headName(layer, head), value]));
     each.sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
     const shown = each.slice(0, HEADS);

@@ -75,6 +75,7 @@ export function examples(model, say) {
   );
 }
 
+const DRAWING = ["temperature", "top_k", "top_p"];
 const NUMBERS = [
   { name: "temperature", label: "Temperature", min: 0, max: 2, step: "any", hint: "0 always takes the likeliest" },
   { name: "top_k", label: "Top-k", min: 1, step: 1, hint: "empty: all tokens" },
@@ -86,17 +87,20 @@ const NUMBERS = [
 
 /* → a promise of { system, settings } that were changed, or null. */
 export async function askSettings({ system, settings }) {
+  const now = (name) => (name === "temperature" && settings.greedy ? 0 : (settings[name] ?? null));
   const fields = [
     { name: "system", label: "System text, at the beginning of the conversation", type: "area", value: system ?? "" },
-    ...NUMBERS.map((field) => ({ ...field, type: "number", value: settings[field.name] ?? "" })),
+    ...NUMBERS.map((field) => ({ ...field, type: "number", value: now(field.name) ?? "" })),
   ];
   const answer = await ask("How replies are generated", fields, "Keep", { note: "From the next reply on. Nothing that was said changes." });
   if (!answer) return null;
   const changed = {};
   for (const { name } of NUMBERS) {
     const value = answer[name] === "" ? null : Number(answer[name]);
-    if (value !== (settings[name] ?? null)) changed[name] = value;
+    if (value !== now(name)) changed[name] = value;
   }
+  /* Whoever says how to draw wants it drawn. */
+  if (DRAWING.some((name) => name in changed)) changed.greedy = false;
   const out = { settings: changed };
   if (answer.system !== (system ?? "")) out.system = answer.system || null;
   return out;

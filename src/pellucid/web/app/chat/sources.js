@@ -41,35 +41,35 @@ export class Sources {
       token,
       settings: reply.generated?.settings ?? {},
       pick,
-      logits: (signal) =>
+      logits: (signal, tell) =>
         once("logits", async () => {
-          const { sections } = await api.ask("prediction", { ...place(), k: LISTED }, { signal, as: "pictures" });
+          const { sections } = await api.ask("prediction", { ...place(), k: LISTED }, { signal, tell, as: "pictures" });
           const spec = sections[0].pictures[0];
           if (!spec.ids.includes(own.id)) Object.assign(spec, { ids: [...spec.ids, own.id], texts: [...spec.texts, token.shown] });
           return spec;
         }),
-      attribute: (signal) =>
-        once("attribute", () => api.ask("attribute", { ...watched(), ...(rival ? { versus: rival.id } : {}) }, { signal })),
-      pattern: (layer, signal) =>
+      attribute: (signal, tell) =>
+        once("attribute", () => api.ask("attribute", { ...watched(), ...(rival ? { versus: rival.id } : {}) }, { signal, tell })),
+      pattern: (layer, signal, tell) =>
         once(`pattern ${layer}`, async () => {
-          const trace = await api.ask("trace", { ...place(), names: "attn.pattern", layers: layer, positions: -1 }, { signal });
+          const trace = await api.ask("trace", { ...place(), names: "attn.pattern", layers: layer, positions: -1 }, { signal, tell });
           const page = await api.get(`v1/inspect/traces/${trace.id}/values?name=blocks.${layer}.attn.pattern`, signal);
           api.delete(`v1/inspect/traces/${trace.id}`).catch(() => {});
           return page.values.map((head) => head[0]);
         }),
-      lens: (signal) =>
+      lens: (signal, tell) =>
         once("lens", async () => {
-          const found = await api.ask("lens", { ...watched(), positions: -1, k: 5 }, { signal });
+          const found = await api.ask("lens", { ...watched(), positions: -1, k: 5 }, { signal, tell });
           return found.layers.map((layer, i) => ({
             layer,
             top: found.top_tokens[i][0].map((text, j) => ({ text, share: Math.exp(found.top_logprobs[i][0][j]) })),
             own: Math.exp(found.target_logprobs[i][0]),
           }));
         }),
-      explain: (signal, onprogress) => {
+      explain: (signal, tell, onprogress) => {
         const said = { continuation: tokens.slice(0, number + 1).map(({ id }) => id), token: number + 1 };
         const asked = reply.unkept ? { text: reply.generated.prompt, ...said } : place();
-        return once("why", () => api.ask("why", { ...asked, labels: false }, { signal, onprogress }));
+        return once("why", () => api.ask("why", { ...asked, labels: false }, { signal, tell, onprogress }));
       },
       mark: (gave) => thread.mark(gave),
       look: (weights) => thread.look(weights),

@@ -2,7 +2,7 @@
 
 import { make } from "../../picture/elements.js";
 import { onOneLine } from "../../picture/notation.js";
-import { pause } from "../api.js";
+import { full, pause, queued } from "../api.js";
 
 const TOGETHER = 40; /* ms of tokens that are drawn at once */
 const NEAR = 160; /* px from the end within which it is kept in sight */
@@ -80,11 +80,9 @@ export class Writer {
         if (chunk.kept && !chunk.kept.kept && chunk.kept.problem) view?.say(`Not kept: ${chunk.kept.problem}. It is tried again.`);
       }
     };
-    const wait = (seconds, { message }) =>
-      composer.tell(`The server is busy: ${message.split(";")[0].replace(/\.$/, "")}. This page comes back in ${seconds} s.`);
     let problem = "";
     try {
-      await api.patiently(follow, signal, wait);
+      await api.patiently(follow, signal, (seconds, error) => composer.tell(full(seconds, error)));
     } catch (error) {
       if (error.name !== "AbortError") problem = error.message;
     }
@@ -131,11 +129,6 @@ export class Writer {
     if (!always && this.chat.selection.token !== undefined) return;
     if (always || scrollHeight - innerHeight - scrollY < NEAR) scrollTo({ top: scrollHeight, behavior: "instant" });
   }
-}
-
-function queued(ahead) {
-  if (!ahead) return "The server is busy; you are the next.";
-  return `The server is busy; ${ahead === 1 ? "one other comes" : `${ahead} others come`} before you.`;
 }
 
 function waits(text) {

@@ -5,11 +5,11 @@ import { make } from "../../picture/elements.js";
 import { visible, written } from "../../picture/notation.js";
 import { waiting } from "./waiting.js";
 
-/* source: { logits(signal): a promise of {logits, ids, texts}, token, settings, pick(id) or null } */
+/* source: { logits(signal, tell): a promise of {logits, ids, texts}, token, settings, pick(id) or null } */
 export function could(host, { logits, token, settings, pick, signal }) {
   const known = kept(token);
-  waiting(host, "Computing what could have come…", async () => {
-    const spec = await logits(signal);
+  waiting(host, "Computing what could have come…", async (tell) => {
+    const spec = await logits(signal, tell);
     const chosen = {
       temperature: settings.greedy ? 0 : (settings.temperature ?? 1),
       topK: settings.top_k ?? null,

@@ -4,11 +4,11 @@ import { make } from "../../picture/elements.js";
 import { visible, written } from "../../picture/notation.js";
 import { waiting } from "./waiting.js";
 
-/* source: { lens(signal): a promise of [{ layer, top: [{ text, share }], own: share or null }] } from
-   the embeddings up, token } */
+/* source: { lens(signal, tell): a promise of [{ layer, top: [{ text, share }], own: share or null }] }
+   from the embeddings up, token } */
 export function knew(host, { lens, token, signal }) {
-  waiting(host, "Reading it out after each layer…", async () => {
-    const rungs = await lens(signal);
+  waiting(host, "Reading it out after each layer…", async (tell) => {
+    const rungs = await lens(signal, tell);
     const said = token.shown ?? token.text;
     let first = rungs.length;
     while (first > 0 && rungs[first - 1].top[0].text === said) first -= 1;

@@ -9,8 +9,8 @@ import { waiting } from "./waiting.js";
 const HEADS = 12;
 const GIVERS = 6;
 
-/* source: { attribute(signal), pattern(layer, signal), explain(signal, onprogress), mark(gave),
-   look(weights), token }; attribute is null where nothing can be asked. */
+/* source: { attribute(signal, tell), pattern(layer, signal, tell), explain(signal, tell, onprogress),
+   mark(gave), look(weights), token }; attribute is null where nothing can be asked. */
 export function why(host, { attribute, pattern, explain, mark, look, token, signal }) {
   if (!attribute) {
     host.replaceChildren(
@@ -21,8 +21,8 @@ export function why(host, { attribute, pattern, explain, mark, look, token, sign
     );
     return;
   }
-  waiting(host, "Computing what each part wrote…", async () => {
-    const found = await attribute(signal);
+  waiting(host, "Computing what each part wrote…", async (tell) => {
+    const found = await attribute(signal, tell);
     const n = found.position + 1;
     const gave = new Float64Array(n);
     for (const layer of found.sources) for (const head of layer) for (let i = 0; i < n; i++) gave[i] += head[i];
@@ -60,7 +60,7 @@ function chips(found, { pattern, look, signal }) {
   const show = async ({ layer, head, value }) => {
     const turn = ++here;
     try {
-      const weights = (await pattern(layer, signal))[head];
+      const weights = (await pattern(layer, signal, (text) => turn === here && (line.textContent = text)))[head];
       if (turn !== here) return;
       look(weights);
       const at = weights.indexOf(Math.max(...weights));
@@ -98,7 +98,7 @@ function words({ explain, token, signal }) {
   const button = make("button", { type: "button", className: "option", textContent: "Say it in words: switch each part off and look" });
   button.onclick = () =>
     waiting(host, "Switching parts off…", async (tell) => {
-      const found = await explain(signal, (done, total) => tell(`Switching parts off: ${done} of ${total}…`));
+      const found = await explain(signal, tell, (done, total) => tell(`Switching parts off: ${done} of ${total}…`));
       return found.sentences.map((text) => make("p", { textContent: text }));
     });
   button.title = `Why ${quoted(token.shown ?? token.text)}`;

@@ -3,7 +3,7 @@
    the model `talk`, which runs in the page. */
 
 import { make } from "../../picture/elements.js";
-import { onOneLine } from "../../picture/notation.js";
+import { counted, onOneLine } from "../../picture/notation.js";
 import { LivePass } from "../../walk/pass.js";
 import { STEPS } from "../../walk/steps.js";
 import { Walk } from "../../walk/walk.js";
@@ -33,11 +33,11 @@ class WalkPlace {
     this.about = make("p", { className: "subtitle" });
     this.others = make("p", { className: "subtitle walk-others" });
     this.inner = make("div", { className: "walk-host" });
-    this.note = make("p", { className: "quiet", role: "status" });
+    this.note = make("p", { className: "quiet walk-note", role: "status" });
     host.replaceChildren(
       make("div", { className: "walk-title" }, make("h1", { textContent: "From a text to the next token" }), this.about, this.others),
-      this.note,
       this.inner,
+      this.note,
     );
     this.live = this.typed = false;
     this.settle = () => this.walk && this.walk.step !== this.selection.step && this.keep({ step: this.walk.step });
@@ -86,24 +86,27 @@ class WalkPlace {
   /* The server's numbers; what is on the screen stays until they are here. */
   async serve(question, end = this.selection.end ?? null) {
     const { signal } = (this.asking = new AbortController());
-    this.note.textContent = "The model computes this pass…";
+    const tell = (text) => (this.note.textContent = text);
+    tell("The model computes this pass…");
     this.inner.setAttribute("aria-busy", "true");
     try {
-      const pass = await ServedPass.of(this.api, question, { ...this.selection, end }, signal);
-      this.note.textContent = "";
+      const pass = await ServedPass.of(this.api, question, { ...this.selection, end }, { signal, tell });
       this.draw(pass, { ...this.info.content, ...pass.told, more: "" });
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.note.textContent = error.message;
+      tell(error.message);
       this.shown = null;
     }
     this.inner.removeAttribute("aria-busy");
   }
 
   draw(pass, content) {
+    this.note.textContent = "";
     const live = pass instanceof LivePass;
     const typed = live || Boolean(pass.question.text);
-    this.about.textContent = live ? `${content.subtitle}; it runs in this page` : `the server's model ${onOneLine(pass.model)}`;
+    const { parameters } = this.info;
+    const size = parameters ? `, ${counted(parameters)} parameters` : "";
+    this.about.textContent = live ? `${content.subtitle}; it runs in this page` : `the server's model ${onOneLine(pass.model)}${size}`;
     this.drawOthers(live);
     const options = { content, pass, place: this.placeOf(this.selection) };
     if (this.walk && this.live === live && this.typed === typed) {

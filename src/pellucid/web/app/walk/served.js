@@ -4,15 +4,17 @@ import { RecordedPass } from "../../walk/pass.js";
 
 export class ServedPass extends RecordedPass {
   /* question: { reply } or { text }. → a promise; place: {layer, head} that it begins with, and end,
-     the last position of its rows, where there are more than it has room for. */
-  static async of(api, question, { layer = 0, head = 0, end = null } = {}, signal = null) {
-    const data = await api.ask("pass", { ...question, layer, head, ...(end === null ? {} : { position: end }) }, { signal });
-    return new ServedPass(api, question, data);
+     the last position of its rows, where there are more than it has room for. tell(text): how many
+     come before it, here and later. */
+  static async of(api, question, { layer = 0, head = 0, end = null } = {}, { signal = null, tell = (_) => {} } = {}) {
+    const data = await api.ask("pass", { ...question, layer, head, ...(end === null ? {} : { position: end }) }, { signal, tell });
+    return new ServedPass(api, question, data, tell);
   }
 
-  constructor(api, question, data) {
+  constructor(api, question, data, tell) {
     super(data);
     this.api = api;
+    this.tell = tell;
     this.question = question;
     this.total = data.positions;
     this.layers = new Map([[data.layer, null]]);
@@ -25,7 +27,8 @@ export class ServedPass extends RecordedPass {
     if (!needs.some((name) => name === "projections" || name.startsWith(`blocks.${layer}.`))) return null;
     if (this.layers.get(layer) === null) return null;
     if (!this.layers.has(layer)) {
-      const coming = this.api.ask("pass", { ...this.question, layer, head, position: this.data.position }).then(
+      const asked = { ...this.question, layer, head, position: this.data.position };
+      const coming = this.api.ask("pass", asked, { tell: this.tell }).then(
         (data) => {
           Object.assign(this.data.values, data.values);
           Object.assign(this.data.projections, data.projections);
