@@ -313,6 +313,23 @@ def test_cached_is_whole_and_watched_is_plain(processor: str, dtype: str) -> Non
     np.testing.assert_array_equal(twice, whole)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_some_tokens_in_one_pass_are_as_one_by_one(processor: str, dtype: str) -> None:
+    """What speculation stands on: as many as the backend says, to the bit; in float32, of which
+    nothing makes more, but for the last bits."""
+    hparams = HParams(80, 96, 128, 2, 2)
+    m = Model.of(hparams, initialise(hparams, 1), get_backend("native", dtype=dtype, threads=2))
+    tokens = np.random.default_rng(3).integers(0, 80, (1, 60 + m.backend.alike))
+    cache = m.new_cache(1)
+    run(m, tokens[:, :60], cache=cache)
+    apart = cache.fork()
+    together = run(m, tokens[:, 60:], cache=cache)
+    for i, token in enumerate(tokens[:, 60:].T):
+        alone = run(m, token[None], cache=apart)[:, 0]
+        atol = 1e-5 * np.abs(alone).max() if dtype == "float32" else 0
+        np.testing.assert_allclose(together[:, i], alone, rtol=0, atol=atol)
+
+
 def test_numbers_do_not_hang_on_threads(processor: str) -> None:
     """Threads divide columns and heads, never a sum."""
     hparams = HParams(300, 64, 192, 4, 2)
