@@ -130,7 +130,7 @@ def test_rounded_models_say_the_same_too(dtype):
     needs("pellucid_native")
     chat = pellucid.load("chat", backend="native", dtype=dtype)
     most = chat.speculation("lookup").most
-    assert most == 8
+    assert most == (2 if dtype == "bfloat16" else 8)
     ids = chat.encode("The king said to the queen, and the queen said to the king, that the king")
     alone, together = chat.model.new_cache(), chat.model.new_cache()
     for cache in (alone, together):
