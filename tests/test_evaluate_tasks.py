@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from pellucid.errors import InputError, PellucidError
-from pellucid.evaluate import Row, blimp, hellaswag, lambada, loglikelihoods, perplexity
+from pellucid.evaluate import Row, blimp, hellaswag, lambada, loglikelihoods, perplexity, tree
 from pellucid.evaluate.files import score_file
 from pellucid.sampling import log_softmax
 from support.models import lively_gpt
 from support.program import invoke
-from support.skips import BACKENDS
+from support.skips import BACKENDS, needs
 
 
 def by_hand(gpt, before, scored):
@@ -97,6 +97,40 @@ def test_what_rows_begin_with_is_computed_once(backend, monkeypatch):
             np.testing.assert_array_equal(together[number].greedy, one.greedy)
         assert sum(fed) < 0.9 * n_apart
         fed.clear()
+
+
+@pytest.mark.parametrize("room", [None, 21, 60])
+def test_on_the_compiled_backend_every_beginning_is_computed_once(room, monkeypatch):
+    """Nothing is padding, and who begins alike need not stand together; with little room in several
+    trees."""
+    needs("pellucid_native")
+    gpt, _ = lively_gpt(n_ctx=20, backend="native")
+    if room is not None:
+        monkeypatch.setattr(tree, "_KEYS", room * 2 * 2 * gpt.hparams.n_embd)
+    rng = random.Random(2)
+    rows = [[rng.randrange(3) for _ in range(rng.randint(2, 20))] for _ in range(60)]
+    rows += [rows[0], [*rows[7], 1][:20], [5, 6]]
+    rows = [Row(ids, rng.randint(1, len(ids) - 1)) for ids in rows]
+    fed = []
+    forward = type(gpt.model).forward
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            type(gpt.model),
+            "forward",
+            lambda self, tokens, *rest, **more: (
+                fed.append(np.asarray(tokens).size) or forward(self, tokens, *rest, **more)
+            ),
+        )
+        found = {one.row: one for one in loglikelihoods(gpt, rows)}
+    begun = {tuple(row.ids[:n]) for row in rows for n in range(1, len(row.ids))}
+    assert (sum(fed) == len(begun)) is (room is None)
+    for number, row in enumerate(rows):
+        logits = gpt.model.backend.to_numpy(gpt.forward(row.ids[:-1]))
+        exact = log_softmax(np.asarray(logits, np.float64))[-row.n_scored :]
+        wanted = row.ids[-row.n_scored :]
+        at = np.arange(row.n_scored)
+        np.testing.assert_allclose(found[number].logprobs, exact[at, wanted], atol=1e-4)
+        assert found[number].greedy.tolist() == (exact.argmax(-1) == wanted).tolist()
 
 
 def test_hellaswag_normalises_by_bytes():
