@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -324,12 +325,20 @@ def test_keys_walk_the_tokens(browser, served) -> None:
 EVIL = '<img src=x onerror="globalThis.hacked=1"><script>globalThis.hacked=1</script>'
 
 
+@contextmanager
+def on_a_phone(browser, width: int) -> Iterator[None]:
+    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        yield
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 @pytest.mark.parametrize("width", [320, 390, 560, 561, 768])
 def test_every_place_is_in_reach_on_a_phone(browser, served, width: int) -> None:
-    page = Page(browser, served)
-    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    try:
+    with on_a_phone(browser, width):
+        page = Page(browser, served)
         page.wait(f"innerWidth === {width}")
         boxes = (
             "return [...document.querySelectorAll('.places a, .top button')]"
@@ -343,8 +352,6 @@ def test_every_place_is_in_reach_on_a_phone(browser, served, width: int) -> None
         page.js("scrollTo(0, 900)")
         page.wait("scrollY > 400")
         assert page.js("return document.querySelector('.places').getBoundingClientRect().top") >= 0
-    finally:
-        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_no_text_is_read_as_html(browser, served, tmp_path: Path) -> None:
@@ -483,11 +490,16 @@ def test_axe_finds_nothing_serious(browser, served) -> None:
         "#/learn": ".learned-next li",
     }
     for address, ready in drawn.items():
-        page = Page(browser, served, address)
-        page.find(ready)
-        page.js(AXE.read_text("utf-8"))
-        found = page.driver.execute_async_script(
-            "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']})"
-            ".then(r => done(r.violations.map(v => [v.impact, v.id, v.nodes[0].html])))"
-        )
-        assert [each for each in found if each[0] in ("serious", "critical")] == []
+        check_with_axe(Page(browser, served, address), ready)
+        with on_a_phone(browser, 390):
+            check_with_axe(Page(browser, served, address), ready)
+
+
+def check_with_axe(page: Page, ready: str) -> None:
+    page.find(ready)
+    page.js(AXE.read_text("utf-8"))
+    found = page.driver.execute_async_script(
+        "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']})"
+        ".then(r => done(r.violations.map(v => [v.impact, v.id, v.nodes[0].html])))"
+    )
+    assert [each for each in found if each[0] in ("serious", "critical")] == []

@@ -50,7 +50,7 @@ export class Learned {
     this.input = make("input", { type: "text", value: "", spellcheck: false, autocomplete: "off", "aria-label": "The text" });
     this.input.oninput = () => this.type(this.input.value);
     this.note = make("p", { className: "learned-note" });
-    this.chips = make("div", { className: "chips" });
+    this.chips = make("div", { className: "chips", role: "group", "aria-label": "The text, as tokens", tabIndex: 0 });
     const text = live ? make("label", { className: "text-box" }, make("span", { textContent: "Text" }), this.input) : null;
     const bar = make(
       "div",
