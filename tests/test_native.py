@@ -33,6 +33,7 @@ from support.skips import needs
 
 kernels = needs("pellucid_native")
 DTYPES = ("float32", "bfloat16", "int8", "int4")
+KEYS = ("float32", "float16", "int8")
 ROWS = (1, 2, 3, 4, 7, 8, 23, 64, 512)
 # Of the largest number of a group, what rounding may take: half a step of the weights; where 4 bits
 # hold -8 and only 7, more where the least error of all wants it..
@@ -252,15 +253,15 @@ def test_each_head_by_its_rows_of_a_weight(processor: str, dtype: str, m: int, n
         max_size=3,
     ),
     block=st.sampled_from([1, 7, 16, 64]),
-    dtype=st.sampled_from(["float32", "int8"]),
+    kind=st.sampled_from(KEYS),
     seed=st.integers(0, 999),
 )
-def test_attention_over_blocks(d_k, n_head, lengths, block, dtype, seed) -> None:
+def test_attention_over_blocks(d_k, n_head, lengths, block, kind, seed) -> None:
     """Texts of different lengths, side by side in one row, their keys and values in blocks that lie
-    anywhere; with keys in float16 as exactly as float16 goes."""
+    anywhere; with smaller keys as exactly as these go, for what is kept is what numpy keeps."""
     rng = np.random.default_rng(seed)
     hparams = HParams(5, 600, n_head * d_k, n_head, 1)
-    machine = get_backend("native", dtype=dtype, threads=2)
+    machine = get_backend("native", keys=kind, threads=2)
     needed = [-(-(past + n) // block) for past, n in lengths]
     places = rng.permutation(sum(needed) + 3)
     stores = [
@@ -270,8 +271,8 @@ def test_attention_over_blocks(d_k, n_head, lengths, block, dtype, seed) -> None
     for mine, exact in zip(
         (*stores[0].keys, *stores[0].values), (*stores[1].keys, *stores[1].values), strict=True
     ):
-        mine[...] = rng.standard_normal(mine.shape)
-        exact[...] = mine
+        mine[...] = machine.to_cache(rng.standard_normal(exact.shape))
+        exact[...] = machine.from_cache(mine)
     texts, begin = [], 0
     for (past, n), count in zip(lengths, needed, strict=True):
         texts.append((places[begin : begin + count].tolist(), past, n))
@@ -279,18 +280,23 @@ def test_attention_over_blocks(d_k, n_head, lengths, block, dtype, seed) -> None
     n_new = sum(n for _, n in lengths)
     qkv = rng.standard_normal((1, n_new, 3, n_head, d_k)).astype(np.float32)
     q, k, v = (qkv[:, :, i].swapaxes(1, 2) for i in range(3))
+    exact_k, exact_v = k, v
+    if kind == "int8":
+        exact_k, exact_v = (machine.from_cache(machine.to_cache(each)) for each in (k, v))
     expected = EXACT.attend(
-        *(each.astype(np.float64) for each in (q, k, v)), Packed(stores[1], texts), 0
+        *(each.astype(np.float64) for each in (q, exact_k, exact_v)), Packed(stores[1], texts), 0
     )
     before = kernels.chosen()
     try:
         for name in kernels.kernels():
             kernels.choose(name)
             got = machine.attend(q, k, v, Packed(stores[0], texts), 0)
-            atol = 1e-5 if dtype == "float32" else 3e-2 if "BF16" in name else 5e-3
+            pairs = kind != "float32" and "BF16" in name
+            atol = 3e-2 if pairs else 5e-3 if kind == "float16" else 1e-5
             np.testing.assert_allclose(got, expected, rtol=0, atol=atol)
             for mine, exact in zip(stores[0].keys, stores[1].keys, strict=True):
-                np.testing.assert_allclose(mine, exact, rtol=1e-3, atol=1e-7)
+                numbers = machine.from_cache(mine)
+                np.testing.assert_allclose(numbers, exact, rtol=1e-3, atol=1e-7)
     finally:
         kernels.choose(before)
 
@@ -400,6 +406,13 @@ def test_what_does_not_fit_is_refused() -> None:
         get_backend("native", dtype="float64")
     with pytest.raises(InputError, match="backend torch"):
         get_backend("native", device="cuda")
+    with pytest.raises(InputError, match="float32, float16, int8, not 'int9'"):
+        get_backend(keys="int9")
+    with pytest.raises(InputError, match="numpy backend .* int8 are for the native backend"):
+        get_backend("numpy", keys="int8")
+    bytes_short = np.zeros((2, 2, 7), np.uint8)  # without room for the scales
+    with pytest.raises(ValueError, match="of bytes d_k \\+ 4"):
+        kernels.attend(1, q, q, q, np.empty_like(q), [Segment(0, 0, 1, [(bytes_short,) * 2])])
 
 
 @pytest.fixture(scope="module")

@@ -366,8 +366,8 @@ class Engine:
 
 def _strict(model: Model) -> Model:
     backend: Any = model.backend
-    if backend.name == "native" and backend.weights == "float32":  # the same numbers, on numpy
-        plain: Any = get_backend("numpy", threads=backend.threads)
+    if backend.name == "native" and backend.weights == backend.keys == "float32":
+        plain: Any = get_backend("numpy", threads=backend.threads)  # the same numbers
         machine = StrictBackend(plain)
         return Model.of(model.hparams, model.tensors(), machine)
     if backend.name != "numpy":
