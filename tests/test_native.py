@@ -23,11 +23,13 @@ from pellucid.backend.numpy import NumpyBackend
 from pellucid.backend.rounded import RoundedBackend
 from pellucid.blocks import BlockStore, Packed
 from pellucid.errors import InputError, TokenizerError
+from pellucid.families.gpt3 import GPT3HParams
+from pellucid.families.llama import LlamaHParams
 from pellucid.hparams import HParams
 from pellucid.model import Model
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import Affine, Embedding, initialise
-from support.models import Reader, lively_gpt, run
+from support.models import Reader, lively, lively_gpt, run
 from support.program import python
 from support.skips import needs
 
@@ -319,6 +321,53 @@ def test_cached_is_whole_and_watched_is_plain(processor: str, dtype: str) -> Non
     np.testing.assert_array_equal(twice, whole)
 
 
+SMALL = {"n_vocab": 80, "n_ctx": 96, "n_embd": 64, "n_head": 4, "n_layer": 2}
+BYTES_IN = {
+    "gpt2": HParams(**SMALL),
+    "banded": GPT3HParams(**SMALL, band=9),  # numpy attends to a band
+    "grouped": LlamaHParams(**SMALL, n_kv_head=2, d_head=18, n_inner=80),
+}
+
+
+@pytest.mark.parametrize("family", BYTES_IN)
+def test_keys_in_bytes(processor: str, family: str) -> None:
+    """Near the pass with exact keys, and the same by a cache, ragged, forked or rewound, by blocks
+    that lie anywhere, and with a tap on every value."""
+    h = BYTES_IN[family]
+    m = Model.of(h, lively(h), get_backend("native", keys="int8", threads=2))
+    tokens = np.random.default_rng(5).integers(0, 80, (2, 40))
+    whole, exact = run(m, tokens), run(Model.of(h, lively(h), EXACT), tokens)
+    atol = 0.02 * np.abs(exact).max()
+
+    def same(got: np.ndarray, expected: np.ndarray) -> None:
+        np.testing.assert_allclose(got, expected, rtol=0, atol=atol)
+
+    same(whole, exact)
+    assert np.abs(whole - exact).max() > 1e-4  # bytes were kept
+    for taps in ({}, {"tap": Reader(m)}):
+        cache = m.new_cache(2)
+        for low, high in ((0, 20), (20, 21), (21, 40)):
+            same(run(m, tokens[:, low:high], cache=cache, **taps), whole[:, low:high])
+        assert cache.n_bytes == 2 * 40 * h.n_layer * h.n_kv_head * 2 * (h.d_k + 4)
+        twin = cache.fork()
+        twin.rewind(20)
+        same(run(m, tokens[:, 20:], cache=twin, **taps), whole[:, 20:])
+        cache.rewind(39)
+        cache.follow([1, 0, 1])
+        same(run(m, tokens[[1, 0, 1], 39:], cache=cache, **taps), whole[[1, 0, 1], 39:])
+        ragged = m.new_cache(2)
+        run(m, tokens[:, :20], cache=ragged, lengths=[20, 12], **taps)
+        next_ones = run(m, tokens[[0, 1], [20, 12]][:, None], cache=ragged, **taps)
+        same(next_ones[:, 0], whole[[0, 1], [20, 12]])
+        store = BlockStore(h, m.backend, n_blocks=9, block_size=8)
+        each = BlockStore.bytes_per_block(h, m.backend, 8)
+        assert sum(kept.nbytes for kept in (*store.keys, *store.values)) == 9 * each
+        for past, n in ((0, 24), (24, 1), (25, 15)):
+            paged = Packed(store, [([7, 2, 3, 0, 5], past, n)])
+            got = run(m, tokens[:1, past : past + n], cache=paged, **taps)
+            same(got[0], whole[0, past : past + n])
+
+
 def test_numbers_do_not_hang_on_threads(processor: str) -> None:
     """Threads divide columns and heads, never a sum."""
     hparams = HParams(300, 64, 192, 4, 2)
@@ -408,7 +457,7 @@ def test_what_does_not_fit_is_refused() -> None:
         get_backend("native", device="cuda")
     with pytest.raises(InputError, match="float32, float16, int8, not 'int9'"):
         get_backend(keys="int9")
-    with pytest.raises(InputError, match="numpy backend .* int8 are for the native backend"):
+    with pytest.raises(InputError, match=r"numpy backend .* int8 are for the native backend"):
         get_backend("numpy", keys="int8")
     bytes_short = np.zeros((2, 2, 7), np.uint8)  # without room for the scales
     with pytest.raises(ValueError, match="of bytes d_k \\+ 4"):

@@ -30,9 +30,10 @@ __all__ = ["Options", "Replica", "Served", "app"]
 class Options(BaseModel):
     """model, backend, dtype, keys, name, template, api_key_file, allow_host, allow_origin,
     max_running, max_waiting: as of `pellucid serve`; files, and clients' keys, are those of the
-    machine that a replica runs on. cache: bytes. replicas: how many; per_node: at most so many on one machine. cpus: of
-    each, which are also its threads. grace: seconds for what is under way in a replica that is
-    replaced. no_key: answer without one; then whoever reaches Ray's proxy may ask."""
+    machine that a replica runs on. cache: bytes. replicas: how many; per_node: at most so many on
+    one machine. cpus: of each, which are also its threads. grace: seconds for what is under way in
+    a replica that is replaced. no_key: answer without one; then whoever reaches Ray's proxy may
+    ask."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
