@@ -30,7 +30,7 @@ from pellucid.model import Model
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import Affine, Embedding, initialise
 from support.models import Reader, lively, lively_gpt, run
-from support.program import python
+from support.program import invoke, python
 from support.skips import needs
 
 kernels = needs("pellucid_native")
@@ -366,6 +366,14 @@ def test_keys_in_bytes(processor: str, family: str) -> None:
             paged = Packed(store, [([7, 2, 3, 0, 5], past, n)])
             got = run(m, tokens[:1, past : past + n], cache=paged, **taps)
             same(got[0], whole[0, past : past + n])
+
+
+def test_keys_in_bytes_from_the_command_line() -> None:
+    asked = ("generate", "The cat", "--greedy", "--max-tokens", 4)
+    expected = load(backend="native", keys="int8").generate("The cat", greedy=True, max_tokens=4)
+    assert invoke(*asked, "--keys", "int8").stdout.strip() == f"The cat{expected.text}".strip()
+    refused = invoke(*asked, "--keys", "int8", "--backend", "numpy").exception
+    assert "for the native backend" in str(refused)
 
 
 def test_numbers_do_not_hang_on_threads(processor: str) -> None:
