@@ -10,9 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pellucid.backend import get_backend
 from pellucid.errors import ContextError, InputError
 from pellucid.gpt import GPT
 from pellucid.hparams import HParams
+from pellucid.model import Model
 from pellucid.sampling import log_softmax
 from pellucid.sequence import Settings, Step
 from pellucid.serve.engine import Engine, Ticket
@@ -27,6 +29,7 @@ from pellucid.serve.events import (
     Stopped,
 )
 from support.models import lively_gpt, model, parameters
+from support.skips import needs
 from support.work import until
 
 GPT_TINY, _ = lively_gpt(n_ctx=48)
@@ -116,6 +119,24 @@ def test_each_is_as_if_alone(client: Client) -> None:
         for ours, theirs in zip(client.steps(index), alone.steps, strict=True):
             assert ours.logprob == pytest.approx(theirs.logprob, abs=1e-9)
             assert [a.token for a in ours.alternatives] == [a.token for a in theirs.alternatives]
+
+
+def test_keys_in_bytes_are_served() -> None:
+    """As they are generated from, blocks of texts that begin alike too; strict has none."""
+    needs("pellucid_native")
+    tiny, tensors = lively_gpt(n_ctx=48)
+    machine = get_backend("native", keys="int8", threads=1)
+    gpt = GPT(Model.of(tiny.hparams, tensors, machine), tiny.tokenizer)
+    for client in running(EngineLimits(max_running=2, chunk=8, block_size=4), gpt):
+        twice = [prompt for prompt in PROMPTS for _ in range(2)]
+        asked = [client.ask(prompt, greedy=True) for prompt in twice]
+        client.wait()
+        for index, prompt in zip(asked, twice, strict=True):
+            alone = gpt.generate(prompt, greedy=True)
+            assert client.tokens(index) == [step.token for step in alone.steps]
+        assert client.engine.stats().cached_tokens
+    with pytest.raises(InputError, match="strict is of the numpy backend"):
+        Engine(gpt, strict=True)
 
 
 def test_blocks_for_one_text_only_serve_many() -> None:

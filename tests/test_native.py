@@ -23,16 +23,19 @@ from pellucid.backend.numpy import NumpyBackend
 from pellucid.backend.rounded import RoundedBackend
 from pellucid.blocks import BlockStore, Packed
 from pellucid.errors import InputError, TokenizerError
+from pellucid.families.gpt3 import GPT3HParams
+from pellucid.families.llama import LlamaHParams
 from pellucid.hparams import HParams
 from pellucid.model import Model
 from pellucid.tokenizer import Tokenizer
 from pellucid.weights import Affine, Embedding, initialise
-from support.models import Reader, lively_gpt, run
-from support.program import python
+from support.models import Reader, lively, lively_gpt, run
+from support.program import invoke, python
 from support.skips import needs
 
 kernels = needs("pellucid_native")
 DTYPES = ("float32", "bfloat16", "int8", "int4")
+KEYS = ("float32", "float16", "int8")
 ROWS = (1, 2, 3, 4, 7, 8, 23, 64, 512)
 # Of the largest number of a group, what rounding may take: half a step of the weights; where 4 bits
 # hold -8 and only 7, more where the least error of all wants it..
@@ -252,15 +255,15 @@ def test_each_head_by_its_rows_of_a_weight(processor: str, dtype: str, m: int, n
         max_size=3,
     ),
     block=st.sampled_from([1, 7, 16, 64]),
-    dtype=st.sampled_from(["float32", "int8"]),
+    kind=st.sampled_from(KEYS),
     seed=st.integers(0, 999),
 )
-def test_attention_over_blocks(d_k, n_head, lengths, block, dtype, seed) -> None:
+def test_attention_over_blocks(d_k, n_head, lengths, block, kind, seed) -> None:
     """Texts of different lengths, side by side in one row, their keys and values in blocks that lie
-    anywhere; with keys in float16 as exactly as float16 goes."""
+    anywhere; with smaller keys as exactly as these go, for what is kept is what numpy keeps."""
     rng = np.random.default_rng(seed)
     hparams = HParams(5, 600, n_head * d_k, n_head, 1)
-    machine = get_backend("native", dtype=dtype, threads=2)
+    machine = get_backend("native", keys=kind, threads=2)
     needed = [-(-(past + n) // block) for past, n in lengths]
     places = rng.permutation(sum(needed) + 3)
     stores = [
@@ -270,8 +273,8 @@ def test_attention_over_blocks(d_k, n_head, lengths, block, dtype, seed) -> None
     for mine, exact in zip(
         (*stores[0].keys, *stores[0].values), (*stores[1].keys, *stores[1].values), strict=True
     ):
-        mine[...] = rng.standard_normal(mine.shape)
-        exact[...] = mine
+        mine[...] = machine.to_cache(rng.standard_normal(exact.shape))
+        exact[...] = machine.from_cache(mine)
     texts, begin = [], 0
     for (past, n), count in zip(lengths, needed, strict=True):
         texts.append((places[begin : begin + count].tolist(), past, n))
@@ -279,18 +282,23 @@ def test_attention_over_blocks(d_k, n_head, lengths, block, dtype, seed) -> None
     n_new = sum(n for _, n in lengths)
     qkv = rng.standard_normal((1, n_new, 3, n_head, d_k)).astype(np.float32)
     q, k, v = (qkv[:, :, i].swapaxes(1, 2) for i in range(3))
+    exact_k, exact_v = k, v
+    if kind == "int8":
+        exact_k, exact_v = (machine.from_cache(machine.to_cache(each)) for each in (k, v))
     expected = EXACT.attend(
-        *(each.astype(np.float64) for each in (q, k, v)), Packed(stores[1], texts), 0
+        *(each.astype(np.float64) for each in (q, exact_k, exact_v)), Packed(stores[1], texts), 0
     )
     before = kernels.chosen()
     try:
         for name in kernels.kernels():
             kernels.choose(name)
             got = machine.attend(q, k, v, Packed(stores[0], texts), 0)
-            atol = 1e-5 if dtype == "float32" else 3e-2 if "BF16" in name else 5e-3
+            pairs = kind != "float32" and "BF16" in name
+            atol = 3e-2 if pairs else 5e-3 if kind == "float16" else 1e-5
             np.testing.assert_allclose(got, expected, rtol=0, atol=atol)
             for mine, exact in zip(stores[0].keys, stores[1].keys, strict=True):
-                np.testing.assert_allclose(mine, exact, rtol=1e-3, atol=1e-7)
+                numbers = machine.from_cache(mine)
+                np.testing.assert_allclose(numbers, exact, rtol=1e-3, atol=1e-7)
     finally:
         kernels.choose(before)
 
@@ -328,6 +336,61 @@ def test_some_tokens_in_one_pass_are_as_one_by_one(processor: str, dtype: str) -
         alone = run(m, token[None], cache=apart)[:, 0]
         atol = 1e-5 * np.abs(alone).max() if dtype == "float32" else 0
         np.testing.assert_allclose(together[:, i], alone, rtol=0, atol=atol)
+
+
+SMALL = {"n_vocab": 80, "n_ctx": 96, "n_embd": 64, "n_head": 4, "n_layer": 2}
+BYTES_IN = {
+    "gpt2": HParams(**SMALL),
+    "banded": GPT3HParams(**SMALL, band=9),  # numpy attends to a band
+    "grouped": LlamaHParams(**SMALL, n_kv_head=2, d_head=18, n_inner=80),
+}
+
+
+@pytest.mark.parametrize("family", BYTES_IN)
+def test_keys_in_bytes(processor: str, family: str) -> None:
+    """Near the pass with exact keys, and the same by a cache, ragged, forked or rewound, by blocks
+    that lie anywhere, and with a tap on every value."""
+    h = BYTES_IN[family]
+    m = Model.of(h, lively(h), get_backend("native", keys="int8", threads=2))
+    tokens = np.random.default_rng(5).integers(0, 80, (2, 40))
+    whole, exact = run(m, tokens), run(Model.of(h, lively(h), EXACT), tokens)
+    atol = 0.02 * np.abs(exact).max()
+
+    def same(got: np.ndarray, expected: np.ndarray) -> None:
+        np.testing.assert_allclose(got, expected, rtol=0, atol=atol)
+
+    same(whole, exact)
+    assert np.abs(whole - exact).max() > 1e-4  # bytes were kept
+    for taps in ({}, {"tap": Reader(m)}):
+        cache = m.new_cache(2)
+        for low, high in ((0, 20), (20, 21), (21, 40)):
+            same(run(m, tokens[:, low:high], cache=cache, **taps), whole[:, low:high])
+        assert cache.n_bytes == 2 * 40 * h.n_layer * h.n_kv_head * 2 * (h.d_k + 4)
+        twin = cache.fork()
+        twin.rewind(20)
+        same(run(m, tokens[:, 20:], cache=twin, **taps), whole[:, 20:])
+        cache.rewind(39)
+        cache.follow([1, 0, 1])
+        same(run(m, tokens[[1, 0, 1], 39:], cache=cache, **taps), whole[[1, 0, 1], 39:])
+        ragged = m.new_cache(2)
+        run(m, tokens[:, :20], cache=ragged, lengths=[20, 12], **taps)
+        next_ones = run(m, tokens[[0, 1], [20, 12]][:, None], cache=ragged, **taps)
+        same(next_ones[:, 0], whole[[0, 1], [20, 12]])
+        store = BlockStore(h, m.backend, n_blocks=9, block_size=8)
+        each = BlockStore.bytes_per_block(h, m.backend, 8)
+        assert sum(kept.nbytes for kept in (*store.keys, *store.values)) == 9 * each
+        for past, n in ((0, 24), (24, 1), (25, 15)):
+            paged = Packed(store, [([7, 2, 3, 0, 5], past, n)])
+            got = run(m, tokens[:1, past : past + n], cache=paged, **taps)
+            same(got[0], whole[0, past : past + n])
+
+
+def test_keys_in_bytes_from_the_command_line() -> None:
+    asked = ("generate", "The cat", "--greedy", "--max-tokens", 4)
+    expected = load(backend="native", keys="int8").generate("The cat", greedy=True, max_tokens=4)
+    assert invoke(*asked, "--keys", "int8").stdout.strip() == f"The cat{expected.text}".strip()
+    refused = invoke(*asked, "--keys", "int8", "--backend", "numpy").exception
+    assert "for the native backend" in str(refused)
 
 
 def test_numbers_do_not_hang_on_threads(processor: str) -> None:
@@ -417,6 +480,13 @@ def test_what_does_not_fit_is_refused() -> None:
         get_backend("native", dtype="float64")
     with pytest.raises(InputError, match="backend torch"):
         get_backend("native", device="cuda")
+    with pytest.raises(InputError, match="float32, float16, int8, not 'int9'"):
+        get_backend(keys="int9")
+    with pytest.raises(InputError, match=r"numpy backend .* int8 are for the native backend"):
+        get_backend("numpy", keys="int8")
+    bytes_short = np.zeros((2, 2, 7), np.uint8)  # without room for the scales
+    with pytest.raises(ValueError, match="of bytes d_k \\+ 4"):
+        kernels.attend(1, q, q, q, np.empty_like(q), [Segment(0, 0, 1, [(bytes_short,) * 2])])
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,9 @@ inline void store_half(uint16_t* p, V v) {
   _mm_storeu_si128((__m128i*)(p + 8), _mm256_cvtps_ph(v.b, 0));
 }
 inline void store_half_n(uint16_t* p, V v, int n) { uint16_t x[16]; store_half(x, v); memcpy(p, x, 2 * n); }
+inline __m256 of_bytes8(const int8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p))); }
+inline V of_bytes(const int8_t* p) { return {of_bytes8(p), of_bytes8(p + 8)}; }
+inline V of_bytes_n(const int8_t* p, int n) { int8_t x[16] = {0}; memcpy(x, p, n); return of_bytes(x); }
 inline void pair(const uint8_t* p, V& even, V& odd) {
   const __m256i x = _mm256_loadu_si256((const __m256i*)p), y = _mm256_loadu_si256((const __m256i*)(p + 32));
   const __m256i upper = _mm256_set1_epi32(int(0xffff0000));

@@ -72,6 +72,8 @@ inline V half(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256((co
 inline V half_n(const uint16_t* p, int n) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), p)); }
 inline void store_half(uint16_t* p, V v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph(v, 0)); }
 inline void store_half_n(uint16_t* p, V v, int n) { _mm256_mask_storeu_epi16(p, mask(n), _mm512_cvtps_ph(v, 0)); }
+inline V of_bytes(const int8_t* p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p))); }
+inline V of_bytes_n(const int8_t* p, int n) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask(n), p))); }
 inline void pair(const uint8_t* p, V& even, V& odd) {
   __m512i x = _mm512_loadu_si512(p);
   asm("" : "+v"(x));  // read once: such loads are one a cycle

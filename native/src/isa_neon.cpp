@@ -51,6 +51,13 @@ inline void store_half(uint16_t* p, V v) {
   for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(v.at[i])));
 }
 inline void store_half_n(uint16_t* p, V v, int n) { uint16_t x[16]; store_half(x, v); memcpy(p, x, 2 * n); }
+inline V of_bytes(const int8_t* p) {
+  const int8x16_t x = vld1q_s8(p);
+  const int16x8_t lo = vmovl_s8(vget_low_s8(x)), hi = vmovl_high_s8(x);
+  return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo))), vcvtq_f32_s32(vmovl_high_s16(lo)),
+           vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi))), vcvtq_f32_s32(vmovl_high_s16(hi))}};
+}
+inline V of_bytes_n(const int8_t* p, int n) { int8_t x[16] = {0}; memcpy(x, p, n); return of_bytes(x); }
 inline void pair(const uint8_t* p, V& even, V& odd) {
   for (int i = 0; i < 4; i++) {
     const uint32x4_t x = vreinterpretq_u32_u8(vld1q_u8(p + 16 * i));

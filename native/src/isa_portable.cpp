@@ -62,6 +62,8 @@ inline V half(const uint16_t* p) { return each([=](int i) { return widened(p[i])
 inline V half_n(const uint16_t* p, int n) { return each([=](int i) { return i < n ? widened(p[i]) : 0.0f; }); }
 inline void store_half_n(uint16_t* p, const V& v, int n) { for (int i = 0; i < n; i++) p[i] = narrowed(v.at[i]); }
 inline void store_half(uint16_t* p, const V& v) { store_half_n(p, v, 16); }
+inline V of_bytes(const int8_t* p) { return each([=](int i) { return float(p[i]); }); }
+inline V of_bytes_n(const int8_t* p, int n) { return each([=](int i) { return i < n ? float(p[i]) : 0.0f; }); }
 inline void pair(const uint8_t* p, V& even, V& odd) {
   for (int i = 0; i < 16; i++) {
     uint16_t two[2];

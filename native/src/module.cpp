@@ -297,7 +297,7 @@ PyObject* softmax(PyObject*, PyObject* const* a, Py_ssize_t n) {
 // attend(threads, q, k, v, out, texts[, cos, sin]): q [batch, head, new, d_k] of any strides, out likewise,
 // k, v of as many heads or fewer; cos, sin [batch or 1, new, d_k]: queries and keys are turned by them.
 // texts: (row, begin, n, [(keys, values), ...]) each, the stretches [head, key, d_k] with room for the
-// new keys and values at their end.
+// new keys and values at their end; of bytes [head, key, d_k + 4], each with its scale, a float.
 PyObject* attend(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&] {
     if (n != 8) expect(n, 6);
@@ -342,13 +342,14 @@ PyObject* attend(PyObject*, PyObject* const* a, Py_ssize_t n) {
           if (PyObject_GetBuffer(first, &peek, PyBUF_STRIDES)) throw Failed();
           itemsize = peek.itemsize;
           PyBuffer_Release(&peek);
-          if (itemsize != 2 && itemsize != 4) throw std::invalid_argument("keys must be float16 or float32");
+          if (itemsize != 1 && itemsize != 2 && itemsize != 4) throw std::invalid_argument("keys must be bytes, float16 or float32");
         }
+        const ptrdiff_t apart = itemsize == 1 ? d_k + ptrdiff_t(sizeof(float)) : d_k;
         View keys(first, 3, itemsize, false, true), values(PyTuple_GetItem(two, 1), 3, itemsize, false, true);
         for (const View* each : {&keys, &values})
-          if (each->shape(0) != n_keys || each->shape(1) != keys.shape(1) || each->shape(2) != d_k ||
-              (each->shape(1) > 1 && each->stride(1) != d_k) || (d_k > 1 && each->stride(2) != 1))
-            throw std::invalid_argument("a stretch must be [head, key, d_k], with keys side by side");
+          if (each->shape(0) != n_keys || each->shape(1) != keys.shape(1) || each->shape(2) != apart ||
+              (each->shape(1) > 1 && each->stride(1) != apart) || (d_k > 1 && each->stride(2) != 1))
+            throw std::invalid_argument("a stretch must be [head, key, d_k], of bytes d_k + 4, with keys side by side");
         stretches.push_back({keys.at<void>(), values.at<void>(), keys.stride(0), values.stride(0), int(keys.shape(1))});
         t.n_key += int(keys.shape(1));
         kept.push_back(std::move(keys));
@@ -374,7 +375,7 @@ PyObject* attend(PyObject*, PyObject* const* a, Py_ssize_t n) {
       texts.push_back(t);
     }
     const float scale = float(1 / std::sqrt(double(d_k)));
-    const Attention all{int(n_head), int(d_k), int(n_head / n_keys), itemsize == 2, scale, texts.data(), stretches.data()};
+    const Attention all{int(n_head), int(d_k), int(n_head / n_keys), int(itemsize), scale, texts.data(), stretches.data()};
     const int threads = whole(a[0]);
     {
       const Released released(work > MUCH);

@@ -62,7 +62,8 @@ struct Target {
   bool gelu = false, gated = false;
 };
 
-// A stretch of keys and values of one text: [head, n, d_k], heads `head` numbers apart.
+// A stretch of keys and values of one text: [head, n, d_k], heads `head` numbers apart. In bytes each
+// row of d_k is followed by its scale, a float: [head, n, d_k + 4].
 struct Stretch {
   void *keys, *values;
   ptrdiff_t head_keys, head_values;
@@ -85,7 +86,7 @@ struct Text {
 struct Attention {
   int n_head, d_k;
   int shared;  // heads of queries for each of keys and values
-  bool half;  // keys and values are float16
+  int bytes;   // of each number of the keys and values: 4 float32, 2 float16, 1 int8 with scales
   float scale;
   const Text* texts;
   const Stretch* stretches;

@@ -16,8 +16,9 @@ __all__ = ["Cache"]
 class Cache:
     """Keys and values of every layer for a batch of sequences, each with a length of its own.
 
-    keys, values: per layer [batch, head, room, d_k]; of each row only the first `lengths[row]`
-    positions mean anything. room: tokens of a row (None: the whole window), reserved, not touched.
+    keys, values: per layer [batch, head, room, d_k], as `Backend.to_cache` keeps them; of each row
+    only the first `lengths[row]` positions mean anything. room: tokens of a row (None: the whole
+    window), reserved, not touched.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class Cache:
 
         The new ones count only after `advance`: a pass that breaks off leaves no trace.
         """
-        new = k.shape[2]
+        new, backend = k.shape[2], self.backend
+        k, v = backend.to_cache(k), backend.to_cache(v)
         keys, values = self.keys[layer], self.values[layer]
         past = self.past
         if past.size == 1:
@@ -74,7 +76,7 @@ class Cache:
             for each in self.segments(layer, new):
                 each.take_in(k, v)
         seen = self.length + new
-        return keys[:, :, :seen], values[:, :, :seen]
+        return backend.from_cache(keys[:, :, :seen]), backend.from_cache(values[:, :, :seen])
 
     def segments(self, layer: int, new: int) -> list[Segment]:
         """Per row where its keys and values lie, with room for new ones at their end."""
@@ -116,7 +118,5 @@ class Cache:
     @property
     def n_bytes(self) -> int:
         """Bytes that hold meaning now (not those reserved)."""
-        itemsize = int(self.keys[0].itemsize)
-        h = self.hparams
-        per_token = 2 * h.n_layer * h.n_kv_head * h.d_k * itemsize
+        per_token = sum(int(each[0, :, 0].nbytes) for each in (*self.keys, *self.values))
         return per_token * int(self.lengths.sum())

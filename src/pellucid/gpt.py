@@ -177,6 +177,7 @@ def load(
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
+    keys: str | None = None,
 ) -> GPT:
     """A GPT from the package, a folder, a file, or the Hugging Face hub.
 
@@ -185,11 +186,11 @@ def load(
     such as "gpt2".
     "chat" always means the embedded model; "./chat" and Path("chat") mean the folder.
     Weights without a tokenizer load too: then ids go in and come out (`IdsOnly`).
-    backend, device, dtype, threads: see `pellucid.backend.get_backend`.
+    backend, device, dtype, threads, keys: see `pellucid.backend.get_backend`.
     Raises CheckpointError when the files cannot be trusted or found, InputError otherwise.
     """
     name = str(source or DEFAULT)
-    machine = get_backend(backend, device=device, dtype=dtype, threads=threads)
+    machine = get_backend(backend, device=device, dtype=dtype, threads=threads, keys=keys)
     if machine.name == "native":
         from .keeping import load_packed
 

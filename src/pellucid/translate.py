@@ -177,13 +177,14 @@ def load_translator(
     device: str | None = None,
     dtype: str | None = None,
     threads: int | None = None,
+    keys: str | None = None,
 ) -> Translator:
     """An encoder-decoder from the package ("digits") or a folder.
 
-    backend, device, dtype, threads: see `pellucid.backend.get_backend`. Raises InputError for a
-    model that goes on from a text (`pellucid.load` takes it), CheckpointError as `load` does.
+    backend, device, dtype, threads, keys: see `pellucid.backend.get_backend`. Raises InputError for
+    a model that goes on from a text (`pellucid.load` takes it), CheckpointError as `load` does.
     """
-    machine = get_backend(backend, device=device, dtype=dtype, threads=threads)
+    machine = get_backend(backend, device=device, dtype=dtype, threads=threads, keys=keys)
     loaded = checkpoint.load(source)
     family = family_of(loaded.hparams)
     if not family.encodes:

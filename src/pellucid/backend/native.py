@@ -1,7 +1,7 @@
 """The operations as compiled kernels: weights in the layout that a processor reads fastest.
 
 Needs the distribution `pellucid-native` (native/ in the repository). Arrays are numpy's, in
-float32; only weights, and with other dtypes than float32 the keys and values, are kept smaller.
+float32; only weights, and keys and values, are kept smaller.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _FEW_ROWS = 4  # up to so many, heads are multiplied row by row, as the second p
 _NOT_IN_ROWS = (ValueError, BufferError)  # the kernels take no such array: it is copied
 _SMALL, _ROOM = 1 << 18, 1 << 25  # bytes of a weight; of the room that large ones share
 FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
+KEYS = ("float32", "float16", "int8")
+_SCALE = 4  # bytes behind those of a key or value: what one stands for, a float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,30 +63,58 @@ class Packed:
 class NativeBackend(NumpyBackend):
     """dtype: of the weights: "float32", "bfloat16", "int8" (groups of 64 share a scale), "int4" (of
     32; the table of embeddings, which is the output layer too, stays int8). Values that are
-    multiplied with integers become bytes, group by group, at each product."""
+    multiplied with integers become bytes, group by group, at each product.
+
+    keys: of the keys and values of a cache: "float32", which float32 weights have, "float16", which
+    all others have, or "int8": of each head's d_k numbers a byte each, and one scale."""
 
     name = "native"
     side_by_side = True  # texts of any lengths in one row are as fast as in rows
 
-    def __init__(self, dtype: str = "float32", threads: int | None = None) -> None:
+    def __init__(
+        self, dtype: str = "float32", threads: int | None = None, keys: str | None = None
+    ) -> None:
         if dtype not in FORMATS:
             raise InputError(
                 f"the native backend's weights are {', '.join(FORMATS)}, not {dtype!r}"
             )
+        if keys not in (None, *KEYS):
+            raise InputError(f"keys and values are {', '.join(KEYS)}, not {keys!r}")
         super().__init__("float32", threads)
         self.weights = dtype
+        self.keys = keys or ("float32" if dtype == "float32" else "float16")
         self._format = FORMATS[dtype]
         self.apply_block: Callable[..., np.ndarray] = Replay(self)
         self._new = Rooms().empty
         self._rooms: list[np.ndarray] = []  # for weights to come
-        self._cached = np.dtype("float32" if dtype == "float32" else "float16")
         # So many tokens of a text get in one pass the very numbers that they get one by one: more
         # are attended together, and products of bfloat16 sum otherwise from four rows on. So do
         # those of float32, in the last bit, of which nothing makes more.
         self.alike = 3 if dtype == "bfloat16" else 9
 
+    # Keys and values
+
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.zeros(shape, self._cached)
+        if self.keys == "int8":
+            return np.zeros((*shape[:-1], shape[-1] + _SCALE), np.uint8)
+        return np.zeros(shape, self.keys)
+
+    def to_cache(self, k: np.ndarray) -> np.ndarray:
+        if self.keys != "int8":
+            return k
+        kept = np.empty((*k.shape[:-1], k.shape[-1] + _SCALE), np.uint8)
+        k = in_float32(k)
+        most = np.abs(k).max(-1, keepdims=True)
+        steps = np.divide(127, most, out=np.zeros_like(most), where=most > 1e-30)
+        kept[..., :-_SCALE] = np.rint(k * steps).astype(np.int8).view(np.uint8)
+        kept[..., -_SCALE:] = (most / 127).view(np.uint8)
+        return kept
+
+    def from_cache(self, kept: np.ndarray) -> np.ndarray:
+        if self.keys != "int8":
+            return kept
+        scales = np.ascontiguousarray(kept[..., -_SCALE:]).view(np.float32)
+        return np.asarray(kept[..., :-_SCALE].view(np.int8) * scales)
 
     # Weights
 
@@ -221,7 +251,7 @@ class NativeBackend(NumpyBackend):
         n_batch, n_head, n_query, d_k = q.shape
         out = self._new((n_batch, n_query, n_head, d_k)).swapaxes(1, 2)
         if cache is None:
-            keys, values = np.empty((2, n_batch, *k.shape[1:]), self._cached)
+            keys, values = self.zeros((2, n_batch, *k.shape[1:]))
             segments = [
                 Segment(row, 0, k.shape[2], [(keys[row], values[row])]) for row in range(n_batch)
             ]
@@ -238,6 +268,17 @@ class NativeBackend(NumpyBackend):
             q, k, v = map(in_float32, (q, k, v))
             kernels.attend(self.threads, q, k, v, out, segments, *(turns or ()))
         return out
+
+    def _segments(
+        self, k: np.ndarray, v: np.ndarray, cache: KeyValues | None, layer: int
+    ) -> list[Segment]:
+        kept = super()._segments(self.to_cache(k), self.to_cache(v), cache, layer)
+        if self.keys != "int8":
+            return kept
+        return [
+            each._replace(stretches=[tuple(map(self.from_cache, two)) for two in each.stretches])
+            for each in kept
+        ]
 
 
 def in_float32(x: np.ndarray) -> np.ndarray:

@@ -59,6 +59,12 @@ class NumpyBackend:
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.zeros(shape, self.dtype)
 
+    def to_cache(self, k: np.ndarray) -> np.ndarray:
+        return k
+
+    def from_cache(self, kept: np.ndarray) -> np.ndarray:
+        return kept
+
     # Weights: here, the plain arrays
 
     def prepare(self, w: Any) -> Any:

@@ -37,7 +37,7 @@ Prepared = Any  # a linear map or a table of embeddings, as `Backend.prepare` re
 class Segment(NamedTuple):
     """New tokens of one sequence in a pass: n of them, at begin… of a row. stretches: the keys and
     values of all its tokens up to and with these, [head, key, d_k] each, in order, each stretch
-    as it lies in memory; the last n are room for the new ones."""
+    as it lies in memory (`Backend.to_cache`); the last n are room for the new ones."""
 
     row: int
     begin: int
@@ -63,7 +63,7 @@ class Segment(NamedTuple):
         return self._replace(stretches=stretches)
 
     def take_in(self, k: Array, v: Array) -> None:
-        """k, v [batch, head, new, d_k]: the new keys and values into their places."""
+        """k, v [batch, head, new, d_k], as they are kept: the new ones into their places."""
         end = self.begin + self.n
         for keys, values in reversed(self.stretches):
             n = min(keys.shape[1], end - self.begin)
@@ -101,7 +101,8 @@ class KeyValues(Protocol):
 
 
 def taken_in(cache: KeyValues, layer: int, k: Array, v: Array) -> list[Segment]:
-    """k, v [batch, head, new, d_k], put into their places -> where all lies, without a copy."""
+    """k, v [batch, head, new, d_k], as they are kept, put into their places -> where all lies,
+    without a copy."""
     segments = cache.segments(layer, k.shape[2])
     for each in segments:
         each.take_in(k, v)
@@ -130,7 +131,14 @@ class Backend(Protocol):
         """The same values as numpy sees them (bfloat16 comes out as float32)."""
 
     def zeros(self, shape: tuple[int, ...]) -> Array:
-        """Room for keys or values. What is masked is still multiplied, by 0."""
+        """Room for keys or values, as `to_cache` gives them. What is masked is still multiplied,
+        by 0."""
+
+    def to_cache(self, k: Array) -> Array:
+        """Keys or values [..., d_k] as they are kept, perhaps smaller."""
+
+    def from_cache(self, kept: Array) -> Array:
+        """The numbers of what is kept, [..., d_k]."""
 
     def prepare(self, w: Any) -> Prepared:
         """A `weights.Affine` or `weights.Embedding` of any arrays -> as this backend computes

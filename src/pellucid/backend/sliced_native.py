@@ -40,7 +40,7 @@ class SlicedNativeBackend(Turned, NativeBackend):
     def __init__(
         self, like: NativeBackend, turn: Callable[[], AbstractContextManager[Any]]
     ) -> None:
-        super().__init__(like.weights, like.threads)
+        super().__init__(like.weights, like.threads, like.keys)
         self._wait_for_turn = turn
         del self.apply_block  # a block asked again would not wait
 

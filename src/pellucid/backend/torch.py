@@ -73,6 +73,12 @@ class TorchBackend:
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
+    def to_cache(self, k: Tensor) -> Tensor:
+        return k
+
+    def from_cache(self, kept: Tensor) -> Tensor:
+        return kept
+
     # Weights: tensors, or while training the parameters of a module
 
     def prepare(self, w: Any) -> Any:

@@ -16,12 +16,14 @@ __all__ = ["BlockStore", "Packed"]
 
 
 class BlockStore:
-    """Keys and values of every layer: [head, block · block_size, d_k] each."""
+    """Keys and values of every layer: [head, block · block_size, d_k] each, as
+    `Backend.to_cache` keeps them."""
 
     def __init__(
         self, hparams: HParams, backend: Backend, *, n_blocks: int, block_size: int
     ) -> None:
         self.hparams = hparams
+        self.backend = backend
         self.block_size = block_size
         shape = (hparams.n_kv_head, n_blocks * block_size, hparams.d_k)
         self.keys = [backend.zeros(shape) for _ in range(hparams.n_layer)]
@@ -29,8 +31,8 @@ class BlockStore:
 
     @staticmethod
     def bytes_per_block(hparams: HParams, backend: Backend, block_size: int) -> int:
-        itemsize = int(backend.zeros((1,)).itemsize)
-        return 2 * hparams.n_layer * hparams.n_kv_head * hparams.d_k * block_size * itemsize
+        per_token = 2 * hparams.n_layer * hparams.n_kv_head
+        return per_token * block_size * int(backend.zeros((hparams.d_k,)).nbytes)
 
     def places(self, blocks: Sequence[int], begin: int, end: int) -> list[slice]:
         """Where the tokens begin…end of a text lie that has these blocks: as few stretches as
@@ -94,9 +96,11 @@ class Packed:
         """k, v [1, head, new, d_k] of one text -> all of it, gathered, [1, head, key, d_k]"""
         assert len(self._texts) == 1, "the explicit attention takes one text at a time"
         (segment,) = self.segments(layer, self.n_new)
-        segment.take_in(k, v)
+        store, backend = self.store, self.store.backend
+        segment.take_in(backend.to_cache(k), backend.to_cache(v))
         where = np.concatenate([np.arange(run.start, run.stop) for run in self._texts[0].all])
-        return self.store.keys[layer][:, where][None], self.store.values[layer][:, where][None]
+        k, v = (backend.from_cache(kept[layer][:, where]) for kept in (store.keys, store.values))
+        return k[None], v[None]
 
     def segments(self, layer: int, new: int) -> list[Segment]:
         keys, values = self.store.keys[layer], self.store.values[layer]

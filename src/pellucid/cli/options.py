@@ -35,16 +35,16 @@ _MODEL = (
     ),
     click.option("--device", help='With --backend torch: "cpu", "cuda", ...'),
     click.option(
-        "--dtype",
-        help="float32 (default), float64; torch: bfloat16; native: bfloat16, int8, int4.",
+        "--dtype", help="float32 (default), float64; torch: bfloat16; native: bfloat16, int8, int4."
     ),
+    click.option("--keys", help="Keys and values, with native: int8, float16, float32."),
     click.option("--threads", type=click.IntRange(1), help="Cores to use (default: all)."),
 )
+_MACHINE = ("backend", "device", "dtype", "threads", "keys")
 
 
 def with_loader(command: Command) -> Command:
-    """--model, --backend, --device, --dtype, --threads; hands on `load`, which takes nothing and
-    returns the GPT."""
+    """What `with_machine` adds; hands on `load`, which takes nothing and returns the GPT."""
 
     @wraps(command)
     def run(*, model: str | None, machine: dict[str, Any], **rest: Any) -> Any:
@@ -60,19 +60,19 @@ def with_loader(command: Command) -> Command:
 
 
 def with_machine(command: Command) -> Command:
-    """--model, --backend, --device, --dtype, --threads; hands on `model` as it was given, and
-    `machine`: the other arguments of `pellucid.load`."""
+    """--model, --backend, --device, --dtype, --keys, --threads; hands on `model` as it was given,
+    and `machine`: the other arguments of `pellucid.load`."""
 
     @wraps(command)
     def run(**rest: Any) -> Any:
-        machine = {name: rest.pop(name) for name in ("backend", "device", "dtype", "threads")}
+        machine = {name: rest.pop(name) for name in _MACHINE}
         return command(machine=machine, **rest)
 
     return added(_MODEL, run)
 
 
 def with_model(command: Command) -> Command:
-    """--model, --backend, --device, --dtype, --threads; hands on the loaded `gpt`."""
+    """What `with_machine` adds; hands on the loaded `gpt`."""
 
     @wraps(command)
     def run(*, load: Callable[[], GPT], **rest: Any) -> Any:

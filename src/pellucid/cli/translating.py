@@ -19,7 +19,7 @@ __all__ = ["or_translated", "or_translation_walked", "with_beams"]
 
 Command = Callable[..., Any]
 
-_MACHINE = ("model", "backend", "device", "dtype", "threads")
+_MACHINE = ("model", "backend", "device", "dtype", "threads", "keys")
 _BEAM = ("beams", "length_penalty")
 
 

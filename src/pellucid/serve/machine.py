@@ -44,7 +44,8 @@ def strictly(model: Model) -> Model:
 
     Raises InputError where the backend has no such mode."""
     backend: Any = model.backend
-    if backend.name == "native" and backend.weights == "float32":  # the same numbers, on numpy
+    if backend.name == "native" and backend.weights == backend.keys == "float32":
+        # the same numbers, on numpy
         plain: Any = get_backend("numpy", threads=backend.threads)
         machine = StrictBackend(plain)
         return Model.of(model.hparams, model.tensors(), machine)

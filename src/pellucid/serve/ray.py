@@ -28,17 +28,19 @@ __all__ = ["Options", "Replica", "Served", "app"]
 
 
 class Options(BaseModel):
-    """model, backend, dtype, name, template, api_key_file, allow_host, allow_origin, max_running,
-    max_waiting: as of `pellucid serve`; files and keys are those of the machine that a replica
-    runs on. cache: bytes. replicas: how many; per_node: at most so many on one machine. cpus: of
-    each, which are also its threads. grace: seconds for what is under way in a replica that is
-    replaced. no_key: answer without one; then whoever reaches Ray's proxy may ask."""
+    """model, backend, dtype, keys, name, template, api_key_file, allow_host, allow_origin,
+    max_running, max_waiting: as of `pellucid serve`; files, and clients' keys, are those of the
+    machine that a replica runs on. cache: bytes. replicas: how many; per_node: at most so many on
+    one machine. cpus: of each, which are also its threads. grace: seconds for what is under way in
+    a replica that is replaced. no_key: answer without one; then whoever reaches Ray's proxy may
+    ask."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str | None = None
     backend: str = "auto"
     dtype: str | None = None
+    keys: str | None = None
     name: str | None = None
     template: str | None = None
     api_key_file: str | None = None
@@ -81,7 +83,11 @@ class Served:
             origins=checked_origins(options.allow_origin),
         )
         gpt = load(
-            options.model, backend=options.backend, dtype=options.dtype, threads=options.cpus
+            options.model,
+            backend=options.backend,
+            dtype=options.dtype,
+            threads=options.cpus,
+            keys=options.keys,
         )
         limits = EngineLimits(
             max_running=options.max_running,
