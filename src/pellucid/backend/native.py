@@ -275,8 +275,9 @@ class NativeBackend(NumpyBackend):
         kept = super()._segments(self.to_cache(k), self.to_cache(v), cache, layer)
         if self.keys != "int8":
             return kept
+        read = self.from_cache
         return [
-            each._replace(stretches=[tuple(map(self.from_cache, two)) for two in each.stretches])
+            each._replace(stretches=[(read(k), read(v)) for k, v in each.stretches])
             for each in kept
         ]
 
