@@ -106,7 +106,7 @@ def test_on_the_compiled_backend_every_beginning_is_computed_once(room, monkeypa
     needs("pellucid_native")
     gpt, _ = lively_gpt(n_ctx=20, backend="native")
     if room is not None:
-        monkeypatch.setattr(tree, "_KEYS", room * 2 * 2 * gpt.hparams.n_embd)
+        monkeypatch.setattr(tree, "KEYS", room * 2 * 2 * gpt.hparams.n_embd)
     rng = random.Random(2)
     rows = [[rng.randrange(3) for _ in range(rng.randint(2, 20))] for _ in range(60)]
     rows += [rows[0], [*rows[7], 1][:20], [5, 6]]

@@ -19,9 +19,9 @@ from .rows import LOGITS, NEAR, Row, Scored, of_targets
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["by_branches"]
+__all__ = ["KEYS", "by_branches"]
 
-_KEYS = 1 << 25  # numbers of keys and values that are held
+KEYS = 1 << 25  # numbers of keys and values that are held
 
 
 def by_branches(
@@ -30,7 +30,7 @@ def by_branches(
     """rows: numbered. batch: rows of a tree (None: as many as its keys and values have room)."""
     hparams, backend = gpt.hparams, gpt.model.backend
     each = 2 * hparams.n_layer * hparams.n_kv_head * hparams.d_k
-    room = max(hparams.n_ctx + 1, _KEYS // each)
+    room = max(hparams.n_ctx + 1, KEYS // each)
     store = BlockStore(hparams, backend, n_blocks=room, block_size=1)
     positions = max(1, min(NEAR, LOGITS // hparams.n_vocab))
     left: list[tuple[int, Row]] = []
