@@ -87,10 +87,11 @@ class NativeBackend(NumpyBackend):
         self.apply_block: Callable[..., np.ndarray] = Replay(self)
         self._new = Rooms().empty
         self._rooms: list[np.ndarray] = []  # for weights to come
-        # So many tokens of a text get in one pass the very numbers that they get one by one: more
-        # are attended together, and products of bfloat16 sum otherwise from four rows on. So do
-        # those of float32, in the last bit, of which nothing makes more.
-        self.alike = 3 if dtype == "bfloat16" else 9
+        # So many tokens of a text get in one pass the very numbers that they get one by one; more
+        # are attended together. Products with floats sum otherwise from four rows on: in the last
+        # bit, of which only what is rounded on the way makes more.
+        exact = dtype in ("int8", "int4") or dtype == self.keys == "float32"
+        self.alike = 9 if exact else 3
 
     # Keys and values
 
