@@ -193,6 +193,25 @@ def test_finetuning_starts_from_the_checkpoint(corpus, tmp_path):
     assert tuned.evaluate() == base
 
 
+def test_rows_shorter_than_the_window(corpus, tmp_path):
+    """As one finetunes a model with a long window: it stays what it is, and so does what is held
+    out; a run goes on with the rows that it began with."""
+    list(trainer_for(config(corpus, tmp_path / "a", steps=1)))
+    start = {"start": str(tmp_path / "a" / "model"), "row": 5}
+    tuned = trainer_for(config(corpus, tmp_path / "b", steps=4, save_every=2, **start))
+    inputs, targets = tuned.task.take(0, 3)
+    assert inputs.shape == targets.shape == (3, 5)
+    assert dict(tuned.task.facts())["tokens"] == f"{4 * tuned.config.batch * 5:,}"
+    losses = [report.loss for report in tuned]
+    assert checkpoint.load(tmp_path / "b" / "model").hparams.n_ctx == tuned.hparams.n_ctx > 5
+    halted = trainer_for(config(corpus, tmp_path / "c", steps=4, save_every=2, **start))
+    begun = [halted.advance().loss for _ in range(2)]
+    again = trainer_for(config(corpus, tmp_path / "c", steps=4, save_every=2, **start))
+    assert begun + [report.loss for report in again] == losses
+    with pytest.raises(InputError, match=r"row \(99\) is longer than the model's window of"):
+        trainer_for(config(corpus, tmp_path / "d", row=99))
+
+
 def test_a_finetuned_model_ends_its_texts_where_its_base_did(corpus, tmp_path):
     list(trainer_for(config(corpus, tmp_path / "a", steps=1)))
     base = checkpoint.load(tmp_path / "a" / "model")

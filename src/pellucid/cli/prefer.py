@@ -13,7 +13,7 @@ from .training import finish, flags
 __all__ = ["command"]
 
 # The model's own, or of texts alone.
-_SHAPE = ("n_ctx", "n_embd", "n_head", "n_layer", "band", "aligned")
+_SHAPE = ("n_ctx", "n_embd", "n_head", "n_layer", "band", "aligned", "row")
 
 
 @click.command("prefer")

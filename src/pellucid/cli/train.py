@@ -97,7 +97,10 @@ def _settings(config: Path | None, changed: dict[str, Any], any_task: bool) -> T
     for name in ("n_ctx", "n_embd", "n_head", "n_layer", "band"):
         if name in changed and "start" in changed:
             flag = f"--{name.replace('_', '-')}"
-            raise click.UsageError(f"{flag} is for fresh weights: the model of --start has its own")
+            row = "; --row says how long rows are" if name == "n_ctx" else ""
+            raise click.UsageError(
+                f"{flag} is for fresh weights: the model of --start has its own{row}"
+            )
     return TrainConfig.from_dict(changed)
 
 

@@ -44,8 +44,8 @@ class Batches:
     def __post_init__(self) -> None:
         if self.tokens.n_tokens < self.n_ctx + 1:
             raise InputError(
-                f"{self.tokens.n_tokens} tokens do not fill one row of n_ctx + 1 = "
-                f"{self.n_ctx + 1}: give more text or a smaller n_ctx"
+                f"{self.tokens.n_tokens} tokens do not fill one row of {self.n_ctx} and the token "
+                "after it: give more text or shorter rows (row; n_ctx of a model made anew)"
             )
         self._begins = (
             _document_rows(self.tokens, self.n_ctx)

@@ -53,7 +53,7 @@ def help_of(config: type[TrainConfig], name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """A row is n_ctx tokens. Raises InputError naming the field that is wrong."""
+    """Raises InputError naming the field that is wrong."""
 
     task: ClassVar[str] = "language"
     labels: ClassVar[Labels] = Labels()
@@ -82,7 +82,8 @@ class TrainConfig:
     )
     # The steps
     steps: int = setting(1000, "Steps of the whole run.")
-    batch: int = setting(16, "Rows of n_ctx tokens in a step, over all processes.")
+    batch: int = setting(16, "Rows in a step, over all processes.")
+    row: int | None = setting(None, "Tokens of a row; default: the model's whole window.")
     micro_batch: int | None = setting(None, "Rows at a time, so that they fit into memory.")
     aligned: bool = setting(False, "Rows begin where documents begin: for conversations.")
     # The optimiser: AdamW with GPT-3's betas (arXiv 2005.14165, appendix B)
@@ -121,7 +122,7 @@ class TrainConfig:
             _check_type(each.name, getattr(self, each.name), str(each.type))
         at_least = {
             "n_ctx": 1, "n_embd": 1, "n_head": 1, "n_layer": 1, "steps": 1, "batch": 1,
-            "micro_batch": 1, "warmup": 0, "weight_decay": 0, "dropout": 0, "seed": 0,
+            "micro_batch": 1, "row": 1, "warmup": 0, "weight_decay": 0, "dropout": 0, "seed": 0,
             "threads": 1, "eval_every": 0, "eval_rows": 1, "save_every": 0, "keep": 1,
             "sample_every": 0, "final_rate": 0, "lora_rank": 0, "snapshots": 0, "band": 0,
         }  # fmt: skip
@@ -159,6 +160,12 @@ class TrainConfig:
                 raise InputError(
                     f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
+
+    def row_of(self, n_ctx: int) -> int:
+        """Tokens of a row, for a model of this window. Raises InputError for more than it has."""
+        if self.row is not None and self.row > n_ctx:
+            raise InputError(f"row ({self.row}) is longer than the model's window of {n_ctx}")
+        return self.row or n_ctx
 
     def shape(self, n_vocab: int) -> HParams:
         """Of fresh weights, for so many tokens."""
@@ -307,6 +314,7 @@ class TranslationConfig(TrainConfig):
             "band": "its layers see all",
             "template": "it holds no conversation",
             "aligned": "its rows are pairs",
+            "row": "its rows are pairs",
             "snapshots": "`pellucid learned` looks at models of one stack",
         }
         for name, why in unfit.items():

@@ -34,7 +34,7 @@ def outlook(
         hparams = checkpoint.load(config.start).hparams
     else:
         hparams = config.shape(n_vocab)
-    tokens = config.batch * hparams.n_ctx
+    tokens = config.batch * config.row_of(hparams.n_ctx)
     epochs = "known once the texts are tokenised"
     if corpus is not None:
         epochs = f"{config.steps * tokens / corpus.train.n_tokens:.2f}"
@@ -55,7 +55,7 @@ def _memory(hparams: HParams, config: TrainConfig) -> float:
     each layer keeps for its gradient (17 values of n_embd a token: arXiv 2205.05198, without
     dropout's masks and with fused attention); and the logits that live at a time, three times."""
     rows = config.micro_batch or config.batch
-    tokens = rows * hparams.n_ctx
+    tokens = rows * config.row_of(hparams.n_ctx)
     size = 2 if config.precision == "bfloat16" else 4
     layers = tokens * hparams.n_layer * hparams.n_embd * 17 * size
     return 16.0 * hparams.n_params + layers + 3.0 * 4 * min(tokens, LOGITS) * hparams.n_vocab

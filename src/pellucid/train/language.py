@@ -30,7 +30,7 @@ _CORPUS = "corpus"  # the name of what a checkpoint keeps
 
 
 class Language(Task):
-    """config.corpus is a folder that `pellucid data` wrote, a row n_ctx tokens of it."""
+    """config.corpus is a folder that `pellucid data` wrote. Rows: `TrainConfig.row_of`."""
 
     made_by = "pellucid train"
 
@@ -46,8 +46,8 @@ class Language(Task):
         tokenizer = self.corpus.tokenizer()
         model = self._model(tokenizer.n_vocab, saved)
         self._check_same(model, tokenizer, saved)
-        self.n_ctx = model.hparams.n_ctx
-        self.batches = Batches(self.corpus.train, self.n_ctx, config.seed, aligned=config.aligned)
+        self.n_row = config.row_of(model.hparams.n_ctx)
+        self.batches = Batches(self.corpus.train, self.n_row, config.seed, aligned=config.aligned)
         if n := self.batches.n_left_out:
             self.notes.append(
                 f"{n:,} of {n + self.batches.n_rows:,} rows hold nothing that is to be learned, "
@@ -85,7 +85,7 @@ class Language(Task):
         return {**super().card(progress), "rows": rows}
 
     def facts(self) -> list[tuple[str, str]]:
-        return [("tokens", f"{self.config.steps * self.config.batch * self.n_ctx:,}")]
+        return [("tokens", f"{self.config.steps * self.config.batch * self.n_row:,}")]
 
     def commands(self, model: Path) -> tuple[str, ...]:
         chat, measure = super().commands(model)
@@ -122,8 +122,8 @@ class Language(Task):
     def _hold_out(self) -> None:
         """Rows of the held-out text, or a note why there is no held-out loss."""
         split, config = self.corpus.validation, self.config
-        if split.n_tokens < self.n_ctx + 1:
-            told = f"has {split.n_tokens:,} tokens, and a row needs {self.n_ctx + 1:,}"
+        if split.n_tokens < self.n_row + 1:
+            told = f"has {split.n_tokens:,} tokens, and a row needs {self.n_row + 1:,}"
             if not split.n_tokens:
                 told = "is empty"
             self.notes.append(
@@ -132,7 +132,7 @@ class Language(Task):
             )
             return
         try:
-            rows = Batches(split, self.n_ctx, aligned=config.aligned)
+            rows = Batches(split, self.n_row, aligned=config.aligned)
         except InputError:  # it has no reply of the assistant
             self.notes.append("no held-out loss: nothing in the held-out text is to be learned")
             return
