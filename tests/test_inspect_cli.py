@@ -150,7 +150,7 @@ def test_every_verb_writes_one_page_that_fetches_nothing(arguments, tmp_path):
     assert whole.startswith("<!DOCTYPE html>")
     assert whole.rstrip().endswith("</html>")
     assert "default-src 'none'" in whole
-    assert '"subtitle":"model talk' in whole
+    assert '"subtitle":"model talk, 8,076 parameters' in whole
     assert "http" not in whole.replace('http-equiv="Content-Security-Policy"', "")
     assert not re.search(
         r"<(link|img|iframe|object|embed)\b|<script[^>]* src=|@import|url\(", whole

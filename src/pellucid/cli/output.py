@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..draw.pictures import Section
     from ..gpt import GPT
     from ..inspect import Finding
+    from ..translate import Translator
 
 __all__ = ["Output", "console", "note", "say", "to_json", "with_output"]
 
@@ -31,11 +32,11 @@ Command = Callable[..., Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
     """as_json: every number instead of a picture. html: also a page in this file, or None.
-    model: whose name the page says."""
+    model: whose name and size the page says."""
 
     as_json: bool
     html: str | None
-    model: str
+    model: GPT | Translator | None
 
     def show(
         self,
@@ -66,7 +67,7 @@ def with_output(command: Command) -> Command:
 
     @wraps(command)
     def run(*, as_json: bool, html: str | None, gpt: GPT | None = None, **rest: Any) -> Any:
-        output = Output(as_json=as_json, html=html, model="" if gpt is None else gpt.name)
+        output = Output(as_json=as_json, html=html, model=gpt)
         return command(output=output, **rest, **({} if gpt is None else {"gpt": gpt}))
 
     run = click.option(

@@ -59,7 +59,7 @@ def command(
         output.show(recorded, file)
         return
     gpt = load()
-    output = replace(output, model=gpt.name)
+    output = replace(output, model=gpt)
     ids = prompt.ids(gpt)
     chosen = {"layers": layers, "heads": heads, "positions": positions}
     if cost:

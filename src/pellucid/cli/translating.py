@@ -62,7 +62,7 @@ def or_translation_walked(command: Command) -> Command:
         text = read_text(text)
         places = {name: rest[name] for name in ("layer", "head", "max_tokens")}
         way = inspect.walk_translation(translator, text, **places, **_search(rest))
-        Output(as_json=as_json, html=html, model=translator.name).show(way, text)
+        Output(as_json=as_json, html=html, model=translator).show(way, text)
 
     return _or(command, walk, ("text", "layer", "head", "max_tokens", "as_json", "html"))
 

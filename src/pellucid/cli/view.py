@@ -41,7 +41,5 @@ def command(
     from ..inspect import view
 
     ids = prompt.ids(gpt)
-    write_page(
-        html, lambda: view(gpt, ids, target, versus=versus).sections(), prompt.title, gpt.name
-    )
+    write_page(html, lambda: view(gpt, ids, target, versus=versus).sections(), prompt.title, gpt)
     note(f"Wrote {html}: open it in a browser.")
