@@ -210,8 +210,9 @@ def test_rounded_weights(shape: str, dtype: str) -> None:
     assert np.abs(run(exact, tokens) - run(wider, tokens)).max() > 1e-3  # something was rounded
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_adapter_learns(shape: str, tmp_path: Path) -> None:
+def test_an_adapter_learns(shape: str, precision: str, tmp_path: Path) -> None:
     """LoRA from the command's own trainer: the loss falls, the base stays, and the merged model
     is what the adapter makes of it."""
     needs("torch")
@@ -224,7 +225,7 @@ def test_an_adapter_learns(shape: str, tmp_path: Path) -> None:
     hparams = replace(SHAPES[shape]().hparams, n_vocab=tokenizer.n_vocab)
     tensors = {name: x.astype("float32") for name, x in lively(hparams).items()}
     checkpoint.save(tmp_path / "base", hparams, tensors, tokenizer)
-    changed = {"start": str(tmp_path / "base"), "lora_rank": 2, "steps": 8}
+    changed = {"start": str(tmp_path / "base"), "lora_rank": 2, "steps": 8, "precision": precision}
     trainer = trainer_for(small_corpus.config(corpus, tmp_path / "run", **changed))
     losses = [report.loss for report in trainer]
     assert losses[-1] < losses[0]

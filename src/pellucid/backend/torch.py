@@ -166,7 +166,8 @@ class TorchBackend:
         reach: int | None = None,
     ) -> Tensor:
         if turns is not None:
-            q, k = turned(q, turns), turned(k, turns)
+            # Angles are float32, and so is what they turn, also where values are half as wide.
+            q, k = (turned(x, turns).to(v.dtype) for x in (q, k))
         past, n_new = _NOTHING if cache is None else cache.past, k.shape[2]
         if cache is not None and len(past) > cache.batch:  # several texts in one row
             return self._attend_each(q, taken_in(cache, layer, k, v), reach)
