@@ -127,7 +127,7 @@ class TorchBackend:
 
     def layer_norm(self, x: Tensor, gain: Tensor, bias: Tensor | None, epsilon: float) -> Tensor:
         if bias is None:
-            return F.rms_norm(x, x.shape[-1:], gain, epsilon)
+            return F.rms_norm(x.to(gain.dtype), x.shape[-1:], gain, epsilon)
         return F.layer_norm(x, x.shape[-1:], gain, bias, epsilon)
 
     def mean(self, x: Tensor) -> Tensor:
