@@ -21,6 +21,7 @@ from pellucid.serve.events import Ask, Began, Ended, EngineLimits, Event, Scored
 from pellucid.speculate import Drafter, DraftModel, Lookup, Speculation
 from support.models import lively, lively_gpt, model
 from support.skips import BACKENDS, needs
+from support.steps import same_steps
 from support.work import until
 
 TINY, _ = lively_gpt(n_ctx=48)
@@ -81,13 +82,8 @@ def asked(engine: Engine, *prompts: list[int], score: bool = False, **kw: Any) -
 
 
 def same(events: list[Event], alone: Any, within: float = 1e-9) -> None:
-    steps = [each for each in events if isinstance(each, Step)]
-    wanted = [(s.position, s.token, s.text, s.reason) for s in alone.steps]
-    assert [(s.position, s.token, s.text, s.reason) for s in steps] == wanted
+    same_steps((each for each in events if isinstance(each, Step)), alone.steps, within)
     assert events[-1] == Ended(reason=alone.reason)
-    for ours, theirs in zip(steps, alone.steps, strict=True):
-        assert ours.logprob == pytest.approx(theirs.logprob, abs=within)
-        assert [a.token for a in ours.alternatives] == [a.token for a in theirs.alternatives]
 
 
 SETTINGS: list[dict[str, Any]] = [

@@ -183,13 +183,9 @@ void multiply_heads(int threads, const Weight& w, const float* x, int m, int n_h
   float* room = workspace(each * n_head);
   const auto rows = [&](int head) { return placed(w.rows(head * n, n), m, room + head * each); };
   Pool& all = pool(size_t(m) * w.k * w.n_out < ALONE ? 1 : threads);
-  const auto prepare = [&](int h) {
+  parallel(m < 8 ? pool(1) : all, n_head, [&](int h) {
     here.prepare(w.rows(h * n, n), x + h * n, ptrdiff_t(n_head) * n, nullptr, nullptr, 0, 0, m, rows(h));
-  };
-  if (m < 8)
-    for (int h = 0; h < n_head; h++) prepare(h);
-  else
-    parallel(all, n_head, [&](int h) { prepare(h); });
+  });
   const int panels = std::max(1, w.panels / (8 * all.threads()));
   parallel(all, pieces(w.panels, panels), [&](int i) {
     for (int h = 0; h < n_head; h++) {
