@@ -2,6 +2,8 @@
 calls them."""
 
 from ._kernels import (
+    again,
+    ahead,
     attend,
     choose,
     chosen,
@@ -13,15 +15,18 @@ from ._kernels import (
     layer_norm,
     linear,
     matmul,
+    program,
     sizes,
     softmax,
     weight,
 )
 
-PROTOCOL = 3  # of what they take; pellucid asks for one that it knows
+PROTOCOL = 4  # of what they take; pellucid asks for one that it knows
 
 __all__ = [
     "PROTOCOL",
+    "again",
+    "ahead",
     "attend",
     "choose",
     "chosen",
@@ -33,6 +38,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "matmul",
+    "program",
     "sizes",
     "softmax",
     "weight",

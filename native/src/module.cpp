@@ -6,10 +6,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <exception>
+#include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "operations.hpp"
@@ -37,8 +42,12 @@ class View {
     held_ = true;
   }
   View(View&& other) noexcept : b_(other.b_), held_(other.held_) { other.held_ = false; }
+  View& operator=(View&& other) noexcept {
+    std::swap(b_, other.b_);
+    std::swap(held_, other.held_);
+    return *this;
+  }
   View(const View&) = delete;
-  View& operator=(const View&) = delete;
   ~View() {
     if (held_) PyBuffer_Release(&b_);
   }
@@ -204,34 +213,51 @@ PyObject* columns(PyObject*, PyObject* const* a, Py_ssize_t n) {
 
 // --- operations --------------------------------------------------------------------------------------
 
-// linear(threads, weight, x [m, n_in], out [m, n_out], bias | None, gain | None, shift | None, epsilon, then,
-//   residual | None); then: 1 GELU, 2 SwiGLU, which makes out [m, n_out / 2]
+// weight, x [m, n_in], out [m, n_out], bias | None, gain | None, shift | None, epsilon, then, residual | None;
+// then: 1 GELU, 2 SwiGLU, which makes out [m, n_out / 2]
+class Linear {
+ public:
+  static constexpr Py_ssize_t ARGUMENTS = 9;
+  explicit Linear(PyObject* const* a) : w_(held(a[0]).w), x_(a[1], -1, 4), out_(a[2], -1, 4, true, true), then_(whole(a[7])) {
+    const ptrdiff_t m = x_.size() / w_.n_in;
+    x_.expect(m * w_.n_in, "x");
+    if (then_ == 2 && w_.n_out % 2) throw std::invalid_argument("an odd number of outputs has no halves");
+    out_.expect(then_ == 2 ? m * (w_.n_out / 2) : m * w_.n_out, "out");
+    bias_ = optional(a[3], w_.n_out, "bias"), gain_ = optional(a[4], w_.n_in, "gain");
+    shift_ = optional(a[5], w_.n_in, "shift"), residual_ = optional(a[8], m * w_.n_out, "residual");
+    epsilon_ = number(a[6]);
+    if (shift_.at() && !gain_.at()) throw std::invalid_argument("a norm has a gain");
+    if (then_ == 2 && residual_.at()) throw std::invalid_argument("nothing is added to what is gated");
+  }
+  size_t work() const { return size_t(x_.size()) * w_.n_out; }
+  void run(int threads) const {
+    const int m = int(x_.size() / w_.n_in), n_out = then_ == 2 ? w_.n_out / 2 : w_.n_out;
+    const Target target{out_.at(), n_out, bias_.at(), residual_.at(), then_ == 1, then_ == 2};
+    if (m) multiply(threads, w_, x_.at(), w_.n_in, m, {gain_.at(), shift_.at(), epsilon_}, target);
+  }
+
+ private:
+  static View optional(PyObject* object, ptrdiff_t size, const char* what) {
+    if (object == Py_None) return View();
+    View v(object, -1, 4);
+    v.expect(size, what);
+    return v;
+  }
+  const Weight& w_;
+  View x_, out_, bias_, gain_, shift_, residual_;
+  int then_;
+  float epsilon_;
+};
+
+// linear(threads, …)
 PyObject* linear(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&] {
-    expect(n, 10);
-    const Weight& w = held(a[1]).w;
-    const View x(a[2], -1, 4), out(a[3], -1, 4, true, true);
-    const ptrdiff_t m = x.size() / w.n_in;
-    x.expect(m * w.n_in, "x");
-    const int then = whole(a[8]);
-    if (then == 2 && w.n_out % 2) throw std::invalid_argument("an odd number of outputs has no halves");
-    out.expect(then == 2 ? m * (w.n_out / 2) : m * w.n_out, "out");
-    const auto optional = [&](PyObject* object, ptrdiff_t size, const char* what) {
-      if (object == Py_None) return View();
-      View v(object, -1, 4);
-      v.expect(size, what);
-      return v;
-    };
-    const View bias = optional(a[4], w.n_out, "bias"), gain = optional(a[5], w.n_in, "gain"),
-               shift = optional(a[6], w.n_in, "shift"), residual = optional(a[9], m * w.n_out, "residual");
-    const Norm norm{gain.at(), shift.at(), number(a[7])};
-    const Target target{out.at(), then == 2 ? w.n_out / 2 : w.n_out, bias.at(), residual.at(), then == 1, then == 2};
-    if (norm.bias && !norm.gain) throw std::invalid_argument("a norm has a gain");
-    if (then == 2 && residual.at()) throw std::invalid_argument("nothing is added to what is gated");
+    expect(n, 1 + Linear::ARGUMENTS);
+    const Linear product(a + 1);
     const int threads = whole(a[0]);
-    if (m) {
-      const Released released(size_t(m) * w.n_in * w.n_out > MUCH);
-      multiply(threads, w, x.at(), w.n_in, int(m), norm, target);
+    {
+      const Released released(product.work() > MUCH);
+      product.run(threads);
     }
     return none();
   });
@@ -255,17 +281,41 @@ PyObject* heads(PyObject*, PyObject* const* a, Py_ssize_t n) {
   });
 }
 
-// layer_norm(threads, x [..., n], gain [n], shift [n] | None, epsilon, out)
+// x [..., n], gain [n], shift [n] | None, epsilon, out
+class LayerNorm {
+ public:
+  static constexpr Py_ssize_t ARGUMENTS = 5;
+  explicit LayerNorm(PyObject* const* a) : x_(a[0], -1, 4), gain_(a[1], 1, 4), out_(a[4], -1, 4, true, true) {
+    if (a[2] != Py_None) shift_ = View(a[2], 1, 4), shift_.expect(gain_.size(), "shift");
+    x_.expect(x_.size() / gain_.size() * gain_.size(), "x");
+    out_.expect(x_.size(), "out");
+    epsilon_ = number(a[3]);
+  }
+  size_t work() const { return size_t(x_.size()); }
+  void run(int threads) const {
+    const ptrdiff_t width = gain_.size();
+    normalise(threads, x_.at(), int(x_.size() / width), int(width), {gain_.at(), shift_.at(), epsilon_}, out_.at());
+  }
+
+ private:
+  View x_, gain_, shift_, out_;
+  float epsilon_;
+};
+
+// layer_norm(threads, …)
 PyObject* layer_norm(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&] {
-    expect(n, 6);
-    const View x(a[1], -1, 4), gain(a[2], 1, 4), out(a[5], -1, 4, true, true);
-    const View shift = a[3] == Py_None ? View() : View(a[3], 1, 4);
-    const ptrdiff_t width = gain.size(), m = x.size() / width;
-    x.expect(m * width, "x");
-    out.expect(m * width, "out");
-    if (a[3] != Py_None) shift.expect(width, "shift");
-    normalise(whole(a[0]), x.at(), int(m), int(width), {gain.at(), shift.at(), number(a[4])}, out.at());
+    expect(n, 1 + LayerNorm::ARGUMENTS);
+    LayerNorm(a + 1).run(whole(a[0]));
+    return none();
+  });
+}
+
+// ahead(threads, weight, bytes): so much will be read next, from where this weight lies
+PyObject* ahead(PyObject*, PyObject* const* a, Py_ssize_t n) {
+  return guarded([&] {
+    expect(n, 3);
+    pellucid::ahead(whole(a[0]), held(a[1]).w.data, size_t(std::max(0, whole(a[2]))));
     return none();
   });
 }
@@ -294,92 +344,220 @@ PyObject* softmax(PyObject*, PyObject* const* a, Py_ssize_t n) {
   });
 }
 
-// attend(threads, q, k, v, out, texts[, cos, sin]): q [batch, head, new, d_k] of any strides, out likewise,
-// k, v of as many heads or fewer; cos, sin [batch or 1, new, d_k]: queries and keys are turned by them.
-// texts: (row, begin, n, [(keys, values), ...]) each, the stretches [head, key, d_k] with room for the
-// new keys and values at their end; of bytes [head, key, d_k + 4], each with its scale, a float.
-PyObject* attend(PyObject*, PyObject* const* a, Py_ssize_t n) {
-  return guarded([&] {
-    if (n != 8) expect(n, 6);
-    const View q(a[1], 4, 4, false), k(a[2], 4, 4, false), v(a[3], 4, 4, false), out(a[4], 4, 4, false, true);
-    const ptrdiff_t n_head = q.shape(1), d_k = q.shape(3), n_out = q.shape(2), n_all = k.shape(2);
-    const ptrdiff_t n_keys = k.shape(1);
+// q [batch, head, new, d_k] of any strides, out likewise, k, v of as many heads or fewer.
+class Attend {
+ public:
+  static constexpr Py_ssize_t ARGUMENTS = 4;
+  explicit Attend(PyObject* const* a)
+      : q_(a[0], 4, 4, false), k_(a[1], 4, 4, false), v_(a[2], 4, 4, false), out_(a[3], 4, 4, false, true) {
+    const ptrdiff_t n_head = q_.shape(1), n_keys = k_.shape(1), d_k = q_.shape(3);
     if (!n_keys || n_head % n_keys) throw std::invalid_argument("heads of queries in groups of one size");
-    for (const View* each : {&q, &k, &v, &out})
-      if (each->shape(0) != q.shape(0) || each->shape(1) != (each == &k || each == &v ? n_keys : n_head) || each->shape(3) != d_k || (d_k > 1 && each->stride(3) != 1))
+    for (const View* each : {&q_, &k_, &v_, &out_})
+      if (each->shape(0) != q_.shape(0) || each->shape(1) != (each == &k_ || each == &v_ ? n_keys : n_head) || each->shape(3) != d_k || (d_k > 1 && each->stride(3) != 1))
         throw std::invalid_argument("q, k, v and out must be of one shape, with numbers side by side");
-    if (v.shape(2) != n_all || out.shape(2) != n_out || n_out > n_all) throw std::invalid_argument("more queries than keys");
-    const View cos = n == 8 ? View(a[6], 3, 4) : View(), sin = n == 8 ? View(a[7], 3, 4) : View();
-    for (const View* each : {&cos, &sin})
-      if (n == 8 && ((each->shape(0) != 1 && each->shape(0) != q.shape(0)) || each->shape(1) != n_all ||
-                     each->shape(2) != d_k || each->shape(0) != cos.shape(0) || d_k % 2))
-        throw std::invalid_argument("what turns queries and keys must be [batch or 1, new, d_k], d_k even");
-    const Py_ssize_t n_text = PyList_Size(a[5]);
-    if (n_text < 0) throw Failed();
-    std::vector<Text> texts;
-    std::vector<Stretch> stretches;
-    std::vector<View> kept;
-    ptrdiff_t itemsize = 0;
-    size_t work = 0;
-    texts.reserve(n_text);
-    for (Py_ssize_t i = 0; i < n_text; i++) {
-      PyObject* text = PyList_GetItem(a[5], i);
-      if (!text || PyTuple_Size(text) != 4) throw std::invalid_argument("a text is (row, begin, n, stretches)");
-      const int row = whole(PyTuple_GetItem(text, 0)), begin = whole(PyTuple_GetItem(text, 1));
-      const int count = whole(PyTuple_GetItem(text, 2));
-      PyObject* list = PyTuple_GetItem(text, 3);
-      if (row < 0 || row >= q.shape(0) || begin < 0 || count < 1 || begin + count > n_all)
-        throw std::invalid_argument("a text outside its row");
-      Text t{};
-      t.first_stretch = int(stretches.size());
+    if (v_.shape(2) != k_.shape(2) || out_.shape(2) != q_.shape(2) || q_.shape(2) > k_.shape(2)) throw std::invalid_argument("more queries than keys");
+  }
+
+  // What is attended this time. cos, sin [batch or 1, new, d_k] or None: queries and keys are turned by
+  // them. texts: (row, begin, n, [(keys, values), ...]) each, the stretches [head, key, d_k] with room for
+  // the new keys and values at their end; of bytes [head, key, d_k + 4], each with its scale, a float.
+  class Now {
+   public:
+    Now(const Attend& a, PyObject* list, PyObject* turn_cos, PyObject* turn_sin) : n_head_(a.q_.shape(1)), n_keys_(a.k_.shape(1)), d_k_(a.q_.shape(3)) {
+      const ptrdiff_t n_out = a.q_.shape(2), n_all = a.k_.shape(2);
+      const bool turned = turn_cos != Py_None;
+      if (turned) cos_ = View(turn_cos, 3, 4), sin_ = View(turn_sin, 3, 4);
+      for (const View* each : {&cos_, &sin_})
+        if (turned && ((each->shape(0) != 1 && each->shape(0) != a.q_.shape(0)) || each->shape(1) != n_all ||
+                       each->shape(2) != d_k_ || each->shape(0) != cos_.shape(0) || d_k_ % 2))
+          throw std::invalid_argument("what turns queries and keys must be [batch or 1, new, d_k], d_k even");
+      const Py_ssize_t n_text = PyList_Size(list);
+      if (n_text < 0) throw Failed();
+      texts_.reserve(n_text);
+      for (Py_ssize_t i = 0; i < n_text; i++) {
+        PyObject* text = PyList_GetItem(list, i);
+        if (!text || PyTuple_Size(text) != 4) throw std::invalid_argument("a text is (row, begin, n, stretches)");
+        const int row = whole(PyTuple_GetItem(text, 0)), begin = whole(PyTuple_GetItem(text, 1));
+        const int count = whole(PyTuple_GetItem(text, 2));
+        if (row < 0 || row >= a.q_.shape(0) || begin < 0 || count < 1 || begin + count > n_all)
+          throw std::invalid_argument("a text outside its row");
+        Text t{};
+        stretches(PyTuple_GetItem(text, 3), t);
+        if (t.n_key < count) throw std::invalid_argument("no room for the new keys");
+        // Where fewer queries than keys are asked, they are the last.
+        t.n_query = int(std::min<ptrdiff_t>(count, n_out));
+        t.n_new = count;
+        const ptrdiff_t first = n_out == n_all ? begin : 0;
+        t.q = a.q_.at() + row * a.q_.stride(0) + first * a.q_.stride(2);
+        t.k = a.k_.at() + row * a.k_.stride(0) + begin * a.k_.stride(2);
+        t.v = a.v_.at() + row * a.v_.stride(0) + begin * a.v_.stride(2);
+        t.out = a.out_.at() + row * a.out_.stride(0) + first * a.out_.stride(2);
+        t.q_head = a.q_.stride(1), t.q_row = a.q_.stride(2), t.k_head = a.k_.stride(1), t.k_row = a.k_.stride(2);
+        t.v_head = a.v_.stride(1), t.v_row = a.v_.stride(2), t.out_head = a.out_.stride(1), t.out_row = a.out_.stride(2);
+        if (turned) {
+          const ptrdiff_t from = (cos_.shape(0) > 1 ? row * cos_.stride(0) : 0) + begin * cos_.stride(1);
+          t.cos = cos_.at() + from, t.sin = sin_.at() + from, t.turn_row = cos_.stride(1);
+        }
+        work_ += size_t(t.n_query) * t.n_key * n_head_ * d_k_;
+        texts_.push_back(t);
+      }
+    }
+    size_t work() const { return work_; }
+    void run(int threads) const {
+      const float scale = float(1 / std::sqrt(double(d_k_)));
+      const Attention all{int(n_head_), int(d_k_), int(n_head_ / n_keys_), int(itemsize_), scale, texts_.data(), stretches_.data()};
+      attend(threads, all, int(texts_.size()));
+    }
+
+   private:
+    void stretches(PyObject* list, Text& t) {
+      t.first_stretch = int(stretches_.size());
       t.n_stretch = int(PyList_Size(list));
       for (int s = 0; s < t.n_stretch; s++) {
         PyObject* two = PyList_GetItem(list, s);
         if (!two || PyTuple_Size(two) != 2) throw std::invalid_argument("a stretch is (keys, values)");
-        PyObject* first = PyTuple_GetItem(two, 0);
-        if (!itemsize) {
-          Py_buffer peek;
-          if (PyObject_GetBuffer(first, &peek, PyBUF_STRIDES)) throw Failed();
-          itemsize = peek.itemsize;
-          PyBuffer_Release(&peek);
-          if (itemsize != 1 && itemsize != 2 && itemsize != 4) throw std::invalid_argument("keys must be bytes, float16 or float32");
-        }
-        const ptrdiff_t apart = itemsize == 1 ? d_k + ptrdiff_t(sizeof(float)) : d_k;
-        View keys(first, 3, itemsize, false, true), values(PyTuple_GetItem(two, 1), 3, itemsize, false, true);
+        View keys(PyTuple_GetItem(two, 0), 3, itemsize_, false, true);
+        itemsize_ = keys.itemsize();
+        if (itemsize_ != 1 && itemsize_ != 2 && itemsize_ != 4) throw std::invalid_argument("keys must be bytes, float16 or float32");
+        View values(PyTuple_GetItem(two, 1), 3, itemsize_, false, true);
+        const ptrdiff_t apart = itemsize_ == 1 ? d_k_ + ptrdiff_t(sizeof(float)) : d_k_;
         for (const View* each : {&keys, &values})
-          if (each->shape(0) != n_keys || each->shape(1) != keys.shape(1) || each->shape(2) != apart ||
-              (each->shape(1) > 1 && each->stride(1) != apart) || (d_k > 1 && each->stride(2) != 1))
+          if (each->shape(0) != n_keys_ || each->shape(1) != keys.shape(1) || each->shape(2) != apart ||
+              (each->shape(1) > 1 && each->stride(1) != apart) || (d_k_ > 1 && each->stride(2) != 1))
             throw std::invalid_argument("a stretch must be [head, key, d_k], of bytes d_k + 4, with keys side by side");
-        stretches.push_back({keys.at<void>(), values.at<void>(), keys.stride(0), values.stride(0), int(keys.shape(1))});
+        stretches_.push_back({keys.at<void>(), values.at<void>(), keys.stride(0), values.stride(0), int(keys.shape(1))});
         t.n_key += int(keys.shape(1));
-        kept.push_back(std::move(keys));
-        kept.push_back(std::move(values));
+        kept_.push_back(std::move(keys));
+        kept_.push_back(std::move(values));
       }
-      if (t.n_key < count) throw std::invalid_argument("no room for the new keys");
-      // Where fewer queries than keys are asked, they are the last.
-      const int asked = int(std::min<ptrdiff_t>(count, n_out));
-      const ptrdiff_t first = n_out == n_all ? begin : 0;
-      t.q = q.at() + row * q.stride(0) + first * q.stride(2);
-      t.k = k.at() + row * k.stride(0) + begin * k.stride(2);
-      t.v = v.at() + row * v.stride(0) + begin * v.stride(2);
-      t.out = out.at() + row * out.stride(0) + first * out.stride(2);
-      t.q_head = q.stride(1), t.q_row = q.stride(2), t.k_head = k.stride(1), t.k_row = k.stride(2);
-      t.v_head = v.stride(1), t.v_row = v.stride(2), t.out_head = out.stride(1), t.out_row = out.stride(2);
-      if (n == 8) {
-        const ptrdiff_t from = (cos.shape(0) > 1 ? row * cos.stride(0) : 0) + begin * cos.stride(1);
-        t.cos = cos.at() + from, t.sin = sin.at() + from, t.turn_row = cos.stride(1);
-      }
-      t.n_query = asked;
-      t.n_new = count;
-      work += size_t(asked) * t.n_key * n_head * d_k;
-      texts.push_back(t);
     }
-    const float scale = float(1 / std::sqrt(double(d_k)));
-    const Attention all{int(n_head), int(d_k), int(n_head / n_keys), int(itemsize), scale, texts.data(), stretches.data()};
+    ptrdiff_t n_head_, n_keys_, d_k_, itemsize_ = 0;
+    size_t work_ = 0;
+    View cos_, sin_;
+    std::vector<Text> texts_;
+    std::vector<Stretch> stretches_;
+    std::vector<View> kept_;
+  };
+
+ private:
+  View q_, k_, v_, out_;
+};
+
+// attend(threads, q, k, v, out, texts[, cos, sin])
+PyObject* attend(PyObject*, PyObject* const* a, Py_ssize_t n) {
+  return guarded([&] {
+    if (n != 8) expect(n, 6);
+    const Attend asked(a + 1);
+    const Attend::Now now(asked, a[5], n == 8 ? a[6] : Py_None, n == 8 ? a[7] : Py_None);
     const int threads = whole(a[0]);
     {
+      const Released released(now.work() > MUCH);
+      now.run(threads);
+    }
+    return none();
+  });
+}
+
+// --- programs --------------------------------------------------------------------------------------------
+
+// What was asked one by one, to be asked again with the same arrays. Only what attention reads is of each
+// time. Where it lies is held as long as the program is.
+class Program {
+ public:
+  // steps: a tuple of (which, argument, …), which: 0 a product, 1 attention, once at most, 2 a norm
+  explicit Program(PyObject* steps) : asked_(steps) {
+    const Py_ssize_t n = PyTuple_Size(steps);
+    if (n < 0) throw Failed();
+    for (Py_ssize_t i = 0; i < n; i++) {
+      PyObject* step = PyTuple_GetItem(steps, i);
+      const Py_ssize_t count = PyTuple_Size(step);
+      if (count < 1) throw std::invalid_argument("a step is (which, argument, ...)");
+      std::vector<PyObject*> a;
+      for (Py_ssize_t j = 1; j < count; j++) a.push_back(PyTuple_GetItem(step, j));
+      switch (whole(PyTuple_GetItem(step, 0))) {
+        case 0: add<Linear>(a); break;
+        case 1: add<Attend>(a); break;
+        case 2: add<LayerNorm>(a); break;
+        default: throw std::invalid_argument("no such operation");
+      }
+      if (!std::holds_alternative<Attend>(steps_.back())) continue;
+      if (attends_) throw std::invalid_argument("a program attends once");
+      attends_ = true;
+    }
+    Py_INCREF(asked_);
+  }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+  ~Program() { Py_DECREF(asked_); }
+
+  // One run of it: what attention reads this time, found before anything is computed.
+  class Now {
+   public:
+    Now(const Program& asked, PyObject* texts, PyObject* turn_cos, PyObject* turn_sin) : asked_(asked) {
+      for (const auto& step : asked.steps_)
+        if (const auto* attend = std::get_if<Attend>(&step)) work_ += attends_.emplace(*attend, texts, turn_cos, turn_sin).work();
+        else if (const auto* linear = std::get_if<Linear>(&step)) work_ += linear->work();
+    }
+    size_t work() const { return work_; }
+    void run(int threads) const {
+      for (const auto& step : asked_.steps_)
+        if (const auto* linear = std::get_if<Linear>(&step)) linear->run(threads);
+        else if (const auto* norm = std::get_if<LayerNorm>(&step)) norm->run(threads);
+        else attends_->run(threads);
+    }
+
+   private:
+    const Program& asked_;
+    std::optional<Attend::Now> attends_;
+    size_t work_ = 0;
+  };
+
+ private:
+  template <class Step>
+  void add(const std::vector<PyObject*>& a) {
+    expect(Py_ssize_t(a.size()), Step::ARGUMENTS);
+    steps_.emplace_back(std::in_place_type<Step>, a.data());
+  }
+  PyObject* asked_;
+  bool attends_ = false;
+  std::vector<std::variant<Linear, Attend, LayerNorm>> steps_;
+};
+
+const char* const PROGRAM = "pellucid.Program";
+
+// program(steps) -> what `again` runs
+PyObject* program(PyObject*, PyObject* const* a, Py_ssize_t n) {
+  return guarded([&] {
+    expect(n, 1);
+    auto made = std::make_unique<Program>(a[0]);
+    PyObject* capsule = PyCapsule_New(made.get(), PROGRAM, [](PyObject* c) {
+      delete static_cast<Program*>(PyCapsule_GetPointer(c, PROGRAM));
+    });
+    if (capsule) made.release();
+    return capsule;
+  });
+}
+
+// again(threads, list of (program, texts, cos | None, sin | None)): one after the other; texts as `attend` has them
+PyObject* again(PyObject*, PyObject* const* a, Py_ssize_t n) {
+  return guarded([&] {
+    expect(n, 2);
+    const int threads = whole(a[0]);
+    const Py_ssize_t count = PyList_Size(a[1]);
+    if (count < 0) throw Failed();
+    std::deque<Program::Now> all;
+    size_t work = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+      PyObject* one = PyList_GetItem(a[1], i);
+      if (PyTuple_Size(one) != 4) throw std::invalid_argument("a run is (program, texts, cos, sin)");
+      const auto* program = static_cast<const Program*>(PyCapsule_GetPointer(PyTuple_GetItem(one, 0), PROGRAM));
+      if (!program) throw Failed();
+      all.emplace_back(*program, PyTuple_GetItem(one, 1), PyTuple_GetItem(one, 2), PyTuple_GetItem(one, 3));
+      work += all.back().work();
+    }
+    {
       const Released released(work > MUCH);
-      pellucid::attend(threads, all, int(n_text));
+      for (const auto& each : all) each.run(threads);
     }
     return none();
   });
@@ -445,6 +623,7 @@ PyMethodDef METHODS[] = {
     FAST("sizes", sizes),           FAST("weight", weight),   FAST("fill", fill),       FAST("columns", columns),
     FAST("linear", linear),         FAST("heads", heads),     FAST("attend", attend),   FAST("matmul", matmul),
     FAST("layer_norm", layer_norm), FAST("gelu", gelu),       FAST("softmax", softmax), FAST("choose", choose_kernels),
+    FAST("program", program),       FAST("again", again),     FAST("ahead", ahead),
     {"kernels", all_kernels, METH_NOARGS, nullptr},
     {"chosen", chosen, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},

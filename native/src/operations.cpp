@@ -104,6 +104,8 @@ float* workspace(size_t numbers) {
   return room.get(numbers);
 }
 
+void ahead(int threads, const void* at, size_t n) { pool(threads).ahead(at, n); }
+
 const char* const* names() {
   static const char* found[6] = {};
   if (!found[0]) {

@@ -9,6 +9,9 @@ const Kernels& kernels();
 bool choose(const char* name);  // whether they are here
 const char* const* names();     // of those that are, the best first, then null
 
+// What will be read next: threads that have nothing to do fetch it.
+void ahead(int threads, const void* at, size_t n);
+
 struct Norm {
   const float *gain, *bias;  // [n_in], or null; a gain alone is an RMS norm's
   float epsilon;

@@ -1,6 +1,7 @@
 // One pool of threads for everything. Work is handed out in chunks from one atomic cursor, so that
 // a thread whose core is taken away leaves its share to the others; who calls works too.
 #pragma once
+#include <cstddef>
 #include <memory>
 
 namespace pellucid {
@@ -15,6 +16,8 @@ class Pool {
   // is at work for another caller, this one does it all itself.
   void run(Chunk chunk, void* context, int n);
   int threads() const;
+  // What the next work reads first: threads that wait meanwhile fetch it from memory. It may be gone by then.
+  void ahead(const void* at, size_t n);
 
  private:
   struct State;

@@ -21,7 +21,7 @@ from .rooms import Rooms, aligned
 
 __all__ = ["NativeBackend", "Packed", "Stored"]
 
-if getattr(kernels, "PROTOCOL", 1) != 3:  # another version of Pellucid's
+if getattr(kernels, "PROTOCOL", 1) != 4:  # another version of Pellucid's
     raise ImportError("its version does not fit this Pellucid")
 
 _FLOAT32 = np.dtype(np.float32)

@@ -1,5 +1,5 @@
 """A block asked again: what the page asks of the compiled kernels for a few rows is noted once, and
-asked again without the page. Same kernels, same numbers; a pass of one row costs Python half.
+asked again without the page, all of a pass in one call. Same kernels, same numbers.
 
 The page stays the only model: a block can be asked again only where all that it computed came from
 the kernels themselves. Where anything else had a hand in it, the page is run each time.
@@ -22,23 +22,44 @@ __all__ = ["FEW", "NO_NORM", "Replay"]
 FEW = 8  # rows; with more of them the kernels take longer than the page
 _MOST = 256  # blocks that are remembered
 NO_NORM = (None, None, 0.0)
+_UNTURNED = (None, None)
 # These compute nothing of a block's: what is made with them is no kernel's, and no kernel's input.
 _NO_HAND = ("asarray", "ids", "to_numpy")
 
 
-_Call = tuple[Callable[..., None] | None, tuple[Any, ...], tuple[Any, ...] | None]
+# What a step of the kernels' program is, by their numbers.
+_LINEAR, _ATTEND, _LAYER_NORM = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Block:
-    """calls: a kernel and its arguments; or None, all but the last arguments of an attention, and
-    what a pass is asked for to turn queries and keys by (`Pass.once`), if anything. x, out: where
-    the block's input is expected and its output lies; both belong to it. w: its weights."""
+    """program: the kernels' calls, with their arguments. n_new: of how many tokens keys and values
+    are taken in. turns: what a pass is asked for to turn queries and keys by (`Pass.once`), if
+    anything. x, out: where the block's input is expected and its output lies; both belong to it.
+    w: its weights. handed_on: the page gave `out` to the next block as it was, and nobody else had
+    it: it may be computed with that one."""
 
-    calls: tuple[_Call, ...]
+    program: Any
+    n_new: int
+    turns: tuple[Any, ...] | None
     x: np.ndarray
     out: np.ndarray
     w: Any
+    handed_on: bool = False
+
+
+class _Asked:
+    """What one pass has asked for. due: programs that are still to be computed, each with what its
+    attention reads (`kernels.again`). last: the block that was asked for last."""
+
+    def __init__(self, run: Any) -> None:
+        self.due: list[tuple[Any, ...]] = []
+        self.last: _Block | None = None
+
+    def compute(self, threads: int) -> None:
+        if self.due:
+            kernels.again(threads, self.due)
+            self.due.clear()
 
 
 class Replay:
@@ -55,30 +76,30 @@ class Replay:
         """block(x, w, layer, run), as `model.Pass.apply_block` is called."""
         if run.watched or run.cache is None or x.shape[0] * x.shape[1] > FEW:
             return block(x, w, layer, run)
+        asked: _Asked = run.once(_Asked)
         key = (get_ident(), id(w), x.shape, run.narrows(layer))
         known = self._blocks.get(key, self)
-        if isinstance(known, _Block):
-            return _again(known, x, run, layer)
+        if not isinstance(known, _Block) or x is not known.x:
+            asked.compute(self._machine.threads)  # x is among it
         if known is None:
             return block(x, w, layer, run)
-        notes = _Notes(self._machine, x)
-        out = block(x, w, layer, notes.begin(run))
-        if len(self._blocks) >= _MOST:
-            self._blocks.clear()
-        self._blocks[key] = notes.block(out, w)
-        return out
-
-
-def _again(noted: _Block, x: np.ndarray, run: Any, layer: int) -> np.ndarray:
-    if x is not noted.x:
-        np.copyto(noted.x, x)
-    for kernel, arguments, turns in noted.calls:
-        if kernel is not None:
-            kernel(*arguments)
-        else:
-            segments = run.cache.segments(layer, arguments[2].shape[2])
-            kernels.attend(*arguments, segments, *(run.once(*turns) if turns else ()))
-    return noted.out
+        if not isinstance(known, _Block):
+            notes = _Notes(self._machine, x)
+            out = block(x, w, layer, notes.begin(run))
+            if len(self._blocks) >= _MOST:
+                self._blocks.clear()
+            if asked.last is not None and asked.last.out is x:
+                asked.last.handed_on = True
+            self._blocks[key] = asked.last = notes.block(out, w)
+            return out
+        if x is not known.x:
+            np.copyto(known.x, x)
+        turns = run.once(*known.turns) if known.turns else _UNTURNED
+        asked.due.append((known.program, run.cache.segments(layer, known.n_new), *turns))
+        if not known.handed_on:
+            asked.compute(self._machine.threads)
+        asked.last = known
+        return known.out
 
 
 class _Notes:
@@ -87,7 +108,8 @@ class _Notes:
     def __init__(self, machine: Any, x: np.ndarray) -> None:
         self._machine = machine
         self._x = x
-        self._calls: list[_Call] = []
+        self._steps: list[tuple[Any, ...]] = []
+        self._attended: list[tuple[int, tuple[Any, ...] | None]] = []  # n_new and turns of each
         self._roots = [_root(x)]  # where a kernel's input may come from
         self._run: Any = None
         self._closed = False
@@ -101,9 +123,11 @@ class _Notes:
     def block(self, out: np.ndarray, w: Any) -> _Block | None:
         """What was noted, or None where it is not all there is to the block."""
         self._run = None
-        if not self._closed or not self._from_kernels(out):
+        if not self._closed or not self._from_kernels(out) or len(self._attended) != 1:
             return None
-        return _Block(calls=tuple(self._calls), x=self._x, out=out, w=w)
+        program = kernels.program(tuple(self._steps))
+        ((n_new, turns),) = self._attended
+        return _Block(program=program, n_new=n_new, turns=turns, x=self._x, out=out, w=w)
 
     def linear(
         self,
@@ -117,7 +141,7 @@ class _Notes:
     ) -> np.ndarray:
         out: np.ndarray = self._machine.linear(x, w, norm=norm, gelu=gelu, swiglu=swiglu, add=add)
         fixed = (w.bias, *(norm or NO_NORM), 2 if swiglu else gelu, add)
-        self._note(kernels.linear, (self._machine.threads, w.handle, x, out, *fixed), x, add)
+        self._note((_LINEAR, w.handle, x, out, *fixed), x, add)
         self._roots.append(_root(out))
         return out
 
@@ -125,7 +149,7 @@ class _Notes:
         self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray | None, epsilon: float
     ) -> np.ndarray:
         out: np.ndarray = self._machine.layer_norm(x, gain, bias, epsilon)
-        self._note(kernels.layer_norm, (self._machine.threads, x, gain, bias, epsilon, out), x)
+        self._note((_LAYER_NORM, x, gain, bias, epsilon, out), x)
         self._roots.append(_root(out))
         return out
 
@@ -144,7 +168,8 @@ class _Notes:
         # kernels.
         self._closed = self._closed and (turns is None or asked is not None) and reach is None
         out: np.ndarray = self._machine.attend(q, k, v, cache, layer, turns, reach)
-        self._note(None, (self._machine.threads, q, k, v, out), q, k, v, turns=asked)
+        self._attended.append((k.shape[2], asked))
+        self._note((_ATTEND, q, k, v, out), q, k, v)
         self._roots.append(_root(out))
         return out
 
@@ -152,18 +177,13 @@ class _Notes:
         self._closed = self._closed and name in _NO_HAND
         return getattr(self._machine, name)
 
-    def _note(
-        self,
-        kernel: Callable[..., None] | None,
-        arguments: tuple[Any, ...],
-        *inputs: np.ndarray | None,
-        turns: tuple[Any, ...] | None = None,
-    ) -> None:
-        self._calls.append((kernel, arguments, turns))
+    def _note(self, step: tuple[Any, ...], *inputs: np.ndarray | None) -> None:
+        self._steps.append(step)
         for each in inputs:
             if each is None:
                 continue
-            readable = each.dtype == np.float32 and (each.flags.c_contiguous or kernel is None)
+            in_rows = each.flags.c_contiguous or step[0] == _ATTEND
+            readable = each.dtype == np.float32 and in_rows
             self._closed = self._closed and readable and self._from_kernels(each)
 
     def _from_kernels(self, array: np.ndarray) -> bool:
