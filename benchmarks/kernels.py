@@ -16,7 +16,7 @@ import numpy as np
 import pellucid_native
 from threadpoolctl import threadpool_limits
 
-from pellucid.backend import Segment, get_backend
+from pellucid.backend import Place, Segment, get_backend
 from pellucid.weights import Affine
 
 DTYPES = ("float32", "bfloat16", "int8", "int4")
@@ -67,7 +67,7 @@ def main() -> None:
         for n_query, n_key in LENGTHS:
             keys, values = machine.zeros((12, n_key, 64)), machine.zeros((12, n_key, 64))
             q = rng.standard_normal((1, 12, n_query, 64)).astype(np.float32)
-            out, text = np.empty_like(q), [Segment(0, 0, n_query, [(keys, values)])]
+            out, text = np.empty_like(q), [Segment(0, 0, n_query, [Place.whole(keys, values)])]
 
             def work(q: np.ndarray = q, out: np.ndarray = out, text: list[Segment] = text) -> None:
                 pellucid_native.attend(1, q, q, q, out, text)

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pellucid import checkpoint, load
-from pellucid.backend import Segment, get_backend
+from pellucid.backend import Place, Segment, get_backend
 from pellucid.backend.numpy import NumpyBackend
 from pellucid.backend.rounded import RoundedBackend
 from pellucid.blocks import BlockStore, Packed
@@ -468,13 +468,16 @@ def test_what_does_not_fit_is_refused() -> None:
         kernels.matmul(1, q, np.ones((1, 2, 4, 5), np.float32), np.empty((1, 2, 1, 4), np.float32))
     short, apart = np.zeros((2, 2, 4), np.float32), np.zeros((2, 4, 4), np.float32)[:, ::2]
     for bad in (
-        [Segment(1, 0, 1, [(short, short)])],
-        [Segment(0, 0, 2, [(short, short)])],
-        [Segment(0, 0, 1, [(short[:1], short)])],
-        [Segment(0, 0, 1, [(apart, apart)])],
+        [Segment(1, 0, 1, [Place.whole(short, short)])],
+        [Segment(0, 0, 2, [Place.whole(short, short)])],
+        [Segment(0, 0, 1, [Place.whole(short[:1], short)])],
+        [Segment(0, 0, 1, [Place.whole(apart, apart)])],
+        [Segment(0, 0, 1, [Place(short, short, 0, 3)])],
+        [Segment(0, 0, 1, [Place(short, short, -1, 1)])],
+        [Segment(0, 0, 1, [Place(short, short, 2, 2)])],
         [Segment(0, 0, 1, [])],
     ):
-        with pytest.raises(ValueError, match=r"text|stretch|room"):
+        with pytest.raises(ValueError, match=r"text|place|room"):
             kernels.attend(1, q, q, q, np.empty_like(q), bad)
     with pytest.raises(InputError, match="float32, bfloat16, int8, int4"):
         get_backend("native", dtype="float64")
@@ -486,7 +489,7 @@ def test_what_does_not_fit_is_refused() -> None:
         get_backend("numpy", keys="int8")
     bytes_short = np.zeros((2, 2, 7), np.uint8)  # without room for the scales
     with pytest.raises(ValueError, match="of bytes d_k \\+ 4"):
-        kernels.attend(1, q, q, q, np.empty_like(q), [Segment(0, 0, 1, [(bytes_short,) * 2])])
+        kernels.attend(1, q, q, q, np.empty_like(q), [Segment(0, 0, 1, [Place.whole(bytes_short, bytes_short)])])
 
 
 @pytest.fixture(scope="module")

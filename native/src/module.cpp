@@ -359,8 +359,9 @@ class Attend {
   }
 
   // What is attended this time. cos, sin [batch or 1, new, d_k] or None: queries and keys are turned by
-  // them. texts: (row, begin, n, [(keys, values), ...]) each, the stretches [head, key, d_k] with room for
-  // the new keys and values at their end; of bytes [head, key, d_k + 4], each with its scale, a float.
+  // them. texts: (row, begin, n, [(keys, values, begin, end), ...]) each: places begin…end - 1 of arrays
+  // [head, key, d_k], at whose end is room for the new keys and values; of bytes [head, key, d_k + 4], each
+  // with its scale, a float.
   class Now {
    public:
     Now(const Attend& a, PyObject* list, PyObject* turn_cos, PyObject* turn_sin) : n_head_(a.q_.shape(1)), n_keys_(a.k_.shape(1)), d_k_(a.q_.shape(3)) {
@@ -376,7 +377,7 @@ class Attend {
       texts_.reserve(n_text);
       for (Py_ssize_t i = 0; i < n_text; i++) {
         PyObject* text = PyList_GetItem(list, i);
-        if (!text || PyTuple_Size(text) != 4) throw std::invalid_argument("a text is (row, begin, n, stretches)");
+        if (!text || PyTuple_Size(text) != 4) throw std::invalid_argument("a text is (row, begin, n, places)");
         const int row = whole(PyTuple_GetItem(text, 0)), begin = whole(PyTuple_GetItem(text, 1));
         const int count = whole(PyTuple_GetItem(text, 2));
         if (row < 0 || row >= a.q_.shape(0) || begin < 0 || count < 1 || begin + count > n_all)
@@ -414,19 +415,21 @@ class Attend {
       t.first_stretch = int(stretches_.size());
       t.n_stretch = int(PyList_Size(list));
       for (int s = 0; s < t.n_stretch; s++) {
-        PyObject* two = PyList_GetItem(list, s);
-        if (!two || PyTuple_Size(two) != 2) throw std::invalid_argument("a stretch is (keys, values)");
-        View keys(PyTuple_GetItem(two, 0), 3, itemsize_, false, true);
+        PyObject* place = PyList_GetItem(list, s);
+        if (!place || PyTuple_Size(place) != 4) throw std::invalid_argument("a place is (keys, values, begin, end)");
+        View keys(PyTuple_GetItem(place, 0), 3, itemsize_, false, true);
         itemsize_ = keys.itemsize();
         if (itemsize_ != 1 && itemsize_ != 2 && itemsize_ != 4) throw std::invalid_argument("keys must be bytes, float16 or float32");
-        View values(PyTuple_GetItem(two, 1), 3, itemsize_, false, true);
+        View values(PyTuple_GetItem(place, 1), 3, itemsize_, false, true);
         const ptrdiff_t apart = itemsize_ == 1 ? d_k_ + ptrdiff_t(sizeof(float)) : d_k_;
+        const int begin = whole(PyTuple_GetItem(place, 2)), end = whole(PyTuple_GetItem(place, 3));
         for (const View* each : {&keys, &values})
-          if (each->shape(0) != n_keys_ || each->shape(1) != keys.shape(1) || each->shape(2) != apart ||
+          if (each->shape(0) != n_keys_ || begin < 0 || begin > end || end > each->shape(1) || each->shape(2) != apart ||
               (each->shape(1) > 1 && each->stride(1) != apart) || (d_k_ > 1 && each->stride(2) != 1))
-            throw std::invalid_argument("a stretch must be [head, key, d_k], of bytes d_k + 4, with keys side by side");
-        stretches_.push_back({keys.at<void>(), values.at<void>(), keys.stride(0), values.stride(0), int(keys.shape(1))});
-        t.n_key += int(keys.shape(1));
+            throw std::invalid_argument("a place must be of arrays [head, key, d_k], of bytes d_k + 4, with keys side by side");
+        const ptrdiff_t first = begin * apart * itemsize_;
+        stretches_.push_back({keys.at<char>() + first, values.at<char>() + first, keys.stride(0), values.stride(0), end - begin});
+        t.n_key += end - begin;
         kept_.push_back(std::move(keys));
         kept_.push_back(std::move(values));
       }

@@ -11,6 +11,12 @@
 #include "pool.hpp"
 #include "spare.hpp"
 
+#if defined(__GNUC__)
+#define PELLUCID_FETCH(at) __builtin_prefetch(at, 0, 2)  // of an address that is none it does nothing
+#else
+#define PELLUCID_FETCH(at) (void)(at)
+#endif
+
 namespace pellucid {
 namespace {
 
@@ -222,6 +228,20 @@ void softmax(int threads, const float* x, int m, int n, float* out) {
   });
 }
 
+constexpr int SOON = 4;                       // heads later
+constexpr size_t MOST_FETCHED = 32 << 10;     // bytes of keys, and of values; more come by themselves
+
+// The keys and values of one head of one text are asked for from memory.
+void fetch(const Attention& a, const Text& t, int head) {
+  const size_t row = a.bytes == 1 ? a.d_k + sizeof(float) : size_t(a.d_k) * a.bytes;
+  for (int s = t.first_stretch; s < t.first_stretch + t.n_stretch; s++) {
+    const Stretch& from = a.stretches[s];
+    for (const char* begin : {static_cast<const char*>(from.keys) + head * from.head_keys * a.bytes,
+                              static_cast<const char*>(from.values) + head * from.head_values * a.bytes})
+      for (size_t i = 0; i < std::min(from.n * row, MOST_FETCHED); i += 64) PELLUCID_FETCH(begin + i);
+  }
+}
+
 void attend(int threads, const Attention& a, int n_text) {
   const Kernels& here = kernels();
   // A piece of work: one head of one text, and up to a block of its queries. Where a text has more, or
@@ -233,7 +253,7 @@ void attend(int threads, const Attention& a, int n_text) {
     blocks = std::max(blocks, pieces(t.n_query, here.block));
     work += size_t(t.n_query) * t.n_key * a.n_head * a.d_k;
   }
-  Pool& all = pool(work < ALONE ? 1 : threads);
+  Pool& all = pool(work < ALONE / 12 ? 1 : threads);  // keys are waited for longer than they are multiplied
   const int n_keys = a.n_head / a.shared;  // heads of keys
   const bool before = blocks > 1 || a.shared > 1;
   if (before && n_text * n_keys < 16 && blocks == 1)
@@ -244,6 +264,9 @@ void attend(int threads, const Attention& a, int n_text) {
     // The last blocks, which see most, come first.
     const int block = blocks - 1 - i / (n_text * a.n_head), head = i % a.n_head;
     const Text& t = a.texts[i / a.n_head % n_text];
+    const int later = i + SOON;
+    if (blocks == 1 && later < n_text * a.n_head && later % a.n_head % a.shared == 0)
+      fetch(a, a.texts[later / a.n_head], later % a.n_head / a.shared);
     if (!before) here.append(a, t, head);
     const int low = block * here.block, high = std::min(t.n_query, low + here.block);
     if (low < high) here.attend(a, t, head, low, high, workspace(here.attend_scratch(a)));

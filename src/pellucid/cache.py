@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from .backend import Array, Backend, Segment
+from .backend import Array, Backend, Place, Segment
 from .errors import ContextError, InputError
 from .hparams import HParams
 
@@ -33,22 +34,32 @@ class Cache:
         shape = (batch, hparams.n_kv_head, self.room, hparams.d_k)
         self.keys = [backend.zeros(shape) for _ in range(hparams.n_layer)]
         self.values = [backend.zeros(shape) for _ in range(hparams.n_layer)]
-        self.lengths = np.zeros(batch, np.int64)
+        self._rows = self._by_row()
+        self._lengths = [0] * batch  # plain numbers: they are asked for at every token
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens held by each row, [batch]."""
+        return np.array(self._lengths, np.int64)
 
     @property
     def length(self) -> int:
         """Tokens held by the longest row."""
-        return int(self.lengths.max())
+        return max(self._lengths)
 
     @property
     def past(self) -> np.ndarray:
         """Tokens before the next one: [1] where all rows agree, else [batch]."""
-        first = self.lengths[:1]
-        return first if bool((self.lengths == first).all()) else self.lengths
+        return np.array(self._past, np.int64)
+
+    @property
+    def _past(self) -> list[int]:
+        lengths = self._lengths
+        return lengths[:1] if lengths.count(lengths[0]) == len(lengths) else lengths
 
     def positions(self, new: int) -> np.ndarray:
         """Where in their texts the next tokens stand: [batch or 1, new]."""
-        return np.asarray(self.past[:, None] + np.arange(new))
+        return np.array([range(past, past + new) for past in self._past], np.int64)
 
     def check_room(self, tokens: int) -> None:
         """Raises ContextError when so many more tokens do not fit."""
@@ -67,9 +78,9 @@ class Cache:
         new, backend = k.shape[2], self.backend
         k, v = backend.to_cache(k), backend.to_cache(v)
         keys, values = self.keys[layer], self.values[layer]
-        past = self.past
-        if past.size == 1:
-            start = int(past[0])
+        past = self._past
+        if len(past) == 1:
+            start = past[0]
             keys[:, :, start : start + new] = k
             values[:, :, start : start + new] = v
         else:
@@ -80,43 +91,52 @@ class Cache:
 
     def segments(self, layer: int, new: int) -> list[Segment]:
         """Per row where its keys and values lie, with room for new ones at their end."""
-        keys, values = self.keys[layer], self.values[layer]
+        rows = self._rows[layer]
         return [
-            Segment(row, 0, new, [(keys[row, :, : start + new], values[row, :, : start + new])])
-            for row, start in enumerate(self.lengths.tolist())
+            Segment(row, 0, new, [Place(*rows[row], 0, start + new)])
+            for row, start in enumerate(self._lengths)
         ]
 
     def advance(self, lengths: Any) -> None:
         """Count the tokens just appended: one number, or one per row."""
-        self.lengths = self.lengths + np.asarray(lengths, np.int64)
+        more = [lengths] * self.batch if isinstance(lengths, Integral) else [int(n) for n in lengths]
+        self._lengths = [past + n for past, n in zip(self._lengths, more, strict=True)]
 
     def rewind(self, length: int) -> None:
         """Forget what comes after the first `length` tokens of every row."""
-        if not 0 <= length <= int(self.lengths.min()):
+        if not 0 <= length <= min(self._lengths):
             raise InputError(
-                f"cannot rewind to {length} tokens: the cache holds {int(self.lengths.min())}"
+                f"cannot rewind to {length} tokens: the cache holds {min(self._lengths)}"
             )
-        self.lengths = np.full(self.batch, length, np.int64)
+        self._lengths = [length] * self.batch
 
     def follow(self, rows: Any) -> None:
         """From now on row i goes on from what was row rows[i]; there may be more rows or fewer."""
         places = self.backend.ids(rows)
         self.keys = [keys[places] for keys in self.keys]
         self.values = [values[places] for values in self.values]
-        self.lengths = self.lengths[np.asarray(rows)]
-        self.batch = len(self.lengths)
+        self._lengths = [self._lengths[row] for row in rows]
+        self.batch = len(self._lengths)
+        self._rows = self._by_row()
 
     def fork(self) -> Cache:
         """A copy that goes its own way."""
         twin = Cache(self.hparams, self.backend, self.batch, self.room)
-        twin.lengths = self.lengths.copy()
+        twin._lengths = list(self._lengths)
         for mine, its in ((self.keys, twin.keys), (self.values, twin.values)):
             for source, target in zip(mine, its, strict=True):
                 target[:, :, : self.length] = source[:, :, : self.length]
         return twin
 
+    def _by_row(self) -> list[list[tuple[Array, Array]]]:
+        """Per layer and row its keys and values, [head, room, d_k] each."""
+        return [
+            [(keys[row], values[row]) for row in range(len(keys))]
+            for keys, values in zip(self.keys, self.values, strict=True)
+        ]
+
     @property
     def n_bytes(self) -> int:
         """Bytes that hold meaning now (not those reserved)."""
         per_token = sum(int(each[0, :, 0].nbytes) for each in (*self.keys, *self.values))
-        return per_token * int(self.lengths.sum())
+        return per_token * sum(self._lengths)

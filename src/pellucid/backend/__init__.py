@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from ..errors import InputError
-from .protocol import Array, Backend, KeyValues, Norm, Prepared, Segment, Turns, turned
+from .protocol import Array, Backend, KeyValues, Norm, Place, Prepared, Segment, Turns, turned
 
 __all__ = [
     "BACKENDS",
@@ -13,6 +13,7 @@ __all__ = [
     "Backend",
     "KeyValues",
     "Norm",
+    "Place",
     "Prepared",
     "Segment",
     "Turns",

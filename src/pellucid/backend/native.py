@@ -15,7 +15,7 @@ import pellucid_native as kernels
 
 from ..errors import InputError
 from .numpy import NumpyBackend
-from .protocol import KeyValues, Norm, Segment, Turns
+from .protocol import KeyValues, Norm, Place, Segment, Turns
 from .replay import NO_NORM, Replay
 from .rooms import Rooms, aligned
 
@@ -254,7 +254,8 @@ class NativeBackend(NumpyBackend):
         if cache is None:
             keys, values = self.zeros((2, n_batch, *k.shape[1:]))
             segments = [
-                Segment(row, 0, k.shape[2], [(keys[row], values[row])]) for row in range(n_batch)
+                Segment(row, 0, k.shape[2], [Place.whole(keys[row], values[row])])
+                for row in range(n_batch)
             ]
         else:
             segments = cache.segments(layer, k.shape[2])
@@ -278,7 +279,7 @@ class NativeBackend(NumpyBackend):
             return kept
         read = self.from_cache
         return [
-            each._replace(stretches=[(read(k), read(v)) for k, v in each.stretches])
+            each._replace(places=[Place.whole(read(k), read(v)) for k, v in each.stretches])
             for each in kept
         ]
 

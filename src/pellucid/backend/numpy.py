@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
 from .attention import one_query, queries
-from .protocol import KeyValues, Norm, Segment, Turns, taken_in, turned
+from .protocol import KeyValues, Norm, Place, Segment, Turns, taken_in, turned
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -240,20 +240,14 @@ class NumpyBackend:
         if cache is not None:
             return taken_in(cache, layer, k, v)
         n_batch, _, n, _ = k.shape
-        return [Segment(row, 0, n, [(k[row], v[row])]) for row in range(n_batch)]
+        return [Segment(row, 0, n, [Place.whole(k[row], v[row])]) for row in range(n_batch)]
 
     def dropout(self, x: np.ndarray) -> np.ndarray:
         return x
 
-    @contextmanager
-    def computing(self) -> Iterator[None]:
+    def computing(self) -> _Computing:
         """BLAS on one thread, from the first work on that is divided here."""
-        with ExitStack() as self._limits:
-            self._limit_blas()
-            try:
-                yield
-            finally:
-                self._limits = None
+        return _Computing(self)
 
     def _limit_blas(self) -> None:
         if self._blas is not None and self._limits is not None:
@@ -342,6 +336,24 @@ class NumpyBackend:
             self._blas = ThreadpoolController()
         self._limit_blas()
         return self._pool
+
+
+class _Computing:
+    """A pass of a backend, from its first operation to its last."""
+
+    __slots__ = ("_backend", "_limits")
+
+    def __init__(self, backend: NumpyBackend) -> None:
+        self._backend = backend
+        self._limits = ExitStack()
+
+    def __enter__(self) -> None:
+        self._backend._limits = self._limits
+        self._backend._limit_blas()
+
+    def __exit__(self, *error: object) -> None:
+        self._backend._limits = None
+        self._limits.close()
 
 
 def cores() -> int:

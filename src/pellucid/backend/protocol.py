@@ -34,44 +34,62 @@ Turns = tuple[Array, Array]
 Prepared = Any  # a linear map or a table of embeddings, as `Backend.prepare` returned it
 
 
+class Place(NamedTuple):
+    """Where keys and values lie: begin…end - 1 of arrays [head, key, d_k], as `Backend.to_cache`
+    has them. Not yet cut out: at every token it is asked for of every layer."""
+
+    keys: Array
+    values: Array
+    begin: int
+    end: int
+
+    @classmethod
+    def whole(cls, keys: Array, values: Array) -> Place:
+        return cls(keys, values, 0, keys.shape[1])
+
+
 class Segment(NamedTuple):
-    """New tokens of one sequence in a pass: n of them, at begin… of a row. stretches: the keys and
-    values of all its tokens up to and with these, [head, key, d_k] each, in order, each stretch
-    as it lies in memory (`Backend.to_cache`); the last n are room for the new ones."""
+    """New tokens of one sequence in a pass: n of them, at begin… of a row. places: where the keys
+    and values of all its tokens up to and with these lie, in order; the last n are room for the
+    new ones."""
 
     row: int
     begin: int
     n: int
-    stretches: list[tuple[Array, Array]]
+    places: list[Place]
+
+    @property
+    def stretches(self) -> list[tuple[Array, Array]]:
+        """Keys and values [head, key, d_k] each, in order, as they lie in memory."""
+        return [(keys[:, low:high], values[:, low:high]) for keys, values, low, high in self.places]
 
     @property
     def n_key(self) -> int:
-        return sum(keys.shape[1] for keys, _ in self.stretches)
+        return sum(place.end - place.begin for place in self.places)
 
     def last(self, n: int | None) -> Segment:
         """The same with the last n keys and values alone; None: with all."""
         if n is None:
             return self
-        stretches: list[tuple[Array, Array]] = []
+        places: list[Place] = []
         missing = n
-        for keys, values in reversed(self.stretches):
-            begin = max(0, keys.shape[1] - missing)
-            stretches.insert(0, (keys[:, begin:], values[:, begin:]))
-            missing -= keys.shape[1] - begin
+        for place in reversed(self.places):
+            begin = max(place.begin, place.end - missing)
+            places.insert(0, place._replace(begin=begin))
+            missing -= place.end - begin
             if not missing:
                 break
-        return self._replace(stretches=stretches)
+        return self._replace(places=places)
 
     def take_in(self, k: Array, v: Array) -> None:
         """k, v [batch, head, new, d_k], as they are kept: the new ones into their places."""
         end = self.begin + self.n
-        for keys, values in reversed(self.stretches):
-            n = min(keys.shape[1], end - self.begin)
+        for keys, values, low, high in reversed(self.places):
+            n = min(high - low, end - self.begin)
             if not n:
                 return
-            place = keys.shape[1] - n
-            keys[:, place:] = k[self.row, :, end - n : end]
-            values[:, place:] = v[self.row, :, end - n : end]
+            keys[:, high - n : high] = k[self.row, :, end - n : end]
+            values[:, high - n : high] = v[self.row, :, end - n : end]
             end -= n
 
 

@@ -8,7 +8,7 @@ the kernels themselves. Where anything else had a hand in it, the page is run ea
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import get_ident
 from typing import Any
 
@@ -31,13 +31,12 @@ _NO_HAND = ("asarray", "ids", "to_numpy")
 _LINEAR, _ATTEND, _LAYER_NORM = 0, 1, 2
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
     """program: the kernels' calls, with their arguments. n_new: of how many tokens keys and values
     are taken in. turns: what a pass is asked for to turn queries and keys by (`Pass.once`), if
     anything. x, out: where the block's input is expected and its output lies; both belong to it.
-    w: its weights. handed_on: the page gave `out` to the next block as it was, and nobody else had
-    it: it may be computed with that one."""
+    w: its weights. then: the blocks that `out` was given to as it was, by whether they narrow."""
 
     program: Any
     n_new: int
@@ -45,26 +44,22 @@ class _Block:
     x: np.ndarray
     out: np.ndarray
     w: Any
-    handed_on: bool = False
+    then: dict[bool, _Block] = field(default_factory=dict)
 
 
 class _Asked:
-    """What one pass has asked for. due: programs that are still to be computed, each with what its
-    attention reads (`kernels.again`). last: the block that was asked for last."""
+    """What one pass has asked for. last: the block that was noted last. ahead: the blocks that are
+    computed already, the next one at the end."""
 
     def __init__(self, run: Any) -> None:
-        self.due: list[tuple[Any, ...]] = []
         self.last: _Block | None = None
-
-    def compute(self, threads: int) -> None:
-        if self.due:
-            kernels.again(threads, self.due)
-            self.due.clear()
+        self.ahead: list[_Block] = []
 
 
 class Replay:
     """The blocks of the native backend, by thread: in a pass that nobody watches, only the pass
-    itself holds what lies between two blocks."""
+    itself holds what lies between two blocks. Where it always gave a block's output to the next
+    one, all that follow are computed with the first."""
 
     def __init__(self, machine: Any) -> None:
         self._machine = machine
@@ -77,29 +72,44 @@ class Replay:
         if run.watched or run.cache is None or x.shape[0] * x.shape[1] > FEW:
             return block(x, w, layer, run)
         asked: _Asked = run.once(_Asked)
-        key = (get_ident(), id(w), x.shape, run.narrows(layer))
+        if asked.ahead:
+            done = asked.ahead.pop()
+            if done.x is x and done.w is w:
+                return done.out
+            asked.ahead.clear()
+        narrows = run.narrows(layer)
+        key = (get_ident(), id(w), x.shape, narrows)
         known = self._blocks.get(key, self)
-        if not isinstance(known, _Block) or x is not known.x:
-            asked.compute(self._machine.threads)  # x is among it
+        if isinstance(known, _Block):
+            if x is not known.x:
+                np.copyto(known.x, x)
+            asked.ahead = self._again(known, layer, run)
+            return known.out
         if known is None:
             return block(x, w, layer, run)
-        if not isinstance(known, _Block):
-            notes = _Notes(self._machine, x)
-            out = block(x, w, layer, notes.begin(run))
-            if len(self._blocks) >= _MOST:
-                self._blocks.clear()
-            if asked.last is not None and asked.last.out is x:
-                asked.last.handed_on = True
-            self._blocks[key] = asked.last = notes.block(out, w)
-            return out
-        if x is not known.x:
-            np.copyto(known.x, x)
-        turns = run.once(*known.turns) if known.turns else _UNTURNED
-        asked.due.append((known.program, run.cache.segments(layer, known.n_new), *turns))
-        if not known.handed_on:
-            asked.compute(self._machine.threads)
-        asked.last = known
-        return known.out
+        notes = _Notes(self._machine, x)
+        out = block(x, w, layer, notes.begin(run))
+        if len(self._blocks) >= _MOST:
+            self._blocks.clear()
+        noted = self._blocks[key] = notes.block(out, w)
+        if noted is not None and asked.last is not None and asked.last.out is x:
+            asked.last.then[narrows] = noted
+        asked.last = noted
+        return out
+
+    def _again(self, first: _Block, layer: int, run: Any) -> list[_Block]:
+        """Compute it and all that follow it -> those, the last one first."""
+        blocks: list[_Block] = []
+        due: list[tuple[Any, ...]] = []
+        following: _Block | None = first
+        while following is not None:
+            blocks.append(following)
+            turns = run.once(*following.turns) if following.turns else _UNTURNED
+            due.append((following.program, run.cache.segments(layer, following.n_new), *turns))
+            layer += 1
+            following = following.then.get(run.narrows(layer)) if following.then else None
+        kernels.again(self._machine.threads, due)
+        return blocks[:0:-1]
 
 
 class _Notes:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .attention import one_query
 from .numpy import NumpyBackend
-from .protocol import KeyValues, Segment, Turns, turned
+from .protocol import KeyValues, Place, Segment, Turns, turned
 
 __all__ = ["StrictBackend"]
 
@@ -59,7 +59,7 @@ class StrictBackend(NumpyBackend):
         work: list[tuple[Segment, int, int]] = []  # segment, query, keys that it sees
         for each in self._segments(k, v, cache, layer):
             keys, values = (np.concatenate(part, 1) for part in zip(*each.stretches, strict=True))
-            whole = Segment(each.row, each.begin, each.n, [(keys, values)])
+            whole = Segment(each.row, each.begin, each.n, [Place.whole(keys, values)])
             before = keys.shape[1] - each.n
             work += [
                 (whole, each.begin + i, before + i + 1)
@@ -70,7 +70,7 @@ class StrictBackend(NumpyBackend):
             for segment, at, seen in work[start:stop]:
                 ((keys, values),) = segment.stretches
                 new = np.ascontiguousarray(q[segment.row, :, at : at + 1])
-                first = Segment(segment.row, at, 1, [(keys[:, :seen], values[:, :seen])])
+                first = Segment(segment.row, at, 1, [Place(keys, values, 0, seen)])
                 out[segment.row, :, at : at + 1] = one_query(new, first.last(reach))
 
         n_key = sum(seen for _, _, seen in work) // max(1, len(work))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Backend, Segment
+from ..backend import Array, Backend, Place, Segment
 from ..errors import ContextError
 from ..hparams import HParams
 
@@ -106,8 +106,8 @@ class Packed:
         keys, values = self.store.keys[layer], self.store.values[layer]
         segments = []
         for text in self._texts:
-            stretches = [(keys[:, run], values[:, run]) for run in text.all]
-            segments.append(Segment(0, text.begin, text.n, stretches))
+            places = [Place(keys, values, run.start, run.stop) for run in text.all]
+            segments.append(Segment(0, text.begin, text.n, places))
         return segments
 
     def advance(self, lengths: Any) -> None:

@@ -10,6 +10,8 @@ from ..errors import InputError
 
 __all__ = ["check_tokenizer", "checked_ids", "checked_lengths"]
 
+_FEW = 64
+
 
 def checked_ids(tokens: Any, n_vocab: int, what: str = "tokens") -> np.ndarray:
     """tokens [position] or [batch, position] -> [batch, position]
@@ -17,10 +19,13 @@ def checked_ids(tokens: Any, n_vocab: int, what: str = "tokens") -> np.ndarray:
     what: how an error calls them. Raises InputError for what are no ids of the vocabulary.
     """
     ids = np.asarray(tokens)
-    if ids.size == 0 or ids.ndim not in (1, 2) or not np.issubdtype(ids.dtype, np.integer):
+    if ids.size == 0 or ids.ndim not in (1, 2) or ids.dtype.kind not in "iu":
         raise InputError(f"{what} must be whole numbers, [position] or [batch, position]")
-    if ids.min() < 0 or ids.max() >= n_vocab:
-        wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
+    # The few of a step Python looks through faster: numpy's way there is long.
+    listed: Any = ids.ravel().tolist() if ids.size <= _FEW else None
+    low, high = (ids.min(), ids.max()) if listed is None else (min(listed), max(listed))
+    if low < 0 or high >= n_vocab:
+        wrong = int(low if low < 0 else high)
         raise InputError(f"token {wrong} is not in the vocabulary 0…{n_vocab - 1}")
     return ids if ids.ndim == 2 else ids[None]
 

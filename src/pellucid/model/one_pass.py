@@ -31,7 +31,6 @@ class Pass:
     last_only: only each row's last logits are asked for. only: or those at these positions, of
     every row.
 
-    past: tokens before the new ones, [1] or [batch], as the backend's ids.
     watched: whether there is a tap; where not, nothing needs to be asked of it.
     """
 
@@ -43,20 +42,22 @@ class Pass:
     lengths: Any = None
     last_only: bool = False
     only: Any = None
-    past: Array = field(init=False)
     watched: bool = field(init=False)
     _asked: Callable[[str], bool] | None = field(init=False, repr=False)  # the tap's `wants`
     _made: dict[Any, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        past = [0] if self.cache is None else self.cache.past
-        object.__setattr__(self, "past", self.backend.ids(past))
         object.__setattr__(self, "watched", self.tap is not untouched)
         object.__setattr__(self, "_asked", getattr(self.tap, "wants", None))
 
     def on(self, backend: Backend) -> Pass:
         """The same pass on another backend."""
         return replace(self, backend=backend)
+
+    @property
+    def past(self) -> Array:
+        """Tokens before the new ones, [1] or [batch], as the backend's ids."""
+        return self.once(_past)
 
     def positions(self, new: int) -> Array:
         """Where in their texts the new tokens stand, [batch or 1, new]."""
@@ -114,3 +115,7 @@ class Pass:
         if not self.last_only or self.lengths is not None or layer < self.hparams.n_layer - 1:
             return False
         return not (self.watched and self.wants(*last_names(self.hparams)))
+
+
+def _past(run: Pass) -> Array:
+    return run.backend.ids([0] if run.cache is None else run.cache.past)

@@ -17,6 +17,8 @@ from .one_pass import Pass
 
 __all__ = ["turns"]
 
+_KEPT = 4096  # of the positions below, turns are kept: each step asks for the next one's
+
 
 def turns(new: int, run: Pass) -> Turns:
     """What the new tokens' queries and keys are turned by, cos and ±sin [batch or 1, new, d_k]; the
@@ -26,11 +28,26 @@ def turns(new: int, run: Pass) -> Turns:
 
 def _turns(run: Pass, new: int) -> Turns:
     h: Any = run.hparams
-    positions = run.backend.to_numpy(run.positions(new)).astype(np.float64)
-    angles = positions[..., None] * _frequencies(h.rope, h.d_k)
-    cos, sin = np.cos(angles) * h.rope.scale, np.sin(angles) * h.rope.scale
-    asarray = run.backend.asarray
-    return asarray(np.concatenate([cos, cos], -1)), asarray(np.concatenate([-sin, sin], -1))
+    positions = run.backend.to_numpy(run.positions(new))
+    n = int(positions.max()) + 1
+    if n <= _KEPT:
+        cos, sin = (each[positions] for each in _table(h.rope, h.d_k, 1 << (n - 1).bit_length()))
+    else:
+        cos, sin = _cos_sin(positions, h.rope, h.d_k)
+    return run.backend.asarray(cos), run.backend.asarray(sin)
+
+
+@lru_cache(maxsize=32)
+def _table(rope: Any, d_k: int, n: int) -> Turns:
+    """Of the positions 0…n-1, [n, d_k] each, only to be read."""
+    return _cos_sin(np.arange(n), rope, d_k)
+
+
+def _cos_sin(positions: np.ndarray, rope: Any, d_k: int) -> Turns:
+    """positions [...] -> cos and ±sin [..., d_k], float64"""
+    angles = positions.astype(np.float64)[..., None] * _frequencies(rope, d_k)
+    cos, sin = np.cos(angles) * rope.scale, np.sin(angles) * rope.scale
+    return np.concatenate([cos, cos], -1), np.concatenate([-sin, sin], -1)
 
 
 @lru_cache(maxsize=16)
