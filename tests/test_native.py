@@ -489,7 +489,14 @@ def test_what_does_not_fit_is_refused() -> None:
         get_backend("numpy", keys="int8")
     bytes_short = np.zeros((2, 2, 7), np.uint8)  # without room for the scales
     with pytest.raises(ValueError, match="of bytes d_k \\+ 4"):
-        kernels.attend(1, q, q, q, np.empty_like(q), [Segment(0, 0, 1, [Place.whole(bytes_short, bytes_short)])])
+        kernels.attend(
+            1,
+            q,
+            q,
+            q,
+            np.empty_like(q),
+            [Segment(0, 0, 1, [Place.whole(bytes_short, bytes_short)])],
+        )
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ calls them."""
 
 from ._kernels import (
     again,
-    ahead,
     attend,
     choose,
     chosen,
@@ -26,7 +25,6 @@ PROTOCOL = 4  # of what they take; pellucid asks for one that it knows
 __all__ = [
     "PROTOCOL",
     "again",
-    "ahead",
     "attend",
     "choose",
     "chosen",

@@ -5,6 +5,7 @@
 #include <Python.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <deque>
 #include <exception>
@@ -117,10 +118,27 @@ PyObject* none() {
 
 // --- weights ---------------------------------------------------------------------------------------
 
+// What was read after a weight the last time.
+using Next = std::atomic<const uint8_t*>;
+
 struct Held {
   Weight w;
   View data, scales;
+  std::shared_ptr<Next> next = std::make_shared<Next>(nullptr);
 };
+
+constexpr int STEP = 8;            // rows, at most, of a pass whose time is that of reading weights
+constexpr size_t READ_AHEAD = 8 << 20;  // bytes
+
+// A weight was read for some rows: what was read after it the last time is asked for, by threads that have nothing
+// else to do until then. So memory does not rest while Python chooses a token.
+void was_read(int threads, const Held& held, ptrdiff_t m) {
+  if (m > STEP) return;
+  thread_local std::shared_ptr<Next> last;
+  if (last) last->store(held.w.data, std::memory_order_relaxed);
+  last = held.next;
+  if (const uint8_t* next = last->load(std::memory_order_relaxed)) ahead(threads, next, READ_AHEAD);
+}
 
 const char* const CAPSULE = "pellucid.Weight";
 
@@ -218,7 +236,7 @@ PyObject* columns(PyObject*, PyObject* const* a, Py_ssize_t n) {
 class Linear {
  public:
   static constexpr Py_ssize_t ARGUMENTS = 9;
-  explicit Linear(PyObject* const* a) : w_(held(a[0]).w), x_(a[1], -1, 4), out_(a[2], -1, 4, true, true), then_(whole(a[7])) {
+  explicit Linear(PyObject* const* a) : held_(held(a[0])), w_(held_.w), x_(a[1], -1, 4), out_(a[2], -1, 4, true, true), then_(whole(a[7])) {
     const ptrdiff_t m = x_.size() / w_.n_in;
     x_.expect(m * w_.n_in, "x");
     if (then_ == 2 && w_.n_out % 2) throw std::invalid_argument("an odd number of outputs has no halves");
@@ -233,7 +251,9 @@ class Linear {
   void run(int threads) const {
     const int m = int(x_.size() / w_.n_in), n_out = then_ == 2 ? w_.n_out / 2 : w_.n_out;
     const Target target{out_.at(), n_out, bias_.at(), residual_.at(), then_ == 1, then_ == 2};
-    if (m) multiply(threads, w_, x_.at(), w_.n_in, m, {gain_.at(), shift_.at(), epsilon_}, target);
+    if (!m) return;
+    multiply(threads, w_, x_.at(), w_.n_in, m, {gain_.at(), shift_.at(), epsilon_}, target);
+    was_read(threads, held_, m);
   }
 
  private:
@@ -243,6 +263,7 @@ class Linear {
     v.expect(size, what);
     return v;
   }
+  const Held& held_;
   const Weight& w_;
   View x_, out_, bias_, gain_, shift_, residual_;
   int then_;
@@ -307,15 +328,6 @@ PyObject* layer_norm(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&] {
     expect(n, 1 + LayerNorm::ARGUMENTS);
     LayerNorm(a + 1).run(whole(a[0]));
-    return none();
-  });
-}
-
-// ahead(threads, weight, bytes): so much will be read next, from where this weight lies
-PyObject* ahead(PyObject*, PyObject* const* a, Py_ssize_t n) {
-  return guarded([&] {
-    expect(n, 3);
-    pellucid::ahead(whole(a[0]), held(a[1]).w.data, size_t(std::max(0, whole(a[2]))));
     return none();
   });
 }
@@ -626,7 +638,7 @@ PyMethodDef METHODS[] = {
     FAST("sizes", sizes),           FAST("weight", weight),   FAST("fill", fill),       FAST("columns", columns),
     FAST("linear", linear),         FAST("heads", heads),     FAST("attend", attend),   FAST("matmul", matmul),
     FAST("layer_norm", layer_norm), FAST("gelu", gelu),       FAST("softmax", softmax), FAST("choose", choose_kernels),
-    FAST("program", program),       FAST("again", again),     FAST("ahead", ahead),
+    FAST("program", program),       FAST("again", again),
     {"kernels", all_kernels, METH_NOARGS, nullptr},
     {"chosen", chosen, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},

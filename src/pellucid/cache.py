@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -99,8 +98,8 @@ class Cache:
 
     def advance(self, lengths: Any) -> None:
         """Count the tokens just appended: one number, or one per row."""
-        more = [lengths] * self.batch if isinstance(lengths, Integral) else [int(n) for n in lengths]
-        self._lengths = [past + n for past, n in zip(self._lengths, more, strict=True)]
+        each = lengths if hasattr(lengths, "__len__") else [lengths] * self.batch
+        self._lengths = [past + int(n) for past, n in zip(self._lengths, each, strict=True)]
 
     def rewind(self, length: int) -> None:
         """Forget what comes after the first `length` tokens of every row."""
