@@ -163,6 +163,7 @@ void multiply(int threads, const Weight& w, const float* x, ptrdiff_t stride, in
     const int some = each * (pieces(m, each) >= 8 * threads ? 2 : 1);
     parallel(all, pieces(m, some), [&](int i) { prepare(i * some, std::min(m, (i + 1) * some)); });
   }
+  if (threads > 1 && m < 2 * each) all.reads(w.data, w.panels * w.panel_bytes());
   if (t.gated) return multiply_gated(all, w, rows, t);
   if (threads == 1) return here.linear(w, rows, t, 0, m, 0, w.panels);
   // Chunks of panels, eight or so for each thread; of rows too where there are more threads than that.
@@ -187,11 +188,13 @@ void multiply_heads(int threads, const Weight& w, const float* x, int m, int n_h
     here.prepare(w.rows(h * n, n), x + h * n, ptrdiff_t(n_head) * n, nullptr, nullptr, 0, 0, m, rows(h));
   });
   const int panels = std::max(1, w.panels / (8 * all.threads()));
+  if (m < 8 && all.threads() > 1) all.reads(w.data, w.panels * w.panel_bytes());
   parallel(all, pieces(w.panels, panels), [&](int i) {
-    for (int h = 0; h < n_head; h++) {
-      const Target t{out + ptrdiff_t(h) * w.n_out, ptrdiff_t(n_head) * w.n_out};
-      here.linear(w.rows(h * n, n), rows(h), t, 0, m, i * panels, std::min(w.panels, (i + 1) * panels));
-    }
+    for (int p = i * panels; p < std::min(w.panels, (i + 1) * panels); p++)  // as they lie
+      for (int h = 0; h < n_head; h++) {
+        const Target t{out + ptrdiff_t(h) * w.n_out, ptrdiff_t(n_head) * w.n_out};
+        here.linear(w.rows(h * n, n), rows(h), t, 0, m, p, p + 1);
+      }
   });
 }
 

@@ -21,21 +21,32 @@
 #else
 #define PELLUCID_PAUSE() std::this_thread::yield()
 #endif
+#if defined(__GNUC__) || defined(__clang__)
+#define PELLUCID_FETCH(p) __builtin_prefetch(p, 0, 2)
+#elif defined(_M_X64)
+#define PELLUCID_FETCH(p) _mm_prefetch(p, _MM_HINT_T1)
+#else
+#define PELLUCID_FETCH(p)
+#endif
 
 namespace pellucid {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr auto SPIN = std::chrono::microseconds(80);  // then a waiting thread sleeps
+constexpr auto SPIN = std::chrono::microseconds(200);  // then a waiting thread sleeps
+
+constexpr size_t AHEAD = 1 << 20;  // bytes that waiting threads fetch
+constexpr size_t STEP = 1024;      // of these at a time, so that work does not wait for it
+constexpr int KNOWN = 1024;        // memory of which is known what is read after it, a power of two
 
 // Spins until done() or until the time is over -> done().
-template <class F>
-bool spin(F&& done) {
+template <class F, class G>
+bool spin(F&& done, G&& meanwhile) {
   const auto end = Clock::now() + SPIN;
   do {
     for (int i = 0; i < 16; i++) {
       if (done()) return true;
-      PELLUCID_PAUSE();
+      meanwhile();
     }
   } while (Clock::now() < end);
   return done();
@@ -61,6 +72,26 @@ struct Pool::State {
   int n = 0;
   std::mutex bed;
   std::condition_variable bell;
+  // What was read after some memory the last time, by its address; and what of it is to be fetched.
+  struct Next {
+    uintptr_t after = 0, begin = 0;
+    size_t n = 0;
+  };
+  Next next[KNOWN];
+  uintptr_t last = 0;
+  alignas(64) std::atomic<uintptr_t> ahead{0}, end{0};
+
+  static size_t place(uintptr_t address) { return (address >> 6 ^ address >> 16) % KNOWN; }
+
+  // A prefetch of an address that is gone does nothing.
+  void fetch() {
+    if (ahead.load(std::memory_order_relaxed) >= end.load(std::memory_order_relaxed)) {
+      PELLUCID_PAUSE();
+      return;
+    }
+    const char* from = reinterpret_cast<const char*>(ahead.fetch_add(STEP, std::memory_order_relaxed));
+    for (size_t i = 0; i < STEP; i += 64) PELLUCID_FETCH(from + i);
+  }
 
   explicit State(int n_threads) : threads(n_threads) {}
 
@@ -79,7 +110,7 @@ struct Pool::State {
       return ending.load() || (now && now != seen);
     };
     for (;;) {
-      if (!spin(news)) {
+      if (!spin(news, [&] { fetch(); })) {
         std::unique_lock<std::mutex> lock(bed);
         sleeping.fetch_add(1);
         bell.wait(lock, news);
@@ -98,6 +129,20 @@ struct Pool::State {
 };
 
 Pool::Pool(int threads) : state_(new State(threads < 1 ? 1 : threads)) {}
+
+void Pool::reads(const void* from, size_t bytes) {
+  State& s = *state_;
+  std::unique_lock<std::mutex> mine(s.caller, std::try_to_lock);
+  if (!mine.owns_lock()) return;
+  const auto here = reinterpret_cast<uintptr_t>(from);
+  s.next[State::place(s.last)] = {s.last, here, bytes};
+  s.last = here;
+  const State::Next& coming = s.next[State::place(here)];
+  s.end.store(0);
+  if (coming.after != here) return;
+  s.ahead.store(coming.begin);
+  s.end.store(coming.begin + (coming.n < AHEAD ? coming.n : AHEAD));
+}
 
 int Pool::threads() const { return state_->threads; }
 
@@ -125,7 +170,7 @@ void Pool::run(Chunk chunk, void* context, int n) {
   s.work();
   s.open.store(0);
   const auto alone = [&] { return s.joined.load() == 0; };
-  while (!spin(alone)) std::this_thread::yield();
+  while (!spin(alone, [] { PELLUCID_PAUSE(); })) std::this_thread::yield();
 }
 
 Pool::~Pool() {

@@ -14,6 +14,9 @@ class Pool {
   // chunk(context, i) for each i in 0…n-1, each once, on any thread. Where the pool
   // is at work for another caller, this one does it all itself.
   void run(Chunk chunk, void* context, int n);
+  // The next run reads this memory. While threads wait for work, they fetch the beginning of what
+  // was read after it the last time.
+  void reads(const void* from, size_t bytes);
   int threads() const;
 
  private:

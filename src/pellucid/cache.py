@@ -44,7 +44,9 @@ class Cache:
     def past(self) -> np.ndarray:
         """Tokens before the next one: [1] where all rows agree, else [batch]."""
         first = self.lengths[:1]
-        return first if bool((self.lengths == first).all()) else self.lengths
+        if self.batch == 1 or bool((self.lengths == first).all()):
+            return first
+        return self.lengths
 
     def positions(self, new: int) -> np.ndarray:
         """Where in their texts the next tokens stand: [batch or 1, new]."""
@@ -68,14 +70,15 @@ class Cache:
         k, v = backend.to_cache(k), backend.to_cache(v)
         keys, values = self.keys[layer], self.values[layer]
         past = self.past
-        if past.size == 1:
+        if len(past) == 1:
             start = int(past[0])
-            keys[:, :, start : start + new] = k
-            values[:, :, start : start + new] = v
+            seen = start + new
+            keys[:, :, start:seen] = k
+            values[:, :, start:seen] = v
         else:
             for each in self.segments(layer, new):
                 each.take_in(k, v)
-        seen = self.length + new
+            seen = self.length + new
         return backend.from_cache(keys[:, :, :seen]), backend.from_cache(values[:, :, :seen])
 
     def segments(self, layer: int, new: int) -> list[Segment]:

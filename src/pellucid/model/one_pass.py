@@ -60,8 +60,7 @@ class Pass:
 
     def positions(self, new: int) -> Array:
         """Where in their texts the new tokens stand, [batch or 1, new]."""
-        own = [list(range(new))] if self.cache is None else self.cache.positions(new)
-        return self.backend.ids(own)
+        return self.once(_positions, new)
 
     def once(self, make: Callable[..., Any], *of: Hashable) -> Any:
         """make(run, *of), the same in every layer: made the first time that it is asked for. It
@@ -114,3 +113,8 @@ class Pass:
         if not self.last_only or self.lengths is not None or layer < self.hparams.n_layer - 1:
             return False
         return not (self.watched and self.wants(*last_names(self.hparams)))
+
+
+def _positions(run: Pass, new: int) -> Array:
+    own = [list(range(new))] if run.cache is None else run.cache.positions(new)
+    return run.backend.ids(own)
