@@ -22,6 +22,7 @@ from pellucid.families.gpt3 import GPT3HParams
 from pellucid.gpt import GPT, load
 from pellucid.hparams import HParams
 from pellucid.model import Model
+from pellucid.taps import axes
 from pellucid.tokenizer import IdsOnly
 from pellucid.weights import shapes
 from support import oracle
@@ -108,6 +109,53 @@ def test_several_texts_at_once(dense, backend):
         got = run(m, ids[None], cache=Packed(store, texts))[0]
         expected = [dense[p : p + n] for p, n in zip(past, new, strict=True)]
         np.testing.assert_allclose(got, np.concatenate(expected), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("hparams", [SMALL, DENSE], ids=["banded", "dense"])
+def test_a_token_alone_has_the_values_that_it_has_in_its_text(backend, hparams):
+    """Where it sees every key, nothing is masked; beyond a band, and in rows of different lengths,
+    something is."""
+    m = model(hparams, P, backend, "float64")
+    whole, step = Reader(m), Reader(m)
+    run(m, TOKENS[:20], tap=whole)
+    for begin in ([6], [11], [6, 6], [15, 11]):
+        at = np.array(begin)
+        cache = m.new_cache(len(at))
+        first = np.stack([np.where(np.arange(max(at)) < n, TOKENS[: max(at)], 0) for n in at])
+        run(m, first, cache=cache, lengths=at)
+        for places in (at, at + 1):
+            run(m, TOKENS[places][:, None], cache=cache, tap=step)
+            for name, value in step.seen.items():
+                own = axes(name, hparams)[1:]
+                axis = own.index("query" if "query" in own else "position")
+                for row, n in enumerate(places):
+                    got = value[min(row, len(value) - 1)].take(0, axis)
+                    expected = whole.seen[name][0].take(n, axis)
+                    if "key" in own:
+                        got, expected = got[..., : n + 1], expected[..., : n + 1]
+                    atol = near(backend, 1e-10, np.where(np.isfinite(expected), expected, 0))
+                    np.testing.assert_allclose(got, expected, rtol=0, atol=atol, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_token_alone_whose_scores_are_replaced(backend):
+    """What a tap writes into the scores is not in qk, and is what softmax sees."""
+    m = model(DENSE, P, backend, "float64")
+    cache, seen = m.new_cache(), {}
+    run(m, TOKENS[:5], cache=cache)
+
+    def writes(name, value):
+        seen[name] = value
+        if name == "blocks.1.attn.scores":
+            value[..., 2] = -np.inf
+        return value
+
+    run(m, TOKENS[5:6], cache=cache, tap=writes)
+    qk, pattern = (m.backend.to_numpy(seen[f"blocks.1.attn.{each}"]) for each in ("qk", "pattern"))
+    assert np.isfinite(qk).all()
+    assert not pattern[..., 2].any()
+    assert pattern[..., [0, 1, 3, 4, 5]].all()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -235,13 +235,16 @@ def test_products_of_heads(processor: str, dtype: type, m: int) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("m", [1, 3, 13])
-@pytest.mark.parametrize("n", [16, 32, 64, 96])  # of 16, no whole groups: numpy multiplies
-def test_each_head_by_its_rows_of_a_weight(processor: str, dtype: str, m: int, n: int) -> None:
+@pytest.mark.parametrize("n", [16, 24, 32, 64, 96])
+@pytest.mark.parametrize("heads", [3, 4])  # in groups of two, and a group that one has alone
+def test_each_head_by_its_rows_of_a_weight(
+    processor: str, dtype: str, m: int, n: int, heads: int
+) -> None:
     rng = np.random.default_rng(5)
     machine = get_backend("native", dtype=dtype, threads=2)
-    w = machine.prepare(Affine(rng.standard_normal((3 * n, 50)), np.zeros(50)))
-    x = rng.standard_normal((2, m, 3, n)).astype(np.float32).swapaxes(1, 2)
-    rows = machine.dense(w).astype(np.float64).reshape(3, n, 50)
+    w = machine.prepare(Affine(rng.standard_normal((heads * n, 50)), np.zeros(50)))
+    x = rng.standard_normal((2, m, heads, n)).astype(np.float32).swapaxes(1, 2)
+    rows = machine.dense(w).astype(np.float64).reshape(heads, n, 50)
     near(machine.matmul(x, w), x.astype(np.float64) @ rows, LOSS[dtype], 16.0 * n**0.5)
 
 

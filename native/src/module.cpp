@@ -297,6 +297,7 @@ PyObject* heads(PyObject*, PyObject* const* a, Py_ssize_t n) {
     if (m) {
       const Released released(size_t(m) * w.n_in * w.n_out > MUCH);
       multiply_heads(threads, w, x.at(), int(m), int(n_head), out.at());
+      was_read(threads, read, m);
     }
     return none();
   });

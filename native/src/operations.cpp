@@ -196,10 +196,11 @@ void multiply_heads(int threads, const Weight& w, const float* x, int m, int n_h
   });
   const int panels = std::max(1, w.panels / (8 * all.threads()));
   parallel(all, pieces(w.panels, panels), [&](int i) {
-    for (int h = 0; h < n_head; h++) {
-      const Target t{out + ptrdiff_t(h) * w.n_out, ptrdiff_t(n_head) * w.n_out};
-      here.linear(w.rows(h * n, n), rows(h), t, 0, m, i * panels, std::min(w.panels, (i + 1) * panels));
-    }
+    for (int p = i * panels; p < std::min(w.panels, (i + 1) * panels); p++)  // as they lie
+      for (int h = 0; h < n_head; h++) {
+        const Target t{out + ptrdiff_t(h) * w.n_out, ptrdiff_t(n_head) * w.n_out};
+        here.linear(w.rows(h * n, n), rows(h), t, 0, m, p, p + 1);
+      }
   });
 }
 

@@ -1,4 +1,4 @@
-// One pool of threads for everything. Work is handed out in chunks from one atomic cursor, so that
+// One pool of threads for everything. Work is handed out in chunks, a share to each thread, so that
 // a thread whose core is taken away leaves its share to the others; who calls works too.
 #pragma once
 #include <cstddef>

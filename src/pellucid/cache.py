@@ -79,13 +79,13 @@ class Cache:
         keys, values = self.keys[layer], self.values[layer]
         past = self._past
         if len(past) == 1:
-            start = past[0]
-            keys[:, :, start : start + new] = k
-            values[:, :, start : start + new] = v
+            seen = past[0] + new
+            keys[:, :, past[0] : seen] = k
+            values[:, :, past[0] : seen] = v
         else:
             for each in self.segments(layer, new):
                 each.take_in(k, v)
-        seen = self.length + new
+            seen = self.length + new
         return backend.from_cache(keys[:, :, :seen]), backend.from_cache(values[:, :, :seen])
 
     def segments(self, layer: int, new: int) -> list[Segment]:

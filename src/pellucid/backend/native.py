@@ -27,6 +27,7 @@ if getattr(kernels, "PROTOCOL", 1) != 4:  # another version of Pellucid's
 _FLOAT32 = np.dtype(np.float32)
 _FEW_ROWS = 4  # up to so many, heads are multiplied row by row, as the second part lies
 _NOT_IN_ROWS = (ValueError, BufferError)  # the kernels take no such array: it is copied
+_GROUPS = (1, 32, 64, 32)  # rows of a weight that the kernels take together, by format
 _SMALL, _ROOM = 1 << 18, 1 << 25  # bytes of a weight; of the room that large ones share
 FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
 KEYS = ("float32", "float16", "int8")
@@ -206,6 +207,9 @@ class NativeBackend(NumpyBackend):
     def matmul(self, x: np.ndarray, y: Any) -> np.ndarray:
         n_batch, n_head, n_row, _ = x.shape
         if isinstance(y, Packed):
+            shared = max(1, _GROUPS[y.stored.format] // x.shape[3])  # heads of one group
+            if shared > 1 and n_head % shared == 0:
+                return self._matmul_shared(x, y, shared)
             out = self._new((n_batch, n_row, n_head, y.n_out))
             rows = in_float32(x.swapaxes(1, 2)).reshape(-1, n_head, x.shape[3])
             try:
@@ -221,6 +225,28 @@ class NativeBackend(NumpyBackend):
                 return super().matmul(in_float32(x), in_float32(y))
             return out
         return super().matmul(x, y if y.dtype == np.float32 else y.astype(np.float32))
+
+    def _matmul_shared(self, x: np.ndarray, y: Packed, shared: int) -> np.ndarray:
+        """As many heads have their rows in one group of a weight's: each is multiplied with the
+        whole group, where the others of it are 0."""
+        n_batch, n_head, n_row, d_k = x.shape
+        n_group, n_all = n_head // shared, n_batch * n_row
+        alone = np.zeros((n_all, shared, n_group, shared, d_k), np.float32)
+        rows = x.swapaxes(1, 2).reshape(n_all, n_group, shared, d_k)
+        for head in range(shared):
+            alone[:, head, :, head] = rows[:, :, head]
+        out = self._new((n_all, shared, n_group, y.n_out))
+        try:
+            kernels.heads(
+                self.threads,
+                y.handle,
+                alone.reshape(n_all * shared, n_group, shared * d_k),
+                out.reshape(n_all * shared, n_group, y.n_out),
+            )
+        except ValueError:  # a last group that is not full
+            return super().matmul(in_float32(x), y)
+        out = np.ascontiguousarray(out.swapaxes(1, 2)).reshape(n_batch, n_row, n_head, y.n_out)
+        return out.swapaxes(1, 2)
 
     def layer_norm(
         self, x: np.ndarray, gain: np.ndarray, bias: np.ndarray | None, epsilon: float

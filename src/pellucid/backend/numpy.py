@@ -190,7 +190,9 @@ class NumpyBackend:
         seen = keys <= last
         return np.asarray(seen if reach is None else seen & (keys > last - reach))
 
-    def hide(self, scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def hide(self, scores: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        if mask is None:
+            return scores.copy()
         return np.where(mask, scores, np.array(-np.inf, scores.dtype))
 
     def attend(

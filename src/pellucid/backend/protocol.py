@@ -216,8 +216,8 @@ class Backend(Protocol):
         """past [batch or 1] -> [batch or 1, 1, query, key]; True where key ≤ past + query, and
         among the last `reach` of these."""
 
-    def hide(self, scores: Array, mask: Array) -> Array:
-        """Scores where the mask is True, -∞ elsewhere."""
+    def hide(self, scores: Array, mask: Array | None) -> Array:
+        """Scores where the mask is True, -∞ elsewhere; None: a copy of all."""
 
     def attend(
         self,

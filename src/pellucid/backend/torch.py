@@ -152,8 +152,8 @@ class TorchBackend:
         last, keys = past[:, None, None, None] + query, torch.arange(n_key, device=self.device)
         return keys <= last if reach is None else (keys <= last) & (keys > last - reach)
 
-    def hide(self, scores: Tensor, mask: Tensor) -> Tensor:
-        return scores.masked_fill(~mask, float("-inf"))
+    def hide(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        return scores.clone() if mask is None else scores.masked_fill(~mask, float("-inf"))
 
     def attend(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 from ..backend import Array, Turns
@@ -34,6 +35,7 @@ def multi_head_attention(qkv: Array, layer: int, run: Pass) -> Array:
     return attended(q, k, v, layer, run)
 
 
+@cache
 def inside(layer: int) -> tuple[str, ...]:
     """The values that fused attention does not make."""
     return tuple(f"blocks.{layer}.attn.{name}" for name in ("qk", "scores", "pattern"))
@@ -99,6 +101,14 @@ def attention_pattern(q: Array, k: Array, layer: int, run: Pass) -> Array:
     # [batch, head, query, key]
     qk = tap(f"{at}.qk", backend.matmul(q / math.sqrt(q.shape[3]), k.swapaxes(2, 3)))
     reach = run.hparams.reach(layer)  # the keys that a query sees at most
-    mask = backend.causal_mask(run.past, q.shape[2], k.shape[2], reach)
+    mask = run.once(_causal_mask, q.shape[2], k.shape[2], reach)
     scores = tap(f"{at}.scores", backend.hide(qk, mask))
     return tap(f"{at}.pattern", backend.softmax(scores))  # each row sums to 1
+
+
+def _causal_mask(run: Pass, n_query: int, n_key: int, reach: int | None) -> Array | None:
+    """The backend's, [batch or 1, 1, query, key]; None where a token alone sees every key."""
+    alone = n_query == 1 and len(run.past) == 1 and n_key == int(run.past[0]) + 1
+    if alone and (reach is None or n_key <= reach):
+        return None
+    return run.backend.causal_mask(run.past, n_query, n_key, reach)

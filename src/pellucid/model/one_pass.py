@@ -61,8 +61,7 @@ class Pass:
 
     def positions(self, new: int) -> Array:
         """Where in their texts the new tokens stand, [batch or 1, new]."""
-        own = [list(range(new))] if self.cache is None else self.cache.positions(new)
-        return self.backend.ids(own)
+        return self.once(_positions, new)
 
     def once(self, make: Callable[..., Any], *of: Hashable) -> Any:
         """make(run, *of), the same in every layer: made the first time that it is asked for. It
@@ -119,3 +118,8 @@ class Pass:
 
 def _past(run: Pass) -> Array:
     return run.backend.ids([0] if run.cache is None else run.cache.past)
+
+
+def _positions(run: Pass, new: int) -> Array:
+    own = [list(range(new))] if run.cache is None else run.cache.positions(new)
+    return run.backend.ids(own)
