@@ -288,7 +288,8 @@ PyObject* linear(PyObject*, PyObject* const* a, Py_ssize_t n) {
 PyObject* heads(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&] {
     expect(n, 4);
-    const Weight& w = held(a[1]).w;
+    const Held& read = held(a[1]);
+    const Weight& w = read.w;
     const View x(a[2], 3, 4), out(a[3], 3, 4, true, true);
     const ptrdiff_t m = x.shape(0), n_head = x.shape(1), each = x.shape(2);
     if (n_head * each != w.n_in || each % w.unit_k()) throw std::invalid_argument("heads of whole groups");
