@@ -196,8 +196,8 @@ def model(request, tmp_path_factory):
 
 @pytest.mark.parametrize("embeddings", ["q8_0", "q4_0"])
 def test_the_command(model, text, tmp_path, embeddings) -> None:
-    """What it wrote is nearer to the model than what is rounded to the nearest, and the compiled
-    backend multiplies with the very numbers of the file."""
+    """The file holds the very numbers that were chosen, with which the compiled backend multiplies;
+    the model is nearer to what it was than one rounded to the nearest."""
     gguf = needs("gguf")
     family, folder = model
     plain, file = tmp_path / "plain.gguf", tmp_path / "calibrated.gguf"
@@ -216,6 +216,11 @@ def test_the_command(model, text, tmp_path, embeddings) -> None:
     assert found.kl < 0.7 * nearest.kl
 
     stored = checkpoint.load(file).tensors
+    table = embeddings == "q4_0"
+    chosen = calibrated(pellucid.load(folder), [text.read_text("utf-8")], table=table)
+    for name, numbers in stored.items():
+        if (name == HEADS[family] and table) or not name.startswith(("wte", "lm_head")):
+            np.testing.assert_array_equal(numbers, chosen[name], err_msg=name)
     for each in gguf.GGUFReader(file).tensors:  # as its own library reads it
         if each.name == "blk.1.ffn_down.weight":
             numbers = gguf.quants.dequantize(each.data, each.tensor_type)
@@ -227,7 +232,7 @@ def test_the_command(model, text, tmp_path, embeddings) -> None:
     needs("pellucid_native")
     packed = pellucid.load(file, backend="native", dtype="int4").model.tensors()
     for name, numbers in stored.items():
-        if embeddings == "q4_0" or not name.startswith(("wte", "lm_head")):
+        if table or not name.startswith(("wte", "lm_head")):
             np.testing.assert_array_equal(packed[name], numbers, err_msg=name)
 
 
