@@ -83,6 +83,24 @@ def test_the_kernels_keep_them_too(codes: np.ndarray, scales: np.ndarray) -> Non
     np.testing.assert_array_equal(machine.unembed(x, table), machine.linear(x, linear))
 
 
+def test_every_processors_kernels_keep_them() -> None:
+    kernels = needs("pellucid_native")
+    rng = np.random.default_rng(5)
+    most = rng.integers(1, 9, (40, 3, 1))  # the largest code of a group
+    codes = rng.integers(-most, np.minimum(most, 7) + 1, (40, 3, 32))
+    scales = rng.standard_normal((40, 3, 1)).astype(np.float16).astype(np.float32)
+    rows = (codes * scales).astype(np.float32).reshape(40, 96)
+    before = kernels.chosen()
+    try:
+        for name in kernels.kernels():
+            kernels.choose(name)
+            machine = get_backend("native", dtype="int4")
+            np.testing.assert_array_equal(machine.dense(machine.prepare(Affine(rows.T))), rows.T)
+            assert machine.prepare(Embedding(rows)).stored.format == FORMAT_OF_INT4
+    finally:
+        kernels.choose(before)
+
+
 def test_a_table_that_is_on_no_grid_keeps_8_bits() -> None:
     """One number in it too that no 4 bits hold, wherever it stands."""
     needs("pellucid_native")
