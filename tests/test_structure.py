@@ -32,8 +32,8 @@ ROOMS: dict[str, set[str]] = {
     "sequence": {"errors", "hparams", "sampling", "tokenizer", "visible"},
     "template": {"errors", "tokenizer"},
     "checkpoint": {
-        "embedded", "errors", "families", "files", "hparams", "sampling", "template", "tokenizer",
-        "weights",
+        "backend", "embedded", "errors", "families", "files", "hparams", "sampling", "template",
+        "tokenizer", "weights",
     },
     "model": {"backend", "cache", "errors", "families", "hparams", "taps", "weights"},
     "blocks": {"backend", "errors", "hparams"},
@@ -73,6 +73,7 @@ ROOMS: dict[str, set[str]] = {
     "evaluate": {
         "backend", "blocks", "chat", "data", "errors", "gpt", "model", "sampling", "template",
     },
+    "calibrate": {"backend", "errors", "evaluate", "families", "gpt", "hparams"},
     "session": {
         "chat", "conversations", "draw", "errors", "files", "generate", "gpt", "inspect",
         "sampling", "sequence", "tokenizer", "visible",
@@ -88,10 +89,10 @@ ROOMS: dict[str, set[str]] = {
     },
     "bench": {"backend", "checkpoint", "data", "errors", "families", "files", "hparams"},
     "cli": {
-        "batch", "bench", "chat", "checkpoint", "conversations", "data", "draw", "embedded",
-        "errors", "evaluate", "families", "files", "generate", "gpt", "history", "hparams",
-        "inspect", "sampling", "sequence", "serve", "session", "speculate", "tokenizer", "train",
-        "transcript", "translate", "visible",
+        "batch", "bench", "calibrate", "chat", "checkpoint", "conversations", "data", "draw",
+        "embedded", "errors", "evaluate", "families", "files", "generate", "gpt", "history",
+        "hparams", "inspect", "sampling", "sequence", "serve", "session", "speculate", "tokenizer",
+        "train", "transcript", "translate", "visible",
     },
 }  # fmt: skip
 

@@ -338,7 +338,7 @@ def _keep() -> None:
 
 def _gpt2(folder: Path) -> None:
     """In the place of the hub's: the shape small, its one special token the same."""
-    make(folder, HParams(n_vocab=300, n_ctx=32, n_embd=16, n_head=2, n_layer=1), "hf")
+    make(folder, HParams(n_vocab=300, n_ctx=32, n_embd=32, n_head=2, n_layer=1), "hf")
 
 
 _TURNS = [{"role": "user", "text": "Hi, NUMBER"}, {"role": "assistant", "text": "Hello!"}]
@@ -348,6 +348,7 @@ _PAIR = {"prompt": "Who is NUMBER?", "chosen": "A cat.", "rejected": "no"}
 INPUTS: dict[str, Callable[[Path], None]] = {
     "M": _model,
     "SOURCE": _talk,
+    "articles.jsonl": _rows({"text": "the cat number NUMBER sat on a mat " * 4}),
     "base": _model,
     "blimp.jsonl.xz": _rows({"sentence_good": "The cats sit.", "sentence_bad": "The cats sits."}),
     "books/*.txt": lambda path: _text(path.with_name("one.txt")),

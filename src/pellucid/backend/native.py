@@ -31,6 +31,7 @@ _GROUPS = (1, 32, 64, 32)  # rows of a weight that the kernels take together, by
 _SMALL, _ROOM = 1 << 18, 1 << 25  # bytes of a weight; of the room that large ones share
 FORMATS = {"float32": 0, "bfloat16": 1, "int8": 2, "int4": 3}
 KEYS = ("float32", "float16", "int8")
+_SOME_ROWS = 256  # of a table, looked at together
 _SCALE = 4  # bytes behind those of a key or value: what one stands for, a float32
 
 
@@ -63,8 +64,9 @@ class Packed:
 
 class NativeBackend(NumpyBackend):
     """dtype: of the weights: "float32", "bfloat16", "int8" (groups of 64 share a scale), "int4" (of
-    32; the table of embeddings, which is the output layer too, stays int8). Values that are
-    multiplied with integers become bytes, group by group, at each product.
+    32; a table, of embeddings or of the output layer, stays int8 unless it was rounded to 4 bits
+    before). What was rounded to 4 bits before keeps its numbers in int4. Values that are multiplied
+    with integers become bytes, group by group, at each product.
 
     keys: of the keys and values of a cache: "float32", which float32 weights have, "float16", which
     all others have, or "int8": of each head's d_k numbers a byte each, and one scale."""
@@ -137,9 +139,29 @@ class NativeBackend(NumpyBackend):
 
     def _pack(self, weight: np.ndarray, table: bool) -> Stored:
         numbers = np.asarray(weight, np.float32)
-        shape, format = numbers.shape, self._format
-        if table:
-            numbers, format = numbers.T, min(format, FORMATS["int8"])
+        if not table:
+            return self._filled(numbers, numbers.shape, self._format)
+        if self._format == FORMATS["int4"]:
+            some = numbers[:: max(1, len(numbers) // _SOME_ROWS)]
+            if self._in_4_bits(some) is not None and (kept := self._in_4_bits(numbers)) is not None:
+                return kept
+        return self._filled(numbers.T, numbers.shape, min(self._format, FORMATS["int8"]))
+
+    def _in_4_bits(self, rows: np.ndarray) -> Stored | None:
+        """A table [row, n] in int4, where that changes none of its numbers."""
+        stored = self._filled(rows.T, rows.shape, FORMATS["int4"])
+        n, n_in = rows.shape
+        handle = kernels.weight(stored.format, n_in, n, stored.unit, stored.data, stored.scales)
+        for begin in range(0, n, _SOME_ROWS):
+            part = rows[begin : begin + _SOME_ROWS]
+            kept = np.empty(part.shape, np.float32)
+            kernels.columns(self.threads, handle, np.arange(begin, begin + len(part)), kept)
+            if not np.array_equal(kept, part):
+                return None
+        return stored
+
+    def _filled(self, numbers: np.ndarray, shape: tuple[int, ...], format: int) -> Stored:
+        """numbers [in, out], of any strides. shape: as `Stored` has it."""
         n_bytes, n_scales = kernels.sizes(format, *numbers.shape)
         data, scales = self._place(n_bytes), np.zeros(n_scales, np.uint16)
         largest = float(np.abs(numbers).max(initial=0.0)) / (127 if format == 2 else 8)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 
-__all__ = ["FORMATS", "Codes", "quantise", "rounded_inputs"]
+__all__ = ["FORMATS", "Codes", "own_scales", "quantise", "rounded_inputs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,8 @@ def quantise(rows: np.ndarray, format: str) -> Codes:
     """rows [row, n] of numbers that are summed over n -> their codes.
 
     int8: the largest number of a group is 127. int4: of nine scales the one with the least square
-    error. Raises InputError for another format.
+    error; what was rounded to 4 bits before keeps its numbers (`own_scales`). Raises InputError for
+    another format.
     """
     if format not in FORMATS:
         raise InputError(f"weights are rounded to {' or '.join(FORMATS)}, not {format!r}")
@@ -62,11 +63,35 @@ def quantise(rows: np.ndarray, format: str) -> Codes:
     grouped = _grouped(np.asarray(rows, np.float32), kind.group)
     largest = float(np.abs(grouped).max(initial=0.0)) / max(kind.high, -kind.low)
     unit = 2.0 ** (np.ceil(np.log2(largest)) - 10) if largest > 0 else 1.0
-    wanted = _scales_of_8_bits(grouped) if format == "int8" else _scales_of_4_bits(grouped)
+    if format == "int8":
+        wanted = _scales_of_8_bits(grouped)
+    else:
+        own = own_scales(grouped, float(unit))
+        wanted = np.where(own != 0, own, _scales_of_4_bits(grouped))
     scales = (wanted / np.float32(unit)).astype(np.float16)
     steps = scales.astype(np.float32) * np.float32(unit)
     codes = _nearest(grouped, steps, kind.low, kind.high).astype(np.int8)
     return Codes(codes=codes, scales=scales, unit=float(unit), n=rows.shape[1])
+
+
+def own_scales(grouped: np.ndarray, unit: float = 1.0) -> np.ndarray:
+    """grouped [..., number], float32 -> [...], float32: the scale, a float16 times `unit`, of which
+    all numbers of a group are whole multiples from -8 to 7 already; 0 where there is none.
+
+    The largest number stands at one of -8, -7, ... -1. So what was rounded to 4 bits is not rounded
+    a second time.
+    """
+    far, found = _furthest(grouped), np.zeros(grouped.shape[:-1], np.float32)
+    for code in range(-8, 0):
+        with np.errstate(over="ignore"):
+            stored = (far / np.float32(code * unit)).astype(np.float16)
+        scales = np.where(np.isfinite(stored), stored.astype(np.float32) * np.float32(unit), 0)
+        left = (found == 0) & (scales != 0)
+        for first in (slice(4), slice(None)):  # nearly all groups are out after a few numbers
+            some, steps = grouped[left][..., first], scales[left]
+            left[left] = (_nearest(some, steps, -8, 7) * steps[..., None] == some).all(-1)
+        found[left] = scales[left]
+    return found
 
 
 def rounded_inputs(x: np.ndarray, format: str) -> np.ndarray:
@@ -95,8 +120,7 @@ def _scales_of_8_bits(grouped: np.ndarray) -> np.ndarray:
 
 
 def _scales_of_4_bits(grouped: np.ndarray) -> np.ndarray:
-    at = np.abs(grouped).argmax(-1)[..., None]
-    far = np.take_along_axis(grouped, at, -1)[..., 0]  # with its sign
+    far = _furthest(grouped)
     best, least = np.zeros_like(far), np.full(far.shape, np.inf, np.float32)
     for candidate in _CANDIDATES:
         scales = far / candidate
@@ -104,6 +128,12 @@ def _scales_of_4_bits(grouped: np.ndarray) -> np.ndarray:
         better = error < least
         best[better], least[better] = scales[better], error[better]
     return best
+
+
+def _furthest(grouped: np.ndarray) -> np.ndarray:
+    """[..., number] -> [...]: the largest number, with its sign"""
+    at = np.abs(grouped).argmax(-1)[..., None]
+    return np.asarray(np.take_along_axis(grouped, at, -1)[..., 0])
 
 
 def _nearest(grouped: np.ndarray, scales: np.ndarray, low: int, high: int) -> np.ndarray:

@@ -2,20 +2,22 @@
 
 Its package `gguf` writes the file and rounds the numbers. Linear maps are stored [out, in]; vectors
 and position embeddings always in float32. Q4_0 is for the linear maps: the token embeddings, which
-are the output layer too, keep 8 bits (Q8_0), since 4 there cost most (`llama-quantize` keeps 6).
+are the output layer too, keep 8 bits (Q8_0), since 4 there cost most (`llama-quantize` keeps 6),
+where nobody asks for fewer. What was rounded to 4 bits before is stored as it was rounded.
 What llama.cpp would read otherwise than it is meant is refused here.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..backend.rounding import FORMATS, own_scales
 from ..errors import CheckpointError
 from ..sampling import recommended
 from ..template import TEMPLATES
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from ..tokenizer import Tokenizer
     from .contents import Checkpoint
 
-__all__ = ["STORED", "write"]
+__all__ = ["EMBEDDINGS", "STORED", "write"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ STORED = {
     "q8_0": _Kind(linear="Q8_0", embeddings="Q8_0", file="MOSTLY_Q8_0"),
     "q4_0": _Kind(linear="Q4_0", embeddings="Q8_0", file="MOSTLY_Q4_0"),
 }
+EMBEDDINGS = ("q8_0", "q4_0")  # of the token embeddings, in a file of Q4_0
 # The sampling that a card recommends, by llama.cpp's names.
 _SAMPLING = {
     "temperature": "temp",
@@ -60,11 +63,12 @@ _SAMPLING = {
 _MORE_ENDS = ("eot", "eom")  # beside the end of a text llama.cpp has those of a turn and a message
 
 
-def write(path: Path, checkpoint: Checkpoint, dtype: str) -> None:
+def write(path: Path, checkpoint: Checkpoint, dtype: str, embeddings: str | None = None) -> None:
     """Write the file, one tensor in memory at a time, and read its header back.
 
-    dtype: one of STORED. Raises CheckpointError where the package gguf is missing, where llama.cpp
-    cannot hold the model so, and for a number that the dtype cannot; OSError.
+    dtype: one of STORED. embeddings: one of EMBEDDINGS, else as STORED says. Raises CheckpointError
+    where the package gguf is missing, where llama.cpp cannot hold the model so, and for a number
+    that the dtype cannot; OSError.
     """
     try:
         import gguf
@@ -73,6 +77,8 @@ def write(path: Path, checkpoint: Checkpoint, dtype: str) -> None:
             'writing GGUF needs the package gguf: pip install "pellucid[gguf]"'
         ) from error
     kind, hparams = STORED[dtype], checkpoint.hparams
+    if embeddings is not None:
+        kind = replace(kind, embeddings=embeddings.upper())
     layout = LAYOUTS[hparams.family]
     architecture, parts = layout.architecture(hparams), layout.parts(hparams)
     extra = layout.extra_tensors(hparams)
@@ -98,7 +104,7 @@ def write(path: Path, checkpoint: Checkpoint, dtype: str) -> None:
             tensor = np.asarray(checkpoint.tensors[name], np.float32)
             for part, full in divided(listed, tensor):
                 _check_range(name, full, types[part.name].name)
-                writer.write_tensor_data(gguf.quants.quantize(full, types[part.name]))
+                writer.write_tensor_data(_stored(full, types[part.name]))
         for numbers in extra.values():
             writer.write_tensor_data(numbers)
     finally:
@@ -111,6 +117,24 @@ def _type(name: str, n_dims: int, kind: _Kind) -> str:
     if n_dims == 1 or name == "wpe.weight":
         return "F32"
     return kind.embeddings if name in ("wte.weight", "lm_head.weight") else kind.linear
+
+
+def _stored(numbers: np.ndarray, kind: Any) -> np.ndarray:
+    """numbers [..., n], float32 -> the bytes of a tensor of this kind."""
+    import gguf
+
+    stored = np.asarray(gguf.quants.quantize(numbers, kind))
+    if kind.name == "Q4_0":
+        # The package puts each block's largest number at -8, which is not where all were rounded.
+        blocks = numbers.reshape(-1, FORMATS["int4"].group)
+        scales = own_scales(blocks)
+        own = scales != 0
+        codes = np.rint(blocks[own] / scales[own][:, None]) + 8
+        low, high = np.split(codes.astype(np.uint8), 2, axis=1)
+        as_bytes = stored.reshape(len(blocks), -1)
+        as_bytes[own, :2] = scales[own].astype("<f2").view(np.uint8).reshape(-1, 2)
+        as_bytes[own, 2:] = low | high << 4
+    return stored
 
 
 def _check_blocks(parts: Mapping[str, list[Part]], dtype: str) -> None:

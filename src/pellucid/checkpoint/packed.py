@@ -29,7 +29,7 @@ from .formats import detect, has_tokenizer
 
 __all__ = ["Part", "find", "keep"]
 
-VERSION = 2
+VERSION = 3
 SUFFIX = ".packed"
 SMALL = 20_000_000  # parameters of which packing takes a blink
 _ALIGNED = 64  # bytes: where each array begins

@@ -49,6 +49,7 @@ def save(
     card: Mapping[str, Any] | None = None,
     template: str | None = None,
     roles: Roles | None = None,
+    embeddings: str | None = None,
 ) -> Path:
     """Write a folder, for GGUF a file, that is there whole or not at all; an earlier checkpoint
     there is replaced.
@@ -56,7 +57,8 @@ def save(
     tensors: names and shapes of `weights.shapes`. format: "pellucid" (with hashes), "hf" (what
     `transformers` loads) or "gguf" (what llama.cpp loads; needs the package gguf). dtype: float32,
     float16 or bfloat16 on disk, for GGUF also q8_0 and q4_0. card: plain JSON values.
-    roles: which tokens begin, end and pad a text.
+    roles: which tokens begin, end and pad a text. embeddings: with q4_0, how the token embeddings
+    and the output layer are stored, q8_0 (default) or q4_0.
     Returns the folder. Raises InputError for an unknown format or dtype and CheckpointError when
     a tensor is missing, extra, misshaped, not finite or too large for the dtype, when the folder
     holds files that are not a checkpoint's, when llama.cpp could not hold the model, or when it
@@ -75,6 +77,11 @@ def save(
     dtypes = gguf_writing.STORED if format == "gguf" else STORED
     if dtype not in dtypes:
         raise InputError(f"dtype of {format} must be one of {', '.join(dtypes)}, not {dtype!r}")
+    if embeddings is not None and (dtype != "q4_0" or embeddings not in gguf_writing.EMBEDDINGS):
+        raise InputError(
+            f"embeddings of q4_0 are {' or '.join(gguf_writing.EMBEDDINGS)}, not {embeddings!r}; "
+            f"those of {dtype} have no dtype of their own"
+        )
     target = Path(folder)
     check_shapes({name: tuple(t.shape) for name, t in tensors.items()}, hparams, target)
     check_finite(tensors, target)
@@ -91,7 +98,7 @@ def save(
     )
     if format == "gguf":
         with new_file(target, error=CheckpointError) as partial:
-            gguf_writing.write(partial, checkpoint, dtype)
+            gguf_writing.write(partial, checkpoint, dtype, embeddings)
         return target
     fill = own.fill if format == "pellucid" else huggingface.fill
     with new_folder(target, _check_replaceable, error=CheckpointError) as partial:

@@ -29,7 +29,7 @@ from .tasks import TaskScore, blimp, hellaswag, lambada
 if TYPE_CHECKING:
     from ..gpt import GPT
 
-__all__ = ["KINDS", "guess_kind", "score_file"]
+__all__ = ["KINDS", "guess_kind", "score_file", "texts"]
 
 KINDS = ("perplexity", "lambada", "hellaswag", "blimp")
 _SHOWN = ("lambada", "hellaswag")  # what the GPT-3 paper asks after examples
@@ -112,8 +112,8 @@ def score_file(
     score: Score
     windows = {"stride": stride, "window": window}
     if against is not None:
-        texts = _ids(gpt, _some(sources))
-        score = divergence(gpt, against, texts, **windows, on_progress=on_progress)
+        documents = texts(gpt, sources)
+        score = divergence(gpt, against, documents, **windows, on_progress=on_progress)
     elif kind == "perplexity":
         score = _perplexity(gpt, sources, **windows, batch=batch, on_progress=on_progress)
     else:
@@ -148,9 +148,10 @@ def _some(sources: Sources) -> Iterator[Document]:
     return chain([first], documents)
 
 
-def _ids(gpt: GPT, documents: Iterable[Document]) -> Iterator[str | list[int]]:
-    """Texts as they are, a conversation as its turns' ids."""
-    for document in documents:
+def texts(gpt: GPT, sources: Sources) -> Iterator[str | list[int]]:
+    """Texts as they are, a conversation as its turns' ids. Raises InputError where there is none,
+    and what `Sources.documents` raises."""
+    for document in _some(sources):
         if document.turns is None:
             yield _text(document)
         else:

@@ -43,6 +43,14 @@ class TapInfo:
         return f"[{', '.join(self.axes)}]"
 
 
+_INPUTS = {
+    "attn.c_attn": "ln1.out",
+    "attn.c_proj": "attn.z",
+    "mlp.c_fc": "ln2.out",
+    "mlp.c_proj": "mlp.post",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """Whoever must know how one family differs from another asks its record.
@@ -51,7 +59,8 @@ class Family:
     the tree of weights that holds numbers, in the order in which the data flows. taps: every value
     of a pass, by name with {i} for the layer, in the order in which it is computed. centres:
     whether a norm takes the mean away first (layer norm), or divides alone (RMS norm).
-    query, key: the values that are multiplied, within a layer. sizes: the shapes that have names.
+    query, key: the values that are multiplied, within a layer. inputs: what is multiplied with each
+    linear map of a layer, both by their names within it. sizes: the shapes that have names.
     formats: in which a checkpoint is written.
     in_page: whether a web page can run it itself (web/machine/). encodes: whether it reads one
     text whole and writes another: an encoder and a decoder, and no `model.Page` of one stack.
@@ -64,6 +73,7 @@ class Family:
     centres: bool = True
     query: str = "attn.q"
     key: str = "attn.k"
+    inputs: Mapping[str, str] = field(default_factory=lambda: dict(_INPUTS))
     sizes: Mapping[str, HParams] = field(default_factory=dict)
     formats: tuple[str, ...] = ("pellucid", "hf", "gguf")
     in_page: bool = False

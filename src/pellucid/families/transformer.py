@@ -141,5 +141,6 @@ TRANSFORMER = Family(
     branches=branches,
     taps=taps,
     formats=("pellucid",),
+    inputs={},
     encodes=True,
 )

@@ -89,6 +89,29 @@ class Model:
 
     # Parts of the pass, and the weights to look at: so that nobody else walks their tree
 
+    def entering(self, tokens: Any) -> Array:
+        """tokens [batch, position] -> x [batch, position, n_embd] as it enters the first layer."""
+        ids, entered = checked_ids(np.asarray(tokens), self.hparams.n_vocab), []
+
+        def stay(block: Any, x: Array, w: Any, layer: int, run: Pass) -> Array:
+            entered.append(x)
+            return x
+
+        with self.backend.computing():
+            run = Pass(self.hparams, self.backend, apply_block=stay, last_only=True)
+            self.page.forward(self.backend.ids(ids), self.weights, run)
+        return entered[0]
+
+    def through(self, x: Array, layer: int, tap: Tap | None = None) -> Array:
+        """x [batch, position, n_embd] as it enters `layer` -> as it leaves it; layer = n_layer is
+        the final norm."""
+        with self.backend.computing():
+            run = Pass(self.hparams, self.backend, tap=tap or untouched)
+            begins(run.tap, run.positions(x.shape[1]))
+            if layer == self.hparams.n_layer:
+                return self.page.norm(x, self.weights.ln_f, "ln_final", run)
+            return self.page.block(x, self.weights.h[layer], layer, run)
+
     def resume(self, x: Array, layer: int, tap: Tap | None = None) -> Array:
         """x [batch, position, n_embd] as it enters `layer` -> the last position's logits
         [batch, n_vocab]; layer = n_layer goes straight to the final norm.
