@@ -22,7 +22,7 @@ from pellucid.backend import Place, Segment, get_backend
 from pellucid.backend.numpy import NumpyBackend
 from pellucid.backend.rounded import RoundedBackend
 from pellucid.blocks import BlockStore, Packed
-from pellucid.errors import InputError, TokenizerError
+from pellucid.errors import CheckpointError, InputError, TokenizerError
 from pellucid.families.gpt3 import GPT3HParams
 from pellucid.families.llama import LlamaHParams
 from pellucid.hparams import HParams
@@ -502,15 +502,20 @@ def test_what_does_not_fit_is_refused() -> None:
         )
 
 
+# Where a model of each format lies in a folder of its own.
+KEPT = {"pellucid": "", "hf": "", "gguf": "model.gguf"}
+
+
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    """A small model in two formats; its packed weights are kept, as a large one's would be."""
+    """A small model in three formats; its packed weights are kept, as a large one's would be."""
     tokenizer = lively_gpt()[0].tokenizer
     hparams = HParams(tokenizer.n_vocab, 16, 64, 4, 2)
     folder = tmp_path_factory.mktemp("packed")
-    for kind in ("pellucid", "hf"):
+    for kind, name in KEPT.items():
+        (folder / kind).mkdir()
         checkpoint.save(
-            folder / kind,
+            folder / kind / name,
             hparams,
             initialise(hparams, 1),
             tokenizer,
@@ -524,15 +529,18 @@ def checkpoints(tmp_path_factory):
         yield folder
 
 
-@pytest.mark.parametrize("kind", ["pellucid", "hf"])
+@pytest.mark.parametrize("kind", KEPT)
 def test_packed_weights_are_kept_and_taken(checkpoints: Path, kind: str, monkeypatch) -> None:
-    folder = checkpoints / kind
-    first = load(folder, backend="native", dtype="int8")
+    folder, told = checkpoints / kind, []
+    first = load(folder / KEPT[kind], backend="native", dtype="int8", on_kept=told.append)
     (kept,) = folder.glob("*.packed")
+    assert told == [kept]
+    assert kept.name.startswith(f"{KEPT[kind]}.pellucid-int8-" if KEPT[kind] else "pellucid-int8-")
     content = kept.read_bytes()
     with monkeypatch.context() as patched:
         patched.setattr("pellucid.keeping.load", None)  # the checkpoint's tensors are not read
-        again = load(folder, backend="native", dtype="int8")
+        again = load(folder, backend="native", dtype="int8", on_kept=told.append)
+    assert told == [kept]  # nothing was written
     assert again.hparams == first.hparams
     assert (again.card, again.template, again.roles) == (first.card, first.template, first.roles)
     assert again.encode("the cat") == first.encode("the cat")
@@ -544,7 +552,7 @@ def test_packed_weights_are_kept_and_taken(checkpoints: Path, kind: str, monkeyp
     kept.write_bytes(content[:-100])
     load(folder, backend="native", dtype="int8")
     assert kept.read_bytes() == content
-    os.utime(folder / "model.safetensors", ns=(1, 1))
+    os.utime(folder / (KEPT[kind] or "model.safetensors"), ns=(1, 1))
     load(folder, backend="native", dtype="int8")
     (newer,) = folder.glob("*.packed")
     assert newer != kept
@@ -580,6 +588,28 @@ def test_a_kept_model_reads_its_tokenizer_when_a_text_comes(
     vocab.unlink()
     with pytest.raises(TokenizerError, match="no tokenizer"):
         broken.encode("the cat")
+
+
+def test_of_two_ggufs_in_a_folder_each_keeps_its_own(checkpoints: Path, tmp_path: Path) -> None:
+    """And a newer one of the first leaves the other's alone."""
+    for name in ("a.gguf", "b.gguf"):
+        shutil.copy(checkpoints / "gguf" / "model.gguf", tmp_path / name)
+        load(tmp_path / name, backend="native", dtype="int8")
+    os.utime(tmp_path / "a.gguf", ns=(1, 1))
+    load(tmp_path / "a.gguf", backend="native", dtype="int8")
+    kept = sorted(path.name.split(".pellucid")[0] for path in tmp_path.glob("*.packed"))
+    assert kept == ["a.gguf", "b.gguf"]
+    (tmp_path / "b.gguf").unlink()  # its own file is asked for its tokenizer, and is gone
+    with pytest.raises(CheckpointError):
+        load(tmp_path / "b.gguf", backend="native", dtype="int8")
+
+
+def test_what_pip_installed_is_left_as_it_is(checkpoints: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "site-packages" / "some_model"
+    folder.mkdir(parents=True)
+    shutil.copy(checkpoints / "gguf" / "model.gguf", folder)
+    load(folder / "model.gguf", backend="native", dtype="int8")
+    assert [path.name for path in folder.iterdir()] == ["model.gguf"]
 
 
 def test_where_nothing_can_be_kept_all_works(checkpoints: Path, tmp_path: Path) -> None:

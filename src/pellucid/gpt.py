@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Ids
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,6 +178,7 @@ def load(
     dtype: str | None = None,
     threads: int | None = None,
     keys: str | None = None,
+    on_kept: Callable[[Path], None] | None = None,
 ) -> GPT:
     """A GPT from the package, a folder, a file, or the Hugging Face hub.
 
@@ -186,7 +187,8 @@ def load(
     such as "gpt2".
     "chat" always means the embedded model; "./chat" and Path("chat") mean the folder.
     Weights without a tokenizer load too: then ids go in and come out (`IdsOnly`).
-    backend, device, dtype, threads, keys: see `pellucid.backend.get_backend`.
+    backend, device, dtype, threads, keys: see `pellucid.backend.get_backend`. on_kept: told of the
+    file in which the compiled backend's weights are kept, where one is written.
     Raises CheckpointError when the files cannot be trusted or found, InputError otherwise.
     """
     name = str(source or DEFAULT)
@@ -194,7 +196,7 @@ def load(
     if machine.name == "native":
         from .keeping import load_packed
 
-        loaded, model = load_packed(source or DEFAULT, machine)
+        loaded, model = load_packed(source or DEFAULT, machine, on_kept)
     else:
         loaded = checkpoint.load(source or DEFAULT)
         model = Model.of(loaded.hparams, loaded.tensors, machine)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .backend.native import Packed, Stored
@@ -14,8 +16,13 @@ from .weights import flatten
 __all__ = ["load_packed"]
 
 
-def load_packed(source: str | os.PathLike[str], machine: Any) -> tuple[Checkpoint, Model]:
-    """source: as for `checkpoint.load`. machine: a `NativeBackend`.
+def load_packed(
+    source: str | os.PathLike[str],
+    machine: Any,
+    on_kept: Callable[[Path], None] | None = None,
+) -> tuple[Checkpoint, Model]:
+    """source: as for `checkpoint.load`. machine: a `NativeBackend`. on_kept: told of a file that
+    was written.
 
     What is kept is taken, without reading the checkpoint's tensors; else it is made, and kept.
     """
@@ -28,7 +35,9 @@ def load_packed(source: str | os.PathLike[str], machine: Any) -> tuple[Checkpoin
     checkpoint = load(source)
     model = Model.of(checkpoint.hparams, checkpoint.tensors, machine)
     tree = flatten(model.weights, checkpoint.hparams, lambda w: w)
-    packed.keep(path, machine.weights, checkpoint, {n: _part(w) for n, w in tree.items()})
+    written = packed.keep(path, machine.weights, checkpoint, {n: _part(w) for n, w in tree.items()})
+    if written is not None and on_kept is not None:
+        on_kept(written)
     return checkpoint, model
 
 

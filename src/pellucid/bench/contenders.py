@@ -14,13 +14,14 @@ from pathlib import Path
 
 from .. import checkpoint
 from ..backend import get_backend
-from ..errors import CheckpointError, InputError, PellucidError
+from ..errors import InputError, PellucidError
 from ..families import family_of
 from ..hparams import HParams
 
-__all__ = ["SMALL", "Contender", "find"]
+__all__ = ["ALL_INT4", "SMALL", "Contender", "find"]
 
 SMALL = "chat"  # the embedded model, where the cost of a call decides
+ALL_INT4 = "Pellucid native int4, table too"  # of embeddings, which is the output layer
 NATIVE = ("float32", "bfloat16", "int8", "int4")
 
 
@@ -40,6 +41,11 @@ class Contender:
     small: bool = False
     trained: bool = False
 
+
+_EIGHT, _FOUR = 1 + 2 / 64, 0.5 + 2 / 32
+# Bytes of a linear map's number, and of the output layer's.
+_BYTES = {"float32": (4.0, 4.0), "bfloat16": (2.0, 2.0), "int8": (_EIGHT, _EIGHT),
+          "int4": (_FOUR, _EIGHT)}  # fmt: skip
 
 # engine -> where its environment lies, and (kind, the model's name there, as the table has it)
 _PEERS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
@@ -98,6 +104,8 @@ def find(
                     trained=bool(label) or peers is None,
                 )
             )
+    if "native int4" in kinds:
+        found += _all_int4(loaded, work, kernels, missing)
     if peers is None:
         return found, missing
     if not (peers / "models").is_dir():
@@ -105,6 +113,28 @@ def find(
             f"{peers} has no folder models: python benchmarks/peers.py {peers} makes it"
         )
     return [*found, *_peers(peers, work, missing)], missing
+
+
+def _all_int4(
+    loaded: checkpoint.Checkpoint, work: Path, kernels: str | None, missing: list[str]
+) -> Iterator[Contender]:
+    """As `convert --dtype q4_0 --embeddings q4_0` writes it: how fast it is does not depend on how
+    well it was rounded."""
+    path = work / "q4_0.gguf"
+    try:
+        _save(path, loaded, dtype="q4_0", embeddings="q4_0")
+    except PellucidError as error:
+        missing.append(f"{ALL_INT4}: {error}")
+        return
+    linear, head = _linear_and_head(loaded.hparams)
+    yield Contender(
+        name=ALL_INT4,
+        engine="pellucid",
+        kind=f"native int4 {kernels}" if kernels else "native int4",
+        python=Path(sys.executable),
+        model=str(path),
+        weights=_BYTES["int4"][0] * (linear + head),
+    )
 
 
 def _check(kernels: str | None) -> None:
@@ -117,13 +147,15 @@ def _check(kernels: str | None) -> None:
 def _bytes(dtype: str, hparams: HParams) -> float:
     """Of the weights that one token reads: every linear map, and the output layer; of int8 and
     int4 the scales too."""
+    linear, head = _linear_and_head(hparams)
+    return linear * _BYTES[dtype][0] + head * _BYTES[dtype][1]
+
+
+def _linear_and_head(hparams: HParams) -> tuple[int, int]:
+    """Numbers of all linear maps, and of the output layer."""
     branches = family_of(hparams).branches(hparams).values()
     linear = sum(math.prod(each.shape) for each in branches if each.kind == "linear")
-    head = hparams.n_vocab * hparams.n_embd
-    eight, four = 1 + 2 / 64, 0.5 + 2 / 32
-    each = {"float32": (4.0, 4.0), "bfloat16": (2.0, 2.0)}
-    each |= {"int8": (eight, eight), "int4": (four, eight)}
-    return linear * each[dtype][0] + head * each[dtype][1]
+    return linear, hparams.n_vocab * hparams.n_embd
 
 
 def _peers(folder: Path, work: Path, missing: list[str]) -> Iterator[Contender]:
@@ -146,16 +178,20 @@ def _peers(folder: Path, work: Path, missing: list[str]) -> Iterator[Contender]:
 
 def _small(python: Path, work: Path, missing: list[str]) -> Iterator[Contender]:
     """The embedded model in llama.cpp's format."""
-    path, small = work / f"{SMALL}.gguf", checkpoint.load(SMALL)
+    path = work / f"{SMALL}.gguf"
     try:
-        checkpoint.save(
-            path, small.hparams, small.tensors, small.tokenizer, format="gguf", dtype="q8_0",
-            card=small.card, template=small.template, roles=small.roles,
-        )  # fmt: skip
-    except (CheckpointError, PellucidError) as error:
+        _save(path, checkpoint.load(SMALL), dtype="q8_0")
+    except PellucidError as error:
         missing.append(f"llama.cpp Q8_0, {SMALL}: {error}")
         return
     yield Contender(
         name=f"llama.cpp Q8_0, {SMALL}", engine="llama.cpp", kind="q8_0", python=python,
         model=str(path), small=True,
+    )  # fmt: skip
+
+
+def _save(path: Path, read: checkpoint.Checkpoint, *, dtype: str, **more: str) -> None:
+    checkpoint.save(
+        path, read.hparams, read.tensors, read.tokenizer, format="gguf", dtype=dtype,
+        card=read.card, template=read.template, roles=read.roles, **more,
     )  # fmt: skip

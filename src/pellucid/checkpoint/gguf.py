@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, TokenizerError
 from ..hparams import HParams
+from ..tokenizer import Tokenizer
 from . import gguf_gpt2, gguf_llama
 from .chat_template import recognised
 from .contents import (
@@ -24,7 +25,7 @@ from .gguf_file import GgufFile, Metadata
 from .gguf_tokenizer import read_roles, read_tokenizer
 from .parts import Part
 
-__all__ = ["LAYOUTS", "NOTES", "Layout", "read"]
+__all__ = ["LAYOUTS", "NOTES", "Layout", "read", "read_only_tokenizer"]
 
 NOTES = "pellucid.checkpoint"  # what `gguf_writing` adds for us, as JSON: template, card, roles
 _CHAT = "tokenizer.chat_template"
@@ -83,6 +84,15 @@ def _notes(metadata: Metadata) -> tuple[str | None, dict[str, Any], dict[str, An
     ):
         raise CheckpointError(f"{source} must be a template, a card and roles")
     return template, card, roles
+
+
+def read_only_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
+    """Of a file that `read` has read. Raises TokenizerError where there is none now."""
+    file = GgufFile(path)
+    tokenizer = read_tokenizer(Metadata(file.header.metadata, file.path))
+    if tokenizer is None or isinstance(tokenizer, str):
+        raise TokenizerError(f"{file.path} has no tokenizer that Pellucid reads: {tokenizer}")
+    return tokenizer
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:

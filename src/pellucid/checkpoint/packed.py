@@ -2,9 +2,11 @@
 
     pellucid-int8-6f0c….packed    8 bytes, the header's length; the header, JSON; the numbers
 
-The name holds a hash of the checkpoint's files (names, sizes, times of change) and of the packing's
-version: another checkpoint, or a newer packing, finds nothing and packs anew. Where the folder may
-not be written to, or the model is so small that packing takes no time, nothing is kept.
+In a checkpoint's folder; a single GGUF's begins with its name, and lies beside it. The name holds a
+hash of the checkpoint's files (names, sizes, times of change) and of the packing's version: another
+checkpoint, or a newer packing, finds nothing and packs anew. Where the folder may not be written
+to, or is of an installed package, or the model is so small that packing takes no time, nothing is
+kept.
 """
 
 from __future__ import annotations
@@ -14,24 +16,29 @@ import json
 import mmap
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import CheckpointError
 from ..files import MOST_BYTES, new_file
 from .contents import READER, Checkpoint, Roles, hparams_from
-from .formats import detect, has_tokenizer
+from .formats import detect, has_tokenizer, only_gguf
+
+if TYPE_CHECKING:
+    from ..tokenizer import Tokenizer
 
 __all__ = ["Part", "find", "keep"]
 
 VERSION = 3
 SUFFIX = ".packed"
 SMALL = 20_000_000  # parameters of which packing takes a blink
+_OF_A_CHECKPOINT = (".json", ".safetensors", ".txt", ".bpe")
 _ALIGNED = 64  # bytes: where each array begins
 
 
@@ -49,9 +56,10 @@ def find(path: Path, dtype: str) -> tuple[Checkpoint, dict[str, Part]] | None:
     """path: of a checkpoint -> what `keep` kept of it, its tokenizer to be read from its own files,
     which are those of then, when a text comes; the checkpoint without tensors. None where there is
     nothing, or nothing that can be used."""
-    target = _place(path, dtype)
-    if target is None or not target.is_file():
+    place = _place(path, dtype)
+    if place is None or not place.target.is_file():
         return None
+    target = place.target
     try:
         header, data = _open(target)
         hparams = hparams_from(header["hparams"], target)
@@ -70,14 +78,17 @@ def find(path: Path, dtype: str) -> tuple[Checkpoint, dict[str, Part]] | None:
         return checkpoint, parts
     from ..tokenizer import Later
 
-    return replace(checkpoint, tokenizer=Later(path, hparams.n_vocab)), parts
+    later = Later(place.source, hparams.n_vocab, _read_tokenizer)
+    return replace(checkpoint, tokenizer=later), parts
 
 
-def keep(path: Path, dtype: str, checkpoint: Checkpoint, parts: Mapping[str, Part]) -> None:
-    """Write them beside the checkpoint, whole or not at all; an older one of this dtype goes."""
-    target = _place(path, dtype)
-    if target is None or checkpoint.hparams.n_params < SMALL:
-        return
+def keep(path: Path, dtype: str, checkpoint: Checkpoint, parts: Mapping[str, Part]) -> Path | None:
+    """Write them beside the checkpoint, whole or not at all; an older one of this dtype goes.
+    -> the file, None where nothing was kept."""
+    place = _place(path, dtype)
+    if place is None or checkpoint.hparams.n_params < SMALL:
+        return None
+    target = place.target
     entries, end = {}, 0
     arrays: list[tuple[int, np.ndarray]] = []
     for name, part in parts.items():
@@ -108,25 +119,61 @@ def keep(path: Path, dtype: str, checkpoint: Checkpoint, parts: Mapping[str, Par
             file.seek(8 + len(text) + begin)
             file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         file.truncate(8 + len(text) + end)
-    for old in target.parent.glob(f"pellucid-{dtype}-*{SUFFIX}"):
-        with suppress(OSError):
-            if old != target and target.exists():
-                old.unlink()
-
-
-def _place(path: Path, dtype: str) -> Path | None:
-    """The file's path; None for what is not kept: single files, and folders of other formats."""
-    if not path.is_dir() or detect(path) not in ("pellucid", "hf"):
+    if not target.exists():
         return None
-    digest = hashlib.sha256(f"{VERSION} {dtype} {has_tokenizer(path)}\n".encode())
-    for line in _stamps(path):
+    for old in target.parent.glob(f"{escape(place.begins)}*{SUFFIX}"):
+        with suppress(OSError):
+            if old != target:
+                old.unlink()
+    return target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """source: the checkpoint's folder, or GGUF. target: the file that is kept, whose name
+    `begins` so whatever its hash."""
+
+    source: Path
+    target: Path
+    begins: str
+
+
+def _place(path: Path, dtype: str) -> _Place | None:
+    """None for what is not kept: folders of other formats, other files, what pip installed."""
+    form, begins = detect(path), f"pellucid-{dtype}-"
+    installed = "site-packages" in path.resolve().parts
+    if installed or form not in ("pellucid", "hf", "gguf"):
+        return None
+    if form == "gguf":
+        source = only_gguf(path) if path.is_dir() else path
+        begins, folder, files, known = f"{source.name}.{begins}", source.parent, [source], True
+    elif path.is_dir():
+        source = folder = path
+        files = [each for each in sorted(path.iterdir()) if each.suffix in _OF_A_CHECKPOINT]
+        known = has_tokenizer(path)
+    else:
+        return None
+    digest = hashlib.sha256(f"{VERSION} {dtype} {known}\n".encode())
+    for line in _stamps(files):
         digest.update(line.encode())
-    return path / f"pellucid-{dtype}-{digest.hexdigest()[:16]}{SUFFIX}"
+    target = folder / f"{begins}{digest.hexdigest()[:16]}{SUFFIX}"
+    return _Place(source=source, target=target, begins=begins)
 
 
-def _stamps(folder: Path) -> Iterator[str]:
-    for entry in sorted(folder.iterdir()):
-        if entry.suffix in (".json", ".safetensors", ".txt", ".bpe") and entry.is_file():
+def _read_tokenizer(path: Path) -> Tokenizer:
+    """Of a checkpoint's folder, or a GGUF."""
+    if path.is_dir():
+        from ..tokenizer import Tokenizer
+
+        return Tokenizer.from_folder(path)
+    from .gguf import read_only_tokenizer
+
+    return read_only_tokenizer(path)
+
+
+def _stamps(files: Iterable[Path]) -> Iterator[str]:
+    for entry in files:
+        if entry.is_file():
             stat = entry.stat()
             yield f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .memory import keep_freed_memory
+from . import loading
 from .output import console
 from .types import INDICES, TOKEN
 
@@ -48,13 +48,7 @@ def with_loader(command: Command) -> Command:
 
     @wraps(command)
     def run(*, model: str | None, machine: dict[str, Any], **rest: Any) -> Any:
-        def load() -> GPT:
-            from .. import gpt
-
-            keep_freed_memory()
-            return gpt.load(model, **machine)
-
-        return command(load=load, **rest)
+        return command(load=partial(loading.load, model, **machine), **rest)
 
     return with_machine(run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -15,25 +16,26 @@ _READING = RLock()
 
 
 class Later(Tokenizer):
-    """Of a folder whose files were read before and have not changed since. n_vocab: the tokens that
-    it had then. Once read it is a plain `Tokenizer`; where the files are wrong by then,
-    what asks first raises TokenizerError."""
+    """Of a folder or a file that was read before and has not changed since. n_vocab: the tokens
+    that it had then. read: how it is read. Once read it is a plain `Tokenizer`; where the files are
+    wrong by then, what asks first raises TokenizerError."""
 
-    def __init__(self, folder: Path, n_vocab: int) -> None:
+    def __init__(self, path: Path, n_vocab: int, read: Callable[[Path], Tokenizer]) -> None:
         self.n_vocab = n_vocab
-        self._folder = folder
+        self._source = path, read
 
     def __getattr__(self, name: str) -> Any:
         with _READING:
-            folder = self.__dict__.get("_folder")
-            if folder is not None:
-                whole = Tokenizer.from_folder(folder)
+            source = self.__dict__.get("_source")
+            if source is not None:
+                path, read = source
+                whole = read(path)
                 if whole.n_vocab != self.n_vocab:
                     raise TokenizerError(
-                        f"{folder}: the tokenizer had {self.n_vocab} tokens when the model was "
+                        f"{path}: the tokenizer had {self.n_vocab} tokens when the model was "
                         f"loaded and has {whole.n_vocab} now: load it anew"
                     )
-                del self.__dict__["_folder"]
+                del self.__dict__["_source"]
                 self.__dict__.update(whole.__dict__)
                 self.__class__ = Tokenizer  # type: ignore[assignment]
         return object.__getattribute__(self, name)
