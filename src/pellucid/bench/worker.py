@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any, Protocol
 
 DECODED, DECODED_LONG, STREAMS = 64, 32, 8
+ROOM = 256  # tokens of a stream that keys and values are held for, where an engine is told
 
 
 class Engine(Protocol):
@@ -56,13 +57,14 @@ class Pellucid:
         return self._run(texts, n)
 
     def _run(self, texts: list[list[int]], n: int, tap: Any = None) -> list[list[int]]:
-        cache, fed = self.model.new_cache(len(texts)), texts
+        room = None if len(texts) == 1 else ROOM
+        cache, fed = self.model.new_cache(len(texts), room), texts
         out: list[list[int]] = [[] for _ in texts]
         for _ in range(n):
             logits = self.model.backend.to_numpy(
                 self.model.forward(fed, cache, tap, last_only=True)
             )
-            fed = [[int(row[-1].argmax())] for row in logits]
+            fed = logits[:, -1].argmax(-1)[:, None].tolist()
             for tokens, (token,) in zip(out, fed, strict=True):
                 tokens.append(token)
         return out
@@ -127,7 +129,7 @@ class LlamaCpp:
         c, settings = self.c, self.c.llama_context_default_params()
         if self.context is not None:
             c.llama_free(self.context)
-        settings.n_ctx = self.n_ctx if streams == 1 else 256 * streams
+        settings.n_ctx = self.n_ctx if streams == 1 else ROOM * streams
         settings.n_batch, settings.n_seq_max = self.n_ctx, streams
         settings.n_threads = settings.n_threads_batch = self.threads
         self.context, self.streams = c.llama_init_from_model(self.model, settings), streams
