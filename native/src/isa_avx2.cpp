@@ -118,6 +118,7 @@ inline void transpose(const V* rows, float* to) {
     for (int i = 0; i < 16; i++) to[16 * j + i] = each[i][j];
 }
 inline void prefetch(const uint8_t* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+inline void prefetch_far(const uint8_t* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
 
 #define WIDE nullptr, nullptr, nullptr
 #include "kernels.inc"

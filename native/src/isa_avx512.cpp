@@ -119,6 +119,7 @@ inline void transpose(const V* rows, float* to) {
   }
 }
 inline void prefetch(const uint8_t* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+inline void prefetch_far(const uint8_t* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
 
 #ifdef HAS_AMX
 bool has_tiles();

@@ -98,6 +98,7 @@ inline void transpose(const V* rows, float* to) {
     for (int i = 0; i < 16; i++) to[16 * j + i] = each[i][j];
 }
 inline void prefetch(const uint8_t* p) { __builtin_prefetch(p); }
+inline void prefetch_far(const uint8_t* p) { __builtin_prefetch(p, 0, 2); }
 
 #define WIDE nullptr, nullptr, nullptr
 #include "kernels.inc"

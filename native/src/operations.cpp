@@ -11,12 +11,6 @@
 #include "pool.hpp"
 #include "spare.hpp"
 
-#if defined(__GNUC__)
-#define PELLUCID_FETCH(at) __builtin_prefetch(at, 0, 2)  // of an address that is none it does nothing
-#else
-#define PELLUCID_FETCH(at) (void)(at)
-#endif
-
 namespace pellucid {
 namespace {
 
@@ -229,20 +223,6 @@ void softmax(int threads, const float* x, int m, int n, float* out) {
   });
 }
 
-constexpr int SOON = 4;                       // heads later
-constexpr size_t MOST_FETCHED = 32 << 10;     // bytes of keys, and of values; more come by themselves
-
-// The keys and values of one head of one text are asked for from memory.
-void fetch(const Attention& a, const Text& t, int head) {
-  const size_t row = a.bytes == 1 ? a.d_k + sizeof(float) : size_t(a.d_k) * a.bytes;
-  for (int s = t.first_stretch; s < t.first_stretch + t.n_stretch; s++) {
-    const Stretch& from = a.stretches[s];
-    for (const char* begin : {static_cast<const char*>(from.keys) + head * from.head_keys * a.bytes,
-                              static_cast<const char*>(from.values) + head * from.head_values * a.bytes})
-      for (size_t i = 0; i < std::min(from.n * row, MOST_FETCHED); i += 64) PELLUCID_FETCH(begin + i);
-  }
-}
-
 void attend(int threads, const Attention& a, int n_text) {
   const Kernels& here = kernels();
   // A piece of work: one head of one text, and up to a block of its queries. Where a text has more, or
@@ -265,12 +245,14 @@ void attend(int threads, const Attention& a, int n_text) {
     // The last blocks, which see most, come first.
     const int block = blocks - 1 - i / (n_text * a.n_head), head = i % a.n_head;
     const Text& t = a.texts[i / a.n_head % n_text];
-    const int later = i + SOON;
-    if (blocks == 1 && later < n_text * a.n_head && later % a.n_head % a.shared == 0)
-      fetch(a, a.texts[later / a.n_head], later % a.n_head / a.shared);
+    // The next keys, if this thread comes to them: each has its share, one after the other (pool.hpp).
+    const int n = n_text * a.n_head, self = int((int64_t(i + 1) * all.threads() - 1) / n), next = i + 1;
+    Coming coming;
+    if (blocks == 1 && next % a.shared == 0 && next < int64_t(n) * (self + 1) / all.threads())
+      coming = {a.texts + next / a.n_head, next % a.n_head / a.shared};
     if (!before) here.append(a, t, head);
     const int low = block * here.block, high = std::min(t.n_query, low + here.block);
-    if (low < high) here.attend(a, t, head, low, high, workspace(here.attend_scratch(a)));
+    if (low < high) here.attend(a, t, head, low, high, workspace(here.attend_scratch(a)), coming);
   });
 }
 

@@ -92,6 +92,12 @@ struct Attention {
   const Stretch* stretches;
 };
 
+// The head of keys that a thread attends to next: asked for from memory while it is at work.
+struct Coming {
+  const Text* text = nullptr;  // or null
+  int head = 0;
+};
+
 // One processor's kernels. The same source, compiled for each (kernels.inc).
 struct Kernels {
   const char* name;
@@ -115,7 +121,7 @@ struct Kernels {
   void (*swiglu)(const float* gate, const float* x, size_t n, float* out);
   void (*softmax)(const float* x, int n, float* out);
   void (*append)(const Attention&, const Text&, int head);  // of keys
-  void (*attend)(const Attention&, const Text&, int head, int low, int high, float* scratch);
+  void (*attend)(const Attention&, const Text&, int head, int low, int high, float* scratch, const Coming&);
   // x [n] · y [n, n_out], rows and columns so many numbers apart, one of the two 1.
   void (*row)(bool half, const float* x, const void* y, ptrdiff_t row, ptrdiff_t column, int n, int n_out, float* out);
   // Columns of a weight as rows of floats: what an embedding is, and what there is to look at.
