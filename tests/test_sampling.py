@@ -8,12 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid.errors import InputError
+from pellucid.row import Row
 from pellucid.sampling import (
     Sampling,
     draw,
-    likeliest_ids,
-    log_probabilities,
-    log_softmax,
     nucleus,
     softmax,
 )
@@ -228,32 +226,11 @@ def test_nothing_left_to_draw_is_an_error():
                 Sampling(temperature=temperature, top_p=0.9).choose(x, [], [], 0, 0)
 
 
-@given(
-    st.lists(st.sampled_from([-np.inf, -2.0, 0.0, 0.5, 3.0, np.nan]), min_size=1, max_size=40),
-    st.integers(0, 45),
-    st.integers(1, 5),
-)
-def test_the_likeliest_are_found_without_sorting(few, n, times):
-    """Among ties the lowest ids; what is not a number is in nobody's way."""
-    x = np.tile(np.array(few, np.float32), times)
-    order = np.lexsort((np.arange(x.size), -x))  # where some are no numbers, those last
-    got = likeliest_ids(x, n)
-    if not np.isnan(x).any():
-        np.testing.assert_array_equal(got, order[:n])
-    assert len(set(got.tolist())) == got.size == min(n, x.size)
-
-
 def test_the_likeliest_of_a_large_vocabulary():
     rng = np.random.default_rng(0)
     for x in (rng.standard_normal(50257), np.round(rng.standard_normal(50257), 1)):
         order = np.lexsort((np.arange(x.size), -x))
         for n in (1, 5, 40, 1000, 50257):
-            np.testing.assert_array_equal(likeliest_ids(x, n), order[:n])
+            assert Row(x).likeliest(n) == order[:n].tolist()
             top_k = Sampling(top_k=n).stages(x)[-1].logits
             np.testing.assert_array_equal(np.flatnonzero(np.isfinite(top_k)), np.sort(order[:n]))
-
-
-def test_a_few_log_probabilities():
-    x = np.random.default_rng(1).normal(0, 3, 997).astype(np.float32)
-    got = log_probabilities(x, [5, 0, 996, 5])
-    np.testing.assert_array_equal(got, log_softmax(x.astype(np.float64))[[5, 0, 996, 5]])

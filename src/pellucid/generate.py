@@ -200,7 +200,7 @@ class Generation:
         twin.sequence = sequence
         if self._cache is not None:
             twin._cache = self._cache.fork()
-            twin._cache.rewind(min(self._cache.length, len(sequence.tokens) - 1))
+            twin._cache.rewind(min(self._cache.length, sequence.n_tokens - 1))
         return twin
 
     def replay(self, ids: Ids[int]) -> None:
@@ -225,9 +225,9 @@ class Generation:
         """One turn: feed what the cache lacks, predict, choose, append; by speculation several."""
         if self._cache is None:
             self._cache = self.model.new_cache()
-        cache, tokens, tap = self._cache, self.tokens, self.tap
+        cache, tap = self._cache, self.tap
         # The last token is always fed: its logits are what comes next.
-        start = min(cache.length, len(tokens) - 1)
+        start = min(cache.length, self.sequence.n_tokens - 1)
         cache.rewind(start)
         if self._speculation is not None:
             drafted, accepted = self._speculation.advance(self.sequence, self.model, cache)
@@ -236,7 +236,7 @@ class Generation:
         if self.record is not None:
             self.record.resume(start)
             tap = _Recorded(tap, self.record)
-        logits = self.model.forward(tokens[start:], cache, tap, last_only=True)
+        logits = self.model.forward(self.sequence.since(start), cache, tap, last_only=True)
         self.sequence.take(self.model.backend.to_numpy(logits)[-1])  # [n_vocab]
 
     def _give_away(self, prompt: Ids[int]) -> Cache | None:

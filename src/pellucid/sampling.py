@@ -10,14 +10,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .errors import InputError
+from .row import Row, reached
 
 __all__ = [
     "DRAWING",
     "Sampling",
     "Stage",
     "draw",
-    "likeliest_ids",
-    "log_probabilities",
     "log_softmax",
     "nucleus",
     "recommended",
@@ -29,7 +28,6 @@ __all__ = [
 DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
 _BLOCK = 256  # numbers summed at a time
-_PART = 64  # numbers of which the highest is looked for
 
 
 class Stage(NamedTuple):
@@ -102,7 +100,7 @@ class Sampling:
 
     def choose(
         self,
-        logits: np.ndarray,
+        logits: np.ndarray | Row,
         prompt: Sequence[int],
         generated: Sequence[int],
         seed: int,
@@ -110,22 +108,33 @@ class Sampling:
         unused: Collection[int] = (),
     ) -> int:
         """The token for `position`. The same logits, seed and position give the same token,
-        whatever else is generated beside it."""
-        x = without(logits, unused)
-        for stage in self._penalties(x, prompt, generated):
-            x = stage.logits
-        if self.greedy or self.temperature == 0:
-            likeliest = int(np.argmax(x))
-            if not self.greedy and not math.isfinite(x[likeliest]):  # as where it is drawn
+        whatever else is generated beside it. prompt, generated: read where it `penalizes`."""
+        row = logits if isinstance(logits, Row) else Row(logits)
+        greedy = self.greedy or self.temperature == 0
+        # Where the likeliest of all ids stands for a token, it is the likeliest token.
+        if self.penalizes or (unused and not (greedy and row.first not in unused)):
+            x = without(row.logits, unused)
+            for stage in self._penalties(x, prompt, generated):
+                x = stage.logits
+            row = Row(x)
+        if greedy:
+            if not self.greedy and not math.isfinite(row.highest):  # as where it is drawn
                 raise InputError("no token is likeliest: every logit is -∞, or one is not a number")
-            return likeliest
-        if (few := self._few(x)) is not None:
+            return row.first
+        if (few := self._few(row)) is not None:
             ids, left = few
             return int(ids[draw(left, seed, position)])
-        x = np.asarray(x, np.float64)
+        if self.temperature == 1 and not self.min_p and row.finite:
+            return _drawn(row.weights, seed, position)
+        x = np.asarray(row.logits, np.float64)
         for stage in self._cuts(x):
             x = stage.logits
         return draw(x, seed, position)
+
+    @property
+    def penalizes(self) -> bool:
+        """Whether it matters which tokens were there before."""
+        return bool(self.repetition_penalty != 1 or self.presence_penalty or self.frequency_penalty)
 
     def _penalties(
         self, x: np.ndarray, prompt: Sequence[int], generated: Sequence[int]
@@ -164,18 +173,18 @@ class Sampling:
             x = np.where(x >= x.max() + math.log(self.min_p), x, -np.inf)
             yield Stage("min-p", x)
 
-    def _few(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """logits [n_vocab] -> (ids in ascending order, their logits): what the last of `_cuts`
+    def _few(self, row: Row) -> tuple[np.ndarray, np.ndarray] | None:
+        """-> (ids in ascending order, their logits): what the last of `_cuts`
         leaves, found without walking the whole vocabulary at every one of them. None where there
         is nothing to gain."""
-        ids = None
+        ids, logits = None, row.logits
         if self.top_k is not None and self.top_k < logits.size:
             ids = _likeliest_set(logits, self.top_k)
         top_p = 1.0 if self.top_p is None else self.top_p
         if ids is None and top_p == 1:
             return None
         x = logits if ids is None else logits[ids]
-        highest = float(x.max(initial=-np.inf))
+        highest = row.highest if ids is None else float(x.max(initial=-np.inf))
         if not math.isfinite(highest):
             return None
         x = np.asarray(x, np.float64)
@@ -184,7 +193,8 @@ class Sampling:
                 x = x - highest
                 x /= self.temperature
         if ids is None or top_p < 1:
-            kept = nucleus(x, top_p)
+            shared = ids is None and self.temperature == 1
+            kept = _nucleus(row.weights if shared else _weights(x, x.max()), top_p)
             ids, x = kept if ids is None else ids[kept], x[kept]
         if self.min_p:
             likely = x >= x.max() + math.log(self.min_p)
@@ -219,7 +229,10 @@ def draw(logits: np.ndarray, seed: int, position: int) -> int:
         if not possible.size:
             raise InputError("no token is left to draw: every logit is -∞ or not a number")
         return int(possible[draw(logits[possible], seed, position)])
-    weights = _weights(logits, highest)
+    return _drawn(_weights(logits, highest), seed, position)
+
+
+def _drawn(weights: np.ndarray, seed: int, position: int) -> int:
     uniform = np.random.default_rng([seed, position]).random() * weights.sum()
     return min(_reaching(weights, uniform, "right"), weights.size - 1)
 
@@ -243,60 +256,40 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 
 
-def log_probabilities(logits: np.ndarray, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
-    """`log_softmax(logits)[tokens]`, of a row [n_vocab], in float64, without the others."""
-    shifted = np.subtract(logits, logits.max(), dtype=np.float64)
-    own = shifted[tokens]
-    return np.asarray(own - np.log(np.exp(shifted, out=shifted).sum()))
-
-
-def likeliest_ids(logits: np.ndarray, n: int) -> np.ndarray:
-    """logits [n_vocab] -> ids of the n highest, the highest first; ties by id. Sorts only those."""
-    n = min(n, logits.size)
-    if not n:
-        return np.zeros(0, np.int64)
-    ids = _reached(logits, n)
-    return np.asarray(ids[np.lexsort((ids, -logits[ids]))][:n])
-
-
-def _reached(x: np.ndarray, n: int) -> np.ndarray:
-    """Ids in ascending order, among them those of the n highest: all that reach the nth highest of
-    the parts' maxima. One look at each number; partitions of a whole vocabulary take ten."""
-    part = max(1, min(_PART, x.size // n))
-    whole = x.size // part * part
-    highest = x[:whole].reshape(part, -1).max(0)
-    ids = np.flatnonzero(x >= np.partition(highest, -n)[-n])
-    return ids if ids.size >= n else np.arange(x.size)  # some are not numbers
-
-
 def _likeliest_set(x: np.ndarray, n: int) -> np.ndarray:
     """Ids of the n likeliest tokens still possible, in ascending order; ties by id."""
-    ids = _reached(x, n)
+    ids = reached(x, n)
     few = x[ids]
-    ids = ids[_highest(few, float(np.partition(few, -n)[-n]), n)]
-    return np.asarray(ids[np.isfinite(x[ids])])
+    parted = few.copy()
+    parted.partition(few.size - n)
+    chosen = _highest(few, parted.item(few.size - n), n)
+    return np.asarray(ids[chosen[np.isfinite(few[chosen])]])
 
 
 def _highest(x: np.ndarray, least: float, n: int) -> np.ndarray:
     """Ids of the n highest of x, of which `least` is the lowest; ties by id."""
     chosen = x > least
     if missing := n - np.count_nonzero(chosen):
-        chosen[np.flatnonzero(x == least)[:missing]] = True
-    return np.flatnonzero(chosen)
+        chosen[(x == least).nonzero()[0][:missing]] = True
+    return chosen.nonzero()[0]
 
 
 def nucleus(x: np.ndarray, p: float, at_first: int = 256) -> np.ndarray:
     """logits [n_vocab] -> ids of the fewest likeliest tokens that together reach p, in ascending
-    order. at_first: of so many it is tried. Only numbers are sorted, never ids: numpy sorts those
-    fifty times as fast."""
-    weights = _weights(x, x.max())
+    order. at_first: of so many it is tried."""
+    return _nucleus(_weights(x, x.max()), p, at_first)
+
+
+def _nucleus(weights: np.ndarray, p: float, at_first: int = 256) -> np.ndarray:
+    """As `nucleus`, of probabilities up to a factor. Only numbers are sorted, never ids: numpy
+    sorts those fifty times as fast."""
     total = weights.sum()
     # All those below this have less than half of 1 - p together, so they are not in it.
-    ids = np.flatnonzero(weights > (1 - p) / 2 * total / x.size)
+    ids = np.flatnonzero(weights > (1 - p) / 2 * total / weights.size)
     if not ids.size:  # some are not numbers
         return ids
     few = weights[ids]
-    falling = np.sort(few[_reached(few, min(at_first, few.size))])[::-1]
+    falling = np.sort(few[reached(few, min(at_first, few.size))])[::-1]
     count = 1 + _reaching(falling, p * total, "left")
     if count > falling.size:
         falling = np.sort(few)[::-1]
@@ -307,6 +300,8 @@ def nucleus(x: np.ndarray, p: float, at_first: int = 256) -> np.ndarray:
 def _reaching(weights: np.ndarray, target: float, side: Literal["left", "right"]) -> int:
     """np.searchsorted(np.cumsum(weights), target, side) up to rounding, by sums of blocks first:
     in one long cumulative sum each addition waits for the one before."""
+    if weights.size <= _BLOCK:
+        return int(np.add.accumulate(weights).searchsorted(target, side))
     starts = np.arange(0, weights.size, _BLOCK)
     sums = np.cumsum(np.add.reduceat(weights, starts))
     block = min(int(np.searchsorted(sums, target, side)), sums.size - 1)

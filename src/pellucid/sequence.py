@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from .errors import ContextError, InputError
-from .sampling import Sampling, likeliest_ids, log_probabilities
+from .row import Row
+from .sampling import Sampling
 from .visible import token_text
 
 if TYPE_CHECKING:
@@ -190,7 +191,18 @@ class Sequence:
     @property
     def tokens(self) -> tuple[int, ...]:
         """Prompt and generated tokens up to now."""
-        return (*self.prompt, *(step.token for step in self.steps))
+        return self.since(0)
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens there are up to now, prompt included."""
+        return len(self.prompt) + len(self.steps)
+
+    def since(self, start: int) -> tuple[int, ...]:
+        """Tokens from this place on; without a walk through those before."""
+        n_prompt = len(self.prompt)
+        steps = self.steps[max(0, start - n_prompt) :]
+        return (*self.prompt[start:], *[step.token for step in steps])
 
     @property
     def text(self) -> str:
@@ -206,27 +218,27 @@ class Sequence:
     def take(self, logits: np.ndarray, token: int | None = None) -> Step:
         """logits [n_vocab] for what follows the tokens so far -> the next step, chosen and
         appended. The logits are not kept. token: is taken, whatever would be chosen."""
-        tokens = self.tokens
+        settings, position = self.settings, self.n_tokens
+        row = Row(logits)
+        likeliest = row.likeliest(settings.alternatives)
         forced = self._forced if token is None else token
         if forced is None:
-            generated = tokens[len(self.prompt) :]
-            sampling = self.settings.sampling
+            sampling = settings.sampling
             token = sampling.choose(
-                logits,
+                row,
                 self.prompt,
-                generated,
+                self.since(len(self.prompt)) if sampling.penalizes else (),
                 self.seed,
-                len(tokens),
+                position,
                 unused=self.tokenizer.unused,
             )
         else:
             token = forced
-        ids = [token, *likeliest_ids(logits, self.settings.alternatives).tolist()]
-        logprob, *others = log_probabilities(logits, ids).tolist()
-        alternatives = _alternatives(ids[1:], others, self.tokenizer)
-        text, reason = self._ending(token, len(tokens))
+        logprob, *others = row.log_probabilities([token, *likeliest])
+        alternatives = _alternatives(likeliest, others, self.tokenizer)
+        text, reason = self._ending(token, position)
         step = Step(
-            position=len(tokens),
+            position=position,
             token=token,
             text=text,
             logprob=logprob,
@@ -285,16 +297,19 @@ class Sequence:
 
 def likeliest(logprobs: np.ndarray, n: int, tokenizer: Tokenizer) -> tuple[Alternative, ...]:
     """logprobs [n_vocab] -> the n likeliest tokens, likeliest first; ties by id."""
-    ids = likeliest_ids(logprobs, n)
-    return _alternatives(ids.tolist(), logprobs[ids].tolist(), tokenizer)
+    ids = Row(logprobs).likeliest(n)
+    return _alternatives(ids, logprobs[ids].tolist(), tokenizer)
 
 
 def _alternatives(
     ids: list[int], logprobs: list[float], tokenizer: Tokenizer
 ) -> tuple[Alternative, ...]:
+    bytes_of = tokenizer.bytes_of
     return tuple(
-        Alternative(i, token_text(tokenizer.bytes_of(i)), logprob)
-        for i, logprob in zip(ids, logprobs, strict=True)
+        [
+            Alternative(i, token_text(bytes_of(i)), logprob)
+            for i, logprob in zip(ids, logprobs, strict=True)
+        ]
     )
 
 
@@ -321,6 +336,9 @@ class _SafeText:
         return text
 
     def _release(self) -> tuple[str, bool]:
+        if not self._stop:
+            text, self._held = self._held, ""
+            return text, False
         begins = [at for text in self._stop if (at := self._held.find(text)) >= 0]
         if begins:
             text, self._held = self._held[: min(begins)], ""

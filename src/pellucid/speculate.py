@@ -94,7 +94,7 @@ class DraftModel:
         self._held: tuple[int, ...] = ()  # what the cache holds
 
     def kind(self, sequence: Sequence) -> str | None:
-        return "model" if len(sequence.tokens) < self.model.hparams.n_ctx else None
+        return "model" if sequence.n_tokens < self.model.hparams.n_ctx else None
 
     def draft(self, sequence: Sequence, n: int) -> tuple[int, ...]:
         tokens, prompt = sequence.tokens, sequence.prompt
@@ -262,7 +262,7 @@ class Speculation:
         if kind is None:
             return NOTHING
         n = self.most if self._pace is None else self._pace.length(kind)
-        n = min(n, sequence.most_tokens - len(sequence.tokens) - 1)
+        n = min(n, sequence.most_tokens - sequence.n_tokens - 1)
         if n < 1:
             return NOTHING
         begin = time.perf_counter()
@@ -285,7 +285,7 @@ class Speculation:
         """One pass over what the cache lacks of the sequence and a draft of what follows; the steps
         that come of it are taken. -> tokens drafted, and accepted. The cache then holds all but
         the last token."""
-        lacking = sequence.tokens[cache.length :]
+        lacking = sequence.since(cache.length)
         draft = self.draft(sequence) if len(lacking) == 1 else NOTHING  # not beside a prompt
         n = len(draft.tokens)
         begin = time.perf_counter()
@@ -304,6 +304,6 @@ class Speculation:
                 if step.reason is not None:
                     break
         finally:
-            cache.rewind(min(cache.length, len(sequence.tokens) - 1))
+            cache.rewind(min(cache.length, sequence.n_tokens - 1))
         self.judged(draft, accepted)
         return n, accepted

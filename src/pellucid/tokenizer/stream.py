@@ -17,6 +17,7 @@ class StreamDecoder:
 
     def __init__(self, bytes_of: Callable[[int], bytes]) -> None:
         self._bytes_of = bytes_of
+        self._waits = False  # the beginning of a character, in the decoder
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     @property
@@ -26,8 +27,17 @@ class StreamDecoder:
 
     def push(self, token: int) -> str:
         """The characters that this token completes; often the token's text, sometimes ''."""
-        return self._decoder.decode(self._bytes_of(token))
+        value = self._bytes_of(token)
+        if not self._waits:  # as most often: a token that is text by itself
+            try:
+                return value.decode()
+            except UnicodeDecodeError:
+                pass
+        text = self._decoder.decode(value)
+        self._waits = bool(self.held)
+        return text
 
     def flush(self) -> str:
         """What is left when no token follows: U+FFFD for an unfinished character, or ''."""
+        self._waits = False
         return self._decoder.decode(b"", final=True)
