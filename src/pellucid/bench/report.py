@@ -74,7 +74,7 @@ CLAIMS = (
           ours=tuple(f"{name}, {SMALL}" for name in _INT8),
           peers=(f"llama.cpp Q8_0, {SMALL}",), ratio=1.0),
     Claim(point=f"speculation on text, {SMALL}", figure="speculation",
-          ours=tuple(f"{name}, {SMALL}" for name in _INT8), peers=("plain",), ratio=1.5),
+          ours=tuple(f"{name}, {SMALL}" for name in (*_F32, *_INT8)), peers=("plain",), ratio=1.5),
 )  # fmt: skip
 
 
