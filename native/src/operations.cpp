@@ -245,10 +245,10 @@ void attend(int threads, const Attention& a, int n_text) {
     // The last blocks, which see most, come first.
     const int block = blocks - 1 - i / (n_text * a.n_head), head = i % a.n_head;
     const Text& t = a.texts[i / a.n_head % n_text];
-    // The next keys, if this thread comes to them: each has its share, one after the other (pool.hpp).
-    const int n = n_text * a.n_head, self = int((int64_t(i + 1) * all.threads() - 1) / n), next = i + 1;
+    // The next keys, if this thread comes to them.
+    const int next = i + 1;
     Coming coming;
-    if (blocks == 1 && next % a.shared == 0 && next < int64_t(n) * (self + 1) / all.threads())
+    if (blocks == 1 && next % a.shared == 0 && next < share_end(n_text * a.n_head, i, all.threads()))
       coming = {a.texts + next / a.n_head, next % a.n_head / a.shared};
     if (!before) here.append(a, t, head);
     const int low = block * here.block, high = std::min(t.n_query, low + here.block);

@@ -148,8 +148,8 @@ void Pool::run(Chunk chunk, void* context, int n) {
   s.context = context;
   s.n = n;
   for (int i = 0; i < s.threads; i++) {
-    s.shares[i].next.store(int(int64_t(n) * i / s.threads));
-    s.shares[i].end = int(int64_t(n) * (i + 1) / s.threads);
+    s.shares[i].next.store(share(n, i, s.threads));
+    s.shares[i].end = share(n, i + 1, s.threads);
   }
   s.open.store(++s.region);
   if (s.sleeping.load()) {

@@ -2,6 +2,7 @@
 // a thread whose core is taken away leaves its share to the others; who calls works too.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 namespace pellucid {
@@ -23,6 +24,11 @@ class Pool {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Of n chunks: where a thread's share begins, which is where the one before ends; and where that one ends
+// that chunk i is of.
+inline int share(int n, int thread, int threads) { return int(int64_t(n) * thread / threads); }
+inline int share_end(int n, int i, int threads) { return share(n, int((int64_t(i + 1) * threads - 1) / n) + 1, threads); }
 
 template <class F>
 void parallel(Pool& pool, int n, F&& f) {

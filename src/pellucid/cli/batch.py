@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .loading import load
 from .options import console, places, with_machine
 from .output import say
 from .reading import with_reading
@@ -25,10 +26,7 @@ def _loaded(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(*, model: str | None, machine: dict[str, Any], **rest: Any) -> Any:
-        from .. import gpt
-
-        loaded = gpt.load(model, **machine)
-        return command(gpt=loaded, model=model, machine=machine, **rest)
+        return command(gpt=load(model, **machine), model=model, machine=machine, **rest)
 
     return with_machine(run)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import loading
 from .options import console, with_loader
 from .output import say
 from .reading import with_reading
@@ -95,9 +96,7 @@ def command(
 
 
 def _other(gpt: GPT, against: str | None) -> GPT:
-    from .. import gpt as models
-
-    return gpt if against is None else models.load(against)
+    return gpt if against is None else loading.load(against)
 
 
 def _rounded(gpt: GPT, rounding: str) -> GPT:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .loading import load
 from .output import Output, with_output
 from .text import read_text
 
@@ -42,7 +43,6 @@ def command(text: str, models: tuple[str, ...], seed: int, output: Output) -> No
 def _load(name: str) -> GPT | Translator:
     from ..checkpoint import family_name
     from ..families import named
-    from ..gpt import load
     from ..translate import load_translator
 
     family = named(family_name(name))

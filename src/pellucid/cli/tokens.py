@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..visible import harmless, quoted, text_of, visible_bytes
+from .loading import load
 from .output import console, say, to_json
 from .text import Prompt, with_text
 
@@ -32,7 +33,7 @@ def command(prompt: Prompt, model: str | None, merges: bool, as_json: bool) -> N
     Bytes that are no character by themselves are shown as bytes: ⟨F0 9F⟩.
     """
     from ..checkpoint import load_tokenizer
-    from ..gpt import DEFAULT, load
+    from ..gpt import DEFAULT
     from ..tokenizer.spelled import spelled
 
     text = prompt.text
